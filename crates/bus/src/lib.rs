@@ -1,0 +1,19 @@
+//! One way to connect, one way to sign: topics, signed envelopes, keys, TLS by pinned key, sealed boxes, the MQTT
+//! client and packet codec, and HTTPS by pinned key. Knows what may be said, never what it means.
+
+pub mod client;
+pub mod envelope;
+pub mod http;
+pub mod keys;
+pub mod masters;
+pub mod message;
+pub mod packet;
+pub mod seal;
+pub mod seed;
+pub mod tls;
+pub mod topic;
+
+pub use envelope::{Header, Rejected, Verified};
+pub use keys::{Identity, PublicKey, SealKey};
+pub use message::{FromMinion, ToMinion};
+pub use topic::Topic;

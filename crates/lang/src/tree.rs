@@ -1,0 +1,46 @@
+//! The three trees, in memory.
+
+use model::{ContentHash, Revision};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its bytes. Files above the limit that is kept in memory have none; they are served from disk by hash.
+    pub bytes: Option<Arc<[u8]>>,
+    /// SHA-256 of its bytes.
+    pub hash: ContentHash,
+    /// Its length.
+    pub size: u64,
+    /// Permission bits, for `mode: keep` and executable sources.
+    pub mode: u32,
+}
+
+/// `states/...`, `pillar/...` and `reactors/...`, already layered: path with `/` -> file. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    files: Arc<BTreeMap<String, Source>>,
+}
+
+impl Tree {
+    /// From paths and files.
+    pub fn new(files: impl IntoIterator<Item = (String, Source)>) -> Self {
+        Self { files: Arc::new(files.into_iter().collect()) }
+    }
+    /// From paths and texts: for tests.
+    pub fn of_texts<'a>(_files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        todo!()
+    }
+    /// The file at `path`.
+    pub fn get(&self, path: &str) -> Option<&Source> {
+        self.files.get(path)
+    }
+    /// All, in order of path.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Source)> {
+        self.files.iter()
+    }
+    /// Hash over all paths and contents.
+    pub fn revision(&self) -> Revision {
+        todo!()
+    }
+}

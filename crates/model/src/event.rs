@@ -1,0 +1,75 @@
+//! Things that happened, and what the reactor decided about them.
+
+use crate::{JobId, MinionId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Who an event is from. Set by the gate from the connection, never by the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+pub enum Source {
+    /// The master itself.
+    Master,
+    /// A minion.
+    Minion(MinionId),
+    /// An operator, by name.
+    User(String),
+    /// An integration that may write below `lab/in/`.
+    Integration(String),
+    /// A rule, by name.
+    Rule(String),
+}
+
+/// Something worth reacting to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Grows by one an event on this master; the reactor's cursor.
+    pub number: u64,
+    /// Slash-separated, such as `minion/web1/start`: its topic below `lab/event/`.
+    pub tag: String,
+    /// Who saw it.
+    pub source: Source,
+    /// When the master took it in.
+    pub at: Timestamp,
+    /// Anything the rules may look at; an object, at most 16 KiB as JSON.
+    pub data: Value,
+    /// How many rule-made events led to this one.
+    pub hops: u32,
+}
+
+/// What the reactor decided about one event that some rule's `on` let through.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The event's number.
+    pub event: u64,
+    /// Its tag.
+    pub tag: String,
+    /// When.
+    pub at: Timestamp,
+    /// One entry a rule whose `on` matched.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// What one rule made of an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The rule's name.
+    pub rule: String,
+    /// Whether it acted.
+    pub fired: bool,
+    /// Which clause said no, with its values: `when: event.percent > 90: 80 > 90 is false`; or why it fired.
+    pub reason: String,
+    /// What was done.
+    pub actions: Vec<DecisionAction>,
+}
+
+/// One thing a rule did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionAction {
+    /// For people: `apply (top) on vm-1`.
+    pub what: String,
+    /// The job it became, if it did.
+    pub job: Option<JobId>,
+    /// What came of it at once: `accepted`, or why it was refused.
+    pub result: String,
+}

@@ -1,0 +1,182 @@
+//! Jobs: what was asked of which minions, and how it ended for each.
+
+use crate::{Diagnostic, JobId, Labels, MinionId, Mode, Revision, Tally, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Who asks. Carried by every request into the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// `admin`, `rule:configure-new-machine`, `schedule:nightly`.
+    pub name: String,
+    /// How they came: `socket uid=0`, `10.0.0.5 token=ci`, `reactor`.
+    pub via: String,
+}
+
+/// What a job does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum JobKind {
+    /// Bring states about.
+    Apply {
+        /// Names; empty is what top.sls assigns.
+        states: Vec<String>,
+        /// Look only, or change.
+        mode: Mode,
+        /// Pillar values that win over the tree's, for this run.
+        #[serde(default)]
+        pillar: Map<String, Value>,
+        /// Environment (a named set of trees).
+        #[serde(default)]
+        env: Option<String>,
+    },
+    /// Run a command.
+    Run {
+        /// Program and arguments; with `shell`, one element that `/bin/sh -c` gets.
+        command: Vec<String>,
+        /// Whether a shell reads it.
+        shell: bool,
+        /// Working directory.
+        #[serde(default)]
+        cwd: Option<String>,
+        /// User to run as.
+        #[serde(default)]
+        user: Option<String>,
+        /// Environment variables.
+        #[serde(default)]
+        environment: Labels,
+        /// Killed after this long, in milliseconds.
+        timeout_ms: u64,
+    },
+}
+
+/// A job as the master keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Chosen by the submitter: a retry is the same job.
+    pub id: JobId,
+    /// What.
+    pub kind: JobKind,
+    /// The target expression as typed.
+    pub target: String,
+    /// Whom it came to, expanded when it was accepted.
+    pub minions: Vec<MinionId>,
+    /// Who.
+    pub caller: Caller,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Offers expire then.
+    pub expires: Timestamp,
+    /// Whether it waits for minions that are away.
+    pub wait: bool,
+    /// The trees it was compiled from; `None` for commands.
+    pub revision: Option<Revision>,
+    /// The job this one repeats, for `job retry`.
+    #[serde(default)]
+    pub retry_of: Option<JobId>,
+    /// When the last minion ended.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+}
+
+/// The end of a (job, minion). Exactly one for each, and never altered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Terminal {
+    /// Everything was, or would be left, as it should be.
+    Ok,
+    /// Something was changed (or would be, in a check).
+    Changed,
+    /// A step failed, a command did not return 0, or the states do not compile for this minion.
+    Failed,
+    /// Known to be away when the job came.
+    Unreachable,
+    /// Not received in time.
+    Expired,
+    /// An operator said so.
+    Cancelled,
+    /// A newer full run came first.
+    Superseded,
+    /// It began and its end cannot be known: the machine rebooted, or the minion was removed.
+    Interrupted,
+    /// The minion would not: its queue or its disk is full, or it cannot open the recipe.
+    Refused,
+}
+
+impl Terminal {
+    /// The word, as everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::Interrupted => "interrupted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Where a (job, minion) stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum TargetState {
+    /// Being compiled, or waiting for the minion to come.
+    Accepted,
+    /// Sent `times` times, last at `at`.
+    Offered {
+        /// How often.
+        times: u32,
+        /// When last.
+        at: Timestamp,
+    },
+    /// The minion has it on disk.
+    Received {
+        /// When.
+        at: Timestamp,
+    },
+    /// The minion works at it.
+    Running {
+        /// Step now.
+        step: u32,
+        /// Steps in all.
+        of: u32,
+        /// When the last word of it came.
+        at: Timestamp,
+    },
+    /// Over.
+    Ended {
+        /// The word.
+        word: Terminal,
+        /// When the master stored it.
+        at: Timestamp,
+        /// Wall time on the minion, if it ran.
+        duration_ms: Option<u64>,
+        /// Steps by outcome, if it ran.
+        #[serde(default)]
+        tally: Tally,
+        /// Why, for people, where there is more to say than the word.
+        #[serde(default)]
+        reason: String,
+        /// Exit code, for commands.
+        #[serde(default)]
+        code: Option<i32>,
+    },
+}
+
+/// One minion's part of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobTarget {
+    /// The job.
+    pub job: JobId,
+    /// The minion.
+    pub minion: MinionId,
+    /// Where it stands.
+    pub state: TargetState,
+    /// Complaints of the compiler, if it did not compile for this minion.
+    #[serde(default)]
+    pub diagnostics: Vec<Diagnostic>,
+}

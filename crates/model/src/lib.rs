@@ -1,0 +1,31 @@
+//! The nouns that every part of the system shares: plain data that travels or is stored, no I/O, no clock.
+
+pub mod api;
+mod diagnostic;
+mod event;
+mod id;
+mod job;
+mod key;
+mod minion;
+mod recipe;
+mod report;
+pub mod request;
+mod time;
+
+pub use diagnostic::{Code, Compiled, Diagnostic, Severity, Span};
+pub use event::{Decision, DecisionAction, Event, Source, Verdict};
+pub use id::{ContentHash, Fingerprint, InvalidId, JobId, MinionId, Revision};
+pub use job::{Caller, Job, JobKind, JobTarget, TargetState, Terminal};
+pub use key::{Key, KeyStatus, Observer, ObserverRole, Operator, Replace, Token, TokenTerms};
+pub use minion::{Grains, Labels, LastApply, Minion, Presence};
+pub use recipe::{FileRef, Global, Link, Place, Recipe, Requisite, Step};
+pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally};
+pub use request::{Ask, EnrollTerms, KeyDecision, Reply, Request};
+pub use time::Timestamp;
+
+/// What stands wherever a value came from a secret pillar: in diffs, logs, events, reports and JSON.
+pub const SECRET_MASK: &str = "«secret»";
+
+/// Version of the protocol between the programs: `major.minor` of the release.
+/// Peers one minor version apart work together; anything further is refused with both versions named.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

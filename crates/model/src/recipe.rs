@@ -1,0 +1,122 @@
+//! What a minion is told to be: compiled states for one machine, as data.
+
+use crate::ContentHash;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Steps in the order in which to run them, with everything they need. Sealed to one minion on the way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// In execution order.
+    pub steps: Vec<Step>,
+    /// Contents that steps refer to by hash.
+    pub files: BTreeMap<ContentHash, FileRef>,
+    /// Values that must never be shown: every occurrence in output, diffs and errors becomes [`crate::SECRET_MASK`].
+    pub secrets: Vec<String>,
+    /// Whether this is an operator's command (one `cmd.run` step) rather than states: it does not converge,
+    /// so it runs at most once and is `interrupted` rather than started again.
+    pub command: bool,
+}
+
+/// Where a content comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Bytes in all.
+    pub size: u64,
+    /// The content itself as unpadded base64url, if it is small; else it is fetched by hash.
+    pub inline: Option<String>,
+}
+
+/// One resource in its desired state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The block's name in the state file (Salt: `__id__`).
+    pub id: String,
+    /// The state file, dotted (Salt: `__sls__`).
+    pub sls: String,
+    /// Module, such as `file`.
+    pub state: String,
+    /// Function, such as `managed`.
+    pub fun: String,
+    /// What it acts on.
+    pub name: String,
+    /// The function's own parameters, `name` included, rendered, normalized and checked against its schema.
+    pub params: Map<String, Value>,
+    /// What this step waits for.
+    pub links: Vec<Link>,
+    /// Arguments that every step may have.
+    pub global: Global,
+    /// Where it is written.
+    pub at: Option<Place>,
+}
+
+impl Step {
+    /// `module.function`.
+    pub fn kind(&self) -> String {
+        format!("{}.{}", self.state, self.fun)
+    }
+}
+
+/// File and line for messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Relative to the root of the trees.
+    pub file: String,
+    /// 1-based.
+    pub line: u32,
+}
+
+/// Arguments that every step may have. Commands are the operator's own and run by `/bin/sh -c`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Global {
+    /// Skip (as ok) when all of these commands succeed.
+    pub unless: Vec<String>,
+    /// Skip (as ok) when one of these commands fails.
+    pub onlyif: Vec<String>,
+    /// Skip (as ok) when all of these paths exist.
+    pub creates: Vec<String>,
+    /// After a change these must succeed, else the step failed.
+    pub check_cmd: Vec<String>,
+    /// Attempts in all, at least 1.
+    pub attempts: u32,
+    /// Pause between attempts, in milliseconds.
+    pub interval_ms: u64,
+    /// A failure of this step ends the run.
+    pub failhard: bool,
+    /// Event tag suffix to send when this step changed something.
+    pub fire_event: Option<String>,
+    /// The user whose name the commands above run under.
+    pub runas: Option<String>,
+}
+
+/// A requisite, resolved to a position.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Index of the other step in the recipe. Earlier than this one, except for `prereq` and `listen`.
+    pub step: usize,
+    /// What it means.
+    pub when: Requisite,
+    /// Belongs to the `_any` form: one link of all with the same `when` is enough.
+    #[serde(default)]
+    pub any: bool,
+}
+
+/// How a step depends on another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requisite {
+    /// Run only if it did not fail.
+    Require,
+    /// As require; and when it changed something, refresh this one.
+    Watch,
+    /// Run only if it changed something.
+    Onchanges,
+    /// Run only if it failed.
+    Onfail,
+    /// Run before it, and only if it is going to change something.
+    Prereq,
+    /// When it changed something, refresh this one at the end of the run.
+    Listen,
+}

@@ -1,0 +1,266 @@
+//! The one door to the master: what operators, rules and dashboards may ask, and what they are told.
+//! `POST /api/v1/request` takes a [`Request`] as JSON and answers with a [`Reply`]; the other paths of the API
+//! are friendly spellings of the same.
+
+use crate::api::{
+    CompiledView, ErrorView, EventFilter, FoldedProbe, JobFilter, JobView, KeyView, MasterStatus, MinionView,
+    ObserverView, PillarView, RuleView, TargetList,
+};
+use crate::{
+    Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, MinionId, ObserverRole, RunReport,
+    key::Replace,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// Fleet at a glance. -> [`Reply::Status`]
+    Status,
+    /// Whom an expression matches. -> [`Reply::Targets`]
+    Expand {
+        /// Target expression.
+        target: String,
+    },
+    /// Minions with what is known of them. -> [`Reply::Minions`]
+    Minions {
+        /// Target expression; none is all.
+        target: Option<String>,
+    },
+    /// Forget a minion: revokes its key, interrupts its jobs, tells it goodbye if it is there. -> [`Reply::Done`]
+    RemoveMinion {
+        /// Which.
+        minion: MinionId,
+    },
+    /// All keys. -> [`Reply::Keys`]
+    Keys,
+    /// Decide about a key. -> [`Reply::Done`]
+    DecideKey {
+        /// A minion id or the beginning of a fingerprint.
+        key: String,
+        /// If given, must be the key's.
+        fingerprint: Option<Fingerprint>,
+        /// What.
+        decision: KeyDecision,
+    },
+    /// Make an enrolment token. -> [`Reply::Seed`]
+    Enroll {
+        /// Terms.
+        terms: EnrollTerms,
+    },
+    /// Submit a job. -> [`Reply::Submitted`]
+    Submit {
+        /// Chosen by the submitter; the same id again is the same job.
+        job: JobId,
+        /// Target expression.
+        target: String,
+        /// What.
+        kind: JobKind,
+        /// How long an offer stays good, in milliseconds; at least 1 s, at most 30 days.
+        expires_ms: u64,
+        /// Wait for minions that are away.
+        wait: bool,
+        /// Run again where that job did not end well (only those minions are taken).
+        retry_of: Option<JobId>,
+    },
+    /// Jobs, newest first. -> [`Reply::Jobs`]
+    Jobs {
+        /// Which.
+        filter: JobFilter,
+    },
+    /// One job whole. -> [`Reply::Job`]
+    Job {
+        /// Id, or an unambiguous beginning of one, or `@last`.
+        job: String,
+    },
+    /// One minion's report. -> [`Reply::Report`]
+    Report {
+        /// Which job.
+        job: JobId,
+        /// Which minion.
+        minion: MinionId,
+    },
+    /// Cancel what has not ended. -> [`Reply::Done`]
+    Cancel {
+        /// Id or beginning.
+        job: String,
+    },
+    /// Ask minions something that is no job. -> [`Reply::Probed`] (streamed over HTTP, see [`crate::api`])
+    Probe {
+        /// Target expression.
+        target: String,
+        /// What.
+        ask: Ask,
+        /// Limit, in milliseconds; at most 5,000.
+        timeout_ms: u64,
+    },
+    /// Compile and show, send nothing. -> [`Reply::Compiled`]
+    Compile {
+        /// Target expression.
+        target: String,
+        /// Names; empty is what top.sls assigns.
+        states: Vec<String>,
+    },
+    /// Pillar of each, secrets masked. -> [`Reply::Pillars`]
+    Pillar {
+        /// Target expression.
+        target: String,
+    },
+    /// Set and remove labels. -> [`Reply::Minions`]
+    Label {
+        /// Target expression.
+        target: String,
+        /// To set.
+        set: Labels,
+        /// To remove.
+        remove: Vec<String>,
+    },
+    /// Stored events, newest last. -> [`Reply::Events`]
+    Events {
+        /// Which.
+        filter: EventFilter,
+    },
+    /// Put an event `user/<caller>/<tag>` on the bus. -> [`Reply::Event`]
+    SendEvent {
+        /// Below `user/<caller>/`.
+        tag: String,
+        /// Payload.
+        data: Map<String, Value>,
+    },
+    /// Rules, with counters. -> [`Reply::Rules`]
+    Rules,
+    /// Decision records, newest last. -> [`Reply::Decisions`]
+    Decisions {
+        /// Only of this rule.
+        rule: Option<String>,
+        /// At most.
+        limit: u32,
+    },
+    /// Make an observer or API token. -> [`Reply::Observer`]
+    CreateObserver {
+        /// User name: `^[a-z0-9][a-z0-9-]{0,31}$`.
+        name: String,
+        /// What it may do.
+        role: ObserverRole,
+        /// For how long, in milliseconds; none is for ever.
+        for_ms: Option<u64>,
+    },
+    /// List them. -> [`Reply::Observers`]
+    Observers,
+    /// End one. -> [`Reply::Done`]
+    RemoveObserver {
+        /// User name.
+        name: String,
+    },
+    /// Register an operator's key. -> [`Reply::Done`]
+    AddOperator {
+        /// Name.
+        name: String,
+        /// Of its ed25519 key.
+        fingerprint: Fingerprint,
+    },
+    /// Delete what is older than the limits. -> [`Reply::Done`]
+    Gc {
+        /// Keep this much, in milliseconds; none is the configured age.
+        keep_ms: Option<u64>,
+    },
+    /// The PEM for `--cafile`, addresses and ports. -> [`Reply::Master`]
+    Master,
+}
+
+/// What to decide about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyDecision {
+    /// Make it a member.
+    Accept,
+    /// Not this one.
+    Reject,
+    /// No longer; closes its connection within a second.
+    Revoke,
+}
+
+/// Terms of a new enrolment token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollTerms {
+    /// Name for lists; made up if none.
+    pub name: Option<String>,
+    /// Glob over minion ids.
+    pub ids: String,
+    /// How many.
+    pub uses: u32,
+    /// For how long, in milliseconds; at most 90 days.
+    pub for_ms: u64,
+    /// Labels that minions get.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Nets it may be used from.
+    #[serde(default)]
+    pub cidr: Vec<String>,
+    /// When the name is taken.
+    #[serde(default)]
+    pub replace: Replace,
+}
+
+/// What a minion can be asked beside its work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub enum Ask {
+    /// Nothing but an answer.
+    Ping,
+    /// Collect grains anew.
+    Grains,
+    /// What is running and waiting.
+    Jobs,
+}
+
+/// What is told. One variant for each kind of answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reply", content = "data")]
+pub enum Reply {
+    /// It was refused.
+    Error(ErrorView),
+    /// It was done; a sentence for people each.
+    Done(Vec<String>),
+    /// Fleet at a glance.
+    Status(Box<MasterStatus>),
+    /// Whom a target matches.
+    Targets(TargetList),
+    /// Minions.
+    Minions(Vec<MinionView>),
+    /// Keys.
+    Keys(Vec<KeyView>),
+    /// The seed file's text.
+    Seed(Value),
+    /// Accepted and on disk.
+    Submitted(Box<Job>),
+    /// Jobs.
+    Jobs(Vec<JobView>),
+    /// One job.
+    Job(Box<JobView>),
+    /// One report; none if there is none (any more).
+    Report(Option<Box<RunReport>>),
+    /// Answers, and who did not.
+    Probed(FoldedProbe),
+    /// Recipes for people, secrets masked.
+    Compiled(Vec<CompiledView>),
+    /// Pillars.
+    Pillars(Vec<PillarView>),
+    /// Events.
+    Events(Vec<Event>),
+    /// One event, as stored.
+    Event(Event),
+    /// Rules.
+    Rules(Vec<RuleView>),
+    /// Decision records.
+    Decisions(Vec<Decision>),
+    /// A new observer; the only time its secret is shown.
+    Observer(ObserverView),
+    /// Observers, without secrets.
+    Observers(Vec<ObserverView>),
+    /// About the master.
+    Master(crate::api::MasterInfo),
+}

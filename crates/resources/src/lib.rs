@@ -1,0 +1,36 @@
+//! The state modules: each kind of thing a minion can bring into a desired state, and the engine that runs recipes.
+//!
+//! A module is one file under `modules/`. It sees the machine only through [`Probe`] and [`Host`], so all of them run
+//! in tests without one.
+
+mod engine;
+pub mod host;
+mod modules;
+mod resource;
+mod schema;
+
+pub use engine::{Progress, RunOptions, run};
+pub use host::{Host, Probe};
+pub use resource::{Applied, Error, Function, Module, ParamsError, Resource};
+pub use schema::{Param, ParamType};
+
+use serde_json::{Map, Value};
+
+/// Every module, in alphabetical order.
+pub fn modules() -> &'static [&'static Module] {
+    modules::ALL
+}
+
+/// The function that `kind` (`module.function`) names.
+pub fn function(kind: &str) -> Option<&'static Function> {
+    let (module, function) = kind.split_once('.')?;
+    let module = modules().iter().find(|it| it.name == module)?;
+    module.functions.iter().find(|it| it.name == function)
+}
+
+/// Makes the resource that `kind` and its parameters (`name` included) describe. Used by the compiler to check
+/// parameters, and by the engine to run them.
+pub fn instantiate(kind: &str, params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
+    let function = function(kind).ok_or_else(|| ParamsError::UnknownKind(kind.to_owned()))?;
+    (function.parse)(params)
+}

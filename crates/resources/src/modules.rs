@@ -1,0 +1,5 @@
+//! The list of state modules. A new one is a file in the folder and its name in both lists.
+
+use crate::Module;
+
+pub(crate) const ALL: &[&Module] = &[];

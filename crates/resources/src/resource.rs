@@ -1,0 +1,140 @@
+//! What a state module has to provide.
+
+use crate::{Host, Param, Probe};
+use model::{Output, Plan};
+use serde_json::{Map, Value};
+use std::{fmt, io};
+
+/// One thing on a machine, in the state that it should be in.
+///
+/// The value itself is the desired state, deserialized from a step's parameters.
+/// It never reports its own success: [`run`](crate::run) checks again after `apply`.
+pub trait Resource: fmt::Debug {
+    /// Rules that the types of the parameters cannot express. Runs at compile time.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
+    /// Compares the machine with the desired state. Cannot alter anything.
+    fn check(&self, host: &dyn Probe) -> Result<Plan, Error>;
+    /// Carries out `plan`, which `check` has just made and which is not empty.
+    fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error>;
+    /// Reacts to a change in something watched: a service restarts. `None`: this kind has nothing to do.
+    fn refresh(&self, _host: &mut dyn Host) -> Result<Option<Applied>, Error> {
+        Ok(None)
+    }
+    /// Whether a second check must find nothing left to do. Only a bare `cmd.run` says no.
+    fn converges(&self) -> bool {
+        true
+    }
+}
+
+/// What an apply has to say beyond the plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// One sentence for people; may be empty.
+    pub comment: String,
+    /// A command's output.
+    pub output: Option<Output>,
+}
+
+/// A file under `modules/`.
+#[derive(Debug)]
+pub struct Module {
+    /// The part before the dot.
+    pub name: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    /// What can be done with it.
+    pub functions: &'static [Function],
+}
+
+/// One `module.function`.
+#[derive(Debug)]
+pub struct Function {
+    /// The part after the dot.
+    pub name: &'static str,
+    /// What it brings about: a paragraph.
+    pub doc: &'static str,
+    /// Its parameters, `name` first. Global arguments (`require`, `unless`, ...) are not listed.
+    pub params: &'static [Param],
+    /// YAML that compiles, at least one.
+    pub examples: &'static [&'static str],
+    /// Parameters in, resource out.
+    pub parse: fn(&Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError>,
+}
+
+/// Why parameters make no resource.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParamsError {
+    /// No such module or function.
+    #[error("unknown state `{0}`")]
+    UnknownKind(String),
+    /// A parameter that the function does not have.
+    #[error("`{kind}` has no parameter `{param}`")]
+    UnknownParam {
+        /// The function.
+        kind: String,
+        /// The parameter.
+        param: String,
+    },
+    /// A parameter is missing.
+    #[error("`{kind}` needs `{param}`")]
+    Missing {
+        /// The function.
+        kind: String,
+        /// The parameter.
+        param: String,
+    },
+    /// A parameter is of the wrong type.
+    #[error("`{param}` must be {wanted}")]
+    WrongType {
+        /// The parameter.
+        param: String,
+        /// For people: `a whole number`.
+        wanted: String,
+    },
+    /// The module's own rules; `param` if one is to blame.
+    #[error("{message}")]
+    Invalid {
+        /// The parameter to blame.
+        param: Option<String>,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Why a check or an apply failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {action} `{subject}`")]
+    Host {
+        /// An infinitive, such as `write`.
+        action: &'static str,
+        /// A path, a user, a unit.
+        subject: String,
+        /// The operating system's word.
+        #[source]
+        source: io::Error,
+    },
+    /// A program said no.
+    #[error("{what}: {message}")]
+    Command {
+        /// For people: `apt-get install nginx`.
+        what: String,
+        /// Last lines of its output, or `exited with 1`.
+        message: String,
+        /// All it said.
+        output: Box<Output>,
+    },
+    /// Something is in the way that must not be overwritten.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// For `map_err`: names the action and its subject.
+    pub fn host(action: &'static str, subject: impl ToString) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Host { action, subject: subject.to_string(), source }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a function's parameters are: for checking at compile time with good messages, and for `labctl state doc`.
+
+/// One parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ParamType,
+    /// Whether it must be given. `name` never must: it defaults to the block's id.
+    pub required: bool,
+    /// Its default for people, such as `0644` or `none`.
+    pub default: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// Types of parameters. YAML scalars arrive as written: `0644` is the string `0644`, and `yes` is the string `yes`
+/// which is a boolean where one is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamType {
+    /// Text; numbers are taken as their text.
+    Text,
+    /// `true false yes no on off`, and the strings of these.
+    Bool,
+    /// A whole number, or its text.
+    Integer,
+    /// Octal file mode: `0644`, `'644'`, `644`.
+    Mode,
+    /// A list of text, or one text.
+    TextList,
+    /// A mapping of text to scalars, or a list of one-key mappings.
+    TextMap,
+    /// A path on the minion, absolute.
+    Path,
+    /// `salt://x` or `lab://x`: a file in the tree, or a list of alternatives. The compiler replaces it with content.
+    Source,
+    /// Seconds, or `5m`.
+    Duration,
+    /// Anything.
+    Any,
+}

@@ -1,0 +1,1 @@
+//! `master.yaml`: typed, unknown keys refused, every mistake reported with its place.

@@ -1,0 +1,1 @@
+//! `labmaster init`: folders, keys, `masters.json`, the example tree.

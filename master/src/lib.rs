@@ -1,0 +1,11 @@
+//! The master: decides what every minion should be, and remembers what became of it.
+
+pub mod config;
+pub mod core;
+pub mod daemon;
+pub mod fanout;
+pub mod gate;
+pub mod init;
+pub mod sources;
+pub mod store;
+pub mod web;

@@ -1,0 +1,1 @@
+//! SQLite: journal, jobs, results, roster, audit, retained topics; one writer, group commit.
