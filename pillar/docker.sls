@@ -1,0 +1,2 @@
+docker:
+  log_size: 10m

@@ -1,0 +1,3 @@
+node_exporter:
+  listen: ":9100"
+  disabled: [nfs, zfs, infiniband]
