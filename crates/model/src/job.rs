@@ -77,6 +77,12 @@ pub struct Job {
     /// When the last minion ended.
     #[serde(default)]
     pub ended: Option<Timestamp>,
+    /// When it was asked to stop.
+    #[serde(default)]
+    pub cancelled: Option<Timestamp>,
+    /// How many rule-made events led to it; 0 for what people ask.
+    #[serde(default)]
+    pub hops: u32,
 }
 
 /// The end of a (job, minion). Exactly one for each, and never altered.

@@ -1,0 +1,74 @@
+//! What a master keeps on disk.
+
+use model::{
+    Caller, ContentHash, Decision, Event, Fingerprint, Job, JobId, JobTarget, Key, Minion, MinionId,
+    Observer, Operator, RunReport, Timestamp, Token,
+};
+use serde::{Deserialize, Serialize};
+
+/// What is kept on disk. Every entry replaces the one of the same key; [`Master::remember`] is the one place that
+/// alters memory, for a live step and for a restart alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "entry", content = "data")]
+pub enum Entry {
+    /// Key: fingerprint.
+    Key(Key),
+    /// That key is forgotten.
+    KeyGone(Fingerprint),
+    /// Key: id.
+    Minion(Minion),
+    /// That minion is forgotten.
+    MinionGone(MinionId),
+    /// Key: name.
+    Token(Token),
+    /// Key: name.
+    Observer(Observer),
+    /// That observer is forgotten.
+    ObserverGone(String),
+    /// Key: name.
+    Operator(Operator),
+    /// Key: id.
+    Job(Job),
+    /// Key: job and minion.
+    Target(JobTarget),
+    /// Key: job and minion. Reports of runs that changed nothing are kept as their tally only.
+    Report(JobId, MinionId, Box<RunReport>),
+    /// Key: job and minion: where the sealed recipe lies; gone with the target's end.
+    Recipe(JobId, MinionId, SealedRef),
+    /// Key: number. The reactor's cursor is the highest.
+    Event(Event),
+    /// Key: event number.
+    Decision(Decision),
+    /// Key: minion. Number up to which its events were taken.
+    EventsTaken(MinionId, u64),
+    /// Appended, hash-chained by the store.
+    Audit(Audit),
+    /// Latest time seen, so that the clock never goes back over a restart.
+    Clock(Timestamp),
+}
+
+/// One request, for the audit log. Committed with the records of what it caused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub caller: Caller,
+    /// The request's name and gist, without secrets.
+    pub what: String,
+    /// `accepted`, or why it was refused.
+    pub result: String,
+}
+
+/// Where a sealed recipe lies in the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealedRef {
+    /// SHA-256 of the ciphertext.
+    pub hash: ContentHash,
+    /// Bytes of ciphertext.
+    pub size: u64,
+    /// Steps in the recipe.
+    pub steps: u32,
+    /// Content hashes that the minion may fetch for it.
+    pub grants: Vec<ContentHash>,
+}

@@ -1,0 +1,128 @@
+//! Everything that can happen to a master.
+
+use super::{SealedRef, Ticket};
+use bus::message::{EnrollRequest, FromMinion};
+use lang::rules::Rules;
+use model::{Caller, Diagnostic, Fingerprint, JobId, MinionId, Reply, Request, Revision, TokenTerms};
+use serde_json::{Map, Value};
+
+/// Everything that can happen to a master.
+#[derive(Debug)]
+pub enum Input {
+    /// An accepted minion's connection is up; its hello follows. A higher `epoch` is a later connection.
+    Connected {
+        /// Who, by key.
+        minion: MinionId,
+        /// Of this connection; grows over all connections and restarts of the gate.
+        epoch: u64,
+        /// Address without port.
+        address: String,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Who.
+        minion: MinionId,
+        /// Which.
+        epoch: u64,
+    },
+    /// A verified message of an accepted minion. `epoch` is that of its connection.
+    Message {
+        /// Who, by key.
+        minion: MinionId,
+        /// Which connection.
+        epoch: u64,
+        /// What.
+        message: Box<FromMinion>,
+    },
+    /// A telemetry sample (flat object of numbers; checked by the gate).
+    Sample {
+        /// Who.
+        minion: MinionId,
+        /// What.
+        sample: Map<String, Value>,
+    },
+    /// A verified enrolment request. `terms` if it came with a token that the issuer key signed and whose image key
+    /// signed the request.
+    Enroll {
+        /// Of the key that signed it.
+        fingerprint: Fingerprint,
+        /// What it says.
+        request: Box<EnrollRequest>,
+        /// Good token, or why it is none.
+        terms: Result<Box<TokenTerms>, TokenFault>,
+        /// Address without port.
+        address: String,
+    },
+    /// An operator, a dashboard or the API asks.
+    Request {
+        /// For the answer.
+        ticket: Ticket,
+        /// Who.
+        caller: Caller,
+        /// What.
+        request: Box<Request>,
+        /// Fresh random bytes for ids that the core must make.
+        random: [u8; 16],
+    },
+    /// An integration published on `lab/in/<user>/<tag>`.
+    Integration {
+        /// Its user name.
+        user: String,
+        /// Below `lab/in/<user>/`.
+        tag: String,
+        /// Payload: an object, or `{"value": ...}`.
+        data: Map<String, Value>,
+    },
+    /// New trees are in use.
+    Sources {
+        /// Which.
+        revision: Revision,
+        /// Their rules.
+        rules: Rules,
+    },
+    /// An edit of the trees does not load; the last good one stays in use.
+    BrokenSources(Vec<Diagnostic>),
+    /// To [`Effect::Compile`].
+    Compiled {
+        /// Which job.
+        job: JobId,
+        /// For whom.
+        minion: MinionId,
+        /// From which trees.
+        revision: Revision,
+        /// The recipe was sealed and stored under the job and minion (hash and bytes of the ciphertext), or why not.
+        result: Result<SealedRef, Vec<Diagnostic>>,
+    },
+    /// To [`Effect::CompileView`] and the like: passes through to the asker.
+    Answered {
+        /// For whom.
+        ticket: Ticket,
+        /// What.
+        reply: Box<Reply>,
+    },
+    /// What top.sls assigns, for views and `state:` targets.
+    Assigned {
+        /// For whom.
+        minion: MinionId,
+        /// Names, or none if it does not compile.
+        states: Option<Vec<String>>,
+    },
+    /// The store is full or failing (`Some(reason)`), or well again (`None`).
+    StoreHealth(Option<String>),
+    /// Whether the machine's clock is known to be right (set by NTP or a battery). Until the shell says otherwise it is.
+    Clock {
+        /// Is it?
+        set: bool,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// Why a token is not good; whether it is expired, used up or for another name is for the core to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// There was none.
+    Absent,
+    /// Not signed by this organization, or the request not signed by its image key.
+    Forged,
+}
