@@ -185,4 +185,7 @@ pub struct JobTarget {
     /// Complaints of the compiler, if it did not compile for this minion.
     #[serde(default)]
     pub diagnostics: Vec<Diagnostic>,
+    /// Since when contact is lost, if it is: in views only, never stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Timestamp>,
 }
