@@ -1,0 +1,129 @@
+//! Retention by age and size, in steps short enough to fit between commits.
+
+use super::entries::time;
+use model::Timestamp;
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+
+/// Jobs deleted in one step.
+const JOBS_STEP: u32 = 64;
+/// Events, decisions and audit lines deleted in one step.
+const ROWS_STEP: u32 = 1000;
+/// Free pages given back in one step.
+const PAGES_STEP: u32 = 1000;
+/// Steps of one run: enough for a store of some gigabytes.
+const STEPS_MAX: u32 = 20_000;
+/// The audit log is kept at least so long, in milliseconds.
+const AUDIT_MS: u64 = 365 * 24 * 3600 * 1000;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Age at which ended jobs, events and decisions are deleted, in milliseconds.
+    pub age_ms: u64,
+    /// Bytes above which the oldest ended jobs are deleted before their age.
+    pub bytes: u64,
+}
+
+/// What was deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Jobs with their targets and reports.
+    pub jobs: u64,
+    /// Events and decisions.
+    pub events: u64,
+    /// Lines of the audit log.
+    pub audit: u64,
+    /// Bytes of the store afterwards.
+    pub bytes: u64,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct Gc {
+    keep: Keep,
+    now: Timestamp,
+    report: GcReport,
+    steps: u32,
+    done: Option<oneshot::Sender<GcReport>>,
+}
+
+impl Gc {
+    /// A run that has not begun.
+    pub(super) fn new(keep: Keep, now: Timestamp, done: oneshot::Sender<GcReport>) -> Self {
+        Self { keep, now, report: GcReport::default(), steps: 0, done: Some(done) }
+    }
+    /// Does a little; true when nothing is left to do.
+    pub(super) fn step(&mut self, db: &mut Connection) -> rusqlite::Result<bool> {
+        self.steps += 1;
+        let before = Timestamp(self.now.0.saturating_sub(self.keep.age_ms));
+        let audit = Timestamp(self.now.0.saturating_sub(self.keep.age_ms.max(AUDIT_MS)));
+        let transaction = db.transaction()?;
+        let mut jobs = delete_jobs(&transaction, "ended < ?1", before)?;
+        if jobs == 0 && used_bytes(&transaction)? > self.keep.bytes {
+            jobs = delete_jobs(&transaction, "ended IS NOT NULL AND ?1 >= 0", before)?;
+        }
+        let events = delete_events(&transaction, before)?;
+        let lines = transaction.execute(
+            "DELETE FROM audit WHERE n IN (SELECT n FROM audit WHERE at < ?1 ORDER BY n LIMIT ?2)",
+            params![time(audit), ROWS_STEP],
+        )? as u64;
+        transaction.commit()?;
+        self.report.jobs += jobs;
+        self.report.events += events;
+        self.report.audit += lines;
+        if jobs + events + lines > 0 && self.steps < STEPS_MAX {
+            return Ok(false);
+        }
+        let free: u32 = db.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        if free > PAGES_STEP / 4 && self.steps < STEPS_MAX {
+            db.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES_STEP})"))?;
+            return Ok(false);
+        }
+        self.report.bytes = used_bytes(db)?;
+        Ok(true)
+    }
+    /// Tells who asked.
+    pub(super) fn finish(mut self) {
+        if let Some(done) = self.done.take() {
+            let _ = done.send(self.report.clone());
+        }
+    }
+}
+
+fn delete_jobs(db: &Connection, which: &str, before: Timestamp) -> rusqlite::Result<u64> {
+    let list = format!("SELECT n FROM jobs WHERE {which} AND ended IS NOT NULL ORDER BY n LIMIT {JOBS_STEP}");
+    let jobs: Vec<i64> =
+        db.prepare(&list)?.query_map([time(before)], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for job in &jobs {
+        for sql in [
+            "DELETE FROM reports WHERE job = ?1",
+            "DELETE FROM recipes WHERE job = ?1",
+            "DELETE FROM targets WHERE job = ?1",
+            "DELETE FROM jobs WHERE n = ?1",
+        ] {
+            db.prepare_cached(sql)?.execute([job])?;
+        }
+    }
+    Ok(jobs.len() as u64)
+}
+
+/// The newest event stays: its number is the reactor's cursor.
+fn delete_events(db: &Connection, before: Timestamp) -> rusqlite::Result<u64> {
+    let events = db.execute(
+        "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE at < ?1
+           AND number < (SELECT max(number) FROM events) ORDER BY at LIMIT ?2)",
+        params![time(before), ROWS_STEP],
+    )?;
+    let decisions = db.execute(
+        "DELETE FROM decisions WHERE event IN (SELECT event FROM decisions WHERE at < ?1 ORDER BY event LIMIT ?2)",
+        params![time(before), ROWS_STEP],
+    )?;
+    Ok((events + decisions) as u64)
+}
+
+fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let bytes = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}

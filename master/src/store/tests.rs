@@ -1,0 +1,382 @@
+//! The store under kill, group commit, a full disk and retention.
+
+use super::*;
+use crate::core::{Audit, Query, SealedRef};
+use model::api::{EventFilter, JobFilter};
+use model::{
+    Caller, ContentHash, Event, Job, JobKind, JobTarget, Mode, Outcome, Output, Plan, Reply, RunReport,
+    Source, StepReport, Tally, TargetState, Terminal,
+};
+use std::time::{Duration, Instant};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+fn open(folder: &Path) -> Store {
+    let config = StoreConfig { path: folder.join("store.db"), ballast_bytes: 64 * 1024 };
+    Store::open(&config).unwrap()
+}
+
+fn wait(store: &Store, number: u64) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while *store.committed().borrow() < number {
+        assert!(Instant::now() < end, "not committed in time: {:?}", *store.health().borrow());
+        std::thread::yield_now();
+    }
+}
+
+fn minion(id: &str) -> MinionId {
+    id.parse().unwrap()
+}
+
+fn job(number: u128, at: Timestamp, ended: Option<Timestamp>) -> Job {
+    Job {
+        id: JobId(number),
+        kind: JobKind::Apply {
+            states: vec!["web".into()],
+            mode: Mode::Apply,
+            pillar: Default::default(),
+            env: None,
+        },
+        target: "*".into(),
+        minions: vec![minion("a"), minion("b")],
+        caller: Caller { name: "admin".into(), via: "socket uid=0".into() },
+        at,
+        expires: at.plus_ms(60_000),
+        wait: false,
+        revision: None,
+        retry_of: None,
+        ended,
+    }
+}
+
+fn target(job: u128, id: &str, word: Option<Terminal>) -> JobTarget {
+    let ended = |word| TargetState::Ended {
+        word,
+        at: NOW,
+        duration_ms: Some(3),
+        tally: Tally::default(),
+        reason: String::new(),
+        code: None,
+    };
+    let state = word.map_or(TargetState::Accepted, ended);
+    JobTarget { job: JobId(job), minion: minion(id), state, diagnostics: Vec::new() }
+}
+
+fn event(number: u64, tag: &str) -> Entry {
+    let data = serde_json::json!({"n": number});
+    Entry::Event(Event { number, tag: tag.into(), source: Source::Master, at: NOW, data, hops: 0 })
+}
+
+fn rows(entries: impl IntoIterator<Item = Entry>) -> Vec<Row> {
+    entries.into_iter().map(|it| Row::Entry(Box::new(it))).collect()
+}
+
+fn report(outcome: Outcome, comment: &str) -> RunReport {
+    let step = StepReport {
+        index: 0,
+        id: "x".into(),
+        sls: "web".into(),
+        kind: "file.managed".into(),
+        name: "/x".into(),
+        outcome,
+        comment: comment.into(),
+        plan: Plan::default(),
+        output: None,
+        duration_ms: 1,
+        at: None,
+    };
+    RunReport { mode: Mode::Apply, steps: vec![step], duration_ms: 1, cancelled: false, sandbox: false }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for number in 1..=20_u64 {
+        let seq =
+            store.commit(rows([event(number, "a"), Entry::Job(job(number.into(), NOW, None))])).unwrap();
+        wait(&store, seq);
+        // What a kill leaves: the files as they are, without a close.
+        let dead = tempfile::tempdir().unwrap();
+        for suffix in ["store.db", "store.db-wal"] {
+            std::fs::copy(folder.path().join(suffix), dead.path().join(suffix)).unwrap();
+        }
+        let entries = open(dead.path()).load(NOW).unwrap();
+        let jobs = entries.iter().filter(|it| matches!(it, Entry::Job(_))).count() as u64;
+        assert_eq!(jobs, number);
+        assert!(entries.contains(&event(number, "a")), "the cursor is the highest event");
+    }
+}
+
+#[test]
+fn a_batch_that_was_not_acknowledged_is_there_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for number in 1..=200_u64 {
+        store.commit(rows([
+            Entry::Job(job(number.into(), NOW, None)),
+            Entry::Target(target(number.into(), "a", None)),
+        ]));
+    }
+    let dead = tempfile::tempdir().unwrap();
+    for suffix in ["store.db", "store.db-wal"] {
+        std::fs::copy(folder.path().join(suffix), dead.path().join(suffix)).unwrap();
+    }
+    let entries = open(dead.path()).load(NOW).unwrap();
+    let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|it| wanted(it)).count();
+    assert_eq!(count(|it| matches!(it, Entry::Job(_))), count(|it| matches!(it, Entry::Target(_))));
+}
+
+#[test]
+fn many_batches_share_few_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut committed = store.committed();
+    let mut last = 0;
+    for number in 1..=2000 {
+        last = store.commit(rows([event(number, "a")])).unwrap();
+    }
+    let mut commits = 0;
+    let end = Instant::now() + Duration::from_secs(20);
+    while *committed.borrow_and_update() < last {
+        while !committed.has_changed().unwrap() {
+            assert!(Instant::now() < end);
+        }
+        commits += 1;
+    }
+    assert!(commits <= 400, "{commits} commits for 2000 batches");
+}
+
+#[test]
+fn the_file_is_for_its_owner_only_and_of_a_known_format() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let path = folder.path().join("store.db");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let db = Connection::open(&path).unwrap();
+    db.pragma_update(None, "user_version", 9).unwrap();
+    drop(db);
+    let config = StoreConfig { path: path.clone(), ballast_bytes: 1 };
+    let error = Store::open(&config).unwrap_err().to_string();
+    assert!(error.contains("format 9") && error.contains("format 1"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch("CREATE TABLE other(x)").unwrap();
+    drop(db);
+    assert!(matches!(Store::open(&config), Err(StoreError::Foreign { .. })));
+}
+
+#[test]
+fn jobs_are_found_by_beginning_by_caller_and_by_minion() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let (one, two) = (0x0192_0000_u128 << 96, 0x0193_0000_u128 << 96);
+    let seq = store.commit(rows([
+        Entry::Job(job(one, NOW, Some(NOW))),
+        Entry::Target(target(one, "a", Some(Terminal::Failed))),
+        Entry::Job(job(two, NOW, None)),
+        Entry::Target(target(two, "b", None)),
+    ]));
+    wait(&store, seq.unwrap());
+    let ask = |name: &str| store.reader().answer(&Query::Job(name.into(), "admin".into()));
+    let id = |reply: Reply| match reply {
+        Reply::Job(view) => view.job.id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id(ask(&JobId(one).to_string().to_lowercase())), JobId(one));
+    assert_eq!(id(ask(&JobId(two).to_string()[..8])), JobId(two));
+    assert_eq!(id(ask("@last")), JobId(two));
+    for bad in ["0", "", "no such", "ü", "8ZZZ", &"0".repeat(40), "%"] {
+        assert!(matches!(ask(bad), Reply::Error(_)), "{bad}");
+    }
+    let list = |filter: JobFilter, minions: Option<Vec<MinionId>>| match store
+        .reader()
+        .answer(&Query::Jobs(filter, minions))
+    {
+        Reply::Jobs(jobs) => jobs.iter().map(|it| it.job.id.0).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(list(JobFilter::default(), None), [two, one], "newest first");
+    assert_eq!(list(JobFilter { failed: true, ..Default::default() }, None), [one]);
+    assert_eq!(list(JobFilter::default(), Some(vec![minion("b")])), [two]);
+    assert_eq!(list(JobFilter { caller: Some("x".into()), ..Default::default() }, None), [] as [u128; 0]);
+    assert_eq!(list(JobFilter { limit: 1, ..Default::default() }, None), [two]);
+}
+
+#[test]
+fn reports_come_back_as_they_were_and_silent_ones_are_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let long = report(Outcome::Changed, &"long ".repeat(2000));
+    let short = report(Outcome::Failed, "short");
+    let mut said = report(Outcome::Ok, "");
+    said.steps[0].output = Some(Output { stdout: "hello".into(), ..Default::default() });
+    let seq = store.commit(rows([
+        Entry::Job(job(1, NOW, None)),
+        Entry::Report(JobId(1), minion("a"), Box::new(long.clone())),
+        Entry::Report(JobId(1), minion("b"), Box::new(short.clone())),
+        Entry::Report(JobId(1), minion("c"), Box::new(report(Outcome::Ok, ""))),
+        Entry::Report(JobId(1), minion("d"), Box::new(said.clone())),
+    ]));
+    wait(&store, seq.unwrap());
+    let ask = |id: &str| store.reader().answer(&Query::Report(JobId(1), minion(id)));
+    assert_eq!(ask("a"), Reply::Report(Some(Box::new(long))));
+    assert_eq!(ask("b"), Reply::Report(Some(Box::new(short))));
+    assert_eq!(ask("c"), Reply::Report(None));
+    assert_eq!(ask("d"), Reply::Report(Some(Box::new(said))));
+}
+
+#[test]
+fn a_recipe_is_kept_only_while_its_target_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let place = SealedRef { hash: ContentHash([1; 32]), size: 3, steps: 1, grants: Vec::new() };
+    let mut batch = rows([
+        Entry::Job(job(1, NOW, None)),
+        Entry::Target(target(1, "a", None)),
+        Entry::Recipe(JobId(1), minion("a"), place.clone()),
+    ]);
+    batch.push(Row::Sealed { job: JobId(1), minion: minion("a"), bytes: [7_u8, 8, 9].into() });
+    let seq = store.commit(batch);
+    wait(&store, seq.unwrap());
+    assert_eq!(store.reader().sealed(JobId(1), &minion("a")), Some(vec![7, 8, 9]));
+    assert_eq!(store.reader().sealed(JobId(1), &minion("b")), None);
+    assert!(store.load(NOW).unwrap().contains(&Entry::Recipe(JobId(1), minion("a"), place)));
+    let seq = store.commit(rows([Entry::Target(target(1, "a", Some(Terminal::Ok)))]));
+    wait(&store, seq.unwrap());
+    assert_eq!(store.reader().sealed(JobId(1), &minion("a")), None);
+}
+
+#[test]
+fn lazy_rows_are_there_after_a_clean_stop_and_never_older_than_what_was_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.later(rows([Entry::EventsTaken(minion("a"), 5), Entry::EventsTaken(minion("b"), 6)]));
+    store.later(vec![
+        Row::Retained { topic: "lab/x".into(), payload: Some("1".into()) },
+        Row::Retained { topic: "lab/x".into(), payload: Some("2".into()) },
+        Row::Retained { topic: "lab/y".into(), payload: Some("3".into()) },
+        Row::Retained { topic: "lab/y".into(), payload: None },
+    ]);
+    let seq = store.commit(rows([Entry::EventsTaken(minion("a"), 9)]));
+    wait(&store, seq.unwrap());
+    store.close();
+    let store = open(folder.path());
+    let entries = store.load(NOW).unwrap();
+    assert!(entries.contains(&Entry::EventsTaken(minion("a"), 9)), "{entries:?}");
+    assert!(entries.contains(&Entry::EventsTaken(minion("b"), 6)));
+    assert_eq!(store.retained().unwrap(), [("lab/x".to_owned(), "2".to_owned())]);
+}
+
+#[test]
+fn the_audit_log_is_a_chain_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let caller = Caller { name: "admin".into(), via: "socket".into() };
+    for round in 0..3 {
+        let mut store = open(folder.path());
+        for number in 0..3 {
+            let what = format!("{round} {number}");
+            let audit = Audit { at: NOW, caller: caller.clone(), what, result: "accepted".into() };
+            store.commit(rows([Entry::Audit(audit)]));
+        }
+        store.close();
+    }
+    let db = Connection::open(folder.path().join("store.db")).unwrap();
+    let mut statement = db.prepare("SELECT data, before, hash FROM audit ORDER BY n").unwrap();
+    let lines: Vec<(String, [u8; 32], [u8; 32])> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(lines.len(), 9);
+    let mut before = [0; 32];
+    for (text, named, hash) in lines {
+        assert_eq!(named, before);
+        assert_eq!(hash, entries::link(&before, &text));
+        before = hash;
+    }
+}
+
+#[test]
+fn gc_deletes_by_age_and_by_size_but_never_what_is_open_nor_the_newest_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let old = Timestamp(NOW.0 - 40 * 86_400_000);
+    let mut batch = Vec::new();
+    for number in 1..=300_u128 {
+        batch.extend([
+            Entry::Job(job(number, old, Some(old))),
+            Entry::Target(target(number, "a", Some(Terminal::Ok))),
+            Entry::Report(JobId(number), minion("a"), Box::new(report(Outcome::Changed, "x"))),
+        ]);
+    }
+    batch.push(Entry::Job(job(1000, old, None)));
+    batch.push(Entry::Job(job(1001, NOW, Some(NOW))));
+    let Entry::Event(mut first) = event(1, "a") else { unreachable!() };
+    first.at = old;
+    let newest = Event { number: 2, ..first.clone() };
+    batch.extend([Entry::Event(first), Entry::Event(newest)]);
+    let seq = store.commit(rows(batch));
+    wait(&store, seq.unwrap());
+    let keep = Keep { age_ms: 30 * 86_400_000, bytes: u64::MAX };
+    let done = store.gc(keep, NOW).blocking_recv().unwrap();
+    assert_eq!((done.jobs, done.events), (300, 1));
+    let jobs = |store: &Store| match store.reader().answer(&Query::Jobs(JobFilter::default(), None)) {
+        Reply::Jobs(jobs) => jobs.iter().map(|it| it.job.id.0).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(jobs(&store), [1001, 1000]);
+    let done = store.gc(Keep { bytes: 1, ..keep }, NOW).blocking_recv().unwrap();
+    assert_eq!(done.jobs, 1);
+    assert_eq!(jobs(&store), [1000], "an open job stays");
+    let Reply::Events(events) = store.reader().answer(&Query::Events(EventFilter::default())) else {
+        panic!()
+    };
+    assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn a_full_disk_refuses_new_jobs_keeps_promises_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=12m", "labstore"])
+        .arg(folder.path())
+        .stderr(std::process::Stdio::null())
+        .status();
+    if !mounted.is_ok_and(|it| it.success()) {
+        eprintln!("skipped: tmpfs-mount (needs root)");
+        return;
+    }
+    let unmount = Unmount(folder.path().to_owned());
+    let path = folder.path().join("store.db");
+    let mut store = Store::open(&StoreConfig { path, ballast_bytes: 4 * 1024 * 1024 }).unwrap();
+    let filler = folder.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    let mut promised = 0;
+    for number in 1..=40 {
+        let Entry::Event(mut it) = event(number, "a") else { unreachable!() };
+        it.data = serde_json::json!("x".repeat(16 * 1024));
+        promised = store.commit(rows([Entry::Event(it)])).unwrap();
+    }
+    wait(&store, promised);
+    assert!(matches!(&*store.health().borrow(), Health::Full(_)));
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while *store.health().borrow() != Health::Well {
+        assert!(Instant::now() < end, "did not recover");
+        std::thread::yield_now();
+    }
+    store.close();
+    drop(unmount);
+}
+
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
