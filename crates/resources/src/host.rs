@@ -1,6 +1,391 @@
 //! The machine, as the state modules may see and alter it.
 
-/// What a check may do: look.
-pub trait Probe {}
+use crate::Collected;
+use model::{ContentHash, Output};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A file that is longer than this is never read into memory; it is compared by its hash.
+pub const READ_BYTES_MAX: u64 = 64 << 20;
+/// Entries of one folder that are looked at.
+pub const LIST_ENTRIES_MAX: usize = 100_000;
+/// What a command may print per stream and report; the rest is counted.
+pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
+/// What to do with a symbolic link at the end of a path. Links on the way are always followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// Go where it points.
+    Follow,
+    /// It is meant itself.
+    Keep,
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket, a pipe.
+    Other,
+}
+
+impl FileKind {
+    /// For people: `a folder`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::File => "a file",
+            Self::Directory => "a folder",
+            Self::Symlink => "a symbolic link",
+            Self::Other => "a device, socket or pipe",
+        }
+    }
+}
+
+/// What is known of a path without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// The lowest twelve bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What to put into a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Contents<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// The content with this hash, see [`Probe::blob`].
+    Blob(ContentHash),
+}
+
+/// Permissions and owner; `None` keeps what is there, or takes the default of a new one (`0644`, folders `0755`, root).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Number.
+    pub uid: u32,
+    /// Number of its primary group.
+    pub gid: u32,
+    /// First field of the comment.
+    pub fullname: String,
+    /// Home folder.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+    /// Names of its supplementary groups, in order.
+    pub groups: Vec<String>,
+    /// The hash in the shadow file; `None` if it cannot be read.
+    pub password: Option<String>,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Number.
+    pub gid: u32,
+    /// Names of the users that have it as a supplementary group, in order.
+    pub members: Vec<String>,
+}
+
+/// What the service manager says about a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// Whether there is a unit of this name.
+    pub found: bool,
+    /// `active`, `inactive`, `failed`, `activating`, ...; `None` if the service manager is not running.
+    pub active: Option<String>,
+    /// `enabled`, `disabled`, `static`, `masked`, ...; empty if it has no such state.
+    pub enabled: String,
+    /// Whether it can reload its configuration.
+    pub can_reload: bool,
+    /// Whether its unit file changed since it was loaded.
+    pub stale: bool,
+}
+
+/// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The commit that is checked out in a folder, and whether anything in it was altered:
+    /// two lines, the hash and `clean` or `dirty`.
+    GitHead {
+        /// The working copy.
+        directory: PathBuf,
+        /// Who looks; root if `None`.
+        user: Option<String>,
+    },
+    /// `git ls-remote URL REV REV^{}`: hash, tab, name on each line.
+    GitRemote {
+        /// Where.
+        url: String,
+        /// Branch, tag or `HEAD`.
+        rev: String,
+        /// Who asks; root if `None`.
+        user: Option<String>,
+    },
+    /// `git config --get remote.origin.url` in a folder.
+    GitOrigin {
+        /// The working copy.
+        directory: PathBuf,
+        /// Who looks; root if `None`.
+        user: Option<String>,
+    },
+}
+
+/// What a check may do: look. Answers are taken fresh unless it says otherwise.
+pub trait Probe {
+    /// What is at `path`; `None` if nothing is.
+    fn stat(&self, path: &Path, links: Links) -> io::Result<Option<Stat>>;
+    /// The contents of the file at `path`, links followed. At most [`READ_BYTES_MAX`].
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// SHA-256 of the contents of the file at `path`, links followed, whatever its length.
+    fn hash(&self, path: &Path) -> io::Result<ContentHash>;
+    /// Where the symbolic link at `path` points, as written.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Names in the folder at `path`, sorted. At most [`LIST_ENTRIES_MAX`].
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
+    /// A content that came with the recipe.
+    fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>>;
+    /// Its length.
+    fn blob_size(&self, hash: ContentHash) -> io::Result<u64>;
+
+    /// A user's number, by name (or number in decimal). May be remembered until an account is altered.
+    fn uid(&self, name: &str) -> io::Result<Option<u32>>;
+    /// A group's number, by name (or number in decimal). May be remembered until an account is altered.
+    fn gid(&self, name: &str) -> io::Result<Option<u32>>;
+    /// A user's name, or its number.
+    fn user_name(&self, uid: u32) -> String;
+    /// A group's name, or its number.
+    fn group_name(&self, gid: u32) -> String;
+    /// An account.
+    fn user(&self, name: &str) -> io::Result<Option<User>>;
+    /// A group.
+    fn group(&self, name: &str) -> io::Result<Option<Group>>;
+
+    /// Those of `names` that are installed (or are provided by something installed, then with an empty version), with
+    /// their version. May be remembered until packages are altered.
+    fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>>;
+    /// A unit; a name without a suffix means `.service`.
+    fn unit(&self, name: &str) -> io::Result<Unit>;
+    /// A user's crontab; empty if there is none.
+    fn crontab(&self, user: &str) -> io::Result<String>;
+    /// A kernel parameter, dotted; `None` if the kernel does not know it.
+    fn sysctl(&self, name: &str) -> io::Result<Option<String>>;
+    /// Answers a question from the closed list.
+    fn query(&self, query: &Query) -> io::Result<Output>;
+    /// Whether the machine is a pretended one, see `labminion run --sandbox`.
+    fn is_sandbox(&self) -> bool {
+        false
+    }
+}
+
 /// What an apply may do: look and alter.
-pub trait Host: Probe {}
+pub trait Host: Probe {
+    /// Makes or replaces a file in one step: readers see the old one or the new one.
+    fn write(&mut self, path: &Path, contents: Contents<'_>, how: Attributes, links: Links)
+    -> io::Result<()>;
+    /// Makes a folder whose parent exists.
+    fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()>;
+    /// Makes a symbolic link, or replaces one in one step.
+    fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()>;
+    /// Sets permissions and owner of what is there.
+    fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()>;
+    /// Removes what is at `path`, folders with everything in them; links are not followed. Nothing there is fine.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+    /// Carries out what needs a program. Every byte that it prints goes to `watch`.
+    fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit>;
+    /// Makes durable what was written so far: called once, at the end of a run.
+    fn settle(&mut self) -> io::Result<()>;
+    /// [`act`](Host::act) with its output collected: what modules call. While the engine runs, the output is also
+    /// told as it comes, and it is masked.
+    fn perform(&mut self, action: &Action) -> io::Result<Done> {
+        let mut collected = Collected::default();
+        let exit = self.act(action, &mut collected)?;
+        Ok(Done { output: collected.into_output(exit), exit })
+    }
+}
+
+/// Hears what a command prints, and may end it.
+pub trait Watch {
+    /// A piece of output, as it comes.
+    fn output(&mut self, stderr: bool, bytes: &[u8]);
+    /// Asked at least ten times a second: kill it.
+    fn cancelled(&self) -> bool;
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Killed, after this many milliseconds.
+    TimedOut(u64),
+    /// Killed, because someone asked for it.
+    Cancelled,
+}
+
+/// A command that ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// What it said.
+    pub output: Output,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+/// Something that needs a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Runs a command.
+    Run(Command),
+    /// Fetches the lists of what can be installed.
+    RefreshPackages,
+    /// Installs packages: name, and version if it matters (`1.2*` is a pattern).
+    InstallPackages(Vec<(String, Option<String>)>),
+    /// Removes packages; their configuration stays.
+    RemovePackages(Vec<String>),
+    /// Does something to a unit.
+    Unit(String, UnitAction),
+    /// Makes or alters an account.
+    User(String, UserChange),
+    /// Makes or alters a group.
+    Group(String, GroupChange),
+    /// Replaces a user's crontab.
+    Crontab {
+        /// Whose.
+        user: String,
+        /// The whole.
+        text: String,
+    },
+    /// Sets a kernel parameter, now.
+    Sysctl {
+        /// Dotted.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// What can be done to a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitAction {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Stop and start it.
+    Restart,
+    /// Let it read its configuration again.
+    Reload,
+    /// Start it at boot.
+    Enable,
+    /// Do not.
+    Disable,
+    /// Let the service manager read all unit files again.
+    DaemonReload,
+}
+
+impl UnitAction {
+    /// As `systemctl` calls it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::DaemonReload => "daemon-reload",
+        }
+    }
+}
+
+/// What to make of an account; `None` leaves it, or takes the system's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// It is new.
+    pub create: bool,
+    /// Number.
+    pub uid: Option<u32>,
+    /// Primary group, by name or number.
+    pub gid: Option<String>,
+    /// First field of the comment.
+    pub fullname: Option<String>,
+    /// Home folder.
+    pub home: Option<String>,
+    /// Whether a new one gets its home folder.
+    pub make_home: bool,
+    /// Login shell.
+    pub shell: Option<String>,
+    /// All supplementary groups.
+    pub groups: Option<Vec<String>>,
+    /// Whether a new one is a system account.
+    pub system: bool,
+    /// Hash for the shadow file. Never an argument of a program.
+    pub password: Option<String>,
+}
+
+/// What to make of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupChange {
+    /// It is new.
+    pub create: bool,
+    /// Number.
+    pub gid: Option<u32>,
+    /// Whether a new one is a system group.
+    pub system: bool,
+    /// All supplementary members.
+    pub members: Option<Vec<String>>,
+}
+
+/// A command to run, without a shell unless it is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments; never empty.
+    pub argv: Vec<String>,
+    /// Where; `/` if `None` (or the user's home).
+    pub cwd: Option<PathBuf>,
+    /// As whom; as we are if `None`.
+    pub user: Option<String>,
+    /// On top of a small fixed environment.
+    pub env: Vec<(String, String)>,
+    /// What it reads; nothing if `None`.
+    pub stdin: Option<String>,
+    /// Killed with its children after that long.
+    pub timeout_ms: u64,
+}
+
+impl Command {
+    /// A line for `/bin/sh`.
+    pub fn shell(line: &str, timeout_ms: u64) -> Self {
+        Self { argv: vec!["/bin/sh".into(), "-c".into(), line.into()], timeout_ms, ..Self::default() }
+    }
+}

@@ -3,14 +3,19 @@
 //! A module is one file under `modules/`. It sees the machine only through [`Probe`] and [`Host`], so all of them run
 //! in tests without one.
 
+mod args;
+mod diff;
 mod engine;
+
 pub mod host;
 mod modules;
+mod output;
 mod resource;
 mod schema;
 
 pub use engine::{Progress, RunOptions, run};
 pub use host::{Host, Probe};
+pub use output::Collected;
 pub use resource::{Applied, Error, Function, Module, ParamsError, Resource};
 pub use schema::{Param, ParamType};
 

@@ -1,9 +1,9 @@
 //! What a state module has to provide.
 
-use crate::{Host, Param, Probe};
+use crate::{Host, Param, Probe, host::Contents};
 use model::{Output, Plan};
 use serde_json::{Map, Value};
-use std::{fmt, io};
+use std::{fmt, io, path::Path};
 
 /// One thing on a machine, in the state that it should be in.
 ///
@@ -22,6 +22,18 @@ pub trait Resource: fmt::Debug {
     fn refresh(&self, _host: &mut dyn Host) -> Result<Option<Applied>, Error> {
         Ok(None)
     }
+    /// What `refresh` does, in one word such as `restart`; `None` if nothing.
+    fn refreshes(&self) -> Option<&'static str> {
+        None
+    }
+    /// Whether an apply of `plan` makes a refresh needless: a service that was just started need not be restarted.
+    fn is_fresh_after(&self, plan: &Plan) -> bool {
+        !plan.is_empty()
+    }
+    /// The new contents of the file that `plan` writes: `check_cmd` judges them before they are put in place.
+    fn candidate(&self, _plan: &Plan) -> Option<(&Path, Contents<'_>)> {
+        None
+    }
     /// Whether a second check must find nothing left to do. Only a bare `cmd.run` says no.
     fn converges(&self) -> bool {
         true
@@ -35,6 +47,19 @@ pub struct Applied {
     pub comment: String,
     /// A command's output.
     pub output: Option<Output>,
+    /// It turned out that nothing had to be changed: a stateful command says so.
+    pub unchanged: bool,
+}
+
+impl Applied {
+    /// With a command's output.
+    pub fn with(output: Output) -> Self {
+        Self { output: Some(output), ..Self::default() }
+    }
+    /// With a sentence.
+    pub fn saying(comment: impl Into<String>) -> Self {
+        Self { comment: comment.into(), ..Self::default() }
+    }
 }
 
 /// A file under `modules/`.

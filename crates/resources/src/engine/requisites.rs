@@ -1,0 +1,84 @@
+//! Decides from what became of earlier steps whether a step runs.
+
+use model::{Link, Recipe, Requisite};
+
+/// What became of a step, as far as others care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is as it should be; `changed` if it was (or would be) made so.
+    Good { changed: bool },
+    /// It failed.
+    Failed,
+    /// It was not tried because of a failure.
+    Blocked,
+    /// It was not tried because there was no need.
+    NotNeeded,
+}
+
+/// Whether a step runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It does; then, if something that it watches changed, it is refreshed because of this step.
+    Go { refresh: Option<usize> },
+    /// It does not, and that is fine.
+    NotNeeded(String),
+    /// It cannot.
+    Blocked(String),
+}
+
+/// The verdict on step `index`, with the fates of all steps so far. `prereq` is left to the caller.
+pub(super) fn verdict(recipe: &Recipe, index: usize, fates: &[Option<Fate>]) -> Verdict {
+    let links = &recipe.steps[index].links;
+    let of = |when: Requisite| links.iter().filter(move |it| it.when == when);
+    let fate = |link: &Link| fates.get(link.step).copied().flatten();
+    let bad = |link: &Link| matches!(fate(link), None | Some(Fate::Failed | Fate::Blocked));
+    let changed = |link: &Link| fate(link) == Some(Fate::Good { changed: true });
+
+    if let Some(earlier) = failed_prerequisite(recipe, index, fates) {
+        return Verdict::Blocked(format!("its prerequisite {} failed", title(recipe, earlier)));
+    }
+    for when in [Requisite::Require, Requisite::Watch, Requisite::Onchanges] {
+        if let Some(link) = of(when).find(|it| !it.any && bad(it)) {
+            return Verdict::Blocked(blocked_text(recipe, link, fate(link)));
+        }
+        if of(when).any(|it| it.any)
+            && of(when).filter(|it| it.any).all(bad)
+            && let Some(link) = of(when).find(|it| it.any)
+        {
+            return Verdict::Blocked(blocked_text(recipe, link, fate(link)));
+        }
+    }
+    if of(Requisite::Onfail).next().is_some()
+        && !of(Requisite::Onfail).any(|it| fate(it) == Some(Fate::Failed))
+    {
+        return Verdict::NotNeeded("nothing failed that it waits for (onfail)".to_owned());
+    }
+    if of(Requisite::Onchanges).next().is_some() && !of(Requisite::Onchanges).any(changed) {
+        return Verdict::NotNeeded("nothing changed that it waits for (onchanges)".to_owned());
+    }
+    Verdict::Go { refresh: of(Requisite::Watch).find(|it| changed(it)).map(|it| it.step) }
+}
+
+/// A step that had to run before this one, and failed.
+fn failed_prerequisite(recipe: &Recipe, index: usize, fates: &[Option<Fate>]) -> Option<usize> {
+    let waits = |links: &[Link]| links.iter().any(|it| it.when == Requisite::Prereq && it.step == index);
+    let failed = |at: &usize| matches!(fates[*at], Some(Fate::Failed | Fate::Blocked));
+    (0..index).filter(failed).find(|at| waits(&recipe.steps[*at].links))
+}
+
+/// `site_conf (file.managed)`.
+pub(super) fn title(recipe: &Recipe, index: usize) -> String {
+    match recipe.steps.get(index) {
+        Some(step) => format!("{} ({})", step.id, step.kind()),
+        None => format!("step {index}, which does not exist"),
+    }
+}
+
+fn blocked_text(recipe: &Recipe, link: &Link, fate: Option<Fate>) -> String {
+    let title = title(recipe, link.step);
+    match fate {
+        Some(Fate::Blocked) => format!("requires {title}, which was not tried"),
+        None => format!("requires {title}, which has not run yet"),
+        Some(_) => format!("requires {title}, which failed"),
+    }
+}

@@ -1,0 +1,250 @@
+//! One attempt at one step.
+
+use super::{resource_of, watched::Watched};
+use crate::{
+    Applied, Error, Host, Probe, Resource,
+    args::plain_path,
+    host::{Action, Attributes, Command, Exit, Links},
+};
+use model::{Change, Mode, Outcome, Output, Plan, Step};
+use std::{
+    error::Error as _,
+    path::{Path, PathBuf},
+};
+
+/// Longest that a command of `unless`, `onlyif` or `check_cmd` may take.
+const GUARD_TIMEOUT_MS: u64 = 600_000;
+
+/// What a step has to know of the others.
+pub(super) struct Circumstances {
+    pub(super) mode: Mode,
+    /// Something watched changed: this.
+    pub(super) refresh: Option<String>,
+    /// In a dry run: this would have changed before, so that a check may stumble.
+    pub(super) unsettled: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) outcome: Outcome,
+    pub(super) comment: String,
+    pub(super) plan: Plan,
+    pub(super) output: Option<Output>,
+}
+
+impl Attempt {
+    pub(super) fn ended(outcome: Outcome, comment: String) -> Self {
+        Self { outcome, comment, plan: Plan::default(), output: None }
+    }
+    pub(super) fn say(&mut self, sentence: &str) {
+        if !sentence.is_empty() {
+            let comma = if self.comment.is_empty() { "" } else { "; " };
+            self.comment = format!("{}{comma}{sentence}", self.comment);
+        }
+    }
+    fn fail(&mut self, error: Error) {
+        self.outcome = Outcome::Failed;
+        self.comment = chain(&error);
+        if let Error::Command { output, .. } = error {
+            self.output = Some(*output);
+        }
+    }
+    fn take(&mut self, applied: Applied) {
+        self.say(&applied.comment);
+        self.output = applied.output.or(self.output.take());
+    }
+}
+
+/// Guards, check, apply, check again, refresh.
+pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Watched<'_>) -> Attempt {
+    let resource = match resource_of(step) {
+        Ok(resource) => resource,
+        Err(why) => return Attempt::ended(Outcome::Failed, why),
+    };
+    match guards(step, host) {
+        Ok(None) => (),
+        Ok(Some(why)) => return Attempt::ended(Outcome::Ok, why),
+        Err(error) => return Attempt::ended(Outcome::Failed, chain(&error)),
+    }
+    let mut attempt = Attempt::ended(Outcome::Ok, String::new());
+    let plan = match (resource.check(host), &circumstances.unsettled) {
+        (Ok(plan), _) => plan,
+        (Err(error), Some(earlier)) => {
+            attempt.outcome = Outcome::WouldChange;
+            attempt.comment = format!("cannot be judged before {earlier} has changed: {}", chain(&error));
+            return attempt;
+        }
+        (Err(error), None) => {
+            attempt.fail(error);
+            return attempt;
+        }
+    };
+    if !plan.is_empty() {
+        attempt.plan = plan.clone();
+        attempt.outcome = Outcome::WouldChange;
+        if circumstances.mode == Mode::Apply {
+            attempt.outcome = Outcome::Changed;
+            if let Err(error) = change(step, &*resource, &plan, host, &mut attempt) {
+                attempt.fail(error);
+                return attempt;
+            }
+        }
+    }
+    if !resource.is_fresh_after(&plan) {
+        refreshed(&*resource, circumstances, host, &mut attempt);
+    }
+    attempt
+}
+
+/// Whether an attempt would change something.
+pub(super) fn would_change(step: &Step, host: &mut Watched<'_>) -> Result<bool, String> {
+    let resource = resource_of(step)?;
+    if guards(step, host).map_err(|error| chain(&error))?.is_some() {
+        return Ok(false);
+    }
+    resource.check(host).map(|plan| !plan.is_empty()).map_err(|error| chain(&error))
+}
+
+/// Only the refresh, at the end of a run; `None` if this kind has none.
+pub(super) fn refresh(step: &Step, circumstances: &Circumstances, host: &mut Watched<'_>) -> Option<Attempt> {
+    let resource = match resource_of(step) {
+        Ok(resource) => resource,
+        Err(why) => return Some(Attempt::ended(Outcome::Failed, why)),
+    };
+    resource.refreshes()?;
+    let mut attempt = Attempt::ended(Outcome::Ok, String::new());
+    refreshed(&*resource, circumstances, host, &mut attempt);
+    Some(attempt)
+}
+
+fn refreshed(
+    resource: &dyn Resource,
+    circumstances: &Circumstances,
+    host: &mut Watched<'_>,
+    attempt: &mut Attempt,
+) {
+    let (Some(because), Some(verb)) = (&circumstances.refresh, resource.refreshes()) else { return };
+    let to = Some(format!("because of {because}"));
+    let change = Change { what: verb.to_owned(), from: None, to, diff: None };
+    if circumstances.mode == Mode::Check {
+        attempt.outcome = Outcome::WouldChange;
+        attempt.plan.push(change);
+        return;
+    }
+    match resource.refresh(host) {
+        Ok(None) => (),
+        Ok(Some(applied)) => {
+            attempt.outcome = Outcome::Changed;
+            attempt.plan.push(change);
+            attempt.take(applied);
+        }
+        Err(error) => attempt.fail(error),
+    }
+}
+
+/// Apply and the proof of it.
+fn change(
+    step: &Step,
+    resource: &dyn Resource,
+    plan: &Plan,
+    host: &mut Watched<'_>,
+    attempt: &mut Attempt,
+) -> Result<(), Error> {
+    let judged = judge(step, resource, plan, host)?;
+    let applied = resource.apply(plan, host)?;
+    if applied.unchanged {
+        attempt.outcome = Outcome::Ok;
+        attempt.plan = Plan::default();
+    }
+    attempt.take(applied);
+    if resource.converges() {
+        let left = resource.check(host)?;
+        if let Some(change) = left.changes.first() {
+            let is = change.from.as_deref().unwrap_or("absent");
+            let wanted = change.to.as_deref().unwrap_or("absent");
+            let text = format!("applied, but did not converge: {} is {is} instead of {wanted}", change.what);
+            return Err(Error::Refused(text));
+        }
+    }
+    if !judged {
+        for line in &step.global.check_cmd {
+            guard(step, line, host)?.1.success(&format!("check_cmd `{line}`"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets `check_cmd` look at the new contents of a file before they are put in place: its path is appended.
+fn judge(step: &Step, resource: &dyn Resource, plan: &Plan, host: &mut Watched<'_>) -> Result<bool, Error> {
+    let Some((path, contents)) = resource.candidate(plan).filter(|_| !step.global.check_cmd.is_empty())
+    else {
+        return Ok(false);
+    };
+    let draft = draft_path(path, host);
+    let how = Attributes { mode: Some(0o600), ..Attributes::default() };
+    host.write(&draft, contents, how, Links::Keep).map_err(Error::host("write", draft.display()))?;
+    let verdict = step.global.check_cmd.iter().try_for_each(|line| {
+        let whole = format!("{line} '{}'", draft.display().to_string().replace('\'', "'\\''"));
+        guard(step, &whole, host)?
+            .1
+            .success(&format!("check_cmd `{line}` refuses the new contents"))
+            .map(drop)
+    });
+    host.remove(&draft).map_err(Error::host("remove", draft.display()))?;
+    verdict.map(|()| true)
+}
+
+/// Beside the file if its folder exists, so that relative names in it are found.
+fn draft_path(path: &Path, host: &dyn Probe) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = match host.stat(folder, Links::Follow) {
+        Ok(Some(_)) => folder,
+        _ => Path::new("/tmp"),
+    };
+    folder.join(format!(".{name}.labctl-draft"))
+}
+
+/// The reason to leave the step alone, if there is one.
+fn guards(step: &Step, host: &mut Watched<'_>) -> Result<Option<String>, Error> {
+    let global = &step.global;
+    if !global.creates.is_empty() {
+        let exists = |path: &String| host.stat(&plain_path(path), Links::Follow).map(|it| it.is_some());
+        let all = global.creates.iter().map(exists).collect::<Result<Vec<_>, _>>();
+        if all.map_err(Error::host("look for", global.creates.join(", ")))?.iter().all(|it| *it) {
+            return Ok(Some(format!("{} exists (creates)", global.creates.join(", "))));
+        }
+    }
+    for line in &global.onlyif {
+        if guard(step, line, host)?.0 != Exit::Code(0) {
+            return Ok(Some(format!("`{line}` does not succeed (onlyif)")));
+        }
+    }
+    for line in &global.unless {
+        if guard(step, line, host)?.0 != Exit::Code(0) {
+            return Ok(None);
+        }
+    }
+    let unless = global.unless.join("`, `");
+    Ok((!global.unless.is_empty()).then(|| format!("`{unless}` succeeds (unless)")))
+}
+
+fn guard(step: &Step, line: &str, host: &mut Watched<'_>) -> Result<(Exit, crate::host::Done), Error> {
+    let command = Command { user: step.global.runas.clone(), ..Command::shell(line, GUARD_TIMEOUT_MS) };
+    let live = std::mem::replace(&mut host.live, false);
+    let done = host.perform(&Action::Run(command));
+    host.live = live;
+    done.map(|it| (it.exit, it)).map_err(Error::host("run", line))
+}
+
+/// An error with all its causes.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
