@@ -1,7 +1,18 @@
 //! The HTTP API on a Unix socket and over HTTPS: requests, streams, files by hash, MQTT over websocket, OpenAPI.
 
+mod caller;
+mod files;
+mod listen;
+mod mqtt;
+mod openapi;
+mod routes;
+mod site;
+mod stream;
+
 use crate::{daemon::Handle, gate::Gate};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use site::Site;
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::task::JoinSet;
 
 /// How the web server is set up.
 #[derive(Clone)]
@@ -16,16 +27,46 @@ pub struct WebConfig {
 
 /// A running web server. Dropping it ends it.
 pub struct Web {
-    _private: (),
+    addresses: Vec<SocketAddr>,
+    socket: PathBuf,
+    _listeners: JoinSet<()>,
 }
 
 impl Web {
     /// Binds, then serves until dropped.
-    pub async fn start(_config: WebConfig, _handle: Handle, _gate: Gate) -> std::io::Result<Self> {
-        todo!()
+    pub async fn start(config: WebConfig, handle: Handle, gate: Gate) -> io::Result<Self> {
+        let observers = Box::new(move |stream, address| gate.adopt_observer(stream, address));
+        Self::serve(config, Arc::new(handle), observers).await
     }
+
+    /// As [`Web::start`], for anything that answers like a daemon.
+    async fn serve(
+        config: WebConfig,
+        daemon: Arc<dyn site::Daemon>,
+        observers: site::Observers,
+    ) -> io::Result<Self> {
+        let pages = routes::router(Arc::new(Site { daemon, observers }));
+        let mut listeners = JoinSet::new();
+        let socket = listen::bind_socket(&config.socket)?;
+        let access = listen::Access::of_socket(&config.socket)?;
+        listeners.spawn(listen::serve_socket(socket, access, pages.clone()));
+        let mut addresses = Vec::new();
+        for address in &config.listen {
+            let listener = tokio::net::TcpListener::bind(address).await?;
+            addresses.push(listener.local_addr()?);
+            listeners.spawn(listen::serve_tls(listener, Arc::clone(&config.tls), pages.clone()));
+        }
+        Ok(Self { addresses, socket: config.socket, _listeners: listeners })
+    }
+
     /// HTTPS addresses really bound.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        todo!()
+        self.addresses.clone()
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
     }
 }

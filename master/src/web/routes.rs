@@ -1,0 +1,306 @@
+//! Paths of the API: friendly spellings of requests, each line of the table in `openapi.rs` has its handler here.
+
+use super::{
+    caller::{self, NotAllowed, Peer},
+    files, mqtt, openapi,
+    site::Site,
+    stream,
+};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request as HttpRequest},
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use model::{
+    Caller, JobId, JobKind, KeyDecision, MinionId, Reply, Request,
+    api::{ErrorKind, ErrorView, EventFilter, JobFilter},
+};
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+
+/// Bytes of a request's body.
+const BODY_MAX: usize = 1024 * 1024;
+/// For an answer that is no stream; compiles for many minions take long.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// How long an offer stays good unless the request says otherwise, in milliseconds.
+const OFFER_MS: u64 = 60_000;
+
+/// Who is at the other end, and what the pages stand on.
+pub(crate) struct Connection {
+    pub(crate) site: Arc<Site>,
+    pub(crate) peer: Peer,
+}
+
+impl FromRequestParts<Arc<Site>> for Connection {
+    type Rejection = StatusCode;
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, StatusCode> {
+        let peer = parts.extensions.get::<Peer>().cloned().ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(Self { site: Arc::clone(site), peer })
+    }
+}
+
+/// An operator: nobody else gets into a handler that asks for one.
+struct Operator {
+    site: Arc<Site>,
+    caller: Caller,
+}
+
+impl FromRequestParts<Arc<Site>> for Operator {
+    type Rejection = Response;
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Response> {
+        let Connection { site, peer } =
+            Connection::from_request_parts(parts, site).await.map_err(IntoResponse::into_response)?;
+        match caller::operator(&site, &peer, &parts.headers) {
+            Ok(caller) => Ok(Self { site, caller }),
+            Err(why) => Err(not_allowed(why)),
+        }
+    }
+}
+
+fn not_allowed(why: NotAllowed) -> Response {
+    let (status, message, hint) = match why {
+        NotAllowed::Unknown => (
+            StatusCode::UNAUTHORIZED,
+            "the master does not know who you are",
+            "log in with a token (labctl token create NAME --role operator) or an operator's key",
+        ),
+        NotAllowed::Refused => (
+            StatusCode::FORBIDDEN,
+            "this credential may not use the API",
+            "it needs the role operator and must not have expired; on the master itself, root and the group lab may",
+        ),
+    };
+    let view = ErrorView {
+        kind: ErrorKind::Forbidden,
+        message: message.to_owned(),
+        hint: Some(hint.to_owned()),
+        diagnostics: Vec::new(),
+    };
+    (status, Json(Reply::Error(view))).into_response()
+}
+
+/// All pages.
+pub(crate) fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route("/api/v1/request", post(request))
+        .route("/api/v1/probe", post(probe))
+        .route("/api/v1/status", get(async |who: Operator| who.ask(Request::Status).await))
+        .route("/api/v1/master", get(async |who: Operator| who.ask(Request::Master).await))
+        .route("/api/v1/minions", get(minions))
+        .route("/api/v1/minions/{id}", get(minion))
+        .route("/api/v1/keys", get(async |who: Operator| who.ask(Request::Keys).await))
+        .route("/api/v1/keys/{key}/{decision}", post(decide))
+        .route("/api/v1/jobs", get(jobs).post(submit))
+        .route("/api/v1/jobs/{id}", get(job))
+        .route("/api/v1/jobs/{id}/cancel", post(cancel))
+        .route("/api/v1/jobs/{id}/watch", get(watch_job))
+        .route("/api/v1/jobs/{id}/reports/{minion}", get(report))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/events/watch", get(watch_events))
+        .route("/api/v1/rules", get(async |who: Operator| who.ask(Request::Rules).await))
+        .route("/api/v1/decisions", get(decisions))
+        .route("/api/v1/observers", get(async |who: Operator| who.ask(Request::Observers).await))
+        .route("/files/{hash}", get(files::file))
+        .route("/mqtt", any(mqtt::upgrade))
+        .route("/", any(mqtt::upgrade))
+        .route("/openapi.json", get(async || Json(openapi::document())))
+        .route("/healthz", get(async || "ok\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "no such page; see /openapi.json\n"))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(guard))
+        .with_state(site)
+}
+
+/// Refuses requests of foreign pages; marks every answer as nothing to guess about, frame or keep.
+async fn guard(request: HttpRequest, next: Next) -> Response {
+    let mut response = if caller::same_origin(request.headers()) {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "this page may not talk to this master\n").into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl Operator {
+    async fn ask(self, request: Request) -> Response {
+        let answer = self.site.daemon.request(self.caller, request);
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(reply) => reply_response(&reply),
+            Err(_) => reply_response(&Reply::Error(ErrorView {
+                kind: ErrorKind::Unavailable,
+                message: "the master did not answer in time".to_owned(),
+                hint: Some("ask again; what was accepted goes on".to_owned()),
+                diagnostics: Vec::new(),
+            })),
+        }
+    }
+}
+
+fn reply_response(reply: &Reply) -> Response {
+    (status_of(reply), Json(reply)).into_response()
+}
+
+fn status_of(reply: &Reply) -> StatusCode {
+    let Reply::Error(error) = reply else { return StatusCode::OK };
+    match error.kind {
+        ErrorKind::Usage => StatusCode::BAD_REQUEST,
+        ErrorKind::Compile => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::NoMatch | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn usage(message: impl ToString) -> Response {
+    reply_response(&Reply::Error(ErrorView {
+        kind: ErrorKind::Usage,
+        message: message.to_string(),
+        hint: Some("see /openapi.json".to_owned()),
+        diagnostics: Vec::new(),
+    }))
+}
+
+async fn request(who: Operator, Json(request): Json<Request>) -> Response {
+    who.ask(request).await
+}
+
+async fn probe(who: Operator, Json(request): Json<Request>) -> Response {
+    if !matches!(request, Request::Probe { .. }) {
+        return usage("only the request `probe` is streamed here");
+    }
+    match who.site.daemon.probe(who.caller, request).await {
+        Ok(lines) => stream::of_channel(lines),
+        Err(reply) => reply_response(&reply),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetQuery {
+    target: Option<String>,
+}
+
+async fn minions(who: Operator, Query(query): Query<TargetQuery>) -> Response {
+    who.ask(Request::Minions { target: query.target }).await
+}
+
+async fn minion(who: Operator, Path(id): Path<String>) -> Response {
+    match id.parse::<MinionId>() {
+        Ok(id) => who.ask(Request::Minions { target: Some(id.to_string()) }).await,
+        Err(error) => usage(error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DecisionPath {
+    Accept,
+    Reject,
+    Revoke,
+}
+
+async fn decide(who: Operator, Path((key, decision)): Path<(String, DecisionPath)>) -> Response {
+    let decision = match decision {
+        DecisionPath::Accept => KeyDecision::Accept,
+        DecisionPath::Reject => KeyDecision::Reject,
+        DecisionPath::Revoke => KeyDecision::Revoke,
+    };
+    who.ask(Request::DecideKey { key, fingerprint: None, decision }).await
+}
+
+async fn jobs(who: Operator, Query(filter): Query<JobFilter>) -> Response {
+    who.ask(Request::Jobs { filter }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubmitBody {
+    target: String,
+    kind: JobKind,
+    #[serde(default)]
+    job: Option<JobId>,
+    #[serde(default = "offer_ms")]
+    expires_ms: u64,
+    #[serde(default)]
+    wait: bool,
+    #[serde(default)]
+    retry_of: Option<JobId>,
+}
+
+fn offer_ms() -> u64 {
+    OFFER_MS
+}
+
+async fn submit(who: Operator, Json(body): Json<SubmitBody>) -> Response {
+    let SubmitBody { target, kind, job, expires_ms, wait, retry_of } = body;
+    let Some(job) = job.or_else(new_job_id) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    who.ask(Request::Submit { job, target, kind, expires_ms, wait, retry_of }).await
+}
+
+fn new_job_id() -> Option<JobId> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).ok()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Some(JobId::v7(model::Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)), random))
+}
+
+async fn job(who: Operator, Path(job): Path<String>) -> Response {
+    who.ask(Request::Job { job }).await
+}
+
+async fn cancel(who: Operator, Path(job): Path<String>) -> Response {
+    who.ask(Request::Cancel { job }).await
+}
+
+async fn report(who: Operator, Path((job, minion)): Path<(String, String)>) -> Response {
+    match (job.parse(), minion.parse()) {
+        (Ok(job), Ok(minion)) => who.ask(Request::Report { job, minion }).await,
+        (Err(error), _) | (_, Err(error)) => usage(error),
+    }
+}
+
+async fn watch_job(who: Operator, Path(job): Path<String>) -> Response {
+    match who.site.daemon.watch_job(who.caller, job).await {
+        Ok(lines) => stream::of_channel(lines),
+        Err(reply) => reply_response(&reply),
+    }
+}
+
+async fn events(who: Operator, Query(filter): Query<EventFilter>) -> Response {
+    who.ask(Request::Events { filter }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TagQuery {
+    tag: Option<String>,
+}
+
+async fn watch_events(who: Operator, Query(query): Query<TagQuery>) -> Response {
+    stream::of_events(who.site.daemon.watch_events(), query.tag)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecisionQuery {
+    rule: Option<String>,
+    #[serde(default)]
+    limit: u32,
+}
+
+async fn decisions(who: Operator, Query(query): Query<DecisionQuery>) -> Response {
+    who.ask(Request::Decisions { rule: query.rule, limit: query.limit }).await
+}

@@ -1,0 +1,74 @@
+//! What the pages stand on: the daemon's handle behind a trait, and the door for observers.
+
+use crate::{
+    daemon::{Credential, Handle},
+    gate::ObserverStream,
+};
+use futures_util::future::BoxFuture;
+use model::{Caller, ContentHash, Event, MinionId, Reply, Request, api};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::sync::{broadcast, mpsc};
+
+/// Takes over upgraded websocket streams.
+pub(crate) type Observers = Box<dyn Fn(Box<dyn ObserverStream>, SocketAddr) + Send + Sync>;
+
+/// What every page can reach.
+pub(crate) struct Site {
+    pub(crate) daemon: Arc<dyn Daemon>,
+    pub(crate) observers: Observers,
+}
+
+/// The daemon as the web server sees it; [`Handle`] is the real one.
+pub(crate) trait Daemon: Send + Sync + 'static {
+    fn request(&self, caller: Caller, request: Request) -> BoxFuture<'_, Reply>;
+    fn probe(
+        &self,
+        caller: Caller,
+        request: Request,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<api::ProbeLine>, Reply>>;
+    fn watch_job(
+        &self,
+        caller: Caller,
+        job: String,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<api::JobLine>, Reply>>;
+    fn watch_events(&self) -> broadcast::Receiver<Arc<Event>>;
+    fn recipe<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<Vec<u8>>>;
+    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>>;
+    fn operator(&self, credential: &Credential) -> Option<Caller>;
+    fn minion(&self, key: &bus::PublicKey) -> Option<MinionId>;
+}
+
+impl Daemon for Handle {
+    fn request(&self, caller: Caller, request: Request) -> BoxFuture<'_, Reply> {
+        Box::pin(Self::request(self, caller, request))
+    }
+    fn probe(
+        &self,
+        caller: Caller,
+        request: Request,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<api::ProbeLine>, Reply>> {
+        Box::pin(Self::probe(self, caller, request))
+    }
+    fn watch_job(
+        &self,
+        caller: Caller,
+        job: String,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<api::JobLine>, Reply>> {
+        Box::pin(Self::watch_job(self, caller, job))
+    }
+    fn watch_events(&self) -> broadcast::Receiver<Arc<Event>> {
+        Self::watch_events(self)
+    }
+    fn recipe<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<Vec<u8>>> {
+        Box::pin(Self::recipe(self, minion, hash))
+    }
+    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>> {
+        Box::pin(Self::content(self, minion, hash))
+    }
+    fn operator(&self, credential: &Credential) -> Option<Caller> {
+        Self::operator(self, credential)
+    }
+    fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
+        Self::minion(self, key)
+    }
+}
