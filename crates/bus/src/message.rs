@@ -2,7 +2,7 @@
 //! must handle it. The envelope's `type` is the variant's name in `snake_case`, its `body` the variant's fields.
 
 use model::{ContentHash, Event, Grains, JobId, Mode, RunReport, StepReport, Timestamp, request::Ask};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// What a minion says, on `ctl/<id>/out`.
@@ -238,6 +238,7 @@ pub enum SealedRecipe {
 
 /// What an unknown key says on `enroll/<fp>/out`. Signed by that key; carries the image key's signature beside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct EnrollRequest {
     /// Name it wants.
     pub minion: model::MinionId,
@@ -255,9 +256,41 @@ pub struct EnrollRequest {
     pub image_sig: Option<String>,
 }
 
+/// The one thing a stranger may say, with its name: as everything in an envelope, `{"type": ..., "body": ...}`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type", content = "body")]
+enum FromStranger<T> {
+    Enroll(T),
+}
+
+impl Serialize for EnrollRequest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Fields<'a>(&'a EnrollRequest);
+        impl Serialize for Fields<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                EnrollRequest::serialize(self.0, serializer)
+            }
+        }
+        Serialize::serialize(&FromStranger::Enroll(Fields(self)), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EnrollRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields(EnrollRequest);
+        impl<'de> Deserialize<'de> for Fields {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                EnrollRequest::deserialize(deserializer).map(Fields)
+            }
+        }
+        let FromStranger::Enroll(Fields(request)) = Deserialize::deserialize(deserializer)?;
+        Ok(request)
+    }
+}
+
 /// The master's answer on `enroll/<fp>/in`, signed by the master.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "verdict")]
+#[serde(rename_all = "snake_case", tag = "type", content = "body")]
 pub enum EnrollAnswer {
     /// A member: connect again, now under this id.
     Accepted {
