@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The minion: becomes what the master says, and says what became of it.
+
+pub mod core;
+pub mod grains;
+pub mod journal;

@@ -1,0 +1,462 @@
+//! All of the minion's memory and judgement: `step(now, input) -> effects`. Does no I/O, reads no clock, has no
+//! randomness of its own.
+
+mod entry;
+mod jobs;
+mod memory;
+mod outbox;
+mod progress;
+
+pub use entry::{Entry, RunEnd, RunLine};
+pub use outbox::EVENT_BYTES_MAX;
+
+use bus::message::{FromMinion, Hello, Offer, ToMinion};
+use memory::Memory;
+use model::{Ask, ContentHash, Grains, JobId, Timestamp};
+use progress::Pending;
+use serde_json::{Value, json};
+
+/// Jobs that may wait beside the one at work.
+pub const WAITING_MAX: usize = 64;
+/// How often a state run is begun before it is given up.
+pub const ATTEMPTS_MAX: u32 = 3;
+/// Acknowledged jobs are remembered so long.
+pub const REMEMBER_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// Between two attempts to put something on a full disk.
+pub const DISK_RETRY_MS: u64 = 10_000;
+/// Between two looks at what is old enough to be forgotten.
+const PRUNE_EVERY_MS: u64 = 60 * 60 * 1000;
+/// Until the master says otherwise.
+const HEARTBEAT_MS: u64 = 30_000;
+
+/// What a minion is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Release, `major.minor.patch`.
+    pub version: String,
+    /// Kernel's boot id.
+    pub boot: String,
+    /// Whether the machine is a sandbox.
+    pub sandbox: bool,
+    /// Version of its `masters.json`.
+    pub masters: u64,
+    /// What it is, at the start.
+    pub grains: Grains,
+    /// Hash of the grains ([`crate::grains::hash`]).
+    pub grains_hash: ContentHash,
+}
+
+/// Everything that can happen to a minion.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The process began; first of all inputs.
+    Started,
+    /// Subscribed and ready to publish: a new session.
+    Connected,
+    /// That is over.
+    Disconnected,
+    /// A verified message of the master, with the master's clock when it was signed.
+    Message {
+        /// What.
+        message: Box<ToMinion>,
+        /// Header's `iat`.
+        sent: Timestamp,
+    },
+    /// A run goes on.
+    Progress {
+        /// Which.
+        job: JobId,
+        /// Steps in all.
+        of: u32,
+        /// What happened since the last time.
+        lines: Vec<RunLine>,
+    },
+    /// A run is over, or was never begun.
+    RunEnded {
+        /// Which.
+        job: JobId,
+        /// How.
+        end: RunEnd,
+    },
+    /// Something happened on the machine.
+    Event {
+        /// Below `minion/<id>/`.
+        tag: String,
+        /// An object.
+        data: Value,
+    },
+    /// Grains were collected, for a probe or because it was time.
+    Grains {
+        /// Number of the probe that wanted them.
+        probe: Option<u64>,
+        /// Whole.
+        grains: Grains,
+        /// Their hash.
+        hash: ContentHash,
+    },
+    /// A newer `masters.json` is in use.
+    Masters(u64),
+    /// These could not be put on disk; whatever was to follow them was not done.
+    NotRecorded {
+        /// The entries of the failed write.
+        entries: Vec<Entry>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The disk takes records again.
+    DiskGood,
+    /// The process is to end in good order.
+    Stop {
+        /// `stop`, `reboot`, `uninstall`.
+        reason: String,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// Everything a minion can ask for. Performed in order; what follows a [`Effect::Record`] waits until it is synced.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Put on disk, synced. Records that follow each other are one write.
+    Record(Box<Entry>),
+    /// Put on disk with the next record, or at a clean stop.
+    Later(Box<Entry>),
+    /// Say, if connected.
+    Send(Box<FromMinion>),
+    /// Get the recipe and give it to a worker; answer with [`Input::Progress`] and [`Input::RunEnded`].
+    Start {
+        /// What to run.
+        offer: Box<Offer>,
+        /// From 1.
+        attempt: u32,
+    },
+    /// Look for the worker of a job that was at work when the process ended; answer as for [`Effect::Start`].
+    Recover {
+        /// Which.
+        job: JobId,
+    },
+    /// Tell a worker to end at the next step.
+    Cancel {
+        /// Whose.
+        job: JobId,
+    },
+    /// The result is on disk: what the worker left can go.
+    Clean {
+        /// Whose.
+        job: JobId,
+    },
+    /// Collect grains and answer with [`Input::Grains`].
+    CollectGrains {
+        /// For which probe.
+        probe: u64,
+    },
+    /// How the master wants it.
+    Pace {
+        /// Seconds between telemetry samples; 0 is none.
+        sample_s: u32,
+        /// Seconds to spread the first attempt over after a loss.
+        spread_s: u32,
+    },
+    /// Check this `masters.json` and use it if it is newer.
+    Masters(String),
+    /// Not a member any more: drop the identity.
+    Forget {
+        /// `revoked`, `removed`.
+        reason: String,
+    },
+    /// The master's release does not fit: for people.
+    Incompatible {
+        /// With the remedy.
+        message: String,
+    },
+}
+
+/// The connection as the core sees it.
+#[derive(Debug, Default)]
+struct Link {
+    connected: bool,
+    welcomed: bool,
+    said_at: Timestamp,
+    heartbeat_ms: u64,
+    /// Master's clock minus ours, in milliseconds; none until it was heard.
+    offset_ms: Option<i64>,
+}
+
+/// A minion.
+#[derive(Debug)]
+pub struct Minion {
+    settings: Settings,
+    memory: Memory,
+    link: Link,
+    pending: Pending,
+    stopping: bool,
+    /// Whether the running job was told to stop.
+    cancelling: bool,
+    disk_fault: Option<String>,
+    disk_retry: Timestamp,
+    /// Ends that are not on disk because it is full.
+    unwritten: Vec<Entry>,
+    pruned_at: Timestamp,
+}
+
+impl Minion {
+    /// Wakes up with what is on disk, in the order in which it was put there.
+    pub fn restore(settings: Settings, now: Timestamp, entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut memory = Memory::default();
+        for entry in entries {
+            memory.remember(&entry);
+        }
+        let link = Link { heartbeat_ms: HEARTBEAT_MS, ..Link::default() };
+        Self {
+            settings,
+            memory,
+            link,
+            pending: Pending::default(),
+            stopping: false,
+            cancelling: false,
+            disk_fault: None,
+            disk_retry: now,
+            unwritten: Vec::new(),
+            pruned_at: now,
+        }
+    }
+
+    /// Takes in one thing that happened and says what to do about it.
+    pub fn step(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Started => self.on_started(now, &mut effects),
+            Input::Connected => self.on_connected(now, &mut effects),
+            Input::Disconnected => self.on_disconnected(),
+            Input::Message { message, sent } => self.on_message(now, *message, sent, &mut effects),
+            Input::Progress { job, of, lines } => self.on_progress(now, job, of, lines, &mut effects),
+            Input::RunEnded { job, end } => self.on_run_ended(now, job, end, &mut effects),
+            Input::Event { tag, data } => self.add_event(now, tag, data, &mut effects),
+            Input::Grains { probe, grains, hash } => self.on_grains(now, probe, grains, hash, &mut effects),
+            Input::Masters(version) => self.settings.masters = version,
+            Input::NotRecorded { entries, reason } => {
+                self.on_not_recorded(now, entries, reason, &mut effects);
+            }
+            Input::DiskGood => self.disk_fault = None,
+            Input::Stop { reason } => {
+                self.stopping = true;
+                self.later(Entry::Clock(now), &mut effects);
+                self.say(now, FromMinion::Goodbye { reason }, &mut effects);
+            }
+            Input::Tick => self.on_tick(now, &mut effects),
+        }
+        self.begin_next(now, &mut effects);
+        effects
+    }
+
+    /// When the next [`Input::Tick`] is needed at the latest.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let heartbeat = self.link.connected.then(|| self.link.said_at.plus_ms(self.link.heartbeat_ms));
+        let disk = self.disk_fault.as_ref().map(|_| self.disk_retry);
+        let prune = Some(self.pruned_at.plus_ms(PRUNE_EVERY_MS));
+        [heartbeat, disk, prune, self.pending.due(), self.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// The shortest list of entries that [`Self::restore`] makes the same memory from.
+    pub fn snapshot(&self) -> Vec<Entry> {
+        self.memory.snapshot()
+    }
+
+    /// The master's clock, once it was heard.
+    pub fn master_now(&self, now: Timestamp) -> Option<Timestamp> {
+        self.link.offset_ms.map(|offset| Timestamp(now.0.saturating_add_signed(offset)))
+    }
+
+    /// The job at work.
+    pub fn running(&self) -> Option<JobId> {
+        self.memory.running
+    }
+
+    /// The latest time that is on disk: the clock never goes back behind it.
+    pub fn clock(&self) -> Timestamp {
+        self.memory.clock
+    }
+
+    fn on_started(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.memory.boot.as_deref() != Some(self.settings.boot.as_str()) {
+            self.record(Entry::Boot(self.settings.boot.clone()), effects);
+            let data = json!({
+                "boot": true,
+                "boot_id": self.settings.boot,
+                "version": self.settings.version,
+                "sandbox": self.settings.sandbox,
+            });
+            self.add_event(now, "start".to_owned(), data, effects);
+        }
+        if let Some(job) = self.memory.running {
+            effects.push(Effect::Recover { job });
+        }
+    }
+
+    fn on_connected(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.link.connected = true;
+        self.link.welcomed = false;
+        let hash = self.settings.grains_hash;
+        let welcomed = self.memory.welcomed.as_ref();
+        let hello = Hello {
+            version: self.settings.version.clone(),
+            boot: self.settings.boot.clone(),
+            first_of_boot: welcomed.is_none_or(|(boot, _)| *boot != self.settings.boot),
+            sandbox: self.settings.sandbox,
+            grains_hash: hash,
+            grains: welcomed.is_none_or(|(_, known)| *known != hash).then(|| self.settings.grains.clone()),
+            running: self.memory.running,
+            waiting: self.memory.waiting(),
+            unacknowledged: self.memory.unacknowledged(),
+            next_event: self.memory.next_event(),
+            masters: self.settings.masters,
+        };
+        self.say(now, FromMinion::Hello(Box::new(hello)), effects);
+    }
+
+    fn on_disconnected(&mut self) {
+        self.link.connected = false;
+        self.link.welcomed = false;
+        self.pending.clear();
+    }
+
+    fn on_message(&mut self, now: Timestamp, message: ToMinion, sent: Timestamp, effects: &mut Vec<Effect>) {
+        self.link.offset_ms = Some(signed_difference(sent, now));
+        match message {
+            ToMinion::Welcome { version, now: master_now, want_grains, heartbeat_s, sample_s, spread_s } => {
+                if !compatible(&self.settings.version, &version) {
+                    let message = format!(
+                        "master has release {version}, this minion {}: they must be at most one minor version apart; upgrade the older one",
+                        self.settings.version
+                    );
+                    effects.push(Effect::Incompatible { message });
+                    return;
+                }
+                self.link.offset_ms = Some(signed_difference(master_now, now));
+                self.link.heartbeat_ms = u64::from(heartbeat_s.clamp(1, 3600)) * 1000;
+                effects.push(Effect::Pace { sample_s, spread_s });
+                self.on_welcome(now, want_grains, effects);
+            }
+            ToMinion::Incompatible { version, message } => {
+                effects.push(Effect::Incompatible {
+                    message: format!("master has release {version}: {message}"),
+                });
+            }
+            ToMinion::Offer(offer) => self.on_offer(now, *offer, effects),
+            ToMinion::Cancel { job } => self.on_cancel(now, job, effects),
+            ToMinion::Ack { jobs, events } => self.on_ack(now, &jobs, events, effects),
+            ToMinion::Probe { probe, ask } => self.on_probe(now, probe, &ask, effects),
+            ToMinion::Masters { text } => effects.push(Effect::Masters(text)),
+            ToMinion::Removed { reason } => effects.push(Effect::Forget { reason }),
+        }
+    }
+
+    fn on_welcome(&mut self, now: Timestamp, want_grains: bool, effects: &mut Vec<Effect>) {
+        self.link.welcomed = true;
+        let hash = self.settings.grains_hash;
+        let known = Some((self.settings.boot.clone(), hash));
+        if self.memory.welcomed != known {
+            self.later(Entry::Welcomed { boot: self.settings.boot.clone(), grains: hash }, effects);
+        }
+        if want_grains {
+            self.say_grains(now, effects);
+        }
+        self.say_outbox(now, effects);
+    }
+
+    fn on_probe(&mut self, now: Timestamp, probe: u64, ask: &Ask, effects: &mut Vec<Effect>) {
+        let answer = match ask {
+            Ask::Ping => Value::Bool(true),
+            Ask::Jobs => json!({
+                "running": self.memory.running,
+                "step": self.pending.step(),
+                "waiting": self.memory.waiting(),
+                "unacknowledged": self.memory.unacknowledged(),
+            }),
+            Ask::Grains => return effects.push(Effect::CollectGrains { probe }),
+        };
+        self.say(now, FromMinion::Answer { probe, answer }, effects);
+    }
+
+    fn on_grains(
+        &mut self,
+        now: Timestamp,
+        probe: Option<u64>,
+        grains: Grains,
+        hash: ContentHash,
+        effects: &mut Vec<Effect>,
+    ) {
+        let changed = self.settings.grains_hash != hash;
+        if let Some(probe) = probe {
+            let answer = Value::Object(grains.clone());
+            self.say(now, FromMinion::Answer { probe, answer }, effects);
+        }
+        if changed {
+            self.settings.grains = grains;
+            self.settings.grains_hash = hash;
+            if self.link.welcomed {
+                self.later(Entry::Welcomed { boot: self.settings.boot.clone(), grains: hash }, effects);
+                self.say_grains(now, effects);
+            }
+        }
+    }
+
+    fn say_grains(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let grains = self.settings.grains.clone();
+        self.say(now, FromMinion::Grains { grains, hash: self.settings.grains_hash }, effects);
+    }
+
+    fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        self.flush_progress(now, effects);
+        if self.link.connected && now.since_ms(self.link.said_at) >= self.link.heartbeat_ms {
+            self.say(now, FromMinion::Heartbeat { running: self.memory.running }, effects);
+        }
+        if self.disk_fault.is_some() && now >= self.disk_retry {
+            self.retry_disk(now, effects);
+        }
+        if now.since_ms(self.pruned_at) >= PRUNE_EVERY_MS {
+            self.pruned_at = now;
+            self.memory.prune(now);
+            self.later(Entry::Clock(now), effects);
+        }
+    }
+
+    fn say(&mut self, now: Timestamp, message: FromMinion, effects: &mut Vec<Effect>) {
+        if self.link.connected {
+            self.link.said_at = now;
+            effects.push(Effect::Send(Box::new(message)));
+        }
+    }
+
+    fn record(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+        self.memory.remember(&entry);
+        effects.push(Effect::Record(Box::new(entry)));
+    }
+
+    fn later(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+        self.memory.remember(&entry);
+        effects.push(Effect::Later(Box::new(entry)));
+    }
+}
+
+fn signed_difference(theirs: Timestamp, ours: Timestamp) -> i64 {
+    i64::try_from(i128::from(theirs.0) - i128::from(ours.0)).unwrap_or(0)
+}
+
+/// Whether two releases work together: the same major version and at most one minor version apart.
+pub fn compatible(ours: &str, theirs: &str) -> bool {
+    let parts = |text: &str| -> Option<(u32, u32)> {
+        let mut numbers = text.split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    };
+    match (parts(ours), parts(theirs)) {
+        (Some((major, minor)), Some((their_major, their_minor))) => {
+            major == their_major && minor.abs_diff(their_minor) <= 1
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

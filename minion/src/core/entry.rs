@@ -1,0 +1,106 @@
+//! What the core keeps on disk, and what a run tells it.
+
+use bus::message::{JobResult, Offer};
+use model::{ContentHash, JobId, RunReport, StepReport, Terminal, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What is kept on disk. Replayed in order, they make the same memory: for a live step and for a restart alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "entry", content = "data")]
+pub enum Entry {
+    /// An offer was taken; it waits.
+    Received(Box<Offer>),
+    /// A job is about to begin.
+    Intent {
+        /// Which.
+        job: JobId,
+        /// From 1.
+        attempt: u32,
+    },
+    /// A job ended; kept until the master has stored it.
+    Ended(Box<JobResult>),
+    /// The master has stored the result: only the id and the word are remembered, so that it never runs again.
+    Known {
+        /// Which.
+        job: JobId,
+        /// How it ended.
+        word: Terminal,
+        /// When that was acknowledged.
+        at: Timestamp,
+    },
+    /// Something happened here; kept until the master has stored it.
+    Event {
+        /// Grows by one an event.
+        number: u64,
+        /// Below `minion/<id>/`.
+        tag: String,
+        /// Payload.
+        data: Value,
+        /// Events dropped right before it.
+        gap: u64,
+    },
+    /// The master has stored events up to this number.
+    EventsTaken(u64),
+    /// The start of this boot was noted.
+    Boot(String),
+    /// The master answered a hello of this boot and knows these grains.
+    Welcomed {
+        /// Boot id.
+        boot: String,
+        /// Hash.
+        grains: ContentHash,
+    },
+    /// Latest time seen.
+    Clock(Timestamp),
+}
+
+/// What happened in a run, as it is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "line", content = "data")]
+pub enum RunLine {
+    /// A step began.
+    Started {
+        /// Position in the recipe.
+        index: u32,
+        /// Block's name and function.
+        what: String,
+    },
+    /// A command said something.
+    Output {
+        /// Standard error rather than output.
+        stderr: bool,
+        /// Lossy UTF-8.
+        text: String,
+    },
+    /// A step ended.
+    Ended(Box<StepReport>),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "end", content = "data")]
+pub enum RunEnd {
+    /// By itself, or because it was told to stop.
+    Report {
+        /// What was done.
+        report: Box<RunReport>,
+        /// Events that steps fire (`fire_event`): tag and payload.
+        events: Vec<(String, Value)>,
+    },
+    /// It was not begun: the recipe cannot be had or opened.
+    NotBegun {
+        /// Why.
+        reason: String,
+    },
+    /// A fault of ours in the middle.
+    Fault {
+        /// Why.
+        reason: String,
+    },
+    /// The worker is gone without a word: killed, or the machine went down.
+    Lost {
+        /// What is known.
+        reason: String,
+    },
+}

@@ -1,0 +1,239 @@
+//! Offers, the queue, and how runs end.
+
+use super::{
+    ATTEMPTS_MAX, DISK_RETRY_MS, Effect, Entry, Minion, RunEnd, WAITING_MAX, memory::Held, outbox::fit,
+};
+use bus::message::{FromMinion, JobResult, Offer};
+use model::{JobId, Outcome, RunReport, Terminal, Timestamp};
+
+impl Minion {
+    pub(super) fn on_offer(&mut self, now: Timestamp, offer: Offer, effects: &mut Vec<Effect>) {
+        let job = offer.job;
+        match self.memory.jobs.get(&job) {
+            Some(Held::Waiting(_) | Held::Running { .. }) => {
+                return self.say(now, FromMinion::Received { job }, effects);
+            }
+            Some(Held::Ended(_) | Held::Known { .. }) => return self.say_result(now, job, effects),
+            None => {}
+        }
+        if let Some(reason) = self.refusal() {
+            return self.say(now, FromMinion::Refused { job, reason }, effects);
+        }
+        if self.is_expired(now, &offer) {
+            return self.end(now, job, Terminal::Expired, "it came after its expiry", None, effects);
+        }
+        let older = self.superseded_by(&offer);
+        self.record(Entry::Received(Box::new(offer)), effects);
+        for old in older {
+            let reason = format!("a newer full run came: {}", job.short());
+            self.end(now, old, Terminal::Superseded, &reason, None, effects);
+        }
+        // What is received and begun at once is one write, and the word of it goes out before the run begins.
+        let begin = self.begin_intent(now, effects);
+        self.say(now, FromMinion::Received { job }, effects);
+        effects.extend(begin);
+    }
+
+    fn refusal(&self) -> Option<String> {
+        if self.stopping {
+            return Some("the minion is stopping".to_owned());
+        }
+        if let Some(reason) = &self.disk_fault {
+            return Some(format!("the minion cannot keep a result: {reason}"));
+        }
+        (self.memory.queue.len() >= WAITING_MAX).then(|| format!("{WAITING_MAX} jobs are waiting already"))
+    }
+
+    fn superseded_by(&self, newer: &Offer) -> Vec<JobId> {
+        let older = |job: &JobId| {
+            let offer = self.memory.waiting_offer(*job)?;
+            (newer.full && offer.full && newer.mode == offer.mode).then_some(*job)
+        };
+        self.memory.queue.iter().filter_map(older).collect()
+    }
+
+    fn is_expired(&self, now: Timestamp, offer: &Offer) -> bool {
+        self.master_now(now).is_some_and(|master| master > offer.expires)
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        let offset = self.link.offset_ms?;
+        let expiry = |job: &JobId| self.memory.waiting_offer(*job).map(|offer| offer.expires);
+        let first = self.memory.queue.iter().filter_map(expiry).min()?;
+        Some(Timestamp(first.0.saturating_add_signed(-offset)).plus_ms(1))
+    }
+
+    /// Ends what waited too long.
+    pub(super) fn expire(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let late = |job: &JobId| {
+            let offer = self.memory.waiting_offer(*job)?;
+            self.is_expired(now, offer).then_some(*job)
+        };
+        let late: Vec<JobId> = self.memory.queue.iter().filter_map(late).collect();
+        for job in late {
+            self.end(now, job, Terminal::Expired, "it waited until its expiry", None, effects);
+        }
+    }
+
+    pub(super) fn on_cancel(&mut self, now: Timestamp, job: JobId, effects: &mut Vec<Effect>) {
+        match self.memory.jobs.get(&job) {
+            Some(Held::Waiting(_)) => {
+                self.end(now, job, Terminal::Cancelled, "before it began", None, effects);
+            }
+            Some(Held::Running { .. }) => {
+                self.cancelling = true;
+                effects.push(Effect::Cancel { job });
+            }
+            Some(Held::Ended(_) | Held::Known { .. }) => self.say_result(now, job, effects),
+            None => {}
+        }
+    }
+
+    /// Begins the next job if nothing is at work. Waiting jobs are begun only once the master's clock is known:
+    /// nothing runs after its expiry.
+    pub(super) fn begin_next(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let start = self.begin_intent(now, effects);
+        effects.extend(start);
+    }
+
+    /// Records the intent; gives the effect that must follow it.
+    fn begin_intent(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Option<Effect> {
+        if self.memory.running.is_some() || self.stopping || self.disk_fault.is_some() {
+            return None;
+        }
+        self.link.offset_ms?;
+        self.expire(now, effects);
+        let job = *self.memory.queue.front()?;
+        self.start_effect(job, 1, effects)
+    }
+
+    fn start_effect(&mut self, job: JobId, attempt: u32, effects: &mut Vec<Effect>) -> Option<Effect> {
+        self.record(Entry::Intent { job, attempt }, effects);
+        self.cancelling = false;
+        match self.memory.jobs.get(&job) {
+            Some(Held::Running { offer, attempt }) => {
+                Some(Effect::Start { offer: offer.clone(), attempt: *attempt })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_run_ended(
+        &mut self,
+        now: Timestamp,
+        job: JobId,
+        end: RunEnd,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(Held::Running { offer, attempt }) = self.memory.jobs.get(&job) else { return };
+        let (command, attempt) = (offer.command, *attempt);
+        match end {
+            RunEnd::Report { report, events } => {
+                for (tag, data) in events {
+                    self.add_event(now, format!("event/{tag}"), data, effects);
+                }
+                let (word, reason) = verdict(&report);
+                self.end(now, job, word, &reason, Some(report), effects);
+            }
+            RunEnd::NotBegun { reason } => self.end(now, job, Terminal::Refused, &reason, None, effects),
+            RunEnd::Fault { reason } => self.end(now, job, Terminal::Failed, &reason, None, effects),
+            RunEnd::Lost { reason } if self.cancelling => {
+                self.end(now, job, Terminal::Cancelled, &reason, None, effects);
+            }
+            RunEnd::Lost { reason } if command => {
+                let reason = format!("{reason}; a command is not run twice");
+                self.end(now, job, Terminal::Interrupted, &reason, None, effects);
+            }
+            RunEnd::Lost { reason } if attempt >= ATTEMPTS_MAX => {
+                let reason = format!("{reason}; begun {ATTEMPTS_MAX} times");
+                self.end(now, job, Terminal::Interrupted, &reason, None, effects);
+            }
+            RunEnd::Lost { .. } => {
+                let start = self.start_effect(job, attempt + 1, effects);
+                effects.extend(start);
+            }
+        }
+    }
+
+    fn end(
+        &mut self,
+        now: Timestamp,
+        job: JobId,
+        word: Terminal,
+        reason: &str,
+        report: Option<Box<RunReport>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let was_running = self.memory.running == Some(job);
+        let mut result = Box::new(JobResult {
+            job,
+            word,
+            reason: reason.to_owned(),
+            report: report.map(|report| *report),
+            at: now,
+        });
+        fit(&mut result);
+        self.record(Entry::Ended(result), effects);
+        if was_running {
+            self.cancelling = false;
+            self.pending.end();
+            effects.push(Effect::Clean { job });
+        }
+        self.say_result(now, job, effects);
+    }
+
+    /// Takes back what was promised to nobody, keeps what must not be lost, and refuses new jobs meanwhile.
+    pub(super) fn on_not_recorded(
+        &mut self,
+        now: Timestamp,
+        entries: Vec<Entry>,
+        reason: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.disk_retry = now.plus_ms(DISK_RETRY_MS);
+        for entry in entries {
+            match entry {
+                Entry::Received(offer) => {
+                    self.memory.leave(offer.job);
+                    self.memory.jobs.remove(&offer.job);
+                    let reason = format!("the minion cannot keep a result: {reason}");
+                    self.say(now, FromMinion::Refused { job: offer.job, reason }, effects);
+                }
+                Entry::Intent { job, .. } => self.memory.put_back(job),
+                other => self.unwritten.push(other),
+            }
+        }
+        self.disk_fault = Some(reason);
+    }
+
+    /// Tries again to write what must not be lost.
+    pub(super) fn retry_disk(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.disk_retry = now.plus_ms(DISK_RETRY_MS);
+        let entries = std::mem::take(&mut self.unwritten);
+        let mut ended = Vec::new();
+        for entry in entries {
+            if let Entry::Ended(result) = &entry {
+                ended.push(result.job);
+            }
+            effects.push(Effect::Record(Box::new(entry)));
+        }
+        effects.push(Effect::Record(Box::new(Entry::Clock(now))));
+        for job in ended {
+            effects.push(Effect::Clean { job });
+            self.say_result(now, job, effects);
+        }
+    }
+}
+
+fn verdict(report: &RunReport) -> (Terminal, String) {
+    let failed = report.steps.iter().find(|step| step.outcome == Outcome::Failed);
+    let tally = report.tally();
+    if report.cancelled {
+        return (Terminal::Cancelled, "stopped at a step".to_owned());
+    }
+    match failed {
+        Some(step) => (Terminal::Failed, format!("{}: {}", step.id, step.comment)),
+        None if tally.changed + tally.would_change > 0 => (Terminal::Changed, String::new()),
+        None => (Terminal::Ok, String::new()),
+    }
+}

@@ -1,0 +1,222 @@
+//! What waits for the master's word that it is stored: results, and events in order.
+
+use super::{Effect, Entry, Minion, memory::Held};
+use bus::message::{FromMinion, JobResult};
+use model::{JobId, Terminal, Timestamp};
+use serde_json::Value;
+use std::collections::VecDeque;
+
+/// Bytes of events that are kept; beyond, the oldest are dropped and the next one says how many.
+pub const EVENT_BYTES_MAX: usize = 64 << 20;
+/// Longest payload of one event.
+const EVENT_MAX: usize = 16 << 10;
+/// Longest tag.
+const TAG_MAX: usize = 256;
+/// A result whose JSON is longer is sent in pieces.
+const RESULT_WHOLE_MAX: usize = 64 << 10;
+/// Bytes of a piece: as text within JSON it may grow sixfold and must fit into a packet of 256 KiB.
+const PART_MAX: usize = 32 << 10;
+/// A result whose JSON is longer is cut.
+const RESULT_MAX: usize = 16 << 20;
+
+#[derive(Clone, Debug, PartialEq)]
+struct Kept {
+    number: u64,
+    tag: String,
+    data: Value,
+    gap: u64,
+    bytes: usize,
+}
+
+/// Events in order of number.
+#[derive(Debug, PartialEq)]
+pub(super) struct Outbox {
+    events: VecDeque<Kept>,
+    bytes: usize,
+    /// Number of the next one.
+    pub(super) next: u64,
+    /// Dropped, and not yet told by an event after them.
+    gap: u64,
+    taken: u64,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { events: VecDeque::new(), bytes: 0, next: 1, gap: 0, taken: 0 }
+    }
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, number: u64, tag: &str, data: &Value, gap: u64) {
+        let bytes = tag.len() + data.to_string().len() + 64;
+        self.next = self.next.max(number + 1);
+        self.bytes += bytes;
+        let gap = gap + std::mem::take(&mut self.gap);
+        self.events.push_back(Kept { number, tag: tag.to_owned(), data: data.clone(), gap, bytes });
+        while self.bytes > EVENT_BYTES_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(old) = self.events.pop_front() {
+            self.bytes -= old.bytes;
+            match self.events.front_mut() {
+                Some(first) => first.gap += old.gap + 1,
+                None => self.gap += old.gap + 1,
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, number: u64) {
+        self.taken = self.taken.max(number);
+        self.next = self.next.max(number.saturating_add(1));
+        while self.events.front().is_some_and(|it| it.number <= number) {
+            if let Some(old) = self.events.pop_front() {
+                self.bytes -= old.bytes;
+            }
+        }
+    }
+
+    pub(super) fn messages(&self) -> impl Iterator<Item = FromMinion> {
+        self.events.iter().map(|it| FromMinion::Event {
+            number: it.number,
+            tag: it.tag.clone(),
+            data: it.data.clone(),
+            gap: it.gap,
+        })
+    }
+
+    pub(super) fn snapshot(&self) -> impl Iterator<Item = Entry> {
+        let taken = self.events.front().map_or(self.next, |it| it.number).saturating_sub(1).max(self.taken);
+        let events = self.events.iter().map(|it| Entry::Event {
+            number: it.number,
+            tag: it.tag.clone(),
+            data: it.data.clone(),
+            gap: it.gap,
+        });
+        std::iter::once(Entry::EventsTaken(taken)).chain(events)
+    }
+}
+
+impl Minion {
+    /// Notes an event and says it. Tags and payloads over their limits are cut, with a notice in the payload.
+    pub(super) fn add_event(&mut self, now: Timestamp, tag: String, data: Value, effects: &mut Vec<Effect>) {
+        let number = self.memory.outbox.next;
+        let tag: String = if tag.len() > TAG_MAX { tag.chars().take(TAG_MAX / 4).collect() } else { tag };
+        let data = match data.to_string().len() {
+            length if length > EVENT_MAX => serde_json::json!({ "cut": length }),
+            _ => data,
+        };
+        self.record(Entry::Event { number, tag: tag.clone(), data: data.clone(), gap: 0 }, effects);
+        if self.link.welcomed {
+            let gap = 0;
+            self.say(now, FromMinion::Event { number, tag, data, gap }, effects);
+        }
+    }
+
+    /// Everything the master has not acknowledged: events first, so that what a run fired comes before its end.
+    pub(super) fn say_outbox(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let events: Vec<FromMinion> = self.memory.outbox.messages().collect();
+        for event in events {
+            self.say(now, event, effects);
+        }
+        for job in self.memory.unacknowledged() {
+            self.say_result(now, job, effects);
+        }
+    }
+
+    pub(super) fn on_ack(
+        &mut self,
+        now: Timestamp,
+        jobs: &[JobId],
+        events: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for job in jobs {
+            if let Some(Held::Ended(result)) = self.memory.jobs.get(job) {
+                let word = result.word;
+                self.later(Entry::Known { job: *job, word, at: now }, effects);
+            }
+        }
+        if let Some(number) = events.filter(|number| *number < self.memory.outbox.next) {
+            self.later(Entry::EventsTaken(number), effects);
+        }
+    }
+
+    /// Says the result of an ended job: whole, in pieces, or (long acknowledged) its word.
+    pub(super) fn say_result(&mut self, now: Timestamp, job: JobId, effects: &mut Vec<Effect>) {
+        let unwritten = |entry: &Entry| matches!(entry, Entry::Ended(result) if result.job == job);
+        if !self.link.welcomed || self.unwritten.iter().any(unwritten) {
+            return;
+        }
+        let result = match self.memory.jobs.get(&job) {
+            Some(Held::Ended(result)) => result.clone(),
+            Some(Held::Known { word, at }) => known_result(job, *word, *at),
+            _ => return,
+        };
+        let text = serde_json::to_string(&*result).unwrap_or_default();
+        if text.len() <= RESULT_WHOLE_MAX {
+            return self.say(now, FromMinion::Result(result), effects);
+        }
+        let pieces = pieces(&text, PART_MAX);
+        let parts = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+        for (part, text) in (0..).zip(pieces) {
+            self.say(now, FromMinion::ResultPart { job, part, parts, text: text.to_owned() }, effects);
+        }
+    }
+}
+
+fn known_result(job: JobId, word: Terminal, at: Timestamp) -> Box<JobResult> {
+    Box::new(JobResult { job, word, reason: "acknowledged before".to_owned(), report: None, at })
+}
+
+fn pieces(text: &str, bytes_max: usize) -> Vec<&str> {
+    let mut rest = text;
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (piece, tail) = rest.split_at(rest.floor_char_boundary(bytes_max));
+        pieces.push(piece);
+        rest = tail;
+    }
+    pieces
+}
+
+/// Cuts what commands said and diffs, longest first, until the result fits; says so where it cut.
+pub(super) fn fit(result: &mut JobResult) {
+    for keep in [256 << 10, 16 << 10, 1 << 10, 0] {
+        let text = serde_json::to_string(&*result).unwrap_or_default();
+        if text.len() <= RESULT_MAX {
+            return;
+        }
+        let hash = crate::grains::sha256_text(&text);
+        let Some(report) = &mut result.report else { return };
+        for step in &mut report.steps {
+            cut_step(step, keep, &hash);
+        }
+    }
+}
+
+pub(super) fn cut_step(step: &mut model::StepReport, keep: usize, hash: &str) {
+    let cut = |text: &mut String| {
+        if text.len() > keep {
+            text.truncate(text.floor_char_boundary(keep));
+            text.push_str("\n[cut");
+            if !hash.is_empty() {
+                text.push_str("; SHA-256 of the whole result: ");
+                text.push_str(hash);
+            }
+            text.push(']');
+        }
+    };
+    if let Some(output) = &mut step.output {
+        cut(&mut output.stdout);
+        cut(&mut output.stderr);
+    }
+    for change in &mut step.plan.changes {
+        if let Some(diff) = &mut change.diff {
+            cut(diff);
+        }
+    }
+    cut(&mut step.comment);
+}
