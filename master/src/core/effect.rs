@@ -13,7 +13,8 @@ pub struct Ticket(pub u64);
 pub enum Effect {
     /// Put on disk, synced. All records of one step are one transaction.
     Record(Box<Entry>),
-    /// Put on disk within ten minutes and at a clean stop.
+    /// Put on disk within ten minutes and at a clean stop. The newest one of a key wins, and a [`Effect::Record`] of the
+    /// same key takes the place of one that waits; reads see what waits.
     Later(Box<Entry>),
     /// Send, if it is connected with this epoch (or a later one).
     Send {
@@ -122,8 +123,8 @@ pub enum Effect {
         /// What.
         answer: EnrollAnswer,
     },
-    /// Make a seed: sign `terms` (its `image_key` is still empty), record the token as [`Entry::Token`], then answer
-    /// the ticket with [`Reply::Seed`].
+    /// Make a seed: sign `terms` (its `image_key` is still empty), record the token as [`Entry::Token`] (on disk, and in
+    /// memory by [`crate::core::Master::remember`]), then answer the ticket with [`Reply::Seed`].
     MakeSeed {
         /// For whom.
         ticket: Ticket,

@@ -1,0 +1,250 @@
+//! Who becomes a member: tokens, quarantine, conflicts of names.
+
+use super::{Effect, Entry, Master, TokenFault, roster::Live, roster::cut};
+use bus::message::{EnrollAnswer, EnrollRequest};
+use globset::GlobBuilder;
+use ipnet::IpNet;
+use model::{
+    Fingerprint, Key, KeyStatus, Labels, Minion, MinionId, Presence, Replace, Timestamp, Token, TokenTerms,
+};
+use serde_json::json;
+use std::net::IpAddr;
+
+/// Keys that wait for a decision.
+pub(crate) const PENDING_MAX: usize = 64;
+/// Of these from one address.
+pub(crate) const PENDING_PER_ADDRESS_MAX: usize = 8;
+/// Claims of one key, and characters of each.
+const CLAIMS_MAX: usize = 16;
+const CLAIM_CHARS_MAX: usize = 128;
+
+/// What a good token gives.
+struct Grant {
+    token: Token,
+    labels: Labels,
+}
+
+impl Master {
+    pub(crate) fn enroll(
+        &mut self,
+        fingerprint: &Fingerprint,
+        request: &EnrollRequest,
+        terms: Result<Box<TokenTerms>, TokenFault>,
+        address: String,
+    ) {
+        if let Some(key) = self.book.keys.get(fingerprint) {
+            let answer = match key.status {
+                KeyStatus::Accepted => Some(EnrollAnswer::Accepted { minion: key.minion.clone() }),
+                KeyStatus::Rejected => {
+                    Some(EnrollAnswer::Rejected { reason: "an operator said no".to_owned() })
+                }
+                KeyStatus::Revoked => {
+                    Some(EnrollAnswer::Rejected { reason: "this key was revoked".to_owned() })
+                }
+                KeyStatus::Pending | KeyStatus::Conflict => None,
+            };
+            if let Some(answer) = answer {
+                return self.answer_enroll(fingerprint, answer);
+            }
+        }
+        if self.degraded.is_some() {
+            let reason = "the master cannot store anything now; ask again later".to_owned();
+            return self.answer_enroll(fingerprint, EnrollAnswer::Pending { reason });
+        }
+        let mut key = new_key(fingerprint, request, address, self.now);
+        if let Some(known) = self.book.keys.get(fingerprint) {
+            key.at = known.at;
+        }
+        let grant = self.judge_token(&key, terms);
+        let holder = self.holder_of(&key.minion, fingerprint);
+        match (grant, holder) {
+            _ if request.minion.as_str() == "localhost" => {
+                self.quarantine(
+                    key,
+                    KeyStatus::Pending,
+                    "`localhost` is no name: start it with --id".to_owned(),
+                );
+            }
+            (Ok(grant), None) => self.admit(key, grant),
+            (Ok(grant), Some(holder)) if self.may_replace(&holder, &key, grant.token.terms.replace) => {
+                self.dismiss(&key.minion.clone(), &format!("replaced by {fingerprint}"), Dismissal::Revoked);
+                self.admit(key, grant);
+            }
+            (_, Some(holder)) => {
+                self.quarantine(key, KeyStatus::Conflict, format!("name is held by {holder}"));
+            }
+            (Err(reason), None) => self.quarantine(key, KeyStatus::Pending, reason),
+        }
+    }
+
+    pub(crate) fn answer_enroll(&mut self, fingerprint: &Fingerprint, answer: EnrollAnswer) {
+        self.out.push(Effect::EnrollAnswer { fingerprint: fingerprint.clone(), answer });
+    }
+
+    /// Another key that has the name.
+    pub(crate) fn holder_of(&self, minion: &MinionId, fingerprint: &Fingerprint) -> Option<Fingerprint> {
+        let holder = &self.book.minions.get(minion)?.fingerprint;
+        (holder != fingerprint).then(|| holder.clone())
+    }
+
+    fn may_replace(&self, holder: &Fingerprint, key: &Key, replace: Replace) -> bool {
+        let away = matches!(self.presence(&key.minion), Presence::Lost | Presence::Down);
+        let uuid = |key: &Key| key.claims.get("product_uuid").filter(|it| !it.is_empty()).cloned();
+        let same = self.book.keys.get(holder).and_then(uuid).is_some_and(|old| uuid(key) == Some(old));
+        away && match replace {
+            Replace::Never => false,
+            Replace::Offline => true,
+            Replace::SameHardware => same,
+        }
+    }
+
+    /// Whether the token lets this key in; if not, why.
+    fn judge_token(&self, key: &Key, terms: Result<Box<TokenTerms>, TokenFault>) -> Result<Grant, String> {
+        let terms = match terms {
+            Ok(terms) => *terms,
+            Err(TokenFault::Absent) => return Err("no token".to_owned()),
+            Err(TokenFault::Forged) => return Err("token is not one of ours".to_owned()),
+        };
+        let name = terms.name.clone();
+        let known = self.book.tokens.get(&name).cloned();
+        let fresh =
+            Token { terms: terms.clone(), used_by: Vec::new(), revoked: false, made_by: String::new() };
+        let token = known.unwrap_or(fresh);
+        if token.terms.image_key != terms.image_key {
+            return Err(format!("another token has the name {name}"));
+        }
+        if token.revoked {
+            return Err(format!("token {name} was revoked"));
+        }
+        if self.is_clock_set() {
+            if self.now < terms.not_before {
+                return Err(format!("token {name} is not good yet"));
+            }
+            if self.now >= terms.expires {
+                return Err(format!("token {name} has expired"));
+            }
+        }
+        if !id_matches(&terms.ids, &key.minion) {
+            return Err(format!("token {name} is for `{}`", cut(&terms.ids, 128)));
+        }
+        if !address_matches(&terms.cidr, &key.address) {
+            return Err(format!("token {name} is not for address {}", key.address));
+        }
+        let used = token.used_by.contains(&key.fingerprint);
+        let uses = usize::try_from(terms.uses).unwrap_or(usize::MAX);
+        if !used && token.used_by.len() >= uses {
+            return Err(format!("token {name} is used up"));
+        }
+        Ok(Grant { labels: terms.labels, token })
+    }
+
+    /// Use of the token, key and minion are on disk before the answer leaves.
+    fn admit(&mut self, mut key: Key, grant: Grant) {
+        let mut token = grant.token;
+        if !token.used_by.contains(&key.fingerprint) {
+            token.used_by.push(key.fingerprint.clone());
+        }
+        key.reason = format!("token {}", token.terms.name);
+        key.token = Some(token.terms.name.clone());
+        key.labels = grant.labels;
+        self.record(Entry::Token(token));
+        self.make_member(key);
+    }
+
+    /// A key becomes a minion.
+    pub(crate) fn make_member(&mut self, mut key: Key) {
+        key.status = KeyStatus::Accepted;
+        let minion = Minion {
+            id: key.minion.clone(),
+            fingerprint: key.fingerprint.clone(),
+            labels: key.labels.clone(),
+            grains: model::Grains::new(),
+            grains_hash: None,
+            version: String::new(),
+            accepted_at: self.now,
+            seen_at: self.now,
+            boot: None,
+            configured_boots: std::collections::BTreeMap::new(),
+            last_apply: None,
+            address: Some(key.address.clone()),
+            sandbox: false,
+        };
+        let (id, fingerprint) = (key.minion.clone(), key.fingerprint.clone());
+        self.live.insert(id.clone(), Live::accepted(self.now));
+        self.record(Entry::Minion(minion));
+        self.record(Entry::EventsTaken(id.clone(), 0));
+        self.answer_enroll(&fingerprint, EnrollAnswer::Accepted { minion: id });
+        self.put_key(key, "accepted");
+    }
+
+    /// Records a key and tells of it.
+    pub(crate) fn put_key(&mut self, key: Key, word: &str) {
+        let data = json!({
+            "minion": key.minion, "fingerprint": key.fingerprint, "reason": key.reason, "address": key.address,
+        });
+        let tag = format!("key/{}/{word}", key.minion);
+        self.record(Entry::Key(key));
+        self.emit_master(tag, data);
+    }
+
+    fn quarantine(&mut self, mut key: Key, status: KeyStatus, reason: String) {
+        let fingerprint = key.fingerprint.clone();
+        let known = self.book.keys.get(&fingerprint);
+        let changed =
+            known.is_none_or(|it| it.status != status || it.reason != reason || it.minion != key.minion);
+        if known.is_none() {
+            let waiting = &self.book.waiting_keys;
+            let address =
+                |it: &&Fingerprint| self.book.keys.get(*it).is_some_and(|it| it.address == key.address);
+            let full = waiting.len() >= PENDING_MAX
+                || waiting.iter().filter(address).count() >= PENDING_PER_ADDRESS_MAX;
+            if full {
+                self.count("quarantine is full");
+                let reason = "too many keys wait for a decision: `labctl key list`".to_owned();
+                return self.answer_enroll(&fingerprint, EnrollAnswer::Pending { reason });
+            }
+        }
+        if changed {
+            (key.status, key.reason) = (status, reason.clone());
+            let word = if status == KeyStatus::Conflict { "conflict" } else { "pending" };
+            self.put_key(key, word);
+        }
+        self.answer_enroll(&fingerprint, EnrollAnswer::Pending { reason });
+    }
+}
+
+/// Why a member goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dismissal {
+    Revoked,
+    Removed,
+}
+
+fn new_key(fingerprint: &Fingerprint, request: &EnrollRequest, address: String, now: Timestamp) -> Key {
+    let claims = request.claims.iter().take(CLAIMS_MAX);
+    Key {
+        fingerprint: fingerprint.clone(),
+        sign: cut(&request.sign, 64),
+        seal: cut(&request.seal, 64),
+        minion: request.minion.clone(),
+        status: KeyStatus::Pending,
+        reason: String::new(),
+        address,
+        at: now,
+        labels: Labels::new(),
+        claims: claims.map(|(name, it)| (cut(name, CLAIM_CHARS_MAX), cut(it, CLAIM_CHARS_MAX))).collect(),
+        token: None,
+    }
+}
+
+/// Globs as in targets: `*`, `?`, `[..]`, `{a,b}`.
+pub(crate) fn id_matches(glob: &str, id: &MinionId) -> bool {
+    let glob = GlobBuilder::new(glob).literal_separator(false).backslash_escape(false).build();
+    glob.is_ok_and(|it| it.compile_matcher().is_match(id.as_str()))
+}
+
+fn address_matches(nets: &[String], address: &str) -> bool {
+    let Ok(address) = address.parse::<IpAddr>() else { return nets.is_empty() };
+    let address = address.to_canonical();
+    nets.is_empty() || nets.iter().any(|it| it.parse::<IpNet>().is_ok_and(|net| net.contains(&address)))
+}

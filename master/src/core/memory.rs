@@ -1,0 +1,286 @@
+//! What the master remembers over a restart: altered by [`Book::remember`] only, for a live step and for a restart alike.
+
+use super::{Entry, SealedRef};
+use model::{
+    Fingerprint, Job, JobId, JobTarget, Key, KeyStatus, Minion, MinionId, Observer, Operator, TargetState,
+    Terminal, Timestamp, Token,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Ended jobs whose ids are remembered, so that the same id again is the same job.
+pub(crate) const ENDED_JOBS_MAX: usize = 100_000;
+/// Ended jobs that are kept whole.
+pub(crate) const RECENT_JOBS_MAX: usize = 64;
+/// Callers whose last job is remembered.
+const CALLERS_MAX: usize = 1_000;
+
+/// Durable memory.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) keys: BTreeMap<Fingerprint, Key>,
+    /// Keys that wait for a decision: pending and in conflict.
+    pub(crate) waiting_keys: BTreeSet<Fingerprint>,
+    pub(crate) minions: BTreeMap<MinionId, Minion>,
+    pub(crate) tokens: BTreeMap<String, Token>,
+    pub(crate) observers: BTreeMap<String, Observer>,
+    pub(crate) operators: BTreeMap<String, Operator>,
+    pub(crate) open: BTreeMap<JobId, OpenJob>,
+    pub(crate) open_of: BTreeMap<MinionId, BTreeSet<JobId>>,
+    pub(crate) ended: BTreeMap<JobId, EndedJob>,
+    ended_by_time: BTreeSet<(Timestamp, JobId)>,
+    pub(crate) recent: VecDeque<OpenJob>,
+    pub(crate) last_of: BTreeMap<String, JobId>,
+    pub(crate) events_taken: BTreeMap<MinionId, u64>,
+    pub(crate) last_event: u64,
+    pub(crate) clock: Timestamp,
+}
+
+/// A job with targets that have not ended.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenJob {
+    pub(crate) job: Job,
+    pub(crate) targets: BTreeMap<MinionId, OpenTarget>,
+    /// Targets that have not ended.
+    pub(crate) left: usize,
+}
+
+/// One minion's part of an open job.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenTarget {
+    pub(crate) target: JobTarget,
+    pub(crate) recipe: Option<SealedRef>,
+    /// A compile is under way.
+    pub(crate) compiling: bool,
+    /// Answer to this probe says whether the minion got the offer in time.
+    pub(crate) confirm: Option<u64>,
+}
+
+/// What is left of a job that ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EndedJob {
+    pub(crate) accepted_at: Timestamp,
+    /// Minions that ended neither ok nor changed.
+    pub(crate) bad: Vec<MinionId>,
+}
+
+/// Whether a word is a good end.
+pub(crate) fn is_good(word: Terminal) -> bool {
+    matches!(word, Terminal::Ok | Terminal::Changed)
+}
+
+/// Whether a target has ended.
+pub(crate) fn has_ended(target: &JobTarget) -> bool {
+    matches!(target.state, TargetState::Ended { .. })
+}
+
+fn ended_badly(target: &JobTarget) -> bool {
+    matches!(target.state, TargetState::Ended { word, .. } if !is_good(word))
+}
+
+/// Order in which entries of a restart are taken: what others refer to comes first.
+pub(crate) fn rank(entry: &Entry) -> u8 {
+    match entry {
+        Entry::Target(_) => 2,
+        Entry::Recipe(..) => 3,
+        Entry::Job(_) => 1,
+        _ => 0,
+    }
+}
+
+impl Book {
+    /// Takes one entry in. Entries that only the store keeps (reports, decisions, audit) change nothing here.
+    pub(crate) fn remember(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Key(key) => self.remember_key(key),
+            Entry::KeyGone(fingerprint) => {
+                self.keys.remove(fingerprint);
+                self.waiting_keys.remove(fingerprint);
+            }
+            Entry::Minion(minion) => {
+                self.minions.insert(minion.id.clone(), minion.clone());
+            }
+            Entry::MinionGone(id) => {
+                self.minions.remove(id);
+                self.events_taken.remove(id);
+            }
+            Entry::Token(token) => {
+                self.tokens.insert(token.terms.name.clone(), token.clone());
+            }
+            Entry::Observer(observer) => {
+                self.observers.insert(observer.name.clone(), observer.clone());
+            }
+            Entry::ObserverGone(name) => {
+                self.observers.remove(name);
+            }
+            Entry::Operator(operator) => {
+                self.operators.insert(operator.name.clone(), operator.clone());
+            }
+            Entry::Job(job) => self.remember_job(job),
+            Entry::Target(target) => self.remember_target(target),
+            Entry::Recipe(job, minion, recipe) => {
+                if let Some(target) = self.target_mut(*job, minion)
+                    && !has_ended(&target.target)
+                {
+                    target.recipe = Some(recipe.clone());
+                }
+            }
+            Entry::Event(event) => self.last_event = self.last_event.max(event.number),
+            Entry::EventsTaken(minion, number) => {
+                self.events_taken.insert(minion.clone(), *number);
+            }
+            Entry::Clock(at) => self.clock = self.clock.max(*at),
+            Entry::Report(..) | Entry::Decision(_) | Entry::Audit(_) => {}
+        }
+    }
+
+    fn remember_key(&mut self, key: &Key) {
+        if matches!(key.status, KeyStatus::Pending | KeyStatus::Conflict) {
+            self.waiting_keys.insert(key.fingerprint.clone());
+        } else {
+            self.waiting_keys.remove(&key.fingerprint);
+        }
+        self.keys.insert(key.fingerprint.clone(), key.clone());
+    }
+
+    fn remember_job(&mut self, job: &Job) {
+        if self.last_of.len() < CALLERS_MAX || self.last_of.contains_key(&job.caller.name) {
+            let last = self.last_of.get(&job.caller.name).and_then(|it| self.accepted_at(*it));
+            let older = last.is_none_or(|at| at <= job.at);
+            if older {
+                self.last_of.insert(job.caller.name.clone(), job.id);
+            }
+        }
+        if job.ended.is_some() {
+            self.close_job(job);
+        } else if let Some(open) = self.open.get_mut(&job.id) {
+            open.job.clone_from(job);
+        } else {
+            let open = OpenJob { job: job.clone(), targets: BTreeMap::new(), left: 0 };
+            self.open.insert(job.id, open);
+        }
+    }
+
+    fn close_job(&mut self, job: &Job) {
+        let mut memo = EndedJob { accepted_at: job.at, bad: Vec::new() };
+        if let Some(mut open) = self.open.remove(&job.id) {
+            let bad = open.targets.values().filter(|it| ended_badly(&it.target));
+            memo.bad = bad.map(|it| it.target.minion.clone()).collect();
+            open.job.clone_from(job);
+            self.recent.push_back(open);
+            if self.recent.len() > RECENT_JOBS_MAX {
+                self.recent.pop_front();
+            }
+        }
+        self.ended_by_time.insert((job.at, job.id));
+        self.ended.insert(job.id, memo);
+        while self.ended.len() > ENDED_JOBS_MAX {
+            let Some((_, oldest)) = self.ended_by_time.pop_first() else { break };
+            self.ended.remove(&oldest);
+        }
+    }
+
+    fn remember_target(&mut self, target: &JobTarget) {
+        if let Some(memo) = self.ended.get_mut(&target.job) {
+            if ended_badly(target) && !memo.bad.contains(&target.minion) {
+                memo.bad.push(target.minion.clone());
+            }
+            return;
+        }
+        let Some(open) = self.open.get_mut(&target.job) else { return };
+        let ended = has_ended(target);
+        let before = open.targets.get(&target.minion).map(|it| has_ended(&it.target));
+        match before {
+            None if !ended => open.left += 1,
+            Some(false) if ended => open.left -= 1,
+            _ => {}
+        }
+        let entry = open.targets.entry(target.minion.clone()).or_insert_with(|| OpenTarget {
+            target: target.clone(),
+            recipe: None,
+            compiling: false,
+            confirm: None,
+        });
+        entry.target.clone_from(target);
+        if ended {
+            (entry.recipe, entry.compiling, entry.confirm) = (None, false, None);
+            self.no_longer_open(&target.minion, target.job);
+        } else {
+            self.open_of.entry(target.minion.clone()).or_default().insert(target.job);
+        }
+    }
+
+    fn no_longer_open(&mut self, minion: &MinionId, job: JobId) {
+        if let Some(jobs) = self.open_of.get_mut(minion) {
+            jobs.remove(&job);
+            if jobs.is_empty() {
+                self.open_of.remove(minion);
+            }
+        }
+    }
+
+    /// A target that may still be open.
+    pub(crate) fn target_mut(&mut self, job: JobId, minion: &MinionId) -> Option<&mut OpenTarget> {
+        self.open.get_mut(&job)?.targets.get_mut(minion)
+    }
+
+    /// A target of an open job that has not ended.
+    pub(crate) fn open_target(&self, job: JobId, minion: &MinionId) -> Option<(&Job, &OpenTarget)> {
+        let open = self.open.get(&job)?;
+        let target = open.targets.get(minion)?;
+        (!has_ended(&target.target)).then_some((&open.job, target))
+    }
+
+    /// Open jobs of a minion, oldest id first.
+    pub(crate) fn jobs_of(&self, minion: &MinionId) -> Vec<JobId> {
+        self.open_of.get(minion).map(|it| it.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether a job was ever accepted, as far as is remembered.
+    pub(crate) fn knows_job(&self, job: JobId) -> bool {
+        self.open.contains_key(&job) || self.ended.contains_key(&job)
+    }
+
+    /// When it was accepted.
+    pub(crate) fn accepted_at(&self, job: JobId) -> Option<Timestamp> {
+        let open = self.open.get(&job).map(|it| it.job.at);
+        open.or_else(|| self.ended.get(&job).map(|it| it.accepted_at))
+    }
+
+    /// An open or lately ended job, whole.
+    pub(crate) fn whole_job(&self, job: JobId) -> Option<&OpenJob> {
+        self.open.get(&job).or_else(|| self.recent.iter().find(|it| it.job.id == job))
+    }
+
+    /// Minions that ended a job neither ok nor changed; `None` if the job is not known.
+    pub(crate) fn bad_of(&self, job: JobId) -> Option<Vec<MinionId>> {
+        if let Some(open) = self.open.get(&job) {
+            let bad = open.targets.values().filter(|it| ended_badly(&it.target));
+            return Some(bad.map(|it| it.target.minion.clone()).collect());
+        }
+        self.ended.get(&job).map(|it| it.bad.clone())
+    }
+
+    /// Ended jobs accepted after a time: how many, and how many of them not well.
+    pub(crate) fn ended_since(&self, since: Timestamp) -> (u32, u32) {
+        let all = self.ended_by_time.range((since, JobId(0))..);
+        all.filter_map(|(_, id)| self.ended.get(id))
+            .fold((0, 0), |(jobs, failed), it| (jobs + 1, failed + u32::from(!it.bad.is_empty())))
+    }
+
+    /// Forgets ended jobs that were accepted before a time.
+    pub(crate) fn forget_before(&mut self, before: Timestamp) {
+        while let Some(&(at, id)) = self.ended_by_time.first()
+            && at < before
+        {
+            self.ended_by_time.pop_first();
+            self.ended.remove(&id);
+        }
+    }
+
+    /// Id of the job that was accepted last and has ended.
+    pub(crate) fn newest(&self) -> Option<JobId> {
+        let ended = self.ended_by_time.last().copied();
+        let open = self.open.values().map(|it| (it.job.at, it.job.id)).max();
+        ended.max(open).map(|(_, id)| id)
+    }
+}

@@ -1,0 +1,562 @@
+//! Events and what rules make of them. A boot that a rule has not configured yet stays due until it has.
+
+use super::{Effect, Entry, Master, roster::cut, submit::Wish, target::refuse, timers::Timer};
+use lang::rules::{Action, Context, ResolvedTarget, Rule, Rules};
+use model::{
+    Caller, Decision, DecisionAction, Diagnostic, Event, Job, JobId, JobKind, MinionId, Mode, Revision,
+    Source, Timestamp, Verdict,
+    api::{ErrorKind, ErrorView},
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// Rule-made events that may lead to each other.
+pub(crate) const HOPS_MAX: u32 = 8;
+/// Events that are reacted to in one step; more are kept on record only.
+const REACTIONS_PER_STEP_MAX: usize = 1_000;
+/// Waits between attempts to configure a boot; the last one is repeated.
+pub(crate) const RETRY_MS: &[u64] = &[60_000, 300_000, 900_000, 3_600_000];
+/// Attempts to configure a boot until the trees change.
+pub(crate) const ATTEMPTS_MAX: u32 = 12;
+/// Attempts in all for one boot.
+const ATTEMPTS_EVER_MAX: u32 = 64;
+/// Limit of a rule's command.
+const RUN_MS_MAX: u64 = 600_000;
+
+/// How often a rule did what since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) fired: u64,
+    pub(crate) held: u64,
+    pub(crate) refused: u64,
+}
+
+/// Rules in use and what they are at.
+#[derive(Debug, Default)]
+pub(crate) struct Reactor {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) counts: BTreeMap<String, Counts>,
+    queue: VecDeque<Queued>,
+    dues: BTreeMap<(MinionId, String), Due>,
+    due_jobs: BTreeMap<JobId, (MinionId, String)>,
+}
+
+/// An event to react to.
+#[derive(Debug)]
+struct Queued {
+    event: Event,
+    identity: String,
+    /// It only says that this boot is due again for this rule.
+    due: Option<(MinionId, String)>,
+}
+
+/// A boot that a rule is configuring.
+#[derive(Debug)]
+struct Due {
+    boot: String,
+    attempt: u32,
+    /// Attempts since the trees changed.
+    tries: u32,
+    waiting: BTreeSet<JobId>,
+    failed: bool,
+    starting: bool,
+    next_at: Option<Timestamp>,
+}
+
+impl Reactor {
+    /// A minion is no member any more.
+    pub(crate) fn forget(&mut self, id: &MinionId) {
+        self.dues.retain(|key, _| key.0 != *id);
+        self.due_jobs.retain(|_, key| key.0 != *id);
+    }
+}
+
+/// Whether a text can be an event's tag.
+pub(crate) fn is_tag(tag: &str) -> bool {
+    let level = |it: &str| {
+        !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.:@".contains(&it))
+    };
+    tag.len() <= 256 && tag.split('/').count() <= 16 && tag.split('/').all(level)
+}
+
+/// Id of a reaction's job: the same rule, event and action are the same job.
+fn reaction_id(rule: &str, identity: &str, action: usize) -> JobId {
+    let hash = Sha256::digest(format!("lab1-rule\0{rule}\0{identity}\0{action}").as_bytes());
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash[..16]);
+    JobId(u128::from_be_bytes(first))
+}
+
+fn boot_identity(minion: &MinionId, boot: &str, attempt: u32) -> String {
+    format!("boot:{minion}:{boot}:{attempt}")
+}
+
+fn level(name: &str) -> String {
+    let plain = |it: char| if it.is_ascii_alphanumeric() || "-_.".contains(it) { it } else { '-' };
+    cut(&name.chars().map(plain).collect::<String>(), 64)
+}
+
+impl Master {
+    pub(crate) fn emit_master(&mut self, tag: String, data: Value) {
+        self.emit_as(tag, Source::Master, data, 0, None);
+    }
+
+    /// Puts an event on record and lets the rules see it. `identity` tells it apart from all others, also when it comes
+    /// again after a crash; by default its number.
+    pub(crate) fn emit_as(
+        &mut self,
+        tag: String,
+        source: Source,
+        data: Value,
+        hops: u32,
+        identity: Option<String>,
+    ) -> Event {
+        let number = self.book.last_event + 1;
+        let event = Event { number, tag, source, at: self.now, data, hops };
+        self.book.last_event = number;
+        self.out.push(Effect::Event(Box::new(event.clone())));
+        if self.degraded.is_none() {
+            self.record(Entry::Event(event.clone()));
+            let identity = identity.unwrap_or_else(|| format!("event:{number}"));
+            self.reactor.queue.push_back(Queued { event: event.clone(), identity, due: None });
+        }
+        event
+    }
+
+    /// Lets the rules see everything that happened in this step.
+    pub(crate) fn react_to_all(&mut self) {
+        for _ in 0..REACTIONS_PER_STEP_MAX {
+            let Some(queued) = self.reactor.queue.pop_front() else { return };
+            self.react(&queued);
+        }
+        let dropped = self.reactor.queue.len();
+        self.reactor.queue.clear();
+        if dropped > 0 {
+            self.count("events without reaction: too many in one step");
+        }
+    }
+
+    fn react(&mut self, queued: &Queued) {
+        let rules = Arc::clone(&self.reactor.rules);
+        let mut verdicts = Vec::new();
+        for rule in rules.matching(&queued.event.tag) {
+            verdicts.push(self.judge(rule, &queued.event, &queued.identity));
+        }
+        if let Some((minion, name)) = &queued.due
+            && let Some(rule) = rules.iter().find(|it| it.name == *name)
+        {
+            let tag = format!("minion/{minion}/start");
+            let start = Event { tag, data: self.start_data(minion), ..queued.event.clone() };
+            let mut verdict = self.judge(rule, &start, &queued.identity);
+            verdict.reason = format!("due again: {}", verdict.reason);
+            verdicts.push(verdict);
+        }
+        if verdicts.is_empty() {
+            return;
+        }
+        for verdict in &verdicts {
+            let counts = self.reactor.counts.entry(verdict.rule.clone()).or_default();
+            if verdict.fired {
+                counts.fired += 1;
+            } else {
+                counts.held += 1;
+            }
+            self.publish_rule(&verdict.rule);
+        }
+        let event = &queued.event;
+        let decision = Decision { event: event.number, tag: event.tag.clone(), at: self.now, verdicts };
+        self.record(Entry::Decision(decision));
+    }
+
+    /// What one rule makes of one event.
+    fn judge(&mut self, rule: &Rule, event: &Event, identity: &str) -> Verdict {
+        let held =
+            |reason: String| Verdict { rule: rule.name.clone(), fired: false, reason, actions: Vec::new() };
+        if event.hops >= HOPS_MAX {
+            return held(format!("{HOPS_MAX} rule-made events led to it: a loop is cut here"));
+        }
+        let minion: Option<MinionId> =
+            event.tag.strip_prefix("minion/").and_then(|it| it.split('/').next()?.parse().ok());
+        let member = minion.as_ref().and_then(|id| self.book.minions.get(id));
+        let context = Context {
+            event,
+            minion: minion.as_ref(),
+            grains: member.map(|it| &it.grains),
+            labels: member.map(|it| &it.labels),
+        };
+        let (holds, reason) = rule.holds(context);
+        if !holds {
+            return held(reason);
+        }
+        let actions = rule.actions(context);
+        let boot = member.and_then(|it| it.boot.clone());
+        let mut identity = identity.to_owned();
+        let mut due = None;
+        if rule.once_per_boot {
+            let (Some(id), Some(boot)) = (minion, boot) else {
+                return held("once_per: boot, and this event is of no minion that has booted".to_owned());
+            };
+            match self.begin_due(&rule.name, &id, &boot) {
+                Ok(attempt) => identity = boot_identity(&id, &boot, attempt),
+                Err(reason) => return held(reason),
+            }
+            due = Some(id);
+        }
+        let done = match actions {
+            Ok(actions) => self.perform(rule, event, &identity, due.as_ref(), actions),
+            Err(reason) => {
+                self.rule_failed(rule, event, &reason);
+                vec![DecisionAction { what: "fill in its templates".to_owned(), job: None, result: reason }]
+            }
+        };
+        if let Some(id) = due {
+            let failed = done.iter().any(|it| it.result != ACCEPTED);
+            self.finish_start(&rule.name, &id, failed);
+        }
+        Verdict { rule: rule.name.clone(), fired: true, reason, actions: done }
+    }
+
+    fn perform(
+        &mut self,
+        rule: &Rule,
+        event: &Event,
+        identity: &str,
+        due: Option<&MinionId>,
+        actions: Vec<Action>,
+    ) -> Vec<DecisionAction> {
+        let mut done = Vec::new();
+        for (index, action) in actions.into_iter().enumerate() {
+            let (target, kind) = match action {
+                Action::Event { tag, data } => {
+                    done.push(self.act_event(rule, event, tag, data));
+                    continue;
+                }
+                Action::Apply { target, states } => {
+                    let pillar = Map::new();
+                    (target, JobKind::Apply { states, mode: Mode::Apply, pillar, env: None })
+                }
+                Action::Run { target, command } => (target, run_kind(command)),
+            };
+            let id = reaction_id(&rule.name, identity, index);
+            if let Some(minion) = due {
+                self.expect_job(&rule.name, minion, id);
+            }
+            done.push(self.act_job(rule, event, id, target, kind));
+        }
+        done
+    }
+
+    fn act_event(
+        &mut self,
+        rule: &Rule,
+        event: &Event,
+        tag: String,
+        data: Map<String, Value>,
+    ) -> DecisionAction {
+        let what = format!("event {tag}");
+        let data = Value::Object(data);
+        if !is_tag(&tag) || data.to_string().len() > super::requests::EVENT_BYTES_MAX {
+            let reason = "no tag, or more than 16 KiB of data".to_owned();
+            self.rule_failed(rule, event, &reason);
+            return DecisionAction { what, job: None, result: reason };
+        }
+        self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
+        DecisionAction { what, job: None, result: ACCEPTED.to_owned() }
+    }
+
+    fn act_job(
+        &mut self,
+        rule: &Rule,
+        event: &Event,
+        id: JobId,
+        target: ResolvedTarget,
+        kind: JobKind,
+    ) -> DecisionAction {
+        let (text, minions) = match target {
+            ResolvedTarget::Ids(ids) => {
+                let text = ids.iter().map(MinionId::as_str).collect::<Vec<_>>().join(",");
+                (text, self.members_of(ids))
+            }
+            ResolvedTarget::Expression(text, target) => {
+                let minions = self.expand_parsed(&target, false);
+                (text, minions.map(|it| it.into_iter().map(|it| it.0).collect::<Vec<_>>()).and_then(some))
+            }
+        };
+        let what = format!("{} on {}", super::publish::describe(&kind), cut(&text, 128));
+        if self.book.knows_job(id) {
+            return DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() };
+        }
+        let wish = Wish {
+            id,
+            target: text,
+            kind,
+            expires_ms: self.settings.offer_ms,
+            wait: false,
+            retry_of: None,
+            caller: Caller { name: format!("rule:{}", rule.name), via: "reactor".to_owned() },
+            hops: event.hops + 1,
+        };
+        match self.submit(wish, minions) {
+            Ok(job) => {
+                self.launch(&job);
+                DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() }
+            }
+            Err(error) => {
+                self.reactor.due_jobs.remove(&id);
+                self.rule_failed(rule, event, &error.message);
+                DecisionAction { what, job: None, result: error.message }
+            }
+        }
+    }
+
+    /// Ids from a template: members only, never an expression.
+    fn members_of(&self, ids: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
+        let mut members: Vec<MinionId> =
+            ids.into_iter().filter(|it| self.book.minions.contains_key(it)).collect();
+        members.sort();
+        members.dedup();
+        some(members)
+    }
+
+    fn rule_failed(&mut self, rule: &Rule, event: &Event, reason: &str) {
+        self.reactor.counts.entry(rule.name.clone()).or_default().refused += 1;
+        if event.hops + 1 < HOPS_MAX {
+            let data = json!({"event": event.number, "tag": event.tag, "reason": cut(reason, 1024)});
+            let tag = format!("rule/{}/failed", level(&rule.name));
+            self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
+        }
+    }
+}
+
+/// What an action that became a job or an event says.
+const ACCEPTED: &str = "accepted";
+
+fn some(minions: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
+    if minions.is_empty() {
+        return Err(refuse(ErrorKind::NoMatch, "no minion matches".to_owned(), None));
+    }
+    Ok(minions)
+}
+
+fn run_kind(command: Vec<String>) -> JobKind {
+    JobKind::Run {
+        command,
+        shell: false,
+        cwd: None,
+        user: None,
+        environment: BTreeMap::new(),
+        timeout_ms: RUN_MS_MAX,
+    }
+}
+
+/// Boots that are due.
+impl Master {
+    /// Whether a rule may configure this boot now; if so, which attempt it is.
+    fn begin_due(&mut self, rule: &str, id: &MinionId, boot: &str) -> Result<u32, String> {
+        let done = self.book.minions.get(id).and_then(|it| it.configured_boots.get(rule));
+        if done.is_some_and(|it| it == boot) {
+            return Err("this boot is configured already".to_owned());
+        }
+        self.recall_due(rule, id, boot);
+        let now = self.now;
+        let key = (id.clone(), rule.to_owned());
+        let due = self.reactor.dues.entry(key).or_insert_with(|| Due {
+            boot: boot.to_owned(),
+            attempt: 0,
+            tries: 0,
+            waiting: BTreeSet::new(),
+            failed: false,
+            starting: false,
+            next_at: None,
+        });
+        if let Some(job) = due.waiting.first() {
+            return Err(format!("job {} is configuring this boot", job.short()));
+        }
+        if due.tries >= ATTEMPTS_MAX || due.attempt >= ATTEMPTS_EVER_MAX {
+            return Err(format!("given up after {} attempts, until the trees change", due.tries));
+        }
+        if due.next_at.is_some_and(|it| it > now) {
+            return Err(format!("attempt {} failed; the next one waits", due.attempt));
+        }
+        (due.starting, due.failed, due.next_at) = (true, false, None);
+        let attempt = due.attempt;
+        due.attempt += 1;
+        due.tries += 1;
+        Ok(attempt)
+    }
+
+    /// After a restart: jobs of this boot tell which attempt is next, and whether one is under way.
+    fn recall_due(&mut self, rule: &str, id: &MinionId, boot: &str) {
+        let key = (id.clone(), rule.to_owned());
+        if self.reactor.dues.get(&key).is_some_and(|it| it.boot == boot) {
+            return;
+        }
+        self.reactor.dues.remove(&key);
+        let Some(actions) = self.reactor.rules.iter().find(|it| it.name == rule).map(|it| it.actions.len())
+        else {
+            return;
+        };
+        let ids = |attempt: u32| {
+            let identity = boot_identity(id, boot, attempt);
+            (0..actions).map(move |index| reaction_id(rule, &identity, index))
+        };
+        let known = |attempt: &u32| ids(*attempt).any(|it| self.book.knows_job(it));
+        let attempt = (0..ATTEMPTS_EVER_MAX).take_while(known).count();
+        let attempt = u32::try_from(attempt).unwrap_or(ATTEMPTS_EVER_MAX);
+        let Some(last) = attempt.checked_sub(1) else { return };
+        let waiting: BTreeSet<JobId> = ids(last).filter(|it| self.book.open.contains_key(it)).collect();
+        let failed = ids(last).any(|it| self.book.bad_of(it).is_some_and(|bad| !bad.is_empty()));
+        for job in &waiting {
+            self.reactor.due_jobs.insert(*job, key.clone());
+        }
+        let boot = boot.to_owned();
+        let due = Due { boot, attempt, tries: attempt, waiting, failed, starting: false, next_at: None };
+        self.reactor.dues.insert(key, due);
+    }
+
+    fn expect_job(&mut self, rule: &str, id: &MinionId, job: JobId) {
+        let key = (id.clone(), rule.to_owned());
+        if let Some(due) = self.reactor.dues.get_mut(&key) {
+            due.waiting.insert(job);
+            self.reactor.due_jobs.insert(job, key);
+        }
+    }
+
+    fn finish_start(&mut self, rule: &str, id: &MinionId, failed: bool) {
+        let key = (id.clone(), rule.to_owned());
+        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+        due.starting = false;
+        due.failed |= failed;
+        let book = &self.book;
+        due.waiting.retain(|job| book.open.contains_key(job));
+        if due.waiting.is_empty() {
+            self.settle_due(key);
+        }
+    }
+
+    /// A job ended, perhaps one that configures a boot.
+    pub(crate) fn rule_job_ended(&mut self, job: &Job, good: bool) {
+        let Some(key) = self.reactor.due_jobs.remove(&job.id) else { return };
+        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+        if due.waiting.remove(&job.id) {
+            due.failed |= !good;
+            if due.waiting.is_empty() && !due.starting {
+                self.settle_due(key);
+            }
+        }
+    }
+
+    /// All jobs of an attempt have ended: the boot is configured, or due again later.
+    fn settle_due(&mut self, key: (MinionId, String)) {
+        let now = self.now;
+        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+        if due.failed {
+            let step = (due.tries.max(1) as usize - 1).min(RETRY_MS.len() - 1);
+            let next = now.plus_ms(RETRY_MS[step]);
+            due.next_at = Some(next);
+            return self.wake_at(next, Timer::Due(key.0, key.1));
+        }
+        let boot = due.boot.clone();
+        self.reactor.dues.remove(&key);
+        if let Some(minion) = self.book.minions.get(&key.0).cloned()
+            && minion.boot.as_ref() == Some(&boot)
+        {
+            let mut minion = minion;
+            minion.configured_boots.insert(key.1, boot);
+            let rules = &self.reactor.rules;
+            minion.configured_boots.retain(|name, _| rules.iter().any(|it| it.name == *name));
+            self.record(Entry::Minion(minion));
+        }
+    }
+
+    /// A wait between attempts is over.
+    pub(crate) fn due_again(&mut self, id: &MinionId, rule: &str) {
+        let rules = Arc::clone(&self.reactor.rules);
+        if let Some(rule) = rules.iter().find(|it| it.name == rule) {
+            self.due_boot(id, rule);
+        }
+    }
+
+    /// Looks for rules that have not configured the boot of a minion that is here.
+    pub(crate) fn due_boots(&mut self, id: &MinionId) {
+        let tag = format!("minion/{id}/start");
+        let rules = Arc::clone(&self.reactor.rules);
+        for rule in rules.matching(&tag).filter(|it| it.once_per_boot) {
+            self.due_boot(id, rule);
+        }
+    }
+
+    fn due_boot(&mut self, id: &MinionId, rule: &Rule) {
+        let Some(minion) = self.book.minions.get(id) else { return };
+        let Some(boot) = minion.boot.clone() else { return };
+        let done = minion.configured_boots.get(&rule.name) == Some(&boot);
+        if done || !self.is_ready(id) || self.degraded.is_some() {
+            return;
+        }
+        self.recall_due(&rule.name, id, &boot);
+        let key = (id.clone(), rule.name.clone());
+        let (now, attempt) = (self.now, self.reactor.dues.get(&key).map_or(0, |it| it.attempt));
+        let may = self.reactor.dues.get(&key).is_none_or(|it| {
+            it.waiting.is_empty() && it.tries < ATTEMPTS_MAX && it.next_at.is_none_or(|at| at <= now)
+        });
+        let number = self.book.last_event + 1;
+        let tag = format!("rule/{}/due", level(&rule.name));
+        let data = json!({"minion": id, "boot_id": boot, "attempt": attempt + 1});
+        let event = Event { number, tag, source: Source::Master, at: now, data, hops: 0 };
+        if !may || !self.would_hold(id, rule, &event) {
+            return;
+        }
+        self.record(Entry::Event(event.clone()));
+        self.out.push(Effect::Event(Box::new(event.clone())));
+        let identity = format!("event:{number}");
+        self.reactor.queue.push_back(Queued { event, identity, due: Some(key) });
+    }
+
+    /// A boot is due only for rules whose condition it meets; the others say so once, at the start itself.
+    fn would_hold(&self, id: &MinionId, rule: &Rule, event: &Event) -> bool {
+        let start = Event { tag: format!("minion/{id}/start"), data: self.start_data(id), ..event.clone() };
+        let member = self.book.minions.get(id);
+        let (grains, labels) = (member.map(|it| &it.grains), member.map(|it| &it.labels));
+        rule.holds(Context { event: &start, minion: Some(id), grains, labels }).0
+    }
+}
+
+/// Trees.
+impl Master {
+    pub(crate) fn sources(&mut self, revision: Revision, rules: Rules) {
+        let first = self.revision.is_none();
+        let changed = self.revision.replace(revision) != Some(revision);
+        self.tree_errors.clear();
+        self.reactor.rules = Arc::new(rules);
+        if changed && !first {
+            self.emit_master("tree/changed".to_owned(), json!({"revision": revision.to_string()}));
+        }
+        if changed {
+            let minions: Vec<MinionId> = self.book.minions.keys().cloned().collect();
+            self.out.extend(minions.into_iter().map(|minion| Effect::Assign { minion }));
+        }
+        self.forward_all();
+        for due in self.reactor.dues.values_mut() {
+            (due.tries, due.next_at) = (0, None);
+        }
+        let here: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
+        here.iter().for_each(|id| self.due_boots(id));
+    }
+
+    pub(crate) fn broken_sources(&mut self, diagnostics: Vec<Diagnostic>) {
+        if self.tree_errors == diagnostics {
+            return;
+        }
+        let first = diagnostics.first();
+        let place = first.and_then(|it| it.spans.first()).map(|it| format!("{}:{}", it.file, it.line));
+        let data = json!({
+            "errors": diagnostics.len(), "first": first.map(|it| cut(&it.message, 1024)), "place": place,
+        });
+        self.tree_errors = diagnostics;
+        self.emit_master("tree/broken".to_owned(), data);
+    }
+}

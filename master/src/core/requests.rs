@@ -1,0 +1,341 @@
+//! The one door: every request is answered here, at once or by an effect. What alters something has an audit line.
+
+use super::{
+    Effect, Entry, Master, Query, Ticket, enroll::Dismissal, keys::check_labels, reactor::is_tag,
+    roster::cut, submit::Wish, target::refuse,
+};
+use model::{
+    Caller, JobId, Labels, Minion, MinionId, Reply, Request, Source,
+    api::{ErrorKind, ErrorView, JobFilter, TargetList},
+};
+use serde_json::{Map, Value};
+
+/// Bytes of one event's payload as JSON.
+pub(crate) const EVENT_BYTES_MAX: usize = 16 << 10;
+/// Rows of one answer.
+const LIMIT_MAX: u32 = 10_000;
+/// Ids that a complaint about an ambiguous beginning names.
+const AMBIGUOUS_SHOWN: usize = 5;
+
+fn not_found(message: String) -> ErrorView {
+    refuse(ErrorKind::NotFound, message, None)
+}
+
+impl Master {
+    pub(crate) fn request(&mut self, ticket: Ticket, caller: Caller, request: Request, random: [u8; 16]) {
+        if let Some(error) = self.refuse_degraded(&request) {
+            return self.reply(ticket, Reply::Error(error));
+        }
+        match self.answer_request(ticket, caller, request, random) {
+            Ok(Some(reply)) => self.reply(ticket, reply),
+            Ok(None) => {}
+            Err(error) => self.reply(ticket, Reply::Error(error)),
+        }
+    }
+
+    pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        self.out.push(Effect::Reply { ticket, reply: Box::new(reply) });
+    }
+
+    /// With a full store only what is read, what frees space and what takes rights away is done.
+    fn refuse_degraded(&self, request: &Request) -> Option<ErrorView> {
+        let reason = self.degraded.as_ref()?;
+        let writes = matches!(
+            request,
+            Request::Enroll { .. }
+                | Request::Label { .. }
+                | Request::SendEvent { .. }
+                | Request::CreateObserver { .. }
+                | Request::AddOperator { .. }
+        );
+        let hint = "free space on the master (`labctl master gc`), then try again";
+        writes.then(|| refuse(ErrorKind::Unavailable, format!("nothing new is stored: {reason}"), Some(hint)))
+    }
+
+    /// The answer, or none if an effect brings it.
+    fn answer_request(
+        &mut self,
+        ticket: Ticket,
+        caller: Caller,
+        request: Request,
+        random: [u8; 16],
+    ) -> Result<Option<Reply>, ErrorView> {
+        let done = |sentences| Ok(Some(Reply::Done(sentences)));
+        match request {
+            Request::Submit { job, target, kind, expires_ms, wait, retry_of } => {
+                let wish = Wish { id: job, target, kind, expires_ms, wait, retry_of, caller, hops: 0 };
+                self.submit_request(ticket, wish)
+            }
+            Request::Cancel { job } => done(self.cancel_request(caller, &job)?),
+            Request::RemoveMinion { minion } => done(self.remove_minion(caller, &minion)?),
+            Request::DecideKey { key, fingerprint, decision } => {
+                done(self.decide_key(caller, &key, fingerprint.as_ref(), decision)?)
+            }
+            Request::Enroll { terms } => {
+                let terms = Box::new(self.token_terms(terms, random)?);
+                self.audit(
+                    caller.clone(),
+                    format!("make token {} for `{}`", terms.name, terms.ids),
+                    "accepted".to_owned(),
+                );
+                self.out.push(Effect::MakeSeed { ticket, terms, made_by: caller.name });
+                Ok(None)
+            }
+            Request::Probe { target, ask, timeout_ms } => {
+                let minions = self.expand(&target)?;
+                self.start_probe(ticket, minions, ask, timeout_ms)?;
+                Ok(None)
+            }
+            Request::Label { target, set, remove } => self.label(caller, &target, &set, &remove).map(Some),
+            Request::SendEvent { tag, data } => self.send_event(&caller, &tag, data).map(Some),
+            Request::CreateObserver { name, role, for_ms } => {
+                self.create_observer(caller, name, role, for_ms, random).map(|it| Some(Reply::Observer(it)))
+            }
+            Request::RemoveObserver { name } => done(self.remove_observer(caller, &name)?),
+            Request::AddOperator { name, fingerprint } => {
+                done(self.add_operator(caller, name, fingerprint)?)
+            }
+            Request::Gc { keep_ms } => {
+                self.audit(caller, "gc".to_owned(), "accepted".to_owned());
+                self.out.push(Effect::Gc { ticket: Some(ticket), keep_ms });
+                Ok(None)
+            }
+            reading => self.answer_reading(ticket, &caller, reading),
+        }
+    }
+
+    fn answer_reading(
+        &mut self,
+        ticket: Ticket,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Option<Reply>, ErrorView> {
+        let query = match request {
+            Request::Status => return Ok(Some(Reply::Status(Box::new(self.status())))),
+            Request::Expand { target } => return self.targets(&target).map(Some),
+            Request::Minions { target } => return self.minion_views(target.as_deref()).map(Some),
+            Request::Keys => return Ok(Some(Reply::Keys(self.book.keys.values().cloned().collect()))),
+            Request::Rules => return Ok(Some(Reply::Rules(self.rule_views()))),
+            Request::Observers => return Ok(Some(Reply::Observers(self.observer_views()))),
+            Request::Master => return Ok(Some(Reply::Master(self.settings.info.clone()))),
+            Request::Compile { target, states } => {
+                let minions = self.expand(&target)?;
+                self.out.push(Effect::CompileView { ticket, minions, states });
+                return Ok(None);
+            }
+            Request::Pillar { target } => {
+                let minions = self.expand(&target)?;
+                self.out.push(Effect::PillarView { ticket, minions });
+                return Ok(None);
+            }
+            Request::Jobs { filter } => self.jobs_query(filter)?,
+            Request::Job { job } => match self.find_job(&job, caller)? {
+                Found::Open(id) => {
+                    let view = self.job_view(id).ok_or_else(|| not_found(format!("no job {id}")))?;
+                    return Ok(Some(Reply::Job(Box::new(view))));
+                }
+                Found::Stored(text) => Query::Job(text, caller.name.clone()),
+            },
+            Request::Report { job, minion } => Query::Report(job, minion),
+            Request::Events { mut filter } => {
+                filter.limit = limit(filter.limit, 100);
+                Query::Events(filter)
+            }
+            Request::Decisions { rule, limit: at_most } => Query::Decisions(rule, limit(at_most, 100)),
+            writing => {
+                debug_assert!(false, "answered before: {writing:?}");
+                return Err(refuse(ErrorKind::Usage, "not a question".to_owned(), None));
+            }
+        };
+        self.out.push(Effect::Read { ticket, query });
+        Ok(None)
+    }
+
+    /// The job is on disk before its reply; what it leads to comes behind.
+    fn submit_request(&mut self, ticket: Ticket, wish: Wish) -> Result<Option<Reply>, ErrorView> {
+        if let Some(job) = self.same_job(wish.id) {
+            return Ok(Some(Reply::Submitted(Box::new(job.clone()))));
+        }
+        if self.book.knows_job(wish.id) {
+            let query = Query::Job(wish.id.to_string(), wish.caller.name.clone());
+            self.out.push(Effect::Read { ticket, query });
+            return Ok(None);
+        }
+        let minions = self.expand(&wish.target);
+        let job = self.submit(wish, minions)?;
+        self.reply(ticket, Reply::Submitted(Box::new(job.clone())));
+        self.launch(&job);
+        Ok(None)
+    }
+
+    fn cancel_request(&mut self, caller: Caller, text: &str) -> Result<Vec<String>, ErrorView> {
+        let id = match self.find_job(text, &caller)? {
+            Found::Open(id) => id,
+            Found::Stored(text) => match text.parse() {
+                Ok(id) if self.book.knows_job(id) => {
+                    return Ok(vec![format!("job {id} has ended already")]);
+                }
+                _ => return Err(not_found(format!("no job is called `{}`", cut(&text, 64)))),
+            },
+        };
+        self.audit(caller, format!("cancel job {id}"), "accepted".to_owned());
+        let (ended, asked) = self.cancel(id);
+        let mut done = vec![format!("job {} is cancelled on {ended} minions that had not begun", id.short())];
+        if asked > 0 {
+            done.push(format!("{asked} minions that have it were asked to stop at their next step"));
+        }
+        Ok(done)
+    }
+
+    fn remove_minion(&mut self, caller: Caller, minion: &MinionId) -> Result<Vec<String>, ErrorView> {
+        if !self.book.minions.contains_key(minion) {
+            return Err(not_found(format!("no minion is called {minion}")));
+        }
+        let by = caller.name.clone();
+        self.audit(caller, format!("remove minion {minion}"), "accepted".to_owned());
+        self.dismiss(minion, &format!("removed by {by}"), Dismissal::Removed);
+        Ok(vec![format!("{minion} is forgotten; its key is revoked")])
+    }
+
+    fn targets(&self, text: &str) -> Result<Reply, ErrorView> {
+        let matched = self.explain(text)?;
+        let minions = matched.into_iter().filter_map(|(id, why)| self.minion_view(&id, why)).collect();
+        let of = u32::try_from(self.book.minions.len()).unwrap_or(u32::MAX);
+        Ok(Reply::Targets(TargetList { minions, of }))
+    }
+
+    fn minion_views(&self, target: Option<&str>) -> Result<Reply, ErrorView> {
+        let matched = match target {
+            Some(text) => self.explain(text)?,
+            None => self.book.minions.keys().map(|id| (id.clone(), None)).collect(),
+        };
+        let views = matched.into_iter().filter_map(|(id, why)| self.minion_view(&id, why)).collect();
+        Ok(Reply::Minions(views))
+    }
+
+    fn label(
+        &mut self,
+        caller: Caller,
+        target: &str,
+        set: &Labels,
+        remove: &[String],
+    ) -> Result<Reply, ErrorView> {
+        check_labels(set)?;
+        let minions = self.expand(target)?;
+        let relabel = |minion: &Minion| {
+            let mut labels = minion.labels.clone();
+            labels.retain(|name, _| !remove.contains(name));
+            labels.extend(set.clone());
+            Minion { labels, ..minion.clone() }
+        };
+        let changed: Vec<Minion> =
+            minions.iter().filter_map(|id| self.book.minions.get(id).map(relabel)).collect();
+        changed.iter().try_for_each(|it| check_labels(&it.labels))?;
+        self.audit(
+            caller,
+            format!("label `{}` set {set:?} remove {remove:?}", cut(target, 256)),
+            "accepted".to_owned(),
+        );
+        for minion in changed {
+            if self.revision.is_some() {
+                self.out.push(Effect::Assign { minion: minion.id.clone() });
+            }
+            self.record(Entry::Minion(minion));
+        }
+        Ok(Reply::Minions(minions.iter().filter_map(|id| self.minion_view(id, None)).collect()))
+    }
+
+    fn send_event(
+        &mut self,
+        caller: &Caller,
+        tag: &str,
+        data: Map<String, Value>,
+    ) -> Result<Reply, ErrorView> {
+        let data = Value::Object(data);
+        let whole = format!("user/{}/{tag}", caller.name);
+        if !is_tag(&whole) {
+            let message =
+                format!("`{}` is no tag: use letters, digits and -_. between slashes", cut(tag, 128));
+            return Err(refuse(ErrorKind::Usage, message, None));
+        }
+        if data.to_string().len() > EVENT_BYTES_MAX {
+            return Err(refuse(ErrorKind::Usage, "an event's data is at most 16 KiB".to_owned(), None));
+        }
+        self.audit(caller.clone(), format!("send event {whole}"), "accepted".to_owned());
+        let event = self.emit_as(whole, Source::User(caller.name.clone()), data, 0, None);
+        Ok(Reply::Event(event))
+    }
+
+    /// What an integration wrote below its own part of the tree.
+    pub(crate) fn integration(&mut self, user: &str, tag: &str, data: Map<String, Value>) {
+        let data = Value::Object(data);
+        let whole = format!("integration/{user}/{tag}");
+        if self.degraded.is_some() || !is_tag(&whole) || data.to_string().len() > EVENT_BYTES_MAX {
+            return self.count("event of an integration that cannot be taken");
+        }
+        self.emit_as(whole, Source::Integration(user.to_owned()), data, 0, None);
+    }
+
+    fn jobs_query(&self, mut filter: JobFilter) -> Result<Query, ErrorView> {
+        let minions = match &filter.target {
+            Some(text) => Some(self.explain(text)?.into_iter().map(|it| it.0).collect()),
+            None => None,
+        };
+        filter.limit = limit(filter.limit, 50);
+        Ok(Query::Jobs(filter, minions))
+    }
+
+    /// The job that an id, the beginning of one, or `@last` means.
+    fn find_job(&self, text: &str, caller: &Caller) -> Result<Found, ErrorView> {
+        if text == "@last" {
+            let last = self.book.last_of.get(&caller.name).copied();
+            return match last {
+                Some(id) => Ok(self.found(id)),
+                None => Ok(Found::Stored(text.to_owned())),
+            };
+        }
+        let Some((low, high)) = id_range(text) else {
+            let message = format!("`{}` is no job id nor the beginning of one", cut(text, 64));
+            return Err(refuse(ErrorKind::Usage, message, Some("`labctl job list` shows them")));
+        };
+        let open = self.book.open.range(low..=high).map(|it| *it.0);
+        let ended = self.book.ended.range(low..=high).map(|it| *it.0);
+        let mut ids: Vec<JobId> = open.chain(ended).take(2 * AMBIGUOUS_SHOWN).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        match ids.as_slice() {
+            [] => Ok(Found::Stored(text.to_owned())),
+            [id] => Ok(self.found(*id)),
+            several => {
+                let list: Vec<String> =
+                    several.iter().take(AMBIGUOUS_SHOWN).map(ToString::to_string).collect();
+                let message = format!("several jobs begin with {text}: {}", list.join(", "));
+                Err(refuse(ErrorKind::Usage, message, None))
+            }
+        }
+    }
+
+    fn found(&self, id: JobId) -> Found {
+        if self.book.open.contains_key(&id) { Found::Open(id) } else { Found::Stored(id.to_string()) }
+    }
+}
+
+/// Where a job is.
+enum Found {
+    Open(JobId),
+    Stored(String),
+}
+
+fn limit(asked: u32, default: u32) -> u32 {
+    if asked == 0 { default } else { asked.min(LIMIT_MAX) }
+}
+
+/// First and last id with that beginning.
+fn id_range(text: &str) -> Option<(JobId, JobId)> {
+    if text.is_empty() || text.len() > 26 || !text.is_ascii() {
+        return None;
+    }
+    let low = format!("{text:0<26}").parse().ok()?;
+    let high = format!("{text:Z<26}").parse().ok()?;
+    Some((low, high))
+}

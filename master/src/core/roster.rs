@@ -1,0 +1,402 @@
+//! Who is there: connections by epoch, heartbeats, hellos, and what each minion says of itself.
+
+use super::{Effect, Entry, Master, delivery::Parts, timers::Timer};
+use bus::message::{FromMinion, Hello, ToMinion};
+use model::{Grains, JobId, MinionId, Presence, Source, Timestamp};
+use serde_json::{Map, Value, json};
+
+/// Nothing heard for so long: quiet.
+pub(crate) const QUIET_MS: u64 = 45_000;
+/// Nothing heard for so long: lost.
+pub(crate) const LOST_MS: u64 = 90_000;
+/// Grains as JSON.
+pub(crate) const GRAINS_BYTES_MAX: usize = 64 << 10;
+/// Between two times that "last heard of" goes to disk.
+const SEEN_SAVE_MS: u64 = 600_000;
+/// Minions that come back in one second after a start of the master.
+const RETURNS_PER_SECOND: usize = 100;
+/// Widest spread of returns, in seconds.
+const SPREAD_MAX_S: u32 = 60;
+
+/// What is known of an accepted minion until the next restart.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) presence: Presence,
+    /// Of the newest connection.
+    pub(crate) epoch: Option<u64>,
+    pub(crate) connected: bool,
+    /// Said hello on this connection.
+    pub(crate) ready: bool,
+    pub(crate) heard_at: Timestamp,
+    pub(crate) saved_at: Timestamp,
+    goodbye: bool,
+    /// A presence timer is set.
+    watched: bool,
+    /// Newest sample as JSON text.
+    pub(crate) sample: Option<Box<str>>,
+    pub(crate) running: Option<(JobId, u32, u32)>,
+    pub(crate) shown_at: Timestamp,
+    pub(crate) parts: Option<Box<Parts>>,
+    pub(crate) assigned: Option<Vec<String>>,
+    pub(crate) drift: u32,
+}
+
+impl Live {
+    /// Known, and not heard of since the master started.
+    pub(crate) fn at_start(now: Timestamp) -> Self {
+        Self {
+            presence: Presence::Quiet,
+            epoch: None,
+            connected: false,
+            ready: false,
+            heard_at: now,
+            saved_at: now,
+            goodbye: false,
+            watched: true,
+            sample: None,
+            running: None,
+            shown_at: Timestamp(0),
+            parts: None,
+            assigned: None,
+            drift: 0,
+        }
+    }
+    /// Just accepted; its connection is still to come.
+    pub(crate) fn accepted(now: Timestamp) -> Self {
+        Self { presence: Presence::Down, watched: false, ..Self::at_start(now) }
+    }
+}
+
+/// Whether two releases work together: the same major, at most one minor apart.
+pub(crate) fn compatible(ours: &str, theirs: &str) -> bool {
+    let parse = |text: &str| {
+        let mut parts = text.split('.').map(|it| it.parse::<u32>().ok());
+        Some((parts.next()??, parts.next()??))
+    };
+    match (parse(ours), parse(theirs)) {
+        (Some(ours), Some(theirs)) => ours.0 == theirs.0 && ours.1.abs_diff(theirs.1) <= 1,
+        _ => false,
+    }
+}
+
+impl Master {
+    pub(crate) fn presence(&self, id: &MinionId) -> Presence {
+        self.live.get(id).map_or(Presence::Lost, |it| it.presence)
+    }
+
+    /// Whether a job for it is sent rather than `unreachable`.
+    pub(crate) fn is_reachable(&self, id: &MinionId) -> bool {
+        matches!(self.presence(id), Presence::Up | Presence::Quiet)
+    }
+
+    /// Whether it can be sent something now.
+    pub(crate) fn is_ready(&self, id: &MinionId) -> bool {
+        self.live.get(id).is_some_and(|it| it.ready)
+    }
+
+    pub(crate) fn send(&mut self, minion: &MinionId, message: ToMinion) {
+        self.out.push(Effect::Send { minion: minion.clone(), message: Box::new(message) });
+    }
+
+    pub(crate) fn connected(&mut self, id: &MinionId, epoch: u64, address: String) {
+        let Some(minion) = self.book.minions.get_mut(id) else {
+            self.count("connection of no member");
+            return self.out.push(Effect::Close { minion: id.clone() });
+        };
+        let Some(live) = self.live.get_mut(id) else { return };
+        if live.epoch.is_some_and(|known| epoch <= known) {
+            return self.count("connection older than the newest");
+        }
+        let before = minion.address.replace(address.clone());
+        let twice = live.connected && before.as_ref() != Some(&address);
+        (live.epoch, live.connected, live.ready, live.goodbye) = (Some(epoch), true, false, false);
+        live.heard_at = self.now;
+        self.drop_parts(id);
+        self.watch_presence(id);
+        if twice {
+            let data = json!({"minion": id, "reason": "two connections of one key", "address": address, "before": before});
+            self.emit_master(format!("key/{id}/conflict"), data);
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, id: &MinionId, epoch: u64) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        if live.epoch != Some(epoch) || !live.connected {
+            return self.count("late end of a connection");
+        }
+        (live.connected, live.ready, live.running) = (false, false, None);
+        let presence = if live.goodbye { Presence::Down } else { Presence::Lost };
+        self.drop_parts(id);
+        self.set_presence(id, presence, Value::from("connection ended"));
+    }
+
+    fn watch_presence(&mut self, id: &MinionId) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        if !live.watched {
+            live.watched = true;
+            self.wake_at(self.now.plus_ms(QUIET_MS), Timer::Presence(id.clone()));
+        }
+    }
+
+    /// One timer for each connection; messages only move `heard_at`.
+    pub(crate) fn check_presence(&mut self, id: &MinionId) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        let silent = self.now.since_ms(live.heard_at);
+        let (presence, next) = match silent {
+            LOST_MS.. => (Presence::Lost, LOST_MS),
+            QUIET_MS.. => (Presence::Quiet, LOST_MS - silent),
+            _ => (live.presence, QUIET_MS - silent),
+        };
+        let away = matches!(live.presence, Presence::Lost | Presence::Down);
+        live.watched = live.connected || presence == Presence::Quiet;
+        if live.watched {
+            self.wake_at(self.now.plus_ms(next), Timer::Presence(id.clone()));
+        }
+        if !away {
+            self.set_presence(id, presence, Value::from(format!("silent for {} s", silent / 1000)));
+        }
+    }
+
+    fn set_presence(&mut self, id: &MinionId, presence: Presence, why: Value) {
+        let now = self.now;
+        let Some(live) = self.live.get_mut(id) else { return };
+        let before = std::mem::replace(&mut live.presence, presence);
+        if before == presence {
+            return;
+        }
+        let seen_at = live.heard_at;
+        let tag = match presence {
+            Presence::Up if before == Presence::Quiet && seen_at > self.started_at => None,
+            Presence::Up => Some("online"),
+            Presence::Quiet => None,
+            Presence::Lost => Some("lost"),
+            Presence::Down => Some("down"),
+        };
+        if let Some(minion) = self.book.minions.get_mut(id) {
+            minion.seen_at = seen_at;
+        }
+        self.publish_availability(id);
+        if matches!(presence, Presence::Lost | Presence::Down) {
+            if let Some(minion) = self.book.minions.get(id) {
+                self.laters.push(Entry::Minion(minion.clone()));
+            }
+            self.show_targets_of(id);
+        } else if matches!(before, Presence::Lost | Presence::Down) {
+            self.show_targets_of(id);
+        }
+        if let Some(tag) = tag {
+            let data = json!({"minion": id, "reason": why, "seen_at": seen_at, "at": now});
+            self.emit_master(format!("minion/{id}/{tag}"), data);
+        }
+    }
+
+    fn heard(&mut self, id: &MinionId) {
+        let now = self.now;
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.heard_at = now;
+        let save = now.since_ms(live.saved_at) >= SEEN_SAVE_MS;
+        let (ready, presence) = (live.ready, live.presence);
+        if save {
+            live.saved_at = now;
+        }
+        if let Some(minion) = self.book.minions.get_mut(id) {
+            minion.seen_at = now;
+            if save {
+                self.laters.push(Entry::Minion(minion.clone()));
+            }
+        }
+        if ready && presence != Presence::Up {
+            self.set_presence(id, Presence::Up, Value::from("heard again"));
+            self.watch_presence(id);
+        }
+    }
+
+    pub(crate) fn message(&mut self, id: &MinionId, epoch: u64, message: FromMinion) {
+        let Some(live) = self.live.get(id) else { return self.count("message of no member") };
+        if live.epoch != Some(epoch) || !live.connected {
+            return self.count("message of an older connection");
+        }
+        let opening = matches!(message, FromMinion::Hello(_) | FromMinion::Goodbye { .. });
+        if !live.ready && !opening {
+            return self.count("message before hello");
+        }
+        self.heard(id);
+        match message {
+            FromMinion::Hello(hello) => self.hello(id, *hello),
+            FromMinion::Heartbeat { running } => self.heartbeat(id, running),
+            FromMinion::Received { job } => self.received(id, job),
+            FromMinion::Refused { job, reason } => self.refused(id, job, reason),
+            FromMinion::Progress { job, step, of, what, ended, output } => {
+                self.progress(id, job, (step, of), what, ended, output);
+            }
+            FromMinion::Result(result) => self.result(id, *result),
+            FromMinion::ResultPart { job, part, parts, text } => {
+                self.result_part(id, job, (part, parts), &text);
+            }
+            FromMinion::Event { number, tag, data, gap } => self.minion_event(id, number, &tag, data, gap),
+            FromMinion::Grains { grains, hash } => {
+                if self.set_grains(id, grains, hash) {
+                    self.save_minion(id);
+                }
+            }
+            FromMinion::Answer { probe, answer } => self.answer(id, probe, answer),
+            FromMinion::Goodbye { reason } => self.goodbye(id, &reason),
+        }
+    }
+
+    fn heartbeat(&mut self, id: &MinionId, running: Option<JobId>) {
+        if let Some(live) = self.live.get_mut(id)
+            && live.running.map(|it| it.0) != running
+        {
+            live.running = running.map(|job| (job, 0, 0));
+        }
+    }
+
+    fn goodbye(&mut self, id: &MinionId, reason: &str) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        (live.goodbye, live.ready) = (true, false);
+        self.set_presence(id, Presence::Down, Value::from(cut(reason, 64)));
+    }
+
+    /// First message of a connection.
+    fn hello(&mut self, id: &MinionId, hello: Hello) {
+        if !compatible(&self.settings.version, &hello.version) {
+            let ours = self.settings.version.clone();
+            let message = format!(
+                "minion {} and master {ours} are more than one minor version apart: update the older one",
+                cut(&hello.version, 32)
+            );
+            self.count("incompatible version");
+            self.send(id, ToMinion::Incompatible { version: ours, message });
+            return self.out.push(Effect::Close { minion: id.clone() });
+        }
+        let Some(minion) = self.book.minions.get_mut(id) else { return };
+        let booted = minion.boot.as_deref() != Some(hello.boot.as_str());
+        let mut changed = booted || minion.version != hello.version || minion.sandbox != hello.sandbox;
+        minion.version.clone_from(&hello.version);
+        minion.sandbox = hello.sandbox;
+        minion.boot = Some(cut(&hello.boot, 64));
+        let known = minion.grains_hash == Some(hello.grains_hash);
+        let mut want_grains = !known;
+        if let Some(grains) = hello.grains.clone()
+            && !known
+        {
+            let taken = self.set_grains(id, grains, hello.grains_hash);
+            changed |= taken;
+            want_grains = false;
+        }
+        if changed {
+            self.save_minion(id);
+        }
+        let spread = self.book.minions.len().div_ceil(RETURNS_PER_SECOND);
+        self.send(
+            id,
+            ToMinion::Welcome {
+                version: self.settings.version.clone(),
+                now: self.now,
+                want_grains,
+                heartbeat_s: self.settings.heartbeat_s,
+                sample_s: self.settings.sample_s,
+                spread_s: u32::try_from(spread).unwrap_or(SPREAD_MAX_S).min(SPREAD_MAX_S),
+            },
+        );
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.ready = true;
+        live.running = hello.running.map(|job| (job, 0, 0));
+        let unassigned = live.assigned.is_none();
+        self.set_presence(id, Presence::Up, Value::from("hello"));
+        self.watch_presence(id);
+        if unassigned && self.revision.is_some() {
+            self.out.push(Effect::Assign { minion: id.clone() });
+        }
+        self.reconcile(id, &hello);
+        if booted {
+            self.emit_start(id);
+        } else {
+            self.due_boots(id);
+        }
+    }
+
+    fn emit_start(&mut self, id: &MinionId) {
+        let data = self.start_data(id);
+        self.emit_master(format!("minion/{id}/start"), data);
+    }
+
+    /// Payload of `minion/<id>/start`: that it booted, and what rules like to look at.
+    pub(crate) fn start_data(&self, id: &MinionId) -> Value {
+        let minion = self.book.minions.get(id);
+        json!({
+            "minion": id,
+            "boot": true,
+            "boot_id": minion.and_then(|it| it.boot.clone()),
+            "version": minion.map(|it| it.version.clone()),
+            "sandbox": minion.is_some_and(|it| it.sandbox),
+            "address": minion.and_then(|it| it.address.clone()),
+        })
+    }
+
+    fn save_minion(&mut self, id: &MinionId) {
+        if let Some(minion) = self.book.minions.get(id).cloned() {
+            self.record(Entry::Minion(minion));
+        }
+    }
+
+    /// Takes grains in; what labels or grains assign may be other states now.
+    fn set_grains(&mut self, id: &MinionId, grains: Grains, hash: model::ContentHash) -> bool {
+        let bytes = serde_json::to_vec(&grains).map_or(usize::MAX, |it| it.len());
+        if bytes > GRAINS_BYTES_MAX {
+            self.count("grains too large");
+            return false;
+        }
+        let Some(minion) = self.book.minions.get_mut(id) else { return false };
+        if minion.grains_hash == Some(hash) && minion.grains == grains {
+            return false;
+        }
+        (minion.grains, minion.grains_hash) = (grains, Some(hash));
+        self.publish_grains(id);
+        if self.revision.is_some() {
+            self.out.push(Effect::Assign { minion: id.clone() });
+        }
+        true
+    }
+
+    pub(crate) fn sample(&mut self, id: &MinionId, sample: Map<String, Value>) {
+        if !self.live.contains_key(id) {
+            return self.count("sample of no member");
+        }
+        self.publish_sample(id, sample);
+    }
+
+    /// An event that a minion saw: taken once, acknowledged when it is on disk.
+    fn minion_event(&mut self, id: &MinionId, number: u64, tag: &str, data: Value, gap: u64) {
+        if self.degraded.is_some() {
+            return self.count("event while the store is full");
+        }
+        let taken = self.book.events_taken.get(id).copied().unwrap_or(0);
+        if number > taken {
+            self.record(Entry::EventsTaken(id.clone(), number));
+            if gap > 0 {
+                let data = json!({"minion": id, "dropped": gap});
+                self.emit_as(format!("minion/{id}/gap"), Source::Minion(id.clone()), data, 0, None);
+            }
+            let below = tag.starts_with("beacon/") || tag.starts_with("event/");
+            if below && super::reactor::is_tag(tag) {
+                let key = self.book.minions.get(id).map(|it| it.fingerprint.as_str().to_owned());
+                let identity = format!("minion:{}:{number}", key.unwrap_or_default());
+                let tag = format!("minion/{id}/{tag}");
+                let small = data.to_string().len() <= super::requests::EVENT_BYTES_MAX;
+                let data = if small { data } else { json!({"dropped": "larger than 16 KiB"}) };
+                self.emit_as(tag, Source::Minion(id.clone()), data, 0, Some(identity));
+            } else if tag != "start" {
+                self.count("event with a tag that is not the minion's");
+            }
+        }
+        let events = self.book.events_taken.get(id).copied();
+        self.send(id, ToMinion::Ack { jobs: Vec::new(), events });
+    }
+}
+
+/// At most so many characters of a text from outside.
+pub(crate) fn cut(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).collect()
+}

@@ -1,0 +1,74 @@
+//! What the master does when time passes: one ordered set of deadlines, no scans.
+
+use super::{Effect, Entry, Master};
+use model::{JobId, MinionId, Timestamp};
+
+/// Between two stored times, and two clean-ups.
+pub(crate) const CLOCK_MS: u64 = 600_000;
+/// Between two retained states of the master.
+pub(crate) const MASTER_STATE_MS: u64 = 30_000;
+/// Between two regular deletions of what is too old.
+const GC_MS: u64 = 6 * 3_600_000;
+/// Deadlines that are dealt with in one step.
+const TIMERS_PER_STEP_MAX: usize = 10_000;
+
+/// Something to do at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Look whether a minion has fallen silent.
+    Presence(MinionId),
+    /// Offers of a job are no longer good.
+    Expire(JobId),
+    /// A probe's limit.
+    Probe(u64),
+    /// A boot that is still to be configured by a rule.
+    Due(MinionId, String),
+    /// Store the time.
+    Clock,
+    /// Delete what is too old.
+    Gc,
+    /// Publish the master's state.
+    MasterState,
+}
+
+impl Master {
+    /// Sets a deadline.
+    pub(crate) fn wake_at(&mut self, at: Timestamp, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    /// Does everything that is due.
+    pub(crate) fn run_timers(&mut self) {
+        for _ in 0..TIMERS_PER_STEP_MAX {
+            match self.timers.first() {
+                Some((at, _)) if *at <= self.now => {}
+                _ => return,
+            }
+            let Some((_, timer)) = self.timers.pop_first() else { return };
+            self.run_timer(timer);
+        }
+    }
+
+    fn run_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Presence(minion) => self.check_presence(&minion),
+            Timer::Expire(job) => self.expire(job),
+            Timer::Probe(probe) => self.end_probe(probe),
+            Timer::Due(minion, rule) => self.due_again(&minion, &rule),
+            Timer::Clock => {
+                self.later(Entry::Clock(self.now));
+                let before = Timestamp(self.now.0.saturating_sub(self.settings.keep_ms));
+                self.book.forget_before(before);
+                self.wake_at(self.now.plus_ms(CLOCK_MS), Timer::Clock);
+            }
+            Timer::Gc => {
+                self.out.push(Effect::Gc { ticket: None, keep_ms: None });
+                self.wake_at(self.now.plus_ms(GC_MS), Timer::Gc);
+            }
+            Timer::MasterState => {
+                self.publish_master();
+                self.wake_at(self.now.plus_ms(MASTER_STATE_MS), Timer::MasterState);
+            }
+        }
+    }
+}

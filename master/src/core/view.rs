@@ -1,0 +1,115 @@
+//! What people are shown of the master's memory.
+
+use super::Master;
+use lang::rules::{ActionTemplate, TargetTemplate};
+use model::{
+    MinionId, Presence,
+    api::{MasterStatus, MinionView, RuleView},
+};
+
+/// Minions that a status names as away.
+const AWAY_MAX: usize = 10;
+
+impl Master {
+    /// Fleet at a glance. Bytes of the store, the gate's counters and the fan-out are for the shell to fill in.
+    pub(crate) fn status(&self) -> MasterStatus {
+        let [up, quiet, lost, down] = self.presence_counts();
+        let away = self.live.iter().filter(|it| it.1.presence != Presence::Up);
+        let since = self.day_ago();
+        let (ended, failed) = self.book.ended_since(since);
+        let open: Vec<_> = self.book.open.values().filter(|it| it.job.at >= since).collect();
+        let last_job = self.book.newest().and_then(|id| self.job_view(id)).map(|mut view| {
+            view.targets.clear();
+            view
+        });
+        MasterStatus {
+            name: self.settings.name.clone(),
+            version: self.settings.version.clone(),
+            started_at: self.started_at,
+            now: self.now,
+            clock_set: self.is_clock_set(),
+            up,
+            quiet,
+            lost,
+            down,
+            away: away.take(AWAY_MAX).map(|it| it.0.clone()).collect(),
+            pending_keys: count(self.book.waiting_keys.len()),
+            jobs_day: ended + count(open.len()),
+            jobs_failed_day: failed,
+            jobs_open: count(self.book.open.len()),
+            last_job,
+            rules: count(self.reactor.rules.iter().count()),
+            revision: self.revision,
+            tree_errors: self.tree_errors.clone(),
+            refused: self.counters.iter().map(|(reason, it)| ((*reason).to_owned(), *it)).collect(),
+            messages_in: 0,
+            store_bytes: 0,
+            degraded: self.degraded.clone(),
+            fanout: false,
+        }
+    }
+
+    pub(crate) fn minion_view(&self, id: &MinionId, why: Option<String>) -> Option<MinionView> {
+        let minion = self.book.minions.get(id)?;
+        let live = self.live.get(id);
+        Some(MinionView {
+            id: id.clone(),
+            presence: self.presence(id),
+            seen_at: minion.seen_at,
+            labels: minion.labels.clone(),
+            grains: minion.grains.clone(),
+            version: minion.version.clone(),
+            fingerprint: minion.fingerprint.clone(),
+            address: minion.address.clone(),
+            assigned: live.and_then(|it| it.assigned.clone()),
+            last_apply: minion.last_apply.clone(),
+            running: live.and_then(|it| it.running),
+            sandbox: minion.sandbox,
+            sample: live.and_then(|it| serde_json::from_str(it.sample.as_ref()?).ok()),
+            why,
+        })
+    }
+
+    pub(crate) fn rule_views(&self) -> Vec<RuleView> {
+        let view = |rule: &lang::rules::Rule| {
+            let counts = self.reactor.counts.get(&rule.name).copied().unwrap_or_default();
+            RuleView {
+                name: rule.name.clone(),
+                place: rule.place.clone(),
+                on: rule.on.clone(),
+                when: rule.when.clone(),
+                does: rule.actions.iter().map(describe_action).collect(),
+                fired: counts.fired,
+                held: counts.held,
+                refused: counts.refused,
+            }
+        };
+        self.reactor.rules.iter().map(view).collect()
+    }
+}
+
+fn count(many: usize) -> u32 {
+    u32::try_from(many).unwrap_or(u32::MAX)
+}
+
+fn target_text(target: &TargetTemplate) -> &str {
+    match target {
+        TargetTemplate::Ids(text) | TargetTemplate::Expression(text, _) => text,
+    }
+}
+
+/// What an action does, for people.
+fn describe_action(action: &ActionTemplate) -> String {
+    match action {
+        ActionTemplate::Apply { target, states } if states.is_empty() => {
+            format!("apply (top) on {}", target_text(target))
+        }
+        ActionTemplate::Apply { target, states } => {
+            format!("apply {} on {}", states.join(", "), target_text(target))
+        }
+        ActionTemplate::Run { target, command } => {
+            format!("run `{}` on {}", command.join(" "), target_text(target))
+        }
+        ActionTemplate::Event { tag, .. } => format!("event {tag}"),
+    }
+}
