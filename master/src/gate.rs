@@ -1,14 +1,34 @@
 //! The broker's face: minions' MQTT endpoint, observers' door, limits and counters. Knows who someone is and what they
 //! may say; never what it means.
 
+mod acl;
+mod budget;
+mod counters;
+mod listener;
+mod observers;
+mod rate;
+mod registry;
+mod relay;
+mod session;
+mod wire;
+
 use bus::PublicKey;
 use bus::message::{EnrollAnswer, EnrollRequest, FromMinion, ToMinion};
 use model::{Fingerprint, MinionId, ObserverRole, Timestamp, TokenTerms};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::core::TokenFault;
+use budget::Budget;
+use counters::Counters;
+use registry::{Outgoing, Peer, Registry};
+
+/// Messages that may wait for the daemon; beyond, sockets are not read.
+const EVENTS_MAX: usize = 1024;
+/// Rough size of a queued message whose size does not matter.
+const SMALL_MESSAGE: usize = 512;
 
 /// What the gate looks up on every connection: kept by the daemon, read by every session.
 pub trait Directory: Send + Sync + 'static {
@@ -111,10 +131,24 @@ pub struct FanoutLink {
     pub password: String,
 }
 
-/// A running gate. Dropping it closes everything.
+/// A running gate. Dropping the last clone closes everything.
 #[derive(Clone)]
 pub struct Gate {
-    _private: (),
+    shared: Arc<Shared>,
+    addresses: Arc<[SocketAddr]>,
+    _life: Arc<DropGuard>,
+}
+
+/// What every connection holds of the gate.
+pub(crate) struct Shared {
+    config: GateConfig,
+    directory: Arc<dyn Directory>,
+    events: mpsc::Sender<FromGate>,
+    registry: Registry,
+    counters: Counters,
+    budget: Arc<Budget>,
+    observers: std::sync::atomic::AtomicUsize,
+    stop: CancellationToken,
 }
 
 /// Why the gate cannot start.
@@ -129,40 +163,96 @@ pub enum GateError {
         #[source]
         source: std::io::Error,
     },
+    /// Plain MQTT would leave the machine.
+    #[error("plain MQTT on {address} would go over the network: use a loopback address, or TLS on 8883")]
+    PlainNotLoopback {
+        /// Which.
+        address: SocketAddr,
+    },
 }
 
 impl Gate {
     /// Binds, then accepts until dropped.
     pub async fn start(
-        _config: GateConfig,
-        _directory: Arc<dyn Directory>,
+        config: GateConfig,
+        directory: Arc<dyn Directory>,
     ) -> Result<(Self, mpsc::Receiver<FromGate>), GateError> {
-        todo!()
+        let bound = listener::bind(&config).await?;
+        let addresses = bound.iter().map(listener::Bound::address).collect();
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            registry: Registry::new((config.clock)().0),
+            config,
+            directory,
+            events,
+            counters: Counters::default(),
+            budget: Arc::default(),
+            observers: std::sync::atomic::AtomicUsize::new(0),
+            stop: stop.clone(),
+        });
+        for one in bound {
+            tokio::spawn(listener::accept(Arc::clone(&shared), one));
+        }
+        Ok((Self { shared, addresses, _life: Arc::new(stop.drop_guard()) }, receiver))
     }
-    /// Addresses really bound.
+    /// Addresses really bound: those of `listen`, then the plain one.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        todo!()
+        self.addresses.to_vec()
     }
     /// Signs and queues for a minion; a full queue closes its connection (it comes back and says hello).
-    pub fn send(&self, _minion: &MinionId, _message: &ToMinion) {
-        todo!()
+    pub fn send(&self, minion: &MinionId, message: &ToMinion) {
+        let weight = match message {
+            ToMinion::Offer(_) | ToMinion::Probe { .. } | ToMinion::Masters { .. } => json_length(message),
+            _ => SMALL_MESSAGE,
+        };
+        let peer = Peer::Member(minion.clone());
+        self.shared.registry.send(&peer, Outgoing::Message(message.clone()), weight);
     }
     /// Answers an enrolment on the connection it came from.
-    pub fn enroll_answer(&self, _fingerprint: &Fingerprint, _answer: &EnrollAnswer) {
-        todo!()
+    pub fn enroll_answer(&self, fingerprint: &Fingerprint, answer: &EnrollAnswer) {
+        let peer = Peer::Stranger(fingerprint.clone());
+        self.shared.registry.send(&peer, Outgoing::Answer(answer.clone()), SMALL_MESSAGE);
     }
-    /// Ends a minion's (or key's) connections now.
-    pub fn close(&self, _minion: &MinionId) {
-        todo!()
+    /// Ends a minion's connection within a second: what is queued is written first.
+    pub fn close(&self, minion: &MinionId) {
+        self.shared.registry.close(&Peer::Member(minion.clone()));
+    }
+    /// Ends the connection of a key that is no member.
+    pub fn close_key(&self, fingerprint: &Fingerprint) {
+        self.shared.registry.close(&Peer::Stranger(fingerprint.clone()));
     }
     /// Takes over an MQTT-over-websocket stream of an observer that the web server upgraded.
-    pub fn adopt_observer(&self, _stream: Box<dyn ObserverStream>, _address: SocketAddr) {
-        todo!()
+    pub fn adopt_observer(&self, stream: Box<dyn ObserverStream>, address: SocketAddr) {
+        tokio::spawn(listener::adopt(Arc::clone(&self.shared), stream, address));
     }
     /// Refusals since the start, by reason; and messages taken in.
     pub fn counters(&self) -> (BTreeMap<String, u64>, u64) {
-        todo!()
+        self.shared.counters.read()
     }
+    /// Connections now: minions, keys that are not known, observers.
+    pub fn connected(&self) -> (usize, usize, usize) {
+        let (members, strangers) = self.shared.registry.counts();
+        (members, strangers, self.shared.observers.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+/// Bytes of a message as JSON, without keeping them.
+fn json_length(message: &ToMinion) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // A message of ours is always JSON.
+    let _ = serde_json::to_writer(&mut count, message);
+    count.0
 }
 
 /// A byte stream that carries MQTT.

@@ -123,10 +123,14 @@ pub mod property {
     pub const TOPIC_ALIAS: u8 = 0x23;
     /// Highest QoS that the server takes.
     pub const MAXIMUM_QOS: u8 = 0x24;
+    /// Whether retained messages may be published.
+    pub const RETAIN_AVAILABLE: u8 = 0x25;
     /// Name and value.
     pub const USER: u8 = 0x26;
     /// Largest packet that a side takes.
     pub const MAXIMUM_PACKET: u8 = 0x27;
+    /// Whether filters may have wildcards.
+    pub const WILDCARDS: u8 = 0x28;
     /// Whether subscription identifiers may be used.
     pub const SUBSCRIPTION_IDS: u8 = 0x29;
     /// Whether shared subscriptions may be used.

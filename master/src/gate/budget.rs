@@ -118,10 +118,12 @@ impl Inner {
             let mut held: HashMap<Origin, usize> = HashMap::new();
             self.waiting.values().for_each(|it| *held.entry(it.origin).or_default() += 1);
             let heaviest = held.into_iter().max_by_key(|(_, count)| *count);
-            victim = heaviest.filter(|(it, count)| *it != origin && *count > PER_ADDRESS).and_then(|(it, _)| {
-                let of_it = |(_, other): &(&u64, &Waiting)| other.origin == it && other.stage != Stage::Shaking;
-                self.waiting.iter().rev().find(of_it).map(|(number, _)| *number)
-            });
+            victim =
+                heaviest.filter(|(it, count)| *it != origin && *count > PER_ADDRESS).and_then(|(it, _)| {
+                    let of_it =
+                        |(_, other): &(&u64, &Waiting)| other.origin == it && other.stage != Stage::Shaking;
+                    self.waiting.iter().rev().find(of_it).map(|(number, _)| *number)
+                });
         }
         let Some(number) = victim else { return false };
         if let Some(gone) = self.waiting.remove(&number) {

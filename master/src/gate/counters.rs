@@ -56,7 +56,8 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> (BTreeMap<String, u64>, u64) {
-        let refused = lock(&self.refused).iter().map(|(reason, it)| ((*reason).to_owned(), it.count)).collect();
+        let refused =
+            lock(&self.refused).iter().map(|(reason, it)| ((*reason).to_owned(), it.count)).collect();
         (refused, self.taken.load(Ordering::Relaxed))
     }
 }

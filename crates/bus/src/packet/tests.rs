@@ -37,8 +37,9 @@ fn properties(version: Version) -> impl Strategy<Value = Properties> {
 }
 
 fn connect(version: Version) -> impl Strategy<Value = Packet> {
-    let will = (topic(), payload(), qos(), any::<bool>(), properties(version))
-        .prop_map(|(topic, payload, qos, retain, properties)| Will { topic, payload, qos, retain, properties });
+    let will = (topic(), payload(), qos(), any::<bool>(), properties(version)).prop_map(
+        |(topic, payload, qos, retain, properties)| Will { topic, payload, qos, retain, properties },
+    );
     let login = prop::option::of((text(), prop::option::of(payload())));
     let about = (text(), any::<bool>(), any::<u16>(), properties(version));
     (about, prop::option::of(will), login).prop_map(
