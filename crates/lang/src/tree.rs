@@ -1,6 +1,7 @@
 //! The three trees, in memory.
 
 use model::{ContentHash, Revision};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// One file.
@@ -28,8 +29,12 @@ impl Tree {
         Self { files: Arc::new(files.into_iter().collect()) }
     }
     /// From paths and texts: for tests.
-    pub fn of_texts<'a>(_files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        todo!()
+    pub fn of_texts<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::new(files.into_iter().map(|(path, text)| {
+            let hash = ContentHash(Sha256::digest(text.as_bytes()).into());
+            let bytes: Arc<[u8]> = text.as_bytes().into();
+            (path.to_owned(), Source { size: bytes.len() as u64, bytes: Some(bytes), hash, mode: 0o644 })
+        }))
     }
     /// The file at `path`.
     pub fn get(&self, path: &str) -> Option<&Source> {
@@ -41,6 +46,13 @@ impl Tree {
     }
     /// Hash over all paths and contents.
     pub fn revision(&self) -> Revision {
-        todo!()
+        let mut sum = Sha256::new();
+        for (path, source) in self.files.iter() {
+            sum.update((path.len() as u64).to_be_bytes());
+            sum.update(path.as_bytes());
+            sum.update(source.hash.0);
+            sum.update(source.mode.to_be_bytes());
+        }
+        Revision(ContentHash(sum.finalize().into()))
     }
 }
