@@ -2,8 +2,46 @@
 //! The only file beside `packet.rs` that names rumqttc.
 
 use bytes::Bytes;
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS, SubscribeFilter,
+    SubscribeReasonCode, TlsConfiguration, Transport,
+};
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Packets that fit every envelope, its topic and its frame.
+pub const PACKET_MAX: usize = crate::envelope::CONTROL_MAX + 1024;
+/// Bytes of a publish that are neither topic nor payload, at most.
+const FRAME_MAX: usize = 7;
+/// Publishes that wait to be written.
+const QUEUE_MAX: usize = 64;
+/// Events that wait to be taken.
+const EVENTS_MAX: usize = 64;
+/// From the first packet of TCP to CONNACK, and for every write.
+const NETWORK_MAX_S: u64 = 20;
+/// From CONNACK to SUBACK.
+const SUBSCRIBE_MAX: Duration = Duration::from_secs(20);
+/// How long [`Client::close`] waits.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// After DISCONNECT was written, how long the server may take to close: closing first could drop what is on its way.
+const LINGER_MAX: Duration = Duration::from_millis(250);
+/// First ceiling of the back-off.
+const BACKOFF_FIRST_MS: u64 = 1000;
+/// A connection that lasted this long was a success: the back-off starts over.
+const STABLE: Duration = Duration::from_secs(10);
+/// Incoming packets that rumqttc keeps room for; it would take 100 for each of a thousand clients.
+const READ_AHEAD: usize = 12;
 
 /// How to connect.
 #[derive(Clone)]
@@ -53,7 +91,10 @@ pub enum ClientEvent {
 /// A handle to publish with. Dropping all handles ends the connection in good order.
 #[derive(Clone)]
 pub struct Client {
-    _private: (),
+    link: Arc<Link>,
+    /// True is the wish to end; so is the end of the last sender.
+    quit: Arc<watch::Sender<bool>>,
+    packet_max: usize,
 }
 
 /// The connection is gone or its queue is full: what was to be sent is the caller's to keep.
@@ -61,21 +102,307 @@ pub struct Client {
 #[error("not connected, or the queue is full")]
 pub struct NotSent;
 
-impl Client {
-    /// Starts the connection's task on the current runtime.
-    pub fn start(_config: ClientConfig) -> (Self, mpsc::Receiver<ClientEvent>) {
-        todo!()
+/// What handles and task share.
+#[derive(Default)]
+struct Link {
+    current: Mutex<Option<AsyncClient>>,
+    spread_ms: AtomicU64,
+}
+
+impl Link {
+    fn current(&self) -> Option<AsyncClient> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    /// Publishes at QoS 0, waiting for room in the queue; fails while not connected.
-    pub async fn publish(&self, _topic: String, _payload: Vec<u8>, _retain: bool) -> Result<(), NotSent> {
-        todo!()
+    fn set(&self, current: Option<AsyncClient>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+}
+
+impl Client {
+    /// Starts the connection's task on the current runtime. The first attempt is immediate.
+    ///
+    /// After a `Disconnected`, nothing is tried before the receiver took it and all before it: what is published in
+    /// between fails rather than slips into the next session.
+    pub fn start(config: ClientConfig) -> (Self, mpsc::Receiver<ClientEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (quit, quitting) = watch::channel(false);
+        let link = Arc::new(Link::default());
+        let packet_max = config.packet_max;
+        tokio::spawn(Task { config, link: link.clone(), events, quit: quitting }.run());
+        (Self { link, quit: Arc::new(quit), packet_max }, receiver)
+    }
+    /// Publishes at QoS 0, waiting for room in the queue; fails while not connected, and for what can never be sent:
+    /// a topic with wildcards, or more than `packet_max`.
+    pub async fn publish(&self, topic: String, payload: Vec<u8>, retain: bool) -> Result<(), NotSent> {
+        if topic.len() + payload.len() + FRAME_MAX > self.packet_max {
+            return Err(NotSent);
+        }
+        let client = self.link.current().ok_or(NotSent)?;
+        client.publish(topic, QoS::AtMostOnce, retain, payload).await.map_err(|_| NotSent)
     }
     /// Waits (at most 2 s) until what was published has been written, then disconnects in good order and stays so.
     pub async fn close(self) {
-        todo!()
+        self.link.set(None);
+        self.quit.send_replace(true);
+        // The task holds the only receiver: when it is gone, so is the task. If it takes longer it ends by itself.
+        let _ = timeout(CLOSE_MAX, self.quit.closed()).await;
     }
     /// Before the next attempt after a loss, wait a random time up to this many milliseconds instead of the usual first step.
-    pub fn spread_next(&self, _ms: u64) {
-        todo!()
+    pub fn spread_next(&self, ms: u64) {
+        self.link.spread_ms.store(ms, Ordering::Relaxed);
     }
+}
+
+/// Why a connection is over.
+enum Over {
+    /// It was asked to end.
+    Quit,
+    /// Lost or never had, with the reason for people.
+    Lost(String),
+}
+
+impl From<ConnectionError> for Over {
+    fn from(error: ConnectionError) -> Self {
+        Self::Lost(match error {
+            ConnectionError::ConnectionRefused(code) => format!("the server refused: {code:?}"),
+            ConnectionError::NetworkTimeout => "no answer in time".to_owned(),
+            ConnectionError::Io(error) => error.to_string(),
+            error => error.to_string(),
+        })
+    }
+}
+
+struct Task {
+    config: ClientConfig,
+    link: Arc<Link>,
+    events: mpsc::Sender<ClientEvent>,
+    quit: watch::Receiver<bool>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let (mut index, mut failures) = (0, 0);
+        loop {
+            let address = self.config.addresses.get(index).cloned().unwrap_or_default();
+            let mut connected = None;
+            let over = self.connection(&address, &mut connected).await;
+            self.link.set(None);
+            let Over::Lost(reason) = over else { return };
+            let stable = connected.is_some_and(|since| since.elapsed() >= STABLE);
+            failures = if stable { 0 } else { failures + 1 };
+            index = if connected.is_some() { 0 } else { (index + 1) % self.config.addresses.len().max(1) };
+            let retry_ms = self.retry_ms(connected.is_some(), failures);
+            tracing::debug!(address, reason, retry_ms, "not connected");
+            if self.pause(ClientEvent::Disconnected { reason, retry_ms }, retry_ms).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Full jitter under a ceiling that doubles with every round through the addresses.
+    fn retry_ms(&self, was_connected: bool, failures: usize) -> u64 {
+        let spread = if was_connected { self.link.spread_ms.swap(0, Ordering::Relaxed) } else { 0 };
+        if spread > 0 {
+            return random_up_to(spread);
+        }
+        let rounds = failures.saturating_sub(1) / self.config.addresses.len().max(1);
+        let ceiling = BACKOFF_FIRST_MS.saturating_mul(1 << rounds.min(20));
+        random_up_to(ceiling.min(self.config.backoff_max_ms))
+    }
+
+    /// Reports, and waits for the time and for the report to be taken; `None` if nobody wants more.
+    async fn pause(&mut self, event: ClientEvent, retry_ms: u64) -> Option<()> {
+        let until = Instant::now() + Duration::from_millis(retry_ms);
+        let Self { events, quit, .. } = self;
+        let wait = async {
+            events.send(event).await.ok()?;
+            sleep_until(until).await;
+            events.reserve_many(EVENTS_MAX).await.ok().map(drop)
+        };
+        tokio::select! {
+            over = wait => over,
+            () = unwanted(quit, events) => None,
+        }
+    }
+
+    /// One connection from its first packet to its end.
+    async fn connection(&mut self, address: &str, connected: &mut Option<Instant>) -> Over {
+        match self.try_connection(address, connected).await {
+            Ok(never) => match never {},
+            Err(over) => over,
+        }
+    }
+
+    async fn try_connection(
+        &mut self,
+        address: &str,
+        connected: &mut Option<Instant>,
+    ) -> Result<std::convert::Infallible, Over> {
+        let (client, mut eventloop) = self.open(address)?;
+        let early = tokio::select! {
+            over = subscribed(&client, &mut eventloop, &self.config.subscribe) => over?,
+            () = unwanted(&mut self.quit, &self.events) => return Err(Over::Quit),
+        };
+        *connected = Some(Instant::now());
+        let mut session = Session {
+            events: &self.events,
+            quit: &mut self.quit,
+            client: &client,
+            quitting: None,
+            asked: false,
+        };
+        session.deliver(ClientEvent::Connected { address: address.to_owned() }).await;
+        if session.quitting.is_none() {
+            self.link.set(Some(client.clone()));
+        }
+        for message in early {
+            session.deliver(message).await;
+        }
+        loop {
+            match session.poll(&mut eventloop).await? {
+                Event::Incoming(Packet::Publish(message)) => session.deliver(received(message)).await,
+                Event::Outgoing(Outgoing::Disconnect) => {
+                    let linger = async { while eventloop.poll().await.is_ok() {} };
+                    let _ = timeout(LINGER_MAX, linger).await;
+                    return Err(Over::Quit);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn open(&self, address: &str) -> Result<(AsyncClient, EventLoop), Over> {
+        let config = &self.config;
+        let (host, port) =
+            split(address).ok_or_else(|| Over::Lost(format!("`{address}` is not `host:port`")))?;
+        let mut options = MqttOptions::new(&config.client_id, host, port);
+        options
+            .set_max_packet_size(config.packet_max, config.packet_max)
+            .set_keep_alive(Duration::from_secs(config.keep_alive_s.into()))
+            .set_clean_session(true)
+            .set_inflight(1);
+        if let Some((name, password)) = &config.login {
+            options.set_credentials(name, password);
+        }
+        if let Some(tls) = &config.tls {
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())));
+        }
+        let (client, mut eventloop) = AsyncClient::new(options, QUEUE_MAX);
+        eventloop.network_options.set_connection_timeout(NETWORK_MAX_S);
+        eventloop.network_options.set_tcp_nodelay(true);
+        eventloop.state.events = VecDeque::with_capacity(READ_AHEAD);
+        Ok((client, eventloop))
+    }
+}
+
+/// Connects and subscribes; returns the messages that came before SUBACK.
+async fn subscribed(
+    client: &AsyncClient,
+    eventloop: &mut EventLoop,
+    topics: &[String],
+) -> Result<Vec<ClientEvent>, Over> {
+    eventloop.poll().await?;
+    let mut early = Vec::new();
+    if topics.is_empty() {
+        return Ok(early);
+    }
+    let filters = topics.iter().map(|topic| SubscribeFilter::new(topic.clone(), QoS::AtMostOnce));
+    let bad = |_| Over::Lost("a topic to subscribe to is malformed".to_owned());
+    client.try_subscribe_many(filters).map_err(bad)?;
+    let answer = async {
+        loop {
+            match eventloop.poll().await? {
+                Event::Incoming(Packet::SubAck(ack)) => return Ok(ack),
+                Event::Incoming(Packet::Publish(message)) if early.len() < EVENTS_MAX => {
+                    early.push(received(message))
+                }
+                _ => {}
+            }
+        }
+    };
+    let ack = timeout(SUBSCRIBE_MAX, answer).await.unwrap_or(Err(ConnectionError::NetworkTimeout))?;
+    if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+        return Err(Over::Lost("the server refused a subscription".to_owned()));
+    }
+    Ok(early)
+}
+
+fn received(message: rumqttc::Publish) -> ClientEvent {
+    ClientEvent::Message { topic: message.topic, payload: message.payload }
+}
+
+/// An established connection.
+struct Session<'a> {
+    events: &'a mpsc::Sender<ClientEvent>,
+    quit: &'a mut watch::Receiver<bool>,
+    client: &'a AsyncClient,
+    /// When it must be over, once it is to end.
+    quitting: Option<Instant>,
+    /// Whether DISCONNECT is in the queue.
+    asked: bool,
+}
+
+impl Session<'_> {
+    fn begin_to_quit(&mut self) {
+        self.quitting = Some(Instant::now() + CLOSE_MAX);
+    }
+
+    /// Hands over an event; drops it if the end is wanted first, or nobody takes events any more.
+    async fn deliver(&mut self, event: ClientEvent) {
+        if self.quitting.is_some() {
+            return;
+        }
+        let taken = tokio::select! {
+            biased;
+            sent = self.events.send(event) => sent.is_ok(),
+            () = unwanted(self.quit, self.events) => false,
+        };
+        if !taken {
+            self.begin_to_quit();
+        }
+    }
+
+    /// The next event. Never drops a poll half-way: it could have taken a publish out of the queue.
+    async fn poll(&mut self, eventloop: &mut EventLoop) -> Result<Event, Over> {
+        let mut poll = pin!(eventloop.poll());
+        loop {
+            if self.quitting.is_some() && !self.asked {
+                // Behind all that was published. While the queue is full, the next poll asks again.
+                self.asked = self.client.try_disconnect().is_ok();
+            }
+            let deadline = self.quitting.unwrap_or_else(Instant::now);
+            let polled = tokio::select! {
+                biased;
+                polled = &mut poll => Some(polled),
+                () = unwanted(self.quit, self.events), if self.quitting.is_none() => None,
+                () = sleep_until(deadline), if self.quitting.is_some() => return Err(Over::Quit),
+            };
+            match polled {
+                None => self.begin_to_quit(),
+                Some(Err(_)) if self.quitting.is_some() => return Err(Over::Quit),
+                Some(polled) => return Ok(polled?),
+            }
+        }
+    }
+}
+
+/// Ends when nobody wants the connection any more.
+async fn unwanted(quit: &mut watch::Receiver<bool>, events: &mpsc::Sender<ClientEvent>) {
+    tokio::select! {
+        _ = quit.wait_for(|quit| *quit) => {}
+        () = events.closed() => {}
+    }
+}
+
+/// `host:port`, an IPv6 host without its brackets.
+fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    (!host.is_empty()).then_some((host, port.parse().ok()?))
+}
+
+fn random_up_to(ms: u64) -> u64 {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the system has randomness");
+    u64::from_le_bytes(random) % ms.saturating_add(1).max(1)
 }
