@@ -1,1 +1,69 @@
-//! Placeholder.
+//! Starts real programs for tests: a lab on loopback, Debian roots, booted hosts on a bridge; waits, skips, cleans up.
+
+pub mod hosts;
+pub mod lab;
+pub mod roots;
+pub mod wait;
+
+use std::{fs::OpenOptions, io::Write, path::PathBuf, process::Command, sync::OnceLock};
+
+/// The root of the project.
+pub fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the project").to_owned()
+}
+
+/// The build's target folder, where caches of the tests live too.
+pub fn target_dir() -> PathBuf {
+    let exe = std::env::current_exe().expect("a test knows its own path");
+    let profile = exe.ancestors().find(|it| it.ends_with("debug") || it.ends_with("release"));
+    profile.and_then(|it| it.parent()).expect("tests run from target/<profile>/deps").to_owned()
+}
+
+/// A program of the project, built with the profile that the test itself was built with.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let exe = std::env::current_exe().expect("a test knows its own path");
+    let release = exe.ancestors().any(|it| it.ends_with("release"));
+    BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--bins", "-p", "master", "-p", "minion", "-p", "labctl"]).current_dir(project());
+        cargo.env("CARGO_TARGET_DIR", target_dir());
+        if release {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the programs build");
+    });
+    target_dir().join(if release { "release" } else { "debug" }).join(name)
+}
+
+/// Notes that a test could not run here, and why. `./dev test` counts these, and fails in CI where they are not expected.
+/// `Some(())` so that a test can say `return skip(...)`-like in one line.
+pub fn skip(name: &str, reason: &str) {
+    let line = format!("{name}: {reason}");
+    eprintln!("skipped {line}");
+    if let Some(path) = std::env::var_os("LABCTL_SKIPS") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut it| writeln!(it, "{line}")).expect("the list of skips can be written");
+    }
+}
+
+/// Whether a program is on the path.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|it| it.join(program).is_file())
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Why real roots cannot be used here, if they cannot.
+pub fn roots_missing() -> Option<String> {
+    if !is_root() {
+        return Some("needs root".to_owned());
+    }
+    let missing: Vec<&str> =
+        ["mmdebstrap", "systemd-nspawn", "dpkg-scanpackages", "ip", "nsenter"].into_iter().filter(|it| !has(it)).collect();
+    (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
+}
