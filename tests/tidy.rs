@@ -22,8 +22,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What a crate must never name, wherever in its `src`: the reasons stand in `docs/architecture.md`.
 const MUST_NOT_NAME: &[(&str, &[&str])] = &[
     ("crates/model", &["std::fs", "std::net", "std::process", "SystemTime", "Instant", "tokio"]),
-    ("crates/resources", &["std::fs", "std::net", "std::process", "SystemTime", "Instant", "tokio", "nix", "rumqttc"]),
-    ("crates/lang", &["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant", "tokio", "rumqttc"]),
+    (
+        "crates/resources",
+        &["std::fs", "std::net", "std::process", "SystemTime", "Instant", "tokio", "nix", "rumqttc"],
+    ),
+    (
+        "crates/lang",
+        &["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant", "tokio", "rumqttc"],
+    ),
     ("minion", &["handlebars", "saphyr_parser", "lang::"]),
     ("master", &["nix::", "sysinfo", "resources::"]),
     ("labctl", &["master::", "rusqlite"]),
@@ -82,7 +88,9 @@ fn crates_use_only_what_they_may() {
     assert_eq!(ours, listed, "the dependency table lists every crate of the workspace");
     let mut wrong = Vec::new();
     for package in packages {
-        let Some((name, allowed)) = MAY_USE.iter().find(|(name, _)| package["name"] == *name) else { continue };
+        let Some((name, allowed)) = MAY_USE.iter().find(|(name, _)| package["name"] == *name) else {
+            continue;
+        };
         for dependency in package["dependencies"].as_array().unwrap() {
             let other = dependency["name"].as_str().unwrap();
             if ours.contains(other) && !allowed.contains(&other) {
@@ -96,13 +104,18 @@ fn crates_use_only_what_they_may() {
 #[test]
 fn versions_stand_in_the_workspace_table_only() {
     let mut wrong = Vec::new();
-    for manifest in files(&root(), "toml").iter().filter(|it| it.ends_with("Cargo.toml") && *it != "Cargo.toml") {
+    for manifest in
+        files(&root(), "toml").iter().filter(|it| it.ends_with("Cargo.toml") && *it != "Cargo.toml")
+    {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         let mut section = String::new();
         for line in text.lines() {
             if let Some(name) = line.strip_prefix('[') {
                 name.trim_end_matches(']').clone_into(&mut section);
-            } else if section.ends_with("dependencies") && line.contains('=') && !line.contains("workspace = true") {
+            } else if section.ends_with("dependencies")
+                && line.contains('=')
+                && !line.contains("workspace = true")
+            {
                 wrong.push(format!("{manifest}: `{line}`: take it from the workspace table"));
             }
         }
@@ -130,7 +143,9 @@ fn files_are_tidy() {
         }
         for (line, length) in functions(code) {
             if length > FUNCTION_LINES_MAX {
-                wrong.push(format!("{file}:{line}: a function of {length} lines, more than {FUNCTION_LINES_MAX}"));
+                wrong.push(format!(
+                    "{file}:{line}: a function of {length} lines, more than {FUNCTION_LINES_MAX}"
+                ));
             }
         }
     }
@@ -149,7 +164,9 @@ fn outside_crates_are_named_in_their_homes_only() {
         }
         for (place, names) in MUST_NOT_NAME {
             for name in *names {
-                if file.starts_with(&format!("{place}/")) && code_lines(without_tests(&text)).any(|it| it.contains(name)) {
+                if file.starts_with(&format!("{place}/"))
+                    && code_lines(without_tests(&text)).any(|it| it.contains(name))
+                {
                     wrong.push(format!("{file}: {place} must not name {name}"));
                 }
             }
@@ -165,7 +182,8 @@ fn async_stays_in_the_shells() {
         .filter(|file| !at_home(file, ASYNC_HOMES))
         .filter(|file| {
             let text = fs::read_to_string(root().join(file)).unwrap();
-            code_lines(without_tests(&text)).any(|line| line.contains("async fn") || line.contains("async move"))
+            code_lines(without_tests(&text))
+                .any(|line| line.contains("async fn") || line.contains("async move"))
         })
         .collect();
     assert!(wrong.is_empty(), "these files may not say async:\n{}", wrong.join("\n"));
@@ -218,8 +236,11 @@ fn every_module_list_equals_its_folder() {
         } else {
             vec![format!("{folder}.rs")]
         };
-        let lists: String =
-            parents.iter().filter_map(|it| fs::read_to_string(root().join(it)).ok()).collect::<Vec<_>>().join("\n");
+        let lists: String = parents
+            .iter()
+            .filter_map(|it| fs::read_to_string(root().join(it)).ok())
+            .collect::<Vec<_>>()
+            .join("\n");
         for member in members {
             let declared = lists.lines().map(str::trim).any(|line| {
                 ["mod ", "pub mod ", "pub(crate) mod "].iter().any(|it| line == format!("{it}{member};"))
@@ -288,9 +309,17 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let starts = lines.iter().enumerate().filter(|(_, line)| {
         let code = line.trim_start();
-        let is_fn = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "pub(crate) async fn "]
-            .iter()
-            .any(|it| code.starts_with(it));
+        let is_fn = [
+            "fn ",
+            "pub fn ",
+            "pub(crate) fn ",
+            "pub(super) fn ",
+            "async fn ",
+            "pub async fn ",
+            "pub(crate) async fn ",
+        ]
+        .iter()
+        .any(|it| code.starts_with(it));
         is_fn && !line.trim_end().ends_with(['}', ';'])
     });
     let closing = |line: &str| format!("{}}}", &line[..line.len() - line.trim_start().len()]);
@@ -308,7 +337,8 @@ fn root() -> PathBuf {
 
 /// Our Rust sources below `src` folders, relative to the root; tests may name what they like.
 fn sources() -> Vec<String> {
-    let places = ["crates/model", "crates/bus", "crates/lang", "crates/resources", "master", "minion", "labctl"];
+    let places =
+        ["crates/model", "crates/bus", "crates/lang", "crates/resources", "master", "minion", "labctl"];
     let in_place = |place: &&str| {
         let place = format!("{place}/src");
         files(&root().join(&place), "rs").into_iter().map(move |file| format!("{place}/{file}"))

@@ -39,7 +39,9 @@ impl Bridge {
         run(Command::new("ip").args(["netns", "add", &name]));
         self.namespaces.push(name.clone());
         let veth = format!("v{number}");
-        run(Command::new("ip").args(["-n", &bridge, "link", "add", &veth, "type", "veth", "peer", "name", "eth0", "netns", &name]));
+        run(Command::new("ip").args([
+            "-n", &bridge, "link", "add", &veth, "type", "veth", "peer", "name", "eth0", "netns", &name,
+        ]));
         run(Command::new("ip").args(["-n", &bridge, "link", "set", &veth, "master", "br0", "up"]));
         for command in [
             format!("addr add 10.77.0.{number}/24 dev eth0"),
@@ -82,7 +84,8 @@ impl Host {
     pub fn prepare(name: &str) -> Self {
         let overlay = Overlay::new(name);
         fs::write(overlay.root().join("etc/hostname"), format!("{name}\n")).expect("the overlay is ours");
-        fs::write(overlay.root().join("etc/hosts"), format!("127.0.0.1 localhost {name}\n")).expect("the overlay is ours");
+        fs::write(overlay.root().join("etc/hosts"), format!("127.0.0.1 localhost {name}\n"))
+            .expect("the overlay is ours");
         Self { name: name.to_owned(), overlay, namespace: None, child: None, leader: 0 }
     }
     /// Its root, as the tests see it.
@@ -96,7 +99,8 @@ impl Host {
         for hierarchy in ["systemd", "unified"] {
             let _ = fs::create_dir_all(Path::new("/sys/fs/cgroup").join(hierarchy).join(&cgroup));
         }
-        let mut nspawn = String::from("exec systemd-nspawn -q --register=no --keep-unit --boot --console=pipe");
+        let mut nspawn =
+            String::from("exec systemd-nspawn -q --register=no --keep-unit --boot --console=pipe");
         match namespace {
             Some(name) => nspawn.push_str(&format!(" --network-namespace-path=/run/netns/{name}")),
             None => nspawn.push_str(" --private-network"),
@@ -120,7 +124,12 @@ impl Host {
         let pid = child.id();
         self.child = Some(child);
         self.leader = wait::until("a booted host's first process", wait::seconds(20), || {
-            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_whitespace().next()?.parse().ok()
+            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+                .ok()?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
         });
         wait::until(&format!("systemd of {} to be up", self.name), wait::seconds(60), || {
             let state = self.run("systemctl is-system-running 2>/dev/null");
@@ -133,7 +142,10 @@ impl Host {
         let leader = self.leader.to_string();
         let mut command = Command::new("nsenter");
         command.args(["-t", &leader, "-a", "sh", "-c", script]).env_clear();
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8").env("HOME", "/root");
+        command
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8")
+            .env("HOME", "/root");
         command.stdin(Stdio::null()).output().expect("nsenter runs")
     }
     /// Runs a shell script that must succeed; gives its output without trailing white space.
@@ -175,7 +187,10 @@ impl Host {
         }
         for hierarchy in ["systemd", "unified"] {
             let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(self.cgroup());
-            let _ = Command::new("find").arg(&path).args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]).output();
+            let _ = Command::new("find")
+                .arg(&path)
+                .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
+                .output();
         }
     }
     fn cgroup(&self) -> String {

@@ -72,7 +72,8 @@ impl Lab {
     }
     /// Initialized, not running.
     pub fn prepare() -> Self {
-        let folder = tempfile::Builder::new().prefix("lab").tempdir().expect("the temporary folder can be written");
+        let folder =
+            tempfile::Builder::new().prefix("lab").tempdir().expect("the temporary folder can be written");
         Self::prepare_in(folder)
     }
     /// The same in a given folder.
@@ -117,7 +118,11 @@ impl Lab {
     }
     /// The same with more environment.
     pub fn start_master_with(&mut self, environment: &[(&str, &str)]) {
-        let log = File::options().create(true).append(true).open(self.folder.path().join("master.log")).expect("ours");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("master.log"))
+            .expect("ours");
         let child = Command::new(program("labmaster"))
             .arg("run")
             .arg("--root")
@@ -159,7 +164,10 @@ impl Lab {
         }
         arguments.extend(more);
         let said = self.labctl(&arguments).expect(0);
-        let path = self.folder.path().join(format!("seed-{}.json", fs::read_dir(self.folder.path()).expect("ours").count()));
+        let path = self
+            .folder
+            .path()
+            .join(format!("seed-{}.json", fs::read_dir(self.folder.path()).expect("ours").count()));
         fs::write(&path, said.stdout).expect("the folder is ours");
         path
     }
@@ -212,7 +220,8 @@ impl Lab {
     /// A minion's presence, if it is accepted.
     pub fn presence(&self, id: &str) -> Option<String> {
         let said = self.labctl(&["minion", "show", id, "-o", "json"]);
-        (said.code == 0).then(|| find(&said.json(), "presence").and_then(Value::as_str).map(ToOwned::to_owned))?
+        (said.code == 0)
+            .then(|| find(&said.json(), "presence").and_then(Value::as_str).map(ToOwned::to_owned))?
     }
     /// A running minion.
     pub fn agent(&mut self, index: usize) -> &mut Agent {

@@ -26,7 +26,9 @@ pub fn program(name: &str) -> PathBuf {
     let release = exe.ancestors().any(|it| it.ends_with("release"));
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--bins", "-p", "master", "-p", "minion", "-p", "labctl"]).current_dir(project());
+        cargo
+            .args(["build", "--quiet", "--bins", "-p", "master", "-p", "minion", "-p", "labctl"])
+            .current_dir(project());
         cargo.env("CARGO_TARGET_DIR", target_dir());
         if release {
             cargo.arg("--release");
@@ -50,7 +52,9 @@ pub fn skip(name: &str, reason: &str) {
 /// Whether a program is on the path.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|it| it.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|it| it.join(program).is_file())
 }
 
 /// Whether this process is root.
@@ -63,7 +67,9 @@ pub fn roots_missing() -> Option<String> {
     if !is_root() {
         return Some("needs root".to_owned());
     }
-    let missing: Vec<&str> =
-        ["mmdebstrap", "systemd-nspawn", "dpkg-scanpackages", "ip", "nsenter"].into_iter().filter(|it| !has(it)).collect();
+    let missing: Vec<&str> = ["mmdebstrap", "systemd-nspawn", "dpkg-scanpackages", "ip", "nsenter"]
+        .into_iter()
+        .filter(|it| !has(it))
+        .collect();
     (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
 }

@@ -14,8 +14,22 @@ const ROOT_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,ca-certificates"
 
 /// What states may install from the flat repository.
 const REPO_PACKAGES: &[&str] = &[
-    "cron", "curl", "docker.io", "git", "hello", "iproute2", "less", "nfs-common", "nginx-light", "openssh-server",
-    "prometheus-node-exporter", "sl", "sudo", "systemd-timesyncd", "tzdata", "unattended-upgrades",
+    "cron",
+    "curl",
+    "docker.io",
+    "git",
+    "hello",
+    "iproute2",
+    "less",
+    "nfs-common",
+    "nginx-light",
+    "openssh-server",
+    "prometheus-node-exporter",
+    "sl",
+    "sudo",
+    "systemd-timesyncd",
+    "tzdata",
+    "unattended-upgrades",
 ];
 
 /// Bumped when the lists above change, so that an old cache is not taken for a new one.
@@ -57,17 +71,23 @@ fn make_base(base: &Path) {
     let mut make = Command::new("mmdebstrap");
     make.args(["--quiet", "--variant=minbase", &format!("--include={ROOT_PACKAGES}"), "bookworm"]).arg(&tar);
     if let Ok(sources) = fs::read_dir("/etc/apt/sources.list.d") {
-        let deb822 = sources.filter_map(Result::ok).map(|it| it.path()).find(|it| it.ends_with("debian.sources"));
+        let deb822 =
+            sources.filter_map(Result::ok).map(|it| it.path()).find(|it| it.ends_with("debian.sources"));
         make.args(deb822);
     }
     run(&mut make);
     fs::create_dir_all(base).expect("a folder can be made");
     run(Command::new("tar").arg("-xf").arg(&tar).arg("-C").arg(base));
     fs::remove_file(&tar).expect("the tar is ours");
-    for list in ["etc/apt/sources.list", "etc/apt/sources.list.d/debian.sources", "etc/apt/sources.list.d/0000debian.sources"] {
+    for list in [
+        "etc/apt/sources.list",
+        "etc/apt/sources.list.d/debian.sources",
+        "etc/apt/sources.list.d/0000debian.sources",
+    ] {
         let _ = fs::remove_file(base.join(list));
     }
-    fs::write(base.join("etc/apt/sources.list.d/lab.list"), "deb [trusted=yes] file:/srv/repo ./\n").expect("the root is ours");
+    fs::write(base.join("etc/apt/sources.list.d/lab.list"), "deb [trusted=yes] file:/srv/repo ./\n")
+        .expect("the root is ours");
     fs::create_dir_all(base.join("srv/repo")).expect("the root is ours");
     fs::write(base.join("etc/machine-id"), "").expect("the root is ours");
 }
@@ -84,7 +104,11 @@ fn make_repo(base: &Path, repo: &Path) {
         .args(REPO_PACKAGES));
     fs::remove_dir_all(repo.join("partial")).expect("the folder is ours");
     let index = File::create(repo.join("Packages")).expect("the folder is ours");
-    run(Command::new("dpkg-scanpackages").args(["--multiversion", "."]).current_dir(repo).stdout(index).stderr(Stdio::null()));
+    run(Command::new("dpkg-scanpackages")
+        .args(["--multiversion", "."])
+        .current_dir(repo)
+        .stdout(index)
+        .stderr(Stdio::null()));
 }
 
 /// Runs a set-up command and shows it when it fails.
@@ -113,7 +137,9 @@ impl Overlay {
             folder.join("upper").display(),
             folder.join("work").display()
         );
-        run(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(folder.join("merged")));
+        run(Command::new("mount")
+            .args(["-t", "overlay", "overlay", "-o", &options])
+            .arg(folder.join("merged")));
         Self { folder }
     }
     /// The merged root.

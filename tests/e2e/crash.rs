@@ -1,0 +1,133 @@
+//! kill -9 at points spread over an apply: nothing is lost, nothing ends twice, and what does not converge runs once.
+
+use serde_json::Value;
+use std::{collections::BTreeMap, fs, path::PathBuf};
+use tests::{
+    lab::{LIMIT, Lab, find},
+    wait,
+};
+
+const POINTS: usize = 20;
+
+/// Steps that append to a ledger outside of everything that is killed.
+fn lab_with_ledger() -> (Lab, PathBuf) {
+    let mut lab = Lab::prepare();
+    let ledger = lab.folder().join("ledger");
+    let mut states = String::new();
+    for step in 0..POINTS {
+        states.push_str(&format!(
+            "step_{step}:\n  cmd.run:\n    name: touch done-{step} && echo {step} >> {} && sleep 0.02\n    creates: /done-{step}\n",
+            ledger.display()
+        ));
+    }
+    lab.tree("states/ledger.sls", &states);
+    lab.start_master();
+    lab.minions(&["vm-1"]);
+    (lab, ledger)
+}
+
+fn lines(ledger: &PathBuf) -> Vec<String> {
+    fs::read_to_string(ledger).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+fn reset(lab: &Lab, ledger: &PathBuf) {
+    let _ = fs::remove_file(ledger);
+    for step in 0..POINTS {
+        let _ = fs::remove_file(lab.on_minion("vm-1", &format!("/done-{step}")));
+    }
+}
+
+fn submit(lab: &Lab, arguments: &[&str]) -> String {
+    let said = lab.labctl(&[&["target", "vm-1"], arguments, &["--async", "-o", "json"]].concat()).expect(0);
+    find(&said.json(), "id").and_then(Value::as_str).expect("a job id").to_owned()
+}
+
+/// Waits for the end of the job and gives its word for the one minion.
+fn word(lab: &Lab, job: &str) -> String {
+    wait::until(&format!("job {job} to end\n{}", lab.logs()), LIMIT, || {
+        let said = lab.labctl(&["job", "show", job, "-o", "json"]);
+        let json: Value = serde_json::from_str(&said.stdout).ok()?;
+        let ended = find(find(&json, "targets")?, "word")?.as_str()?.to_owned();
+        Some(ended)
+    })
+}
+
+fn check_ledger(ledger: &PathBuf, point: usize) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for line in lines(ledger) {
+        *counts.entry(line).or_default() += 1;
+    }
+    for step in 0..POINTS {
+        assert_eq!(
+            counts.get(&step.to_string()),
+            Some(&1),
+            "killed at {point}: step {step} ran exactly once: {counts:?}"
+        );
+    }
+}
+
+#[test]
+fn the_minion_is_killed_at_each_of_twenty_points() {
+    let (mut lab, ledger) = lab_with_ledger();
+    for point in 0..POINTS {
+        reset(&lab, &ledger);
+        let job = submit(&lab, &["apply", "ledger"]);
+        wait::until("the step to be reached", LIMIT, || (lines(&ledger).len() >= point).then_some(()));
+        lab.agent(0).signal("KILL");
+        lab.restart(0);
+        assert_eq!(word(&lab, &job), "changed", "killed at {point}");
+        check_ledger(&ledger, point);
+    }
+}
+
+#[test]
+fn the_master_is_killed_at_each_of_twenty_points() {
+    let (mut lab, ledger) = lab_with_ledger();
+    for point in 0..POINTS {
+        reset(&lab, &ledger);
+        let job = submit(&lab, &["apply", "ledger"]);
+        wait::until("the step to be reached", LIMIT, || (lines(&ledger).len() >= point).then_some(()));
+        lab.signal_master("KILL");
+        lab.start_master();
+        assert_eq!(word(&lab, &job), "changed", "killed at {point}");
+        check_ledger(&ledger, point);
+    }
+}
+
+#[test]
+fn a_command_runs_at_most_once_whoever_is_killed() {
+    let (mut lab, ledger) = lab_with_ledger();
+    for point in 0..6 {
+        reset(&lab, &ledger);
+        let script = format!("echo begun >> {0}; sleep 0.2; echo ended >> {0}", ledger.display());
+        let job = submit(&lab, &["run", "--", "sh", "-c", &script]);
+        if point >= 2 {
+            wait::until("the command to begin", LIMIT, || (!lines(&ledger).is_empty()).then_some(()));
+        }
+        if point % 2 == 0 {
+            lab.signal_master("KILL");
+            lab.start_master();
+        } else {
+            lab.agent(0).signal("KILL");
+            lab.restart(0);
+        }
+        let word = word(&lab, &job);
+        assert!(["ok", "changed", "interrupted", "expired"].contains(&word.as_str()), "{word}");
+        let begun = lines(&ledger).iter().filter(|it| *it == "begun").count();
+        assert!(begun <= 1, "point {point}: it ran {begun} times");
+        if ["ok", "changed"].contains(&word.as_str()) {
+            assert_eq!(lines(&ledger), ["begun", "ended"], "point {point}");
+        }
+    }
+}
+
+#[test]
+fn results_wait_on_the_minion_while_the_master_is_away() {
+    let (mut lab, ledger) = lab_with_ledger();
+    let job = submit(&lab, &["apply", "ledger"]);
+    wait::until("the run to begin", LIMIT, || (!lines(&ledger).is_empty()).then_some(()));
+    lab.signal_master("KILL");
+    wait::until("the run to end without a master", LIMIT, || (lines(&ledger).len() == POINTS).then_some(()));
+    lab.start_master();
+    assert_eq!(word(&lab, &job), "changed");
+}
