@@ -20,6 +20,8 @@ pub struct Lab {
     folder: TempDir,
     mqtt: u16,
     https: u16,
+    address: String,
+    namespace: Option<String>,
     master: Option<Child>,
     minions: Vec<Agent>,
 }
@@ -78,11 +80,28 @@ impl Lab {
     }
     /// The same in a given folder.
     pub fn prepare_in(folder: TempDir) -> Self {
-        let lab = Self { folder, mqtt: free_port(), https: free_port(), master: None, minions: Vec::new() };
+        Self::initialized(folder, "127.0.0.1", None)
+    }
+    /// Initialized for an address in a network namespace, not running.
+    pub fn prepare_on(address: &str, namespace: &str) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("lab").tempdir().expect("the temporary folder can be written");
+        Self::initialized(folder, address, Some(namespace.to_owned()))
+    }
+    fn initialized(folder: TempDir, address: &str, namespace: Option<String>) -> Self {
+        let lab = Self {
+            folder,
+            mqtt: free_port(),
+            https: free_port(),
+            address: address.to_owned(),
+            namespace,
+            master: None,
+            minions: Vec::new(),
+        };
         let output = Command::new(program("labmaster"))
-            .args(["init", "--no-example", "--name", "test", "--address", "127.0.0.1"])
+            .args(["init", "--no-example", "--name", "test", "--address", &lab.address])
             .args(["--mqtt-port", &lab.mqtt.to_string(), "--https-port", &lab.https.to_string()])
-            .args(["--listen", "127.0.0.1"])
+            .args(["--listen", &lab.address])
             .arg("--root")
             .arg(lab.root())
             .output()
@@ -123,7 +142,15 @@ impl Lab {
             .append(true)
             .open(self.folder.path().join("master.log"))
             .expect("ours");
-        let child = Command::new(program("labmaster"))
+        let mut command = match &self.namespace {
+            Some(name) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", name]).arg(program("labmaster"));
+                ip
+            }
+            None => Command::new(program("labmaster")),
+        };
+        let child = command
             .arg("run")
             .arg("--root")
             .arg(self.root())

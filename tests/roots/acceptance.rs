@@ -1,0 +1,114 @@
+//! The whole, untouched by hands: images with a minion and a seed boot on a bridge, enrol, and are configured.
+
+use serde_json::Value;
+use std::{fs, path::Path, process::Command};
+use tests::{
+    hosts::{Bridge, Host},
+    lab::{Lab, find},
+    program, project, roots_missing, skip, wait,
+};
+
+/// Real apt on a loaded machine.
+const SLOW: std::time::Duration = std::time::Duration::from_secs(240);
+
+fn copy_tree(lab: &Lab) {
+    for tree in ["states", "pillar", "reactors"] {
+        let to = lab.root().join("srv/labctl").join(tree);
+        fs::create_dir_all(&to).unwrap();
+        let status =
+            Command::new("cp").args(["-r", "-T"]).arg(project().join(tree)).arg(&to).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+fn install(lab: &Lab, host: &Host, seed: &Path) {
+    let root = host.root();
+    let minion = program("labminion");
+    let arguments = ["image", "install", "--root", root.to_str().unwrap(), "--seed", seed.to_str().unwrap()];
+    lab.labctl(&[&arguments[..], &["--minion", minion.to_str().unwrap()]].concat()).expect(0);
+}
+
+/// The word of the last apply, once there is one.
+fn last_word(lab: &Lab, id: &str) -> Option<String> {
+    let said = lab.labctl(&["minion", "show", id, "-o", "json"]);
+    let json: Value = serde_json::from_str(&said.stdout).ok()?;
+    Some(find(find(&json, "last_apply")?, "word")?.as_str()?.to_owned())
+}
+
+fn page(namespace: &str, address: &str) -> String {
+    let output = Command::new("ip")
+        .args(["netns", "exec", namespace, "curl", "-s", "-m", "5", address])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn three_images_boot_enrol_and_are_configured_by_themselves() {
+    if let Some(reason) = roots_missing() {
+        return skip("three_images_boot_enrol_and_are_configured_by_themselves", &reason);
+    }
+    let mut bridge = Bridge::new();
+    let master = bridge.attach(1);
+    let mut lab = Lab::prepare_on("10.77.0.1", &master);
+    copy_tree(&lab);
+    lab.start_master();
+    let seed = lab.seed("vm-*", &["--label", "role=web"]);
+    let expired = lab.seed("vm-*", &["--for", "1s"]);
+
+    let mut hosts: Vec<Host> = (2..=4).map(|number| Host::prepare(&format!("vm-{number}"))).collect();
+    for (index, host) in hosts.iter_mut().enumerate() {
+        install(&lab, host, &seed);
+        let number = u8::try_from(index).unwrap() + 2;
+        host.boot(Some(&bridge.attach(number)));
+    }
+    for id in ["vm-2", "vm-3", "vm-4"] {
+        let word = wait::try_until(SLOW, || last_word(&lab, id).filter(|it| it != "failed"));
+        assert_eq!(
+            word.as_deref(),
+            Some("changed"),
+            "{id}\n{}\n{}",
+            lab.labctl(&["job", "show", "@last"]).stdout,
+            lab.logs()
+        );
+    }
+    for (index, host) in hosts.iter().enumerate() {
+        let number = index + 2;
+        let text = page(&master, &format!("http://10.77.0.{number}/"));
+        assert!(text.contains(&format!("<h1>vm-{number}</h1>")), "{text}");
+        assert!(host.sh("id ada").contains("lab"));
+        assert_eq!(host.sh("systemctl is-active nginx ssh"), "active\nactive");
+        assert!(host.sh("crontab -l -u root").contains("apt-get clean"));
+        assert_eq!(host.sh("stat -c %a /home/ada/.ssh/authorized_keys"), "600");
+        assert!(
+            !host.root().join("etc/labctl/seed.json").exists() || {
+                let seed = fs::read_to_string(host.root().join("etc/labctl/seed.json")).unwrap();
+                !seed.contains("image_secret")
+            }
+        );
+    }
+    lab.labctl(&["target", "*", "apply", "--detailed-exitcode"]).expect(0);
+
+    fs::write(hosts[0].root().join("srv/www/index.html"), "broken by hand\n").unwrap();
+    let plan = lab.labctl(&["target", "vm-2", "plan"]).expect(0);
+    assert!(plan.stdout.contains("-broken by hand"), "{}", plan.stdout);
+    lab.labctl(&["target", "vm-2", "apply", "--detailed-exitcode"]).expect(10);
+    assert!(page(&master, "http://10.77.0.2/").contains("<h1>vm-2</h1>"));
+
+    hosts[2].stop();
+    wait::until("vm-4 to be known as away", wait::seconds(10), || {
+        (lab.presence("vm-4")? != "up").then_some(())
+    });
+    let said = lab.labctl(&["target", "*", "ping", "-o", "json"]).expect(4);
+    assert!(said.stdout.contains("vm-2") && said.stdout.contains("vm-3"), "{}", said.stdout);
+
+    let mut late = Host::prepare("vm-5");
+    install(&lab, &late, &expired);
+    late.boot(Some(&bridge.attach(5)));
+    wait::until("vm-5 to be in quarantine", wait::seconds(30), || {
+        let said = lab.labctl(&["key", "list", "--pending"]);
+        (said.stdout.contains("vm-5") && said.stdout.contains("expired")).then_some(())
+    });
+    let said = lab.labctl(&["target", "*", "list", "-o", "name"]).expect(0);
+    assert!(!said.stdout.contains("vm-5"), "{}", said.stdout);
+}

@@ -1,0 +1,3 @@
+//! Real Debian roots: resources on a real machine, the shipped tree, and the acceptance of the whole.
+
+mod acceptance;
