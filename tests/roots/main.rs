@@ -1,3 +1,4 @@
 //! Real Debian roots: resources on a real machine, the shipped tree, and the acceptance of the whole.
 
 mod acceptance;
+mod harness;

@@ -123,15 +123,9 @@ impl Host {
             .expect("sh runs");
         let pid = child.id();
         self.child = Some(child);
-        self.leader = wait::until("a booted host's first process", wait::seconds(20), || {
-            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
-                .ok()?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        });
         wait::until(&format!("systemd of {} to be up", self.name), wait::seconds(60), || {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+            self.leader = children.split_whitespace().next()?.parse().ok()?;
             let state = self.run("systemctl is-system-running 2>/dev/null");
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
             ["running", "degraded"].contains(&state.as_str()).then_some(())
