@@ -8,8 +8,8 @@ mod watched;
 use crate::{Host, instantiate};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
-use serde_json::Value;
 use requisites::{Fate, Verdict, title, verdict};
+use serde_json::Value;
 use std::{
     borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
