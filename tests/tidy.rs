@@ -44,8 +44,19 @@ const HOME_OF: &[(&str, &[&str])] = &[
     ("inotify", &["master/src/sources.rs", "master/src/sources/"]),
     ("hpke", &["crates/bus/src/seal.rs"]),
     ("rcgen", &["crates/bus/src/tls.rs", "crates/bus/src/tls/"]),
-    ("ed25519_dalek", &["crates/bus/src/keys.rs", "crates/bus/src/keys/", "crates/bus/src/tls/"]),
-    ("handlebars", &["crates/lang/src/templates.rs", "crates/lang/src/templates/"]),
+    (
+        "ed25519_dalek",
+        &["crates/bus/src/keys.rs", "crates/bus/src/keys/", "crates/bus/src/seed.rs", "crates/bus/src/tls/"],
+    ),
+    (
+        "handlebars",
+        &[
+            "crates/lang/src/templates.rs",
+            "crates/lang/src/helpers.rs",
+            "crates/lang/src/remarks.rs",
+            "crates/lang/src/rendering.rs",
+        ],
+    ),
     ("saphyr_parser", &["crates/lang/src/yaml.rs", "crates/lang/src/yaml/"]),
     ("annotate_snippets", &["crates/lang/src/render.rs"]),
     ("similar", &["crates/resources/src/"]),
@@ -290,13 +301,15 @@ fn code_lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether code (not comments) uses an outside crate by name.
 fn names(text: &str, name: &str) -> bool {
-    code_lines(text).any(|line| {
-        let path = format!("{name}::");
-        let is_word = |at: usize| {
-            line[..at].chars().next_back().is_none_or(|it| !it.is_alphanumeric() && it != '_' && it != ':')
-        };
-        line.contains(&format!("use {name};")) || line.match_indices(&path).any(|(at, _)| is_word(at))
-    })
+    code_lines(text).any(|line| line.contains(&format!("use {name};")) || says(line, &format!("{name}::")))
+}
+
+/// Whether a line has `path` where a path begins.
+fn says(line: &str, path: &str) -> bool {
+    let begins = |at: usize| {
+        line[..at].chars().next_back().is_none_or(|it| !it.is_alphanumeric() && it != '_' && it != ':')
+    };
+    line.match_indices(path).any(|(at, _)| begins(at))
 }
 
 /// The part of a file before its tests.
@@ -343,7 +356,10 @@ fn sources() -> Vec<String> {
         let place = format!("{place}/src");
         files(&root().join(&place), "rs").into_iter().map(move |file| format!("{place}/{file}"))
     };
-    places.iter().flat_map(in_place).collect()
+    let is_test = |file: &String| {
+        file.ends_with("/tests.rs") || file.ends_with("/test_kit.rs") || file.contains("/tests/")
+    };
+    places.iter().flat_map(in_place).filter(|file| !is_test(file)).collect()
 }
 
 /// Files of a kind beneath a folder, relative to it, without build output.
@@ -352,7 +368,7 @@ fn files(folder: &Path, kind: &str) -> Vec<String> {
     let mut found = Vec::new();
     while let Some(path) = pending.pop() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && name != "target" && (name != ".git") {
+        if path.is_dir() && !["target", ".git", ".cargo"].contains(&name.as_str()) {
             pending.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|it| it == kind) {
             found.push(path.strip_prefix(folder).unwrap().to_string_lossy().into_owned());
