@@ -132,15 +132,15 @@ pub struct Unit {
 /// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// The commit that is checked out in a folder, and whether anything in it was altered:
-    /// two lines, the hash and `clean` or `dirty`.
-    GitHead {
-        /// The working copy.
-        directory: PathBuf,
-        /// Who looks; root if `None`.
-        user: Option<String>,
-    },
-    /// `git ls-remote URL REV REV^{}`: hash, tab, name on each line.
+    /// The commit that is checked out in a folder.
+    GitHead(GitFolder),
+    /// Which tracked files were altered: a line each.
+    GitAltered(GitFolder),
+    /// The address of the remote `origin`.
+    GitOrigin(GitFolder),
+    /// The branch that is checked out; `HEAD` if it is none.
+    GitBranch(GitFolder),
+    /// What names stand for at a remote: hash, tab, name on each line.
     GitRemote {
         /// Where.
         url: String,
@@ -149,13 +149,44 @@ pub enum Query {
         /// Who asks; root if `None`.
         user: Option<String>,
     },
-    /// `git config --get remote.origin.url` in a folder.
-    GitOrigin {
-        /// The working copy.
-        directory: PathBuf,
-        /// Who looks; root if `None`.
-        user: Option<String>,
-    },
+}
+
+/// A working copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitFolder {
+    /// Where.
+    pub path: PathBuf,
+    /// Who looks; root if `None`.
+    pub user: Option<String>,
+}
+
+/// Longest that a query may take; one that asks a remote may take longer.
+const QUERY_TIMEOUT_MS: u64 = 30_000;
+const REMOTE_TIMEOUT_MS: u64 = 120_000;
+
+impl Query {
+    /// The command that answers it.
+    pub fn command(&self) -> Command {
+        match self {
+            Self::GitHead(folder) => folder.git(&["rev-parse", "HEAD"]),
+            Self::GitAltered(folder) => folder.git(&["status", "--porcelain", "--untracked-files=no"]),
+            Self::GitOrigin(folder) => folder.git(&["config", "--get", "remote.origin.url"]),
+            Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
+            Self::GitRemote { url, rev, user } => {
+                let peeled = format!("{rev}^{{}}");
+                Command { user: user.clone(), timeout_ms: REMOTE_TIMEOUT_MS, ..Command::git(&["ls-remote", "--", url, rev, &peeled]) }
+            }
+        }
+    }
+}
+
+impl GitFolder {
+    /// A git command in it.
+    pub fn git(&self, args: &[&str]) -> Command {
+        let safe = format!("safe.directory={}", self.path.display());
+        let args: Vec<&str> = ["-c", &safe].into_iter().chain(args.iter().copied()).collect();
+        Command { user: self.user.clone(), cwd: Some(self.path.clone()), ..Command::git(&args) }
+    }
 }
 
 /// What a check may do: look. Answers are taken fresh unless it says otherwise.
@@ -384,6 +415,17 @@ pub struct Command {
 }
 
 impl Command {
+    /// A git command that asks nobody anything and runs no program that an address names.
+    pub fn git(args: &[&str]) -> Self {
+        let fixed = ["git", "-c", "protocol.ext.allow=never"];
+        let env = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")];
+        Self {
+            argv: fixed.iter().chain(args).map(|it| (*it).to_owned()).collect(),
+            env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            timeout_ms: QUERY_TIMEOUT_MS,
+            ..Self::default()
+        }
+    }
     /// A line for `/bin/sh`.
     pub fn shell(line: &str, timeout_ms: u64) -> Self {
         Self { argv: vec!["/bin/sh".into(), "-c".into(), line.into()], timeout_ms, ..Self::default() }

@@ -1,0 +1,168 @@
+//! The machine itself: `Host` for Linux. Here and in the folder is the only Unix code of the project.
+
+mod accounts;
+mod blobs;
+mod command;
+mod files;
+mod packages;
+mod units;
+
+pub use blobs::BlobSource;
+
+use accounts::Accounts;
+use model::{ContentHash, Output};
+use packages::Packages;
+use resources::{
+    Collected, Host, Probe,
+    host::{
+        Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch,
+    },
+};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// This machine, for the length of one run: what it remembers of accounts and packages is forgotten with it.
+#[derive(Debug)]
+pub struct LinuxHost {
+    blobs: BlobSource,
+    accounts: RefCell<Accounts>,
+    packages: RefCell<Packages>,
+    written: files::Written,
+}
+
+impl LinuxHost {
+    /// For one run, with the contents that came with its recipe.
+    pub fn new(blobs: BlobSource) -> Self {
+        Self {
+            blobs,
+            accounts: RefCell::default(),
+            packages: RefCell::default(),
+            written: files::Written::default(),
+        }
+    }
+
+    /// What a command did may have altered everything that is remembered.
+    fn forget(&mut self) {
+        self.accounts.take();
+        self.packages.take();
+    }
+}
+
+/// Runs a command and keeps what it says.
+fn ask(command: &Command) -> io::Result<(Exit, Output)> {
+    let mut collected = Collected::default();
+    let exit = command::run(command, &mut collected)?;
+    Ok((exit, collected.into_output(exit)))
+}
+
+impl Probe for LinuxHost {
+    fn stat(&self, path: &Path, links: Links) -> io::Result<Option<Stat>> {
+        files::stat(path, links)
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        files::read(path)
+    }
+    fn hash(&self, path: &Path) -> io::Result<ContentHash> {
+        files::hash(path)
+    }
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::read_link(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        files::list(path)
+    }
+    fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
+        self.blobs.bytes(hash)
+    }
+    fn blob_size(&self, hash: ContentHash) -> io::Result<u64> {
+        self.blobs.size(hash)
+    }
+    fn uid(&self, name: &str) -> io::Result<Option<u32>> {
+        self.accounts.borrow_mut().uid(name)
+    }
+    fn gid(&self, name: &str) -> io::Result<Option<u32>> {
+        self.accounts.borrow_mut().gid(name)
+    }
+    fn user_name(&self, uid: u32) -> String {
+        accounts::user_name(uid)
+    }
+    fn group_name(&self, gid: u32) -> String {
+        accounts::group_name(gid)
+    }
+    fn user(&self, name: &str) -> io::Result<Option<User>> {
+        accounts::user(name)
+    }
+    fn group(&self, name: &str) -> io::Result<Option<Group>> {
+        accounts::group(name)
+    }
+    fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>> {
+        self.packages.borrow_mut().find(names)
+    }
+    fn unit(&self, name: &str) -> io::Result<Unit> {
+        units::unit(name)
+    }
+    fn crontab(&self, user: &str) -> io::Result<String> {
+        units::crontab(user)
+    }
+    fn sysctl(&self, name: &str) -> io::Result<Option<String>> {
+        units::sysctl(name)
+    }
+    fn query(&self, query: &Query) -> io::Result<Output> {
+        ask(&query.command()).map(|(_, output)| output)
+    }
+}
+
+impl Host for LinuxHost {
+    fn write(&mut self, path: &Path, contents: Contents<'_>, how: Attributes, links: Links) -> io::Result<()> {
+        let contents = match contents {
+            Contents::Bytes(bytes) => files::Input::Bytes(bytes),
+            Contents::Blob(hash) => self.blobs.input(hash)?,
+        };
+        let path = files::write(path, contents, how, links)?;
+        self.written.file(path);
+        Ok(())
+    }
+    fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()> {
+        files::make_directory(path, how)?;
+        self.written.name(path);
+        Ok(())
+    }
+    fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        files::make_symlink(path, target)?;
+        self.written.name(path);
+        Ok(())
+    }
+    fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
+        files::set(path, how, links)?;
+        self.written.name(path);
+        Ok(())
+    }
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        files::remove(path)?;
+        self.written.name(path);
+        Ok(())
+    }
+    fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
+        self.forget();
+        match action {
+            Action::Run(command) => command::run(command, watch),
+            Action::RefreshPackages => packages::refresh(watch),
+            Action::InstallPackages(wishes) => packages::install(wishes, watch),
+            Action::RemovePackages(names) => packages::remove(names, watch),
+            Action::Unit(name, action) => units::act(name, *action, watch),
+            Action::User(name, change) => accounts::change_user(name, change, watch),
+            Action::Group(name, change) => accounts::change_group(name, change, watch),
+            Action::Crontab { user, text } => units::set_crontab(user, text, watch),
+            Action::Sysctl { name, value } => units::set_sysctl(name, value),
+        }
+    }
+    fn settle(&mut self) -> io::Result<()> {
+        self.written.settle()
+    }
+}

@@ -1,0 +1,194 @@
+//! A pretended machine for `labminion run --sandbox DIR`: files beneath DIR are real, packages, services, users, groups,
+//! crontabs and kernel parameters are entries of a JSON file there.
+//!
+//! Commands really run, as the minion's user, in DIR (or the folder beneath it that `cwd` names), with
+//! `LABCTL_SANDBOX=1` and `LABCTL_SANDBOX_ROOT=DIR` in their environment. Owners of files are kept in the JSON file,
+//! so that it works without root. Every report says that it comes from a sandbox.
+
+mod paths;
+mod pretended;
+
+use crate::linux::{BlobSource, LinuxHost};
+use model::{ContentHash, Output};
+use paths::Root;
+use pretended::Pretended;
+use resources::{
+    Collected, Host, Probe,
+    host::{
+        Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch,
+    },
+};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Where everything is kept that is no file.
+const MODEL_FILE: &str = ".labctl-sandbox.json";
+
+/// A machine beneath a folder.
+#[derive(Debug)]
+pub struct SandboxHost {
+    root: Root,
+    /// Behind a cell because asking a question by a program borrows nothing else.
+    linux: RefCell<LinuxHost>,
+    pretended: Pretended,
+}
+
+impl SandboxHost {
+    /// Beneath `folder`, which is made if it does not exist; with the contents that came with the recipe.
+    pub fn new(folder: &Path, blobs: BlobSource) -> io::Result<Self> {
+        let root = Root::new(folder)?;
+        let pretended = Pretended::load(&root.path().join(MODEL_FILE))?;
+        Ok(Self { root, linux: RefCell::new(LinuxHost::new(blobs)), pretended })
+    }
+
+    fn owned(&self, place: &Path, stat: Stat) -> Stat {
+        let (uid, gid) = self.pretended.owner(&self.root.inner(place));
+        Stat { uid, gid, ..stat }
+    }
+
+    /// The owner is only noted; the rest is for the real file.
+    fn own(&mut self, place: &Path, how: Attributes) -> Attributes {
+        let path = self.root.inner(place);
+        self.pretended.set_owner(&path, how);
+        Attributes { mode: how.mode, uid: None, gid: None }
+    }
+
+    fn command(&self, command: &Command) -> io::Result<Command> {
+        let cwd = command.cwd.as_deref().unwrap_or(Path::new("/"));
+        let cwd = self.root.resolve(cwd, Links::Follow)?;
+        let mut command = Command { cwd: Some(cwd), user: None, ..command.clone() };
+        command.env.push(("LABCTL_SANDBOX".to_owned(), "1".to_owned()));
+        command.env.push(("LABCTL_SANDBOX_ROOT".to_owned(), self.root.path().display().to_string()));
+        Ok(command)
+    }
+
+    fn run(&self, command: &Command, watch: &mut dyn Watch) -> io::Result<Exit> {
+        self.linux.borrow_mut().act(&Action::Run(self.command(command)?), watch)
+    }
+}
+
+impl Probe for SandboxHost {
+    fn stat(&self, path: &Path, links: Links) -> io::Result<Option<Stat>> {
+        let place = self.root.resolve(path, links)?;
+        let found = self.linux.borrow().stat(&place, Links::Keep)?;
+        Ok(found.map(|it| self.owned(&place, it)))
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.linux.borrow().read(&self.root.resolve(path, Links::Follow)?)
+    }
+    fn hash(&self, path: &Path) -> io::Result<ContentHash> {
+        self.linux.borrow().hash(&self.root.resolve(path, Links::Follow)?)
+    }
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.linux.borrow().read_link(&self.root.resolve(path, Links::Keep)?)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.linux.borrow().list(&self.root.resolve(path, Links::Follow)?)
+    }
+    fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
+        self.linux.borrow().blob(hash)
+    }
+    fn blob_size(&self, hash: ContentHash) -> io::Result<u64> {
+        self.linux.borrow().blob_size(hash)
+    }
+    fn uid(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(self.pretended.uid(name))
+    }
+    fn gid(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(self.pretended.gid(name))
+    }
+    fn user_name(&self, uid: u32) -> String {
+        self.pretended.user_name(uid)
+    }
+    fn group_name(&self, gid: u32) -> String {
+        self.pretended.group_name(gid)
+    }
+    fn user(&self, name: &str) -> io::Result<Option<User>> {
+        Ok(self.pretended.user(name))
+    }
+    fn group(&self, name: &str) -> io::Result<Option<Group>> {
+        Ok(self.pretended.group(name))
+    }
+    fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>> {
+        Ok(self.pretended.packages(names))
+    }
+    fn unit(&self, name: &str) -> io::Result<Unit> {
+        Ok(self.pretended.unit(name))
+    }
+    fn crontab(&self, user: &str) -> io::Result<String> {
+        self.pretended.crontab(user)
+    }
+    fn sysctl(&self, name: &str) -> io::Result<Option<String>> {
+        Ok(Some(self.pretended.sysctl(name)))
+    }
+    fn query(&self, query: &Query) -> io::Result<Output> {
+        let mut collected = Collected::default();
+        let mut command = query.command();
+        if let Query::GitHead(_) | Query::GitAltered(_) | Query::GitOrigin(_) | Query::GitBranch(_) = query {
+            // The folder's name among the arguments is that of the real one.
+            command.argv.retain(|it| !it.starts_with("safe.directory="));
+            command.argv.retain({
+                let mut options = 0;
+                move |it| {
+                    options += u32::from(it == "-c");
+                    it != "-c" || options == 1
+                }
+            });
+        }
+        let exit = self.run(&command, &mut collected)?;
+        Ok(collected.into_output(exit))
+    }
+    fn is_sandbox(&self) -> bool {
+        true
+    }
+}
+
+impl Host for SandboxHost {
+    fn write(&mut self, path: &Path, contents: Contents<'_>, how: Attributes, links: Links) -> io::Result<()> {
+        let place = self.root.resolve(path, links)?;
+        let how = self.own(&place, how);
+        self.linux.get_mut().write(&place, contents, how, Links::Keep)
+    }
+    fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()> {
+        let place = self.root.resolve(path, Links::Keep)?;
+        let how = self.own(&place, how);
+        self.linux.get_mut().make_directory(&place, how)
+    }
+    fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        let place = self.root.resolve(path, Links::Keep)?;
+        self.linux.get_mut().make_symlink(&place, target)
+    }
+    fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
+        let place = self.root.resolve(path, links)?;
+        let how = self.own(&place, how);
+        self.linux.get_mut().set(&place, how, Links::Keep)
+    }
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let place = self.root.resolve(path, Links::Keep)?;
+        if place == self.root.path() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the sandbox itself cannot be removed"));
+        }
+        self.linux.get_mut().remove(&place)?;
+        let path = self.root.inner(&place);
+        self.pretended.disown(&path);
+        Ok(())
+    }
+    fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
+        if let Action::Run(command) = action {
+            return self.run(command, watch);
+        }
+        let exit = self.pretended.act(action, watch);
+        self.pretended.save(&self.root.path().join(MODEL_FILE))?;
+        Ok(exit)
+    }
+    fn settle(&mut self) -> io::Result<()> {
+        self.pretended.save(&self.root.path().join(MODEL_FILE))?;
+        self.linux.get_mut().settle()
+    }
+}
