@@ -3,3 +3,5 @@
 pub mod core;
 pub mod grains;
 pub mod journal;
+pub mod linux;
+pub mod sandbox;

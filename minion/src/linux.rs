@@ -14,9 +14,7 @@ use model::{ContentHash, Output};
 use packages::Packages;
 use resources::{
     Collected, Host, Probe,
-    host::{
-        Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch,
-    },
+    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
 };
 use std::{
     cell::RefCell,
@@ -119,7 +117,13 @@ impl Probe for LinuxHost {
 }
 
 impl Host for LinuxHost {
-    fn write(&mut self, path: &Path, contents: Contents<'_>, how: Attributes, links: Links) -> io::Result<()> {
+    fn write(
+        &mut self,
+        path: &Path,
+        contents: Contents<'_>,
+        how: Attributes,
+        links: Links,
+    ) -> io::Result<()> {
         let contents = match contents {
             Contents::Bytes(bytes) => files::Input::Bytes(bytes),
             Contents::Blob(hash) => self.blobs.input(hash)?,

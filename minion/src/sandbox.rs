@@ -14,9 +14,7 @@ use paths::Root;
 use pretended::Pretended;
 use resources::{
     Collected, Host, Probe,
-    host::{
-        Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch,
-    },
+    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
 };
 use std::{
     cell::RefCell,
@@ -129,19 +127,7 @@ impl Probe for SandboxHost {
     }
     fn query(&self, query: &Query) -> io::Result<Output> {
         let mut collected = Collected::default();
-        let mut command = query.command();
-        if let Query::GitHead(_) | Query::GitAltered(_) | Query::GitOrigin(_) | Query::GitBranch(_) = query {
-            // The folder's name among the arguments is that of the real one.
-            command.argv.retain(|it| !it.starts_with("safe.directory="));
-            command.argv.retain({
-                let mut options = 0;
-                move |it| {
-                    options += u32::from(it == "-c");
-                    it != "-c" || options == 1
-                }
-            });
-        }
-        let exit = self.run(&command, &mut collected)?;
+        let exit = self.run(&query.command(), &mut collected)?;
         Ok(collected.into_output(exit))
     }
     fn is_sandbox(&self) -> bool {
@@ -150,7 +136,13 @@ impl Probe for SandboxHost {
 }
 
 impl Host for SandboxHost {
-    fn write(&mut self, path: &Path, contents: Contents<'_>, how: Attributes, links: Links) -> io::Result<()> {
+    fn write(
+        &mut self,
+        path: &Path,
+        contents: Contents<'_>,
+        how: Attributes,
+        links: Links,
+    ) -> io::Result<()> {
         let place = self.root.resolve(path, links)?;
         let how = self.own(&place, how);
         self.linux.get_mut().write(&place, contents, how, Links::Keep)

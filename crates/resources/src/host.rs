@@ -174,7 +174,11 @@ impl Query {
             Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
             Self::GitRemote { url, rev, user } => {
                 let peeled = format!("{rev}^{{}}");
-                Command { user: user.clone(), timeout_ms: REMOTE_TIMEOUT_MS, ..Command::git(&["ls-remote", "--", url, rev, &peeled]) }
+                Command {
+                    user: user.clone(),
+                    timeout_ms: REMOTE_TIMEOUT_MS,
+                    ..Command::git(&["ls-remote", "--", url, rev, &peeled])
+                }
             }
         }
     }

@@ -26,7 +26,10 @@ impl BlobSource {
         for (hash, file) in &recipe.files {
             if let Some(text) = &file.inline {
                 let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|error| {
-                    io::Error::new(io::ErrorKind::InvalidData, format!("content {hash} is no base64url: {error}"))
+                    io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("content {hash} is no base64url: {error}"),
+                    )
                 })?;
                 inline.insert(*hash, Arc::from(bytes));
             }

@@ -49,8 +49,10 @@ impl Running {
     fn start(command: &Command) -> io::Result<Self> {
         let mut child = spawnable(command)?.spawn().map_err(|error| explain(error, command))?;
         let file = |fd: OwnedFd| Some(File::from(fd));
-        let streams =
-            [child.stdout.take().and_then(|it| file(it.into())), child.stderr.take().and_then(|it| file(it.into()))];
+        let streams = [
+            child.stdout.take().and_then(|it| file(it.into())),
+            child.stderr.take().and_then(|it| file(it.into())),
+        ];
         Ok(Self { child, streams })
     }
 
@@ -133,11 +135,19 @@ fn spawnable(command: &Command) -> io::Result<std::process::Command> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"));
     };
     let mut process = std::process::Command::new(program);
-    process.args(args).env_clear().process_group(0).current_dir(command.cwd.as_deref().unwrap_or("/".as_ref()));
+    process
+        .args(args)
+        .env_clear()
+        .process_group(0)
+        .current_dir(command.cwd.as_deref().unwrap_or("/".as_ref()));
     process.env("PATH", PATH).env("LANG", "C.UTF-8");
     match account {
         Some(user) => {
-            process.env("HOME", user.dir).env("SHELL", user.shell).env("USER", &user.name).env("LOGNAME", user.name);
+            process
+                .env("HOME", user.dir)
+                .env("SHELL", user.shell)
+                .env("USER", &user.name)
+                .env("LOGNAME", user.name);
         }
         None => {
             process.env("HOME", "/root").env("SHELL", "/bin/sh").env("USER", "root").env("LOGNAME", "root");

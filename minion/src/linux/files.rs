@@ -9,9 +9,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{
-        DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, fchown, lchown, symlink,
-    },
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, fchown, lchown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -122,11 +120,13 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..LINKS_MAX {
         match fs::read_link(&path) {
             Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput || nothing_there(&error) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput || nothing_there(&error) => {
+                return Ok(path);
+            }
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::new(io::ErrorKind::FilesystemLoop, "too many symbolic links"))
+    Err(io::Error::other("too many symbolic links"))
 }
 
 pub(crate) fn make_directory(path: &Path, how: Attributes) -> io::Result<()> {

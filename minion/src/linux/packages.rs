@@ -2,10 +2,7 @@
 
 use super::command::run;
 use resources::host::{Command, Exit, Watch};
-use std::{
-    collections::BTreeMap,
-    io,
-};
+use std::{collections::BTreeMap, io};
 
 /// Longest that a package run may take, and a look at the list.
 const ALTER_TIMEOUT_MS: u64 = 3_600_000;

@@ -22,7 +22,17 @@ fn systemctl(args: &[&str], timeout_ms: u64) -> Command {
 /// systemctl itself takes names without a suffix for services, except `show` with names that have a dot.
 fn full_name(name: &str) -> String {
     const SUFFIXES: [&str; 11] = [
-        "service", "socket", "timer", "target", "mount", "automount", "path", "slice", "scope", "swap", "device",
+        "service",
+        "socket",
+        "timer",
+        "target",
+        "mount",
+        "automount",
+        "path",
+        "slice",
+        "scope",
+        "swap",
+        "device",
     ];
     match name.rsplit_once('.') {
         Some((_, suffix)) if SUFFIXES.contains(&suffix) => name.to_owned(),

@@ -52,7 +52,7 @@ impl Root {
             }
             followed += 1;
             if followed > LINKS_MAX {
-                return Err(io::Error::new(io::ErrorKind::FilesystemLoop, "too many symbolic links"));
+                return Err(io::Error::other("too many symbolic links"));
             }
             let target = fs::read_link(&next)?;
             if target.is_absolute() {

@@ -270,7 +270,8 @@ impl Pretended {
             let account = Account { uid, gid, home, shell, password: "!".to_owned(), ..Account::default() };
             self.users.insert(name.to_owned(), account);
         }
-        let gid = change.gid.as_ref().map(|group| self.gid(group).ok_or(format!("there is no group {group}")));
+        let gid =
+            change.gid.as_ref().map(|group| self.gid(group).ok_or(format!("there is no group {group}")));
         let gid = gid.transpose()?;
         for group in change.groups.iter().flatten() {
             if !self.groups.contains_key(group) {
