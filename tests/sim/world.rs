@@ -1,0 +1,729 @@
+//! The world around the cores: time, a network that delays and breaks, processes that die between two effects.
+
+use crate::{
+    check::{Checker, Start},
+    link::{Ends, GateEnd, Link},
+    nodes::{MasterNode, MinionNode, Worker, report},
+};
+use bus::{Identity, ToMinion, message};
+use master::core as mc;
+use minion::core as nc;
+use model::{
+    Caller, ContentHash, JobId, JobKind, KeyStatus, Mode, Reply, Request, Revision, Timestamp, TokenTerms,
+};
+use serde_json::{Map, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const BEGIN: u64 = 1_000_000_000;
+/// Faults happen so long.
+const TROUBLE_MS: u64 = 300_000;
+/// Then all is well so long.
+const CALM_MS: u64 = 420_000;
+/// Happenings of one world.
+const HAPPENINGS_MAX: u64 = 200_000;
+
+/// Draws that one seed fixes (`SplitMix64`).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut it = self.0;
+        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        it ^ (it >> 31)
+    }
+    fn below(&mut self, end: u64) -> u64 {
+        self.roll() % end
+    }
+    fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+}
+
+/// Something that will happen.
+enum Happening {
+    MasterStart,
+    MasterTick,
+    MinionStart(usize),
+    MinionTick(usize),
+    Enroll(usize),
+    Connect(usize),
+    ToMaster(u64, Vec<u8>),
+    ToMinion(u64, Vec<u8>),
+    MasterHearsEnd(u64),
+    MinionHearsEnd(u64),
+    Compiled { generation: u64, job: JobId, minion: usize, good: bool },
+    RunDone { minion: usize, generation: u64, job: JobId },
+    Ask(Box<Request>),
+    MakeEvent(usize),
+    Cut,
+    Die(usize),
+    Replay,
+}
+
+/// What came of a seed.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub jobs: u64,
+    pub starts: u64,
+    pub cuts: u64,
+    pub master_crashes: u64,
+    pub minion_crashes: u64,
+    pub replays_refused: u64,
+    pub words: BTreeMap<String, u64>,
+    pub history: u64,
+}
+
+impl Summary {
+    pub fn add(&mut self, other: &Self) {
+        self.jobs += other.jobs;
+        self.starts += other.starts;
+        self.cuts += other.cuts;
+        self.master_crashes += other.master_crashes;
+        self.minion_crashes += other.minion_crashes;
+        self.replays_refused += other.replays_refused;
+        for (word, count) in &other.words {
+            *self.words.entry(word.clone()).or_default() += count;
+        }
+        self.history ^= other.history;
+    }
+}
+
+/// One master, some minions, one seed.
+pub struct World {
+    dice: Dice,
+    now: u64,
+    number: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    identity: Identity,
+    master: MasterNode,
+    minions: Vec<MinionNode>,
+    links: BTreeMap<u64, Link>,
+    epochs: u64,
+    heard: Vec<Vec<u8>>,
+    check: Checker,
+    removed: BTreeSet<model::MinionId>,
+    summary: Summary,
+}
+
+type Outcome = Result<(), String>;
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let count = 1 + usize::try_from(dice.below(4)).expect("small");
+        let clock = |dice: &mut Dice| i64::try_from(dice.below(7_200_000)).expect("small") - 3_600_000;
+        let minions = (0..count).map(|index| MinionNode::new(index, clock(&mut dice))).collect();
+        let mut world = Self {
+            dice,
+            now: BEGIN,
+            number: 0,
+            queue: BTreeMap::new(),
+            identity: Identity::from_secrets([200; 32], [201; 32]),
+            master: MasterNode::new(),
+            minions,
+            links: BTreeMap::new(),
+            epochs: 0,
+            heard: Vec::new(),
+            check: Checker::default(),
+            removed: BTreeSet::new(),
+            summary: Summary::default(),
+        };
+        world.plan();
+        world
+    }
+
+    fn plan(&mut self) {
+        self.at(0, Happening::MasterStart);
+        for index in 0..self.minions.len() {
+            let wait = self.dice.below(20_000);
+            self.at(wait, Happening::Enroll(index));
+            for _ in 0..3 {
+                let wait = self.dice.below(TROUBLE_MS);
+                self.at(wait, Happening::MakeEvent(index));
+            }
+        }
+        for _ in 0..3 + self.dice.below(8) {
+            let wait = self.dice.below(TROUBLE_MS);
+            self.plan_job(wait);
+        }
+        for _ in 0..6 {
+            let wait = self.dice.below(TROUBLE_MS);
+            self.at(wait, Happening::Cut);
+            let wait = self.dice.below(TROUBLE_MS);
+            self.at(wait, Happening::Replay);
+        }
+        let wait = TROUBLE_MS / 2 + self.dice.below(TROUBLE_MS / 2);
+        let unlucky = usize::try_from(self.dice.below(self.minions.len() as u64)).expect("small");
+        match self.dice.below(6) {
+            0 => self.at(wait, Happening::Die(unlucky)),
+            1 => {
+                let minion = self.minions[unlucky].id.clone();
+                self.at(wait, Happening::Ask(Box::new(Request::RemoveMinion { minion })));
+            }
+            _ => {}
+        }
+    }
+
+    fn plan_job(&mut self, wait: u64) {
+        let job = JobId(u128::from(self.dice.roll()) << 64 | u128::from(self.dice.roll()));
+        let command = JobKind::Run {
+            command: vec!["true".to_owned()],
+            shell: false,
+            cwd: None,
+            user: None,
+            environment: BTreeMap::new(),
+            timeout_ms: 60_000,
+        };
+        let states = if self.dice.one_in(2) { Vec::new() } else { vec!["web".to_owned()] };
+        let apply = JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None };
+        let kind = if self.dice.one_in(2) { command } else { apply };
+        let one = self.minions[usize::try_from(self.dice.below(self.minions.len() as u64)).expect("small")]
+            .id
+            .to_string();
+        let target = if self.dice.one_in(2) { "*".to_owned() } else { one };
+        let expires_ms = [1_000, 5_000, 60_000, 200_000][usize::try_from(self.dice.below(4)).expect("small")];
+        let submit =
+            Request::Submit { job, target, kind, expires_ms, wait: self.dice.one_in(3), retry_of: None };
+        if self.dice.one_in(4) {
+            let again = wait + self.dice.below(20_000);
+            self.at(again, Happening::Ask(Box::new(submit.clone())));
+        }
+        if self.dice.one_in(5) {
+            let later = wait + self.dice.below(30_000);
+            self.at(later, Happening::Ask(Box::new(Request::Cancel { job: job.to_string() })));
+        }
+        self.at(wait, Happening::Ask(Box::new(submit)));
+    }
+
+    fn at(&mut self, wait: u64, it: Happening) {
+        self.number += 1;
+        self.queue.insert((self.now + wait, self.number), it);
+    }
+
+    fn trouble(&self) -> bool {
+        self.now < BEGIN + TROUBLE_MS
+    }
+
+    fn delay(&mut self) -> u64 {
+        let longest = if self.trouble() { [20, 200, 2_000][self.dice.below(3) as usize] } else { 50 };
+        1 + self.dice.below(longest)
+    }
+
+    /// Lives through it all, then judges.
+    pub fn run(mut self) -> Result<Summary, String> {
+        while let Some(((at, number), it)) = self.queue.pop_first() {
+            if at > BEGIN + TROUBLE_MS + CALM_MS {
+                break;
+            }
+            if number > HAPPENINGS_MAX {
+                return Err("it never comes to rest".to_owned());
+            }
+            self.now = at;
+            self.happen(it).map_err(|it| format!("at {} ms: {it}", at - BEGIN))?;
+        }
+        self.judge()?;
+        self.summary.jobs = self.check.submitted.len() as u64;
+        self.summary.starts = self.check.starts.values().map(|it| it.len() as u64).sum();
+        for end in self.check.ended.values() {
+            if let model::TargetState::Ended { word, .. } = end.state {
+                *self.summary.words.entry(word.word().to_owned()).or_default() += 1;
+            }
+        }
+        self.summary.history = self.check.history;
+        Ok(self.summary)
+    }
+
+    fn judge(&mut self) -> Outcome {
+        let dead: BTreeSet<_> = self
+            .minions
+            .iter()
+            .filter(|it| it.gone && !self.removed.contains(&it.id))
+            .map(|it| it.id.clone())
+            .collect();
+        let gone = dead.iter().chain(&self.removed).cloned().collect();
+        self.check.finish(&dead, &gone)?;
+        // What has no end because its minion is away shows that.
+        let open: Vec<_> =
+            self.check.targets.iter().filter(|it| !self.check.ended.contains_key(*it)).cloned().collect();
+        for (job, minion) in open {
+            let view = self.master.core.as_mut().ok_or("the master did not come back")?;
+            let effects = view.step(Timestamp(self.now), ask(0, Request::Job { job: job.to_string() }));
+            let lost = effects.iter().any(|it| {
+                matches!(it, mc::Effect::Reply { reply, .. } if matches!(&**reply, Reply::Job(view)
+                    if view.targets.iter().any(|it| it.minion == minion && it.lost.is_some())))
+            });
+            if !lost {
+                return Err(format!("job {job} on {minion}: neither an end nor lost contact: {effects:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, it: Happening) -> Outcome {
+        match it {
+            Happening::MasterStart => {
+                self.master.start(self.now);
+                let revision = Revision(ContentHash([7; 32]));
+                self.master_step(mc::Input::Sources { revision, rules: lang::rules::Rules::default() })
+            }
+            Happening::MasterTick => {
+                self.master.tick_at = None;
+                self.master_step(mc::Input::Tick)
+            }
+            Happening::MinionStart(index) => {
+                let node = &mut self.minions[index];
+                if node.gone || node.core.is_some() {
+                    return Ok(());
+                }
+                node.start(self.now);
+                let wait = self.dice.below(2_000);
+                self.at(wait, Happening::Connect(index));
+                self.minion_step(index, nc::Input::Started)
+            }
+            Happening::MinionTick(index) => {
+                self.minions[index].tick_at = None;
+                self.minion_step(index, nc::Input::Tick)
+            }
+            Happening::Enroll(index) => self.enroll(index),
+            Happening::Connect(index) => self.connect(index),
+            Happening::ToMaster(epoch, bytes) => self.to_master(epoch, &bytes),
+            Happening::ToMinion(epoch, bytes) => self.to_minion(epoch, &bytes),
+            Happening::MasterHearsEnd(epoch) => {
+                let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
+                if self.master.links.get(&index).is_some_and(|it| it.epoch == epoch) {
+                    self.master.links.remove(&index);
+                }
+                let minion = self.minions[index].id.clone();
+                self.master_step(mc::Input::Disconnected { minion, epoch })
+            }
+            Happening::MinionHearsEnd(epoch) => {
+                let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
+                if self.minions[index].link != Some(epoch) {
+                    return Ok(());
+                }
+                self.minions[index].link = None;
+                let wait = 500 + self.dice.below(8_000);
+                self.at(wait, Happening::Connect(index));
+                self.minion_step(index, nc::Input::Disconnected)
+            }
+            Happening::Compiled { generation, job, minion, good } => {
+                if generation != self.master.generation {
+                    return Ok(());
+                }
+                let hash = ContentHash([1; 32]);
+                let result = if good {
+                    Ok(mc::SealedRef { hash, size: 10, steps: 1, grants: Vec::new() })
+                } else {
+                    Err(Vec::new())
+                };
+                let minion = self.minions[minion].id.clone();
+                self.master_step(mc::Input::Compiled {
+                    job,
+                    minion,
+                    revision: Revision(ContentHash([7; 32])),
+                    result,
+                })
+            }
+            Happening::RunDone { minion, generation, job } => self.run_done(minion, generation, job),
+            Happening::Ask(request) => self.ask(*request),
+            Happening::MakeEvent(index) => {
+                let node = &mut self.minions[index];
+                if node.core.is_none() {
+                    return Ok(());
+                }
+                node.events_made += 1;
+                let data = json!({"number": node.events_made});
+                self.minion_step(index, nc::Input::Event { tag: "event/made".to_owned(), data })
+            }
+            Happening::Cut => {
+                let all: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
+                if !all.is_empty() {
+                    let epoch = all[self.dice.below(all.len() as u64) as usize];
+                    self.cut(epoch);
+                }
+                Ok(())
+            }
+            Happening::Die(index) => {
+                self.minions[index].gone = true;
+                self.crash_minion(index);
+                Ok(())
+            }
+            Happening::Replay => self.replay(),
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> Outcome {
+        if self.master.core.is_none() {
+            // The same again, as `labctl` does.
+            self.at(3_000, Happening::Ask(Box::new(request)));
+            return Ok(());
+        }
+        self.number += 1;
+        self.master_step(ask(self.number, request))
+    }
+
+    fn enroll(&mut self, index: usize) -> Outcome {
+        let node = &self.minions[index];
+        let member = self.master.core.as_ref().is_some_and(|it| it.minion(&node.id).is_some());
+        let (id, key) = (node.id.clone(), node.identity.public());
+        let seal = node.identity.seal_key().to_text();
+        if member {
+            self.at(1, Happening::MinionStart(index));
+            return Ok(());
+        }
+        self.at(5_000, Happening::Enroll(index));
+        let terms = TokenTerms {
+            name: "sim".to_owned(),
+            image_key: "image".to_owned(),
+            ids: "m-*".to_owned(),
+            labels: BTreeMap::new(),
+            cidr: Vec::new(),
+            not_before: Timestamp(0),
+            expires: Timestamp(u64::MAX),
+            uses: 4,
+            replace: model::Replace::Never,
+        };
+        let request = message::EnrollRequest {
+            minion: id,
+            sign: key.to_text(),
+            seal,
+            version: "0.1.0".to_owned(),
+            claims: BTreeMap::new(),
+            token: None,
+            image_sig: None,
+        };
+        self.master_step(mc::Input::Enroll {
+            fingerprint: key.fingerprint(),
+            request: Box::new(request),
+            terms: Ok(Box::new(terms)),
+            address: "10.0.0.1".to_owned(),
+        })
+    }
+
+    fn connect(&mut self, index: usize) -> Outcome {
+        let node = &self.minions[index];
+        if node.core.is_none() || node.link.is_some() {
+            return Ok(());
+        }
+        let Some(master) = &self.master.core else {
+            let wait = 1_000 + self.dice.below(5_000);
+            self.at(wait, Happening::Connect(index));
+            return Ok(());
+        };
+        let known = master.key(&node.identity.public().fingerprint());
+        if known.is_none_or(|it| it.status != KeyStatus::Accepted) {
+            return Ok(());
+        }
+        self.epochs += 1;
+        let epoch = self.epochs;
+        let session = format!("session-{epoch}");
+        self.links.insert(epoch, Link::new(epoch, index, &session));
+        self.master.links.insert(index, GateEnd::new(epoch, &session));
+        self.minions[index].link = Some(epoch);
+        let minion = self.minions[index].id.clone();
+        let address = format!("10.0.0.{index}");
+        self.master_step(mc::Input::Connected { minion, epoch, address })?;
+        if self.minions[index].link == Some(epoch) {
+            self.minion_step(index, nc::Input::Connected)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing passes any more; each end hears of it at its own time.
+    fn cut(&mut self, epoch: u64) {
+        let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return };
+        link.cut = true;
+        self.summary.cuts += 1;
+        let slow = if self.trouble() { [100, 5_000, 70_000][self.dice.below(3) as usize] } else { 100 };
+        let (master, minion) = (self.dice.below(slow), self.dice.below(5_000));
+        self.at(master, Happening::MasterHearsEnd(epoch));
+        self.at(minion, Happening::MinionHearsEnd(epoch));
+    }
+
+    fn to_master(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
+        let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return Ok(()) };
+        let node = &self.minions[link.minion];
+        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
+        let message = link.open_at_master(&ends, bytes).ok_or("the gate refused an honest message")?;
+        let minion = node.id.clone();
+        self.overhear(bytes);
+        self.master_step(mc::Input::Message { minion, epoch, message: Box::new(message) })
+    }
+
+    fn to_minion(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
+        let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return Ok(()) };
+        let index = link.minion;
+        let node = &self.minions[index];
+        if node.link != Some(epoch) {
+            return Ok(());
+        }
+        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
+        let opened = link.open_at_minion(&ends, bytes).ok_or("a minion refused an honest message")?;
+        self.overhear(bytes);
+        self.minion_step(index, nc::Input::Message { message: Box::new(opened.0), sent: opened.1 })
+    }
+
+    /// Somebody sends again what was heard before, whole or altered, to anybody.
+    fn replay(&mut self) -> Outcome {
+        let epochs: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
+        if epochs.is_empty() || self.heard.is_empty() {
+            return Ok(());
+        }
+        let epoch = epochs[self.dice.below(epochs.len() as u64) as usize];
+        let mut bytes = self.heard[self.dice.below(self.heard.len() as u64) as usize].clone();
+        if self.dice.one_in(3) {
+            let place = self.dice.below(bytes.len() as u64) as usize;
+            bytes[place] ^= 1;
+        }
+        // Before the hello only TLS tells who is at the other end.
+        let Some(link) = self.links.get_mut(&epoch).filter(|it| it.has_begun()) else { return Ok(()) };
+        let node = &self.minions[link.minion];
+        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
+        if link.open_at_minion(&ends, &bytes).is_some() || link.open_at_master(&ends, &bytes).is_some() {
+            return Err("a replayed envelope was believed".to_owned());
+        }
+        self.summary.replays_refused += 1;
+        Ok(())
+    }
+}
+
+fn ask(ticket: u64, request: Request) -> mc::Input {
+    let caller = Caller { name: "admin".to_owned(), via: "sim".to_owned() };
+    let request = Box::new(request);
+    mc::Input::Request { ticket: mc::Ticket(ticket), caller, request, random: [9; 16] }
+}
+
+/// Processes: steps, and deaths between two effects.
+impl World {
+    fn dies(&mut self) -> bool {
+        self.trouble() && self.dice.one_in(300)
+    }
+
+    fn master_step(&mut self, input: mc::Input) -> Outcome {
+        let Some(core) = &mut self.master.core else { return Ok(()) };
+        let effects = core.step(Timestamp(self.now), input);
+        self.check.note(&format!("{} {effects:?}", self.now));
+        let is_record = |it: &mc::Effect| matches!(it, mc::Effect::Record(_));
+        let records = effects.iter().take_while(|it| is_record(it)).count();
+        if effects.iter().skip(records).any(is_record) {
+            return Err("a record comes behind something that must wait for it".to_owned());
+        }
+        for (index, effect) in effects.into_iter().enumerate() {
+            // All records of one step are one transaction.
+            if (index == 0 || index >= records) && self.dies() {
+                self.crash_master();
+                return Ok(());
+            }
+            self.master_effect(effect)?;
+        }
+        let wake = self.master.core.as_ref().and_then(mc::Master::next_wake).map(|it| it.0.max(self.now + 1));
+        if let Some(wake) = wake
+            && self.master.tick_at.is_none_or(|it| wake < it)
+        {
+            self.master.tick_at = Some(wake);
+            self.at(wake - self.now, Happening::MasterTick);
+        }
+        Ok(())
+    }
+
+    fn crash_master(&mut self) {
+        self.summary.master_crashes += 1;
+        self.master.core = None;
+        self.master.links.clear();
+        let open: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
+        open.into_iter().for_each(|it| self.cut(it));
+        let wait = 100 + self.dice.below(20_000);
+        self.at(wait, Happening::MasterStart);
+    }
+
+    fn master_effect(&mut self, effect: mc::Effect) -> Outcome {
+        match effect {
+            mc::Effect::Record(entry) => {
+                self.check.synced(&entry)?;
+                self.master.disk.push(*entry);
+            }
+            mc::Effect::Later(entry) => self.master.lazy.push(*entry),
+            mc::Effect::Send { minion, message } => {
+                if let ToMinion::Ack { jobs, .. } = &*message {
+                    for job in jobs {
+                        self.check.acknowledged(*job, &minion)?;
+                    }
+                }
+                self.send_to_minion(&minion, &message);
+            }
+            mc::Effect::Offer { minion, job, mode, command, full, expires, what, .. } => {
+                let recipe = message::SealedRecipe::Here { sealed: String::new() };
+                let offer = message::Offer { job, mode, command, full, expires, what, recipe };
+                self.send_to_minion(&minion, &ToMinion::Offer(Box::new(offer)));
+            }
+            mc::Effect::Close { minion } => {
+                let index = self.index(&minion);
+                if let Some(epoch) = self.master.links.get(&index).map(|it| it.epoch) {
+                    self.cut(epoch);
+                }
+            }
+            mc::Effect::Compile { job, minion, .. } => {
+                let (generation, minion) = (self.master.generation, self.index(&minion));
+                let (wait, good) = (1 + self.dice.below(300), !self.dice.one_in(12));
+                self.at(wait, Happening::Compiled { generation, job, minion, good });
+            }
+            mc::Effect::Reply { reply, .. } => match *reply {
+                Reply::Submitted(job) => self.check.replied(&job)?,
+                Reply::Done(words) if words.iter().any(|it| it.contains("is forgotten")) => {
+                    let gone = self.minions.iter().filter(|it| {
+                        self.master.core.as_ref().is_some_and(|core| core.minion(&it.id).is_none())
+                    });
+                    self.removed.extend(gone.map(|it| it.id.clone()));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn index(&self, id: &model::MinionId) -> usize {
+        self.minions.iter().position(|it| it.id == *id).expect("the core knows only these")
+    }
+
+    fn send_to_minion(&mut self, id: &model::MinionId, message: &ToMinion) {
+        let (index, delay) = (self.index(id), self.delay());
+        let Some(end) = self.master.links.get_mut(&index) else { return };
+        let node = &self.minions[index];
+        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
+        let bytes = end.seal(&ends, Timestamp(self.now), message);
+        let Some(link) = self.links.get_mut(&end.epoch).filter(|it| !it.cut) else { return };
+        link.arrives_at_minion = link.arrives_at_minion.max(self.now + delay);
+        let (wait, epoch) = (link.arrives_at_minion - self.now, link.epoch);
+        self.at(wait, Happening::ToMinion(epoch, bytes));
+    }
+
+    fn overhear(&mut self, bytes: &[u8]) {
+        if self.heard.len() < 64 && self.dice.one_in(4) {
+            self.heard.push(bytes.to_vec());
+        }
+    }
+
+    fn minion_step(&mut self, index: usize, input: nc::Input) -> Outcome {
+        let clock = self.minions[index].clock(self.now);
+        let Some(core) = &mut self.minions[index].core else { return Ok(()) };
+        let effects = core.step(clock, input);
+        self.check.note(&format!("{} {index} {effects:?}", self.now));
+        for effect in effects {
+            if self.dies() {
+                self.crash_minion(index);
+                return Ok(());
+            }
+            self.minion_effect(index, effect)?;
+        }
+        let node = &self.minions[index];
+        let wake = node.core.as_ref().and_then(nc::Minion::next_wake);
+        let wake = wake.map(|it| it.0.saturating_add_signed(-node.clock_off).max(self.now + 1));
+        if let Some(wake) = wake
+            && node.tick_at.is_none_or(|it| wake < it)
+        {
+            self.minions[index].tick_at = Some(wake);
+            self.at(wake - self.now, Happening::MinionTick(index));
+        }
+        Ok(())
+    }
+
+    /// The process dies; in one of three cases the machine with it.
+    fn crash_minion(&mut self, index: usize) {
+        self.summary.minion_crashes += 1;
+        let reboot = self.dice.one_in(3);
+        let node = &mut self.minions[index];
+        node.core = None;
+        if reboot || node.gone {
+            node.boot += 1;
+            node.worker = None;
+        }
+        if let Some(epoch) = node.link.take() {
+            self.cut(epoch);
+        }
+        let wait = 100 + self.dice.below(15_000);
+        self.at(wait, Happening::MinionStart(index));
+    }
+
+    fn minion_effect(&mut self, index: usize, effect: nc::Effect) -> Outcome {
+        let now = self.now;
+        let node = &mut self.minions[index];
+        match effect {
+            nc::Effect::Record(entry) => {
+                let lazy = std::mem::take(&mut node.lazy);
+                node.disk.extend(lazy);
+                if let nc::Entry::Event { tag, data, .. } = &*entry
+                    && tag == "event/made"
+                {
+                    let number = data["number"].as_u64().unwrap_or_default();
+                    self.check.made.insert((node.id.clone(), number));
+                }
+                node.disk.push(*entry);
+            }
+            nc::Effect::Later(entry) => node.lazy.push(*entry),
+            nc::Effect::Send(message) => {
+                let delay = self.delay();
+                let node = &self.minions[index];
+                let Some(link) = node.link.and_then(|it| self.links.get_mut(&it)) else { return Ok(()) };
+                let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
+                let bytes = link.seal_from_minion(&ends, node.clock(now).0, &message);
+                link.arrives_at_master = link.arrives_at_master.max(now + delay);
+                let (wait, epoch) = (link.arrives_at_master - now, link.epoch);
+                self.at(wait, Happening::ToMaster(epoch, bytes));
+            }
+            nc::Effect::Start { offer, attempt } => {
+                let start = Start { at: now, attempt, boot: node.boot };
+                let (id, generation, job) = (node.id.clone(), node.generation, offer.job);
+                let lasts = [20, 500, 30_000][self.dice.below(3) as usize];
+                let ends_at = now + 1 + self.dice.below(lasts);
+                let worker = Worker { job, ends_at, cancelled: false, check: offer.mode };
+                self.minions[index].worker = Some(worker);
+                self.check.started(job, &id, start)?;
+                self.at(ends_at - now, Happening::RunDone { minion: index, generation, job });
+            }
+            nc::Effect::Recover { job } => {
+                let ends_at = node.worker.as_ref().filter(|it| it.job == job).map_or(now, |it| it.ends_at);
+                let generation = node.generation;
+                let wait = ends_at.max(now + 1) - now;
+                self.at(wait, Happening::RunDone { minion: index, generation, job });
+            }
+            nc::Effect::Cancel { job } => {
+                let generation = node.generation;
+                if let Some(worker) = node.worker.as_mut().filter(|it| it.job == job && it.ends_at > now) {
+                    worker.cancelled = true;
+                    worker.ends_at = now + 50;
+                    self.at(50, Happening::RunDone { minion: index, generation, job });
+                }
+            }
+            nc::Effect::Clean { job } => {
+                if node.worker.as_ref().is_some_and(|it| it.job == job) {
+                    node.worker = None;
+                }
+            }
+            nc::Effect::Forget { .. } => {
+                node.gone = true;
+                self.crash_minion(index);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn run_done(&mut self, index: usize, generation: u64, job: JobId) -> Outcome {
+        let node = &self.minions[index];
+        if node.generation != generation || node.core.is_none() {
+            return Ok(());
+        }
+        let end = match &node.worker {
+            Some(worker) if worker.job == job && worker.ends_at > self.now => return Ok(()),
+            Some(worker) if worker.job == job => {
+                let draw = u64::try_from(job.0 & 0xffff).expect("small") + index as u64;
+                nc::RunEnd::Report { report: Box::new(report(worker, draw)), events: Vec::new() }
+            }
+            _ => nc::RunEnd::Lost { reason: "the worker is gone".to_owned() },
+        };
+        self.minion_step(index, nc::Input::RunEnded { job, end })
+    }
+}
