@@ -1,1 +1,232 @@
 //! `states/`, `pillar/` and `reactors/` as a tree in memory; watches them; contents by hash.
+
+mod scan;
+mod watch;
+
+use lang::{Compiler, Options, Tree, rules::Rules};
+use model::{ContentHash, Diagnostic, Revision, Severity, Span};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use scan::still_is;
+pub use watch::Watcher;
+
+/// Where the trees lie. In each list, a file of an earlier folder hides the one of the same path in a later folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Folders that hold state files.
+    pub states: Vec<PathBuf>,
+    /// Folders that hold pillar files.
+    pub pillar: Vec<PathBuf>,
+    /// Folders that hold rules.
+    pub reactors: Vec<PathBuf>,
+}
+
+impl Layout {
+    /// The three kinds with their folders.
+    fn kinds(&self) -> [(&'static str, &[PathBuf]); 3] {
+        [("states", &self.states), ("pillar", &self.pillar), ("reactors", &self.reactors)]
+    }
+    /// All folders.
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.kinds().into_iter().flat_map(|(_, folders)| folders.iter().map(PathBuf::as_path))
+    }
+}
+
+/// One state of the trees, with what was made from it. Shared by threads.
+pub struct Generation {
+    /// Compiles it.
+    pub compiler: Compiler,
+    /// Its rules.
+    pub rules: Rules,
+    /// Its hash.
+    pub revision: Revision,
+    /// Where contents of `states/` lay when it was read.
+    pub files: Arc<BTreeMap<ContentHash, PathBuf>>,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Generation({}, {} files)", self.revision, self.files.len())
+    }
+}
+
+/// What reading the trees gave.
+#[derive(Debug)]
+pub struct Reading {
+    /// The generation; whether it may be used is for the complaints to say.
+    pub generation: Arc<Generation>,
+    /// Errors: the newest edit is broken.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Reads trees again and again, cheaply where nothing changed.
+#[derive(Debug)]
+pub struct Sources {
+    layout: Layout,
+    seen: scan::Seen,
+    last: Option<Revision>,
+}
+
+impl Sources {
+    /// Of these folders; those that do not exist are empty.
+    pub fn new(layout: Layout) -> Self {
+        Self { layout, seen: scan::Seen::default(), last: None }
+    }
+    /// Where they lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    /// Reads what is there now; `None` if nothing changed since the last time. Blocks: not for a runtime's thread.
+    pub fn read(&mut self) -> Option<Reading> {
+        let found = scan::scan(&self.layout, &mut self.seen);
+        let tree = Tree::new(found.sources);
+        let revision = tree.revision();
+        if self.last == Some(revision) && found.problems.is_empty() {
+            return None;
+        }
+        self.last = found.problems.is_empty().then_some(revision);
+        let rules = Rules::load(&tree);
+        let compiler = Compiler::new(tree, Options::default());
+        let mut errors = found.problems;
+        errors.extend(rules.diagnostics);
+        errors.extend(compiler.check(&[]));
+        errors.retain(|it| it.severity == Severity::Error);
+        dedup(&mut errors);
+        let rules = rules.value.unwrap_or_default();
+        let generation = Arc::new(Generation { compiler, rules, revision, files: Arc::new(found.files) });
+        Some(Reading { generation, errors })
+    }
+}
+
+/// A complaint about a file as a whole.
+fn complaint(file: &str, message: String, help: &str) -> Diagnostic {
+    let span = Span { file: file.into(), line: 1, column: 1, length: 1, text: String::new(), label: String::new() };
+    Diagnostic {
+        severity: Severity::Error,
+        code: "E0601".into(),
+        message,
+        spans: vec![span],
+        notes: Vec::new(),
+        help: Some(help.into()),
+    }
+}
+
+fn dedup(errors: &mut Vec<Diagnostic>) {
+    let mut kept: Vec<Diagnostic> = Vec::with_capacity(errors.len());
+    for error in errors.drain(..) {
+        if !kept.contains(&error) {
+            kept.push(error);
+        }
+    }
+    *errors = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn layout(roots: &[&Path]) -> Layout {
+        let all = |kind: &str| roots.iter().map(|it| it.join(kind)).collect();
+        Layout { states: all("states"), pillar: all("pillar"), reactors: all("reactors") }
+    }
+
+    fn text(reading: &Reading, path: &str) -> Option<String> {
+        let source = reading.generation.compiler.tree().get(path)?;
+        source.bytes.as_ref().map(|it| String::from_utf8_lossy(it).into_owned())
+    }
+
+    #[test]
+    fn an_earlier_folder_hides_files_of_a_later_one_and_dot_files_are_left_out() {
+        let (site, shipped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(shipped.path(), "states/web.sls", "shipped: test.nop\n");
+        write(shipped.path(), "states/base.sls", "base: test.nop\n");
+        write(site.path(), "states/web.sls", "site: test.nop\n");
+        write(site.path(), "states/.git/config", "x");
+        write(site.path(), "states/web.sls~", "x");
+        let reading = Sources::new(layout(&[site.path(), shipped.path()])).read().unwrap();
+        assert_eq!(text(&reading, "states/web.sls").unwrap(), "site: test.nop\n");
+        assert_eq!(text(&reading, "states/base.sls").unwrap(), "base: test.nop\n");
+        let paths: Vec<_> = reading.generation.compiler.tree().iter().map(|it| it.0.clone()).collect();
+        assert_eq!(paths, ["states/base.sls", "states/web.sls"]);
+    }
+
+    #[test]
+    fn nothing_is_read_twice_and_an_edit_is_a_new_revision() {
+        let site = tempfile::tempdir().unwrap();
+        write(site.path(), "states/web.sls", "a: test.nop\n");
+        let mut sources = Sources::new(layout(&[site.path()]));
+        let first = sources.read().unwrap();
+        assert!(sources.read().is_none());
+        write(site.path(), "states/web.sls", "abc: test.nop\n");
+        let second = sources.read().unwrap();
+        assert_ne!(first.generation.revision, second.generation.revision);
+        assert_eq!(text(&second, "states/web.sls").unwrap(), "abc: test.nop\n");
+    }
+
+    #[test]
+    fn a_link_out_of_the_tree_is_refused_and_one_inside_is_followed() {
+        let (site, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(outside.path(), "shadow", "secret");
+        write(site.path(), "states/files/real", "inside");
+        std::os::unix::fs::symlink(outside.path().join("shadow"), site.path().join("states/files/escape")).unwrap();
+        std::os::unix::fs::symlink("real", site.path().join("states/files/link")).unwrap();
+        std::os::unix::fs::symlink("..", site.path().join("states/files/loop")).unwrap();
+        std::os::unix::fs::symlink("/etc", site.path().join("states/etc")).unwrap();
+        let reading = Sources::new(layout(&[site.path()])).read().unwrap();
+        assert_eq!(text(&reading, "states/files/link").unwrap(), "inside");
+        assert_eq!(text(&reading, "states/files/escape"), None);
+        let about: Vec<&str> = reading.errors.iter().map(|it| it.spans[0].file.as_str()).collect();
+        assert!(about.contains(&"states/files/escape") && about.contains(&"states/etc"), "{about:?}");
+        let all: Vec<_> = reading.generation.compiler.tree().iter().map(|it| it.0.as_str()).collect();
+        assert!(all.len() < 10, "a loop ends: {all:?}");
+    }
+
+    #[test]
+    fn large_files_are_known_by_hash_and_stay_on_disk() {
+        let site = tempfile::tempdir().unwrap();
+        write(site.path(), "states/files/large", &"x".repeat(scan::KEPT_BYTES_MAX + 1));
+        let reading = Sources::new(layout(&[site.path()])).read().unwrap();
+        let source = reading.generation.compiler.tree().get("states/files/large").unwrap();
+        assert!(source.bytes.is_none());
+        assert_eq!(source.size, scan::KEPT_BYTES_MAX as u64 + 1);
+        assert_eq!(reading.generation.files[&source.hash], site.path().join("states/files/large"));
+    }
+
+    #[test]
+    fn a_broken_edit_is_told_with_its_place() {
+        let site = tempfile::tempdir().unwrap();
+        write(site.path(), "states/web.sls", "a: test.nop\n");
+        let mut sources = Sources::new(layout(&[site.path()]));
+        assert_eq!(sources.read().unwrap().errors, []);
+        write(site.path(), "states/web.sls", "a: [\n");
+        let errors = sources.read().unwrap().errors;
+        assert_eq!(errors[0].spans[0].file, "states/web.sls");
+        write(site.path(), "states/web.sls", "a: test.nop\n");
+        assert_eq!(sources.read().unwrap().errors, []);
+    }
+
+    #[test]
+    fn a_change_anywhere_below_wakes_the_watcher() {
+        let site = tempfile::tempdir().unwrap();
+        write(site.path(), "states/deep/er/web.sls", "a: test.nop\n");
+        let mut watcher = Watcher::new(&layout(&[site.path()])).unwrap();
+        assert!(!watcher.drain());
+        // As editors do: a new file beside it, renamed into place.
+        write(site.path(), "states/deep/er/.web.sls.new", "b: test.nop\n");
+        std::fs::rename(
+            site.path().join("states/deep/er/.web.sls.new"),
+            site.path().join("states/deep/er/web.sls"),
+        )
+        .unwrap();
+        assert!(watcher.drain());
+        assert!(!watcher.drain());
+    }
+}

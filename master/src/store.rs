@@ -190,9 +190,9 @@ impl Store {
         let queue = Some(queue);
         Ok(Self { path, queue, committed, health, stopping, writer: Some(writer), submitted: 0, reader })
     }
-    /// Everything that the core wakes up with: keys and minions first, then open jobs and those of the last day.
-    pub fn load(&self, now: Timestamp) -> Result<Vec<Entry>, StoreError> {
-        self.reader.load(now)
+    /// Everything that the core wakes up with: keys and minions first, then jobs.
+    pub fn load(&self) -> Result<Vec<Entry>, StoreError> {
+        self.reader.load()
     }
     /// All retained topics.
     pub fn retained(&self) -> Result<Vec<(String, String)>, StoreError> {

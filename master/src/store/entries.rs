@@ -14,10 +14,10 @@ use std::path::Path;
 const PLAIN_MAX: usize = 2 * 1024;
 /// Bytes of one report's JSON that are read back.
 const REPORT_MAX: u64 = 64 * 1024 * 1024;
-/// Ended jobs that memory is given after a start.
-const RECENT_MAX: u32 = 10_000;
-/// How far back ended jobs are given to memory, in milliseconds.
-const RECENT_MS: u64 = 24 * 3600 * 1000;
+/// Jobs that memory is given after a start, beside all that are open.
+const JOBS_MAX: u32 = 100_000;
+/// Ended jobs whose targets memory is given whole; of others, those that did not end well.
+const RECENT_MAX: u32 = 64;
 
 /// Hash of the newest line of the audit log.
 pub(super) type Chain = [u8; 32];
@@ -164,8 +164,8 @@ pub(super) fn sealed(db: &Connection, job: JobId, minion: &MinionId) -> rusqlite
 
 impl Reader {
     /// See [`super::Store::load`].
-    pub(super) fn load(&self, now: Timestamp) -> Result<Vec<Entry>, StoreError> {
-        let rows = self.with(|db| load_rows(db, now)).map_err(sql("read what is kept", &self.path))?;
+    pub(super) fn load(&self) -> Result<Vec<Entry>, StoreError> {
+        let rows = self.with(|db| load_rows(db)).map_err(sql("read what is kept", &self.path))?;
         rows.into_iter().map(|row| parse(row, &self.path)).collect()
     }
 }
@@ -187,21 +187,22 @@ const SIMPLE: &[(&str, &str)] = &[
     ("events_taken", "SELECT NULL, minion, number, '' FROM events_taken"),
     ("events", "SELECT NULL, '', 0, data FROM events ORDER BY number DESC LIMIT 1"),
     ("jobs", "SELECT NULL, '', 0, data FROM jobs WHERE n IN wanted ORDER BY n"),
-    ("targets", "SELECT NULL, '', 0, data FROM targets WHERE job IN wanted ORDER BY job"),
+    ("targets", "SELECT NULL, '', 0, data FROM targets WHERE job IN whole
+         OR (job IN wanted AND word NOT IN ('ok', 'changed')) ORDER BY job"),
     (
         "recipes",
         "SELECT jobs.id, minion, 0, place FROM recipes JOIN jobs ON jobs.n = recipes.job
-         WHERE job IN wanted AND place IS NOT NULL AND sealed IS NOT NULL",
+         WHERE job IN whole AND place IS NOT NULL AND sealed IS NOT NULL",
     ),
     ("clock", "SELECT NULL, '', value, '' FROM meta WHERE name = 'clock'"),
 ];
 
-fn load_rows(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Stored>> {
-    let since = now.0.saturating_sub(RECENT_MS);
+fn load_rows(db: &Connection) -> rusqlite::Result<Vec<Stored>> {
     let wanted = format!(
         "WITH wanted(n) AS (SELECT n FROM jobs WHERE ended IS NULL UNION
-         SELECT n FROM (SELECT n FROM jobs WHERE at >= {since} ORDER BY n DESC LIMIT {RECENT_MAX}) UNION
-         SELECT max(n) FROM jobs) "
+           SELECT n FROM (SELECT n FROM jobs ORDER BY n DESC LIMIT {JOBS_MAX})),
+         whole(n) AS (SELECT n FROM jobs WHERE ended IS NULL UNION
+           SELECT n FROM (SELECT n FROM jobs ORDER BY n DESC LIMIT {RECENT_MAX})) "
     );
     let mut rows = Vec::new();
     for (table, query) in SIMPLE {

@@ -101,7 +101,7 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_moment() {
         for suffix in ["store.db", "store.db-wal"] {
             std::fs::copy(folder.path().join(suffix), dead.path().join(suffix)).unwrap();
         }
-        let entries = open(dead.path()).load(NOW).unwrap();
+        let entries = open(dead.path()).load().unwrap();
         let jobs = entries.iter().filter(|it| matches!(it, Entry::Job(_))).count() as u64;
         assert_eq!(jobs, number);
         assert!(entries.contains(&event(number, "a")), "the cursor is the highest event");
@@ -122,7 +122,7 @@ fn a_batch_that_was_not_acknowledged_is_there_whole_or_not_at_all() {
     for suffix in ["store.db", "store.db-wal"] {
         std::fs::copy(folder.path().join(suffix), dead.path().join(suffix)).unwrap();
     }
-    let entries = open(dead.path()).load(NOW).unwrap();
+    let entries = open(dead.path()).load().unwrap();
     let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|it| wanted(it)).count();
     assert_eq!(count(|it| matches!(it, Entry::Job(_))), count(|it| matches!(it, Entry::Target(_))));
 }
@@ -242,7 +242,7 @@ fn a_recipe_is_kept_only_while_its_target_is_open() {
     wait(&store, seq.unwrap());
     assert_eq!(store.reader().sealed(JobId(1), &minion("a")), Some(vec![7, 8, 9]));
     assert_eq!(store.reader().sealed(JobId(1), &minion("b")), None);
-    assert!(store.load(NOW).unwrap().contains(&Entry::Recipe(JobId(1), minion("a"), place)));
+    assert!(store.load().unwrap().contains(&Entry::Recipe(JobId(1), minion("a"), place)));
     let seq = store.commit(rows([Entry::Target(target(1, "a", Some(Terminal::Ok)))]));
     wait(&store, seq.unwrap());
     assert_eq!(store.reader().sealed(JobId(1), &minion("a")), None);
@@ -263,7 +263,7 @@ fn lazy_rows_are_there_after_a_clean_stop_and_never_older_than_what_was_synced()
     wait(&store, seq.unwrap());
     store.close();
     let store = open(folder.path());
-    let entries = store.load(NOW).unwrap();
+    let entries = store.load().unwrap();
     assert!(entries.contains(&Entry::EventsTaken(minion("a"), 9)), "{entries:?}");
     assert!(entries.contains(&Entry::EventsTaken(minion("b"), 6)));
     assert_eq!(store.retained().unwrap(), [("lab/x".to_owned(), "2".to_owned())]);

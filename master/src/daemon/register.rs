@@ -1,0 +1,188 @@
+//! What the gate and the web server look up without asking the loop: who is who, what is retained, who may fetch what.
+
+use super::{Credential, clock};
+use crate::core::{Entry, SealedRef};
+use crate::gate::Directory;
+use bus::PublicKey;
+use model::{
+    Caller, ContentHash, Fingerprint, JobId, KeyStatus, MinionId, Observer, ObserverRole, TargetState, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Retained topics in all.
+const TOPICS_MAX: usize = 200_000;
+
+/// Shared by the loop (which writes), the gate and the web server.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
+    tables: RwLock<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    keys: BTreeMap<Fingerprint, (MinionId, KeyStatus)>,
+    observers: BTreeMap<String, Observer>,
+    operators: BTreeMap<Fingerprint, String>,
+    open: BTreeSet<JobId>,
+    recipes: BTreeMap<MinionId, BTreeMap<JobId, SealedRef>>,
+    retained: BTreeMap<String, String>,
+    dirty: BTreeSet<String>,
+    files: Arc<BTreeMap<ContentHash, PathBuf>>,
+}
+
+impl Register {
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Takes in an entry that is on disk.
+    pub(crate) fn learn(&self, entry: &Entry) {
+        let mut tables = self.write();
+        match entry {
+            Entry::Key(key) => {
+                tables.keys.insert(key.fingerprint.clone(), (key.minion.clone(), key.status));
+            }
+            Entry::KeyGone(fingerprint) => {
+                tables.keys.remove(fingerprint);
+            }
+            Entry::Observer(observer) => {
+                tables.observers.insert(observer.name.clone(), observer.clone());
+            }
+            Entry::ObserverGone(name) => {
+                tables.observers.remove(name);
+            }
+            Entry::Operator(operator) => {
+                tables.operators.retain(|_, name| *name != operator.name);
+                tables.operators.insert(operator.fingerprint.clone(), operator.name.clone());
+            }
+            Entry::Job(job) => {
+                if job.ended.is_none() {
+                    tables.open.insert(job.id);
+                } else {
+                    tables.open.remove(&job.id);
+                }
+            }
+            Entry::Recipe(job, minion, place) => {
+                tables.recipes.entry(minion.clone()).or_default().insert(*job, place.clone());
+            }
+            Entry::Target(target) if matches!(target.state, TargetState::Ended { .. }) => {
+                if let Some(recipes) = tables.recipes.get_mut(&target.minion) {
+                    recipes.remove(&target.job);
+                }
+            }
+            _ => {}
+        }
+    }
+    /// Whether a job has targets that have not ended.
+    pub(crate) fn is_open(&self, job: JobId) -> bool {
+        self.read().open.contains(&job)
+    }
+    /// The job whose sealed recipe for this minion has this hash.
+    pub(crate) fn recipe(&self, minion: &MinionId, hash: ContentHash) -> Option<JobId> {
+        let tables = self.read();
+        tables.recipes.get(minion)?.iter().find(|(_, it)| it.hash == hash).map(|(job, _)| *job)
+    }
+    /// Whether an open recipe of this minion lets it fetch a content.
+    pub(crate) fn is_granted(&self, minion: &MinionId, hash: ContentHash) -> bool {
+        let tables = self.read();
+        tables.recipes.get(minion).is_some_and(|it| it.values().any(|it| it.grants.contains(&hash)))
+    }
+    /// All contents that open recipes grant.
+    pub(crate) fn grants(&self) -> BTreeSet<ContentHash> {
+        let tables = self.read();
+        tables.recipes.values().flat_map(BTreeMap::values).flat_map(|it| it.grants.iter().copied()).collect()
+    }
+    /// Where a content of the trees in use lies.
+    pub(crate) fn file(&self, hash: ContentHash) -> Option<PathBuf> {
+        self.read().files.get(&hash).cloned()
+    }
+    /// New trees are in use.
+    pub(crate) fn set_files(&self, files: Arc<BTreeMap<ContentHash, PathBuf>>) {
+        self.write().files = files;
+    }
+    /// What was retained before the start.
+    pub(crate) fn restore(&self, retained: Vec<(String, String)>) {
+        self.write().retained = retained.into_iter().take(TOPICS_MAX).collect();
+    }
+    /// Keeps or, if the payload is empty, forgets a retained topic.
+    pub(crate) fn retain(&self, topic: &str, payload: &str) {
+        let mut tables = self.write();
+        if payload.is_empty() {
+            tables.retained.remove(topic);
+        } else if let Some(kept) = tables.retained.get_mut(topic) {
+            if kept == payload {
+                return;
+            }
+            payload.clone_into(kept);
+        } else if tables.retained.len() < TOPICS_MAX {
+            tables.retained.insert(topic.to_owned(), payload.to_owned());
+        }
+        tables.dirty.insert(topic.to_owned());
+    }
+    /// Retained topics that changed since the last time, with what they hold now.
+    pub(crate) fn take_dirty(&self) -> Vec<(String, Option<String>)> {
+        let mut tables = self.write();
+        let dirty = std::mem::take(&mut tables.dirty);
+        dirty.into_iter().map(|topic| (topic.clone(), tables.retained.get(&topic).cloned())).collect()
+    }
+    /// Who may use the API with this.
+    pub(crate) fn operator(&self, credential: &Credential) -> Option<Caller> {
+        match credential {
+            Credential::Token(token) => {
+                let (name, secret) = token.split_once(':')?;
+                let role = Directory::observer(self, name, secret, clock::now())?;
+                let via = format!("token={name}");
+                (role == ObserverRole::Operator).then(|| Caller { name: name.to_owned(), via })
+            }
+            Credential::Key(key) => {
+                let name = self.read().operators.get(&key.fingerprint())?.clone();
+                Some(Caller { name, via: "key".into() })
+            }
+            Credential::Peer { uid, .. } => {
+                Some(Caller { name: format!("uid-{uid}"), via: format!("socket uid={uid}") })
+            }
+        }
+    }
+}
+
+impl Directory for Register {
+    fn minion(&self, key: &PublicKey) -> Option<MinionId> {
+        let tables = self.read();
+        let (minion, status) = tables.keys.get(&key.fingerprint())?;
+        (*status == KeyStatus::Accepted).then(|| minion.clone())
+    }
+    fn banned(&self, key: &PublicKey) -> bool {
+        let tables = self.read();
+        let status = tables.keys.get(&key.fingerprint()).map(|it| it.1);
+        matches!(status, Some(KeyStatus::Rejected | KeyStatus::Revoked))
+    }
+    fn observer(&self, name: &str, secret: &str, now: Timestamp) -> Option<ObserverRole> {
+        let tables = self.read();
+        let found = tables.observers.get(name);
+        let given = bus::seed::sha256(secret.as_bytes()).to_string();
+        let kept = found.map_or("", |it| it.secret_hash.as_str());
+        let same = same_text(&given, kept);
+        let found = found.filter(|it| same && it.expires.is_none_or(|end| now < end))?;
+        Some(found.role)
+    }
+    fn retained(&self, filter: &str) -> Vec<(String, String)> {
+        let tables = self.read();
+        let literal: &str = filter.split(['+', '#']).next().unwrap_or_default();
+        let begin = literal.trim_end_matches('/');
+        let from = (std::ops::Bound::Included(begin), std::ops::Bound::Unbounded);
+        let near = tables.retained.range::<str, _>(from).take_while(|(topic, _)| topic.starts_with(begin));
+        near.filter(|(topic, _)| lang::rules::filter_matches(filter, topic))
+            .map(|(topic, payload)| (topic.clone(), payload.clone()))
+            .collect()
+    }
+}
+
+/// Compares without telling by its time where the first difference is.
+fn same_text(one: &str, other: &str) -> bool {
+    let differ = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && differ == 0
+}
