@@ -1,59 +1,136 @@
 //! The loop: inputs in, step, effects out; the only code that decides order.
 
-use model::{Caller, ContentHash, Event, JobId, MinionId, Reply, Request, api};
-use std::{path::PathBuf, sync::Arc};
-use tokio::sync::{broadcast, mpsc};
+mod clock;
+mod compile;
+mod effects;
+mod register;
+mod start;
+mod tickets;
+mod trees;
+
+use crate::core::{Effect, Entry, Input, Master, Ticket};
+use crate::gate::{Directory, FromGate};
+use crate::sources::{Generation, Reading, still_is};
+use crate::store::{Health, Keep, Reader, Row, Store};
+use bus::message::{EnrollAnswer, ToMinion};
+use compile::{Done, Pool};
+use model::{Caller, ContentHash, Event, Fingerprint, JobId, MinionId, Reply, Request, Timestamp, api};
+use register::Register;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tickets::{Tickets, Waiter, unavailable};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+pub use start::{StartError, run};
+
+/// Inputs that may wait for the loop.
+const INPUTS_MAX: usize = 1024;
+/// Transactions that may be on their way to the disk before inputs have to wait.
+const IN_FLIGHT_MAX: u64 = 512;
+/// Events that a slow reader may be behind.
+const EVENTS_MAX: usize = 1024;
+/// How long a request may take.
+const REQUEST_MAX: Duration = Duration::from_secs(120);
+/// The loop looks at the time at least this often, whatever the core wants.
+const WAKE_MAX: Duration = Duration::from_secs(10);
+/// How often retained topics that changed go to the store.
+const RETAINED_EVERY: Duration = Duration::from_secs(600);
+/// Sealed recipes kept in memory for their first offer.
+const SEALED_MAX: usize = 64;
+/// Recipes above this many bytes are fetched over HTTPS.
+const OFFER_BYTES_MAX: u64 = 200 * 1024;
 
 /// What the web server holds of the daemon. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    _private: (),
+    inputs: mpsc::Sender<Incoming>,
+    register: Arc<Register>,
+    events: broadcast::Sender<Arc<Event>>,
+    reader: Reader,
+    contents: Arc<PathBuf>,
 }
 
 impl Handle {
     /// Asks and waits for the answer.
-    pub async fn request(&self, _caller: Caller, _request: Request) -> Reply {
-        todo!()
+    pub async fn request(&self, caller: Caller, request: Request) -> Reply {
+        let (answer, receiver) = oneshot::channel();
+        self.ask(caller, request, Waiter::Reply(answer), receiver).await.unwrap_or_else(|reply| reply)
     }
     /// Asks a probe and gets its lines as they come; the channel closes after the last.
     pub async fn probe(
         &self,
-        _caller: Caller,
-        _request: Request,
+        caller: Caller,
+        request: Request,
     ) -> Result<mpsc::Receiver<api::ProbeLine>, Reply> {
-        todo!()
+        let (started, receiver) = oneshot::channel();
+        self.ask(caller, request, Waiter::Probe(Some(started), None), receiver).await?
     }
-    /// Lines of a job from now on, a snapshot first; `None` if there is no such job. Slow readers get a gap.
+    /// Lines of a job from now on, a snapshot first; a refusal if there is no such job. Slow readers get a gap.
     pub async fn watch_job(
         &self,
-        _caller: Caller,
-        _job: String,
+        caller: Caller,
+        job: String,
     ) -> Result<mpsc::Receiver<api::JobLine>, Reply> {
-        todo!()
+        let (started, receiver) = oneshot::channel();
+        self.ask(caller, Request::Job { job }, Waiter::Watch(Some(started)), receiver).await?
     }
     /// Events from now on.
     pub fn watch_events(&self) -> broadcast::Receiver<Arc<Event>> {
-        todo!()
+        self.events.subscribe()
     }
     /// A sealed recipe's ciphertext, if it is one of this minion's.
-    pub async fn recipe(&self, _minion: &MinionId, _hash: ContentHash) -> Option<Vec<u8>> {
-        todo!()
+    pub async fn recipe(&self, minion: &MinionId, hash: ContentHash) -> Option<Vec<u8>> {
+        let job = self.register.recipe(minion, hash)?;
+        let (reader, minion) = (self.reader.clone(), minion.clone());
+        let read = move || reader.sealed(job, &minion).filter(|it| bus::seed::sha256(it) == hash);
+        tokio::task::spawn_blocking(read).await.ok().flatten()
     }
     /// Path of a content in the trees, if one of this minion's open recipes grants it.
-    pub async fn content(&self, _minion: &MinionId, _hash: ContentHash) -> Option<PathBuf> {
-        todo!()
+    pub async fn content(&self, minion: &MinionId, hash: ContentHash) -> Option<PathBuf> {
+        if !self.register.is_granted(minion, hash) {
+            return None;
+        }
+        let places = [self.register.file(hash), Some(trees::place(&self.contents, hash))];
+        let find = move || places.into_iter().flatten().find(|path| still_is(path, hash));
+        tokio::task::spawn_blocking(find).await.ok().flatten()
     }
     /// Who a token (`Authorization: Bearer`) or a client key is, for the API: operators only.
-    pub fn operator(&self, _credential: &Credential) -> Option<Caller> {
-        todo!()
+    pub fn operator(&self, credential: &Credential) -> Option<Caller> {
+        self.register.operator(credential)
     }
     /// The minion of a client key, for `/files/`.
-    pub fn minion(&self, _key: &bus::PublicKey) -> Option<MinionId> {
-        todo!()
+    pub fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
+        Directory::minion(&*self.register, key)
     }
     /// Jobs that watchers may still be interested in.
-    pub fn is_open(&self, _job: JobId) -> bool {
-        todo!()
+    pub fn is_open(&self, job: JobId) -> bool {
+        self.register.is_open(job)
+    }
+    async fn ask<T>(
+        &self,
+        caller: Caller,
+        request: Request,
+        waiter: Waiter,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<T, Reply> {
+        let mut random = [0; 16];
+        if getrandom::fill(&mut random).is_err() {
+            return Err(unavailable("the system has no randomness".into()));
+        }
+        let incoming = Incoming::Ask { caller, request: Box::new(request), random, waiter };
+        let asked = async {
+            self.inputs.send(incoming).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(REQUEST_MAX, asked).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(unavailable("the master is stopping".into())),
+            Err(_) => Err(unavailable(format!("no answer within {} s", REQUEST_MAX.as_secs()))),
+        }
     }
 }
 
@@ -71,4 +148,236 @@ pub enum Credential {
         /// Group id and supplementary groups that matter were checked by the socket's mode.
         gid: u32,
     },
+}
+
+/// What comes to the loop beside the gate's messages.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Somebody asks.
+    Ask {
+        /// Who.
+        caller: Caller,
+        /// What.
+        request: Box<Request>,
+        /// Fresh.
+        random: [u8; 16],
+        /// Gets the answer.
+        waiter: Waiter,
+    },
+    /// A compile ended.
+    Compiled(Done),
+    /// The trees were read.
+    Trees(Reading),
+    /// Something that was looked up beside the loop.
+    Answer(Ticket, Box<Reply>),
+}
+
+/// Where effects go that leave the process.
+pub(crate) trait Outside: Send {
+    /// To a minion, if it is connected.
+    fn send(&self, minion: &MinionId, message: &ToMinion);
+    /// Ends a minion's connection.
+    fn close(&self, minion: &MinionId);
+    /// Ends the connection of a key that is not welcome any more.
+    fn close_key(&self, fingerprint: &Fingerprint);
+    /// To a key that wants to enrol.
+    fn enroll_answer(&self, fingerprint: &Fingerprint, answer: &EnrollAnswer);
+    /// To observers, live.
+    fn publish(&self, topic: &str, payload: &str);
+    /// Fills in what only the shell knows.
+    fn fill(&self, status: &mut api::MasterStatus);
+    /// Makes a seed.
+    fn seed(&self, terms: &mut model::TokenTerms) -> Result<serde_json::Value, String>;
+}
+
+/// What the loop owns.
+pub(crate) struct Daemon<O> {
+    pub(crate) master: Master,
+    pub(crate) store: Store,
+    pub(crate) outside: O,
+    pub(crate) register: Arc<Register>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) loopback: mpsc::Sender<Incoming>,
+    pub(crate) keep: Keep,
+    pub(crate) contents: Arc<PathBuf>,
+    pub(crate) pool: Pool,
+    tickets: Tickets,
+    generation: Option<Arc<Generation>>,
+    held: VecDeque<(u64, Act)>,
+    barrier: u64,
+    sealed: VecDeque<(JobId, MinionId, Arc<[u8]>)>,
+    retained_due: Instant,
+    clock_set: bool,
+}
+
+/// Something to be done once what was recorded before it is on disk.
+#[derive(Debug)]
+enum Act {
+    Learn(Box<Entry>),
+    Do(Box<Effect>),
+    Answer(Ticket, Box<Reply>),
+}
+
+/// Parts that a daemon is made of.
+pub(crate) struct Parts<O> {
+    pub(crate) master: Master,
+    pub(crate) store: Store,
+    pub(crate) outside: O,
+    pub(crate) register: Arc<Register>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) loopback: mpsc::Sender<Incoming>,
+    pub(crate) keep: Keep,
+    pub(crate) contents: Arc<PathBuf>,
+    pub(crate) threads: usize,
+}
+
+impl<O: Outside> Daemon<O> {
+    /// Puts the parts together.
+    pub(crate) fn new(parts: Parts<O>) -> Self {
+        let Parts { master, store, outside, register, events, loopback, keep, contents, threads } = parts;
+        Self {
+            master,
+            store,
+            outside,
+            register,
+            events,
+            loopback,
+            keep,
+            contents,
+            pool: Pool::new(threads),
+            tickets: Tickets::default(),
+            generation: None,
+            held: VecDeque::new(),
+            barrier: 0,
+            sealed: VecDeque::new(),
+            retained_due: Instant::now() + RETAINED_EVERY,
+            clock_set: true,
+        }
+    }
+    /// Runs until `stop` ends; an error is a reason to end the process.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Incoming>,
+        mut gate: mpsc::Receiver<FromGate>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), String> {
+        let mut committed = self.store.committed();
+        let mut health = self.store.health();
+        health.mark_changed();
+        tokio::pin!(stop);
+        self.tick();
+        loop {
+            let room = self.store.submitted().saturating_sub(*committed.borrow()) < IN_FLIGHT_MAX;
+            tokio::select! {
+                () = &mut stop => break,
+                Ok(()) = committed.changed() => self.release(),
+                Ok(()) = health.changed() => {
+                    let now = health.borrow_and_update().clone();
+                    self.health(now)?;
+                }
+                Some(incoming) = inputs.recv(), if room => self.take(incoming),
+                Some(message) = gate.recv(), if room => self.from_gate(message),
+                () = tokio::time::sleep(self.patience()), if room => self.tick(),
+            }
+            start::watchdog();
+            if committed.has_changed().is_err() {
+                self.health(health.borrow().clone())?;
+                return Err("the store's writer has ended".into());
+            }
+        }
+        info!("stopping");
+        drop((inputs, gate));
+        self.stop().await
+    }
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Ask { caller, request, random, waiter } => {
+                let ticket = self.tickets.issue(waiter);
+                self.step(Input::Request { ticket, caller, request, random }, None);
+            }
+            Incoming::Compiled(done) => {
+                self.pool.ended();
+                self.step(done.input, done.sealed);
+                self.begin_compiles();
+            }
+            Incoming::Trees(reading) => self.trees(reading),
+            Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
+        }
+    }
+    fn from_gate(&mut self, message: FromGate) {
+        let input = match message {
+            FromGate::Connected { minion, epoch, address } => Input::Connected { minion, epoch, address },
+            FromGate::Disconnected { minion, epoch } => Input::Disconnected { minion, epoch },
+            FromGate::Message { minion, epoch, message } => Input::Message { minion, epoch, message },
+            FromGate::Sample { minion, sample } => Input::Sample { minion, sample },
+            FromGate::Enroll { fingerprint, request, terms, address, .. } => {
+                Input::Enroll { fingerprint, request, terms, address }
+            }
+            FromGate::Integration { user, tag, data } => Input::Integration { user, tag, data },
+        };
+        self.step(input, None);
+    }
+    fn tick(&mut self) {
+        let set = clock::is_set(clock::machine());
+        if set != self.clock_set {
+            self.clock_set = set;
+            self.step(Input::Clock { set }, None);
+        }
+        if Instant::now() >= self.retained_due {
+            self.retained_due = Instant::now() + RETAINED_EVERY;
+            self.save_retained();
+        }
+        self.step(Input::Tick, None);
+    }
+    fn save_retained(&self) {
+        let rows = self.register.take_dirty().into_iter();
+        self.store.later(rows.map(|(topic, payload)| Row::Retained { topic, payload }).collect());
+    }
+    fn patience(&self) -> Duration {
+        let wake = self.master.next_wake().unwrap_or(Timestamp(u64::MAX));
+        Duration::from_millis(wake.since_ms(clock::machine()).max(1)).min(WAKE_MAX)
+    }
+    fn health(&mut self, health: Health) -> Result<(), String> {
+        match health {
+            Health::Failed(reason) => return Err(reason),
+            Health::Full(reason) => self.step(Input::StoreHealth(Some(reason)), None),
+            Health::Well => self.step(Input::StoreHealth(None), None),
+        }
+        Ok(())
+    }
+    fn trees(&mut self, reading: Reading) {
+        let Reading { generation, errors } = reading;
+        if errors.is_empty() || self.generation.is_none() {
+            info!(revision = %generation.revision, files = generation.files.len(), "trees in use");
+            self.adopt(&generation);
+            let (revision, rules) = (generation.revision, generation.rules.clone());
+            self.step(Input::Sources { revision, rules }, None);
+        }
+        if !errors.is_empty() {
+            let told = lang::render_diagnostics(&errors[..1], lang::Paint::Plain);
+            warn!(
+                errors = errors.len(),
+                "the newest edit of the trees is broken, the last good one stays in use\n{told}"
+            );
+            self.step(Input::BrokenSources(errors), None);
+        }
+    }
+    fn adopt(&mut self, generation: &Arc<Generation>) {
+        self.register.set_files(Arc::clone(&generation.files));
+        let Some(old) = self.generation.replace(Arc::clone(generation)) else { return };
+        let (contents, grants, new) =
+            (Arc::clone(&self.contents), self.register.grants(), Arc::clone(generation));
+        tokio::task::spawn_blocking(move || trees::spill(&contents, &grants, &old, &new));
+    }
+    async fn stop(mut self) -> Result<(), String> {
+        self.save_retained();
+        let closing = tokio::task::spawn_blocking(move || {
+            self.store.close();
+            self.store.health().borrow().clone()
+        });
+        match closing.await {
+            Ok(Health::Failed(reason)) => Err(reason),
+            _ => Ok(()),
+        }
+    }
 }

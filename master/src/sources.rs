@@ -102,7 +102,8 @@ impl Sources {
 
 /// A complaint about a file as a whole.
 fn complaint(file: &str, message: String, help: &str) -> Diagnostic {
-    let span = Span { file: file.into(), line: 1, column: 1, length: 1, text: String::new(), label: String::new() };
+    let span =
+        Span { file: file.into(), line: 1, column: 1, length: 1, text: String::new(), label: String::new() };
     Diagnostic {
         severity: Severity::Error,
         code: "E0601".into(),
@@ -176,7 +177,8 @@ mod tests {
         let (site, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write(outside.path(), "shadow", "secret");
         write(site.path(), "states/files/real", "inside");
-        std::os::unix::fs::symlink(outside.path().join("shadow"), site.path().join("states/files/escape")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("shadow"), site.path().join("states/files/escape"))
+            .unwrap();
         std::os::unix::fs::symlink("real", site.path().join("states/files/link")).unwrap();
         std::os::unix::fs::symlink("..", site.path().join("states/files/loop")).unwrap();
         std::os::unix::fs::symlink("/etc", site.path().join("states/etc")).unwrap();

@@ -3,6 +3,7 @@
 
 mod compare;
 mod compiler;
+mod config;
 mod expression;
 mod functions;
 mod helpers;
@@ -21,5 +22,6 @@ mod tree;
 mod yaml;
 
 pub use compiler::{Compiler, Options, Renderer, Subject, Wanted};
+pub use config::ConfigReader;
 pub use render::{Paint, render_diagnostics};
 pub use tree::{Source, Tree};

@@ -5,7 +5,8 @@ use crate::core::{Entry, SealedRef};
 use crate::gate::Directory;
 use bus::PublicKey;
 use model::{
-    Caller, ContentHash, Fingerprint, JobId, KeyStatus, MinionId, Observer, ObserverRole, TargetState, Timestamp,
+    Caller, ContentHash, Fingerprint, JobId, KeyStatus, MinionId, Observer, ObserverRole, TargetState,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -88,7 +88,11 @@ impl Walk<'_> {
         names.sort();
         for entry in names {
             let Some(entry) = entry.to_str() else {
-                self.complain(name, format!("a file name here is not UTF-8: {}", entry.display()), "rename it");
+                self.complain(
+                    name,
+                    format!("a file name here is not UTF-8: {}", entry.display()),
+                    "rename it",
+                );
                 continue;
             };
             if !is_left_out(entry) {
@@ -105,7 +109,9 @@ impl Walk<'_> {
             Ok(meta) => meta,
             // It has just gone away: the next event of the watch tells.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.complain(name, format!("cannot look at it: {error}"), "check its folder"),
+            Err(error) => {
+                return self.complain(name, format!("cannot look at it: {error}"), "check its folder");
+            }
         };
         if meta.is_dir() {
             self.folder(path, name, depth + 1);
@@ -132,7 +138,11 @@ impl Walk<'_> {
     }
     fn file(&mut self, path: &Path, name: &str, meta: &Metadata) {
         if self.found.sources.len() >= FILES_MAX {
-            return self.complain(name, format!("more than {FILES_MAX} files"), "move what is not needed away");
+            return self.complain(
+                name,
+                format!("more than {FILES_MAX} files"),
+                "move what is not needed away",
+            );
         }
         let stamp = stamp(meta);
         let known = self.seen.files.get(path).filter(|(before, _)| *before == stamp);

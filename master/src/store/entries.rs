@@ -187,8 +187,11 @@ const SIMPLE: &[(&str, &str)] = &[
     ("events_taken", "SELECT NULL, minion, number, '' FROM events_taken"),
     ("events", "SELECT NULL, '', 0, data FROM events ORDER BY number DESC LIMIT 1"),
     ("jobs", "SELECT NULL, '', 0, data FROM jobs WHERE n IN wanted ORDER BY n"),
-    ("targets", "SELECT NULL, '', 0, data FROM targets WHERE job IN whole
-         OR (job IN wanted AND word NOT IN ('ok', 'changed')) ORDER BY job"),
+    (
+        "targets",
+        "SELECT NULL, '', 0, data FROM targets WHERE job IN whole
+         OR (job IN wanted AND word NOT IN ('ok', 'changed')) ORDER BY job",
+    ),
     (
         "recipes",
         "SELECT jobs.id, minion, 0, place FROM recipes JOIN jobs ON jobs.n = recipes.job

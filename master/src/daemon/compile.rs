@@ -1,0 +1,263 @@
+//! Compiles on a few blocking threads, so that the loop never waits for them.
+
+use crate::core::{Input, Master, SealedRef, Ticket};
+use crate::sources::Generation;
+use bus::SealKey;
+use lang::{Compiler, Subject, Wanted};
+use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
+use model::{Diagnostic, Global, JobId, JobKind, Minion, MinionId, Recipe, Reply, Revision, Severity, Step};
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Compiles that may wait; what comes on top is refused with a complaint.
+const QUEUE_MAX: usize = 100_000;
+
+/// Of commands while there are no trees.
+const NO_REVISION: Revision = Revision(model::ContentHash([0; 32]));
+
+/// One thing to compile, with all it needs.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// A recipe for a job.
+    Recipe {
+        /// Which.
+        job: JobId,
+        /// For whom.
+        minion: MinionId,
+        /// What.
+        kind: JobKind,
+    },
+    /// Recipes for people.
+    View(Ticket, Vec<MinionId>, Vec<String>),
+    /// Pillars for people.
+    Pillar(Ticket, Vec<MinionId>),
+    /// What top.sls assigns.
+    Assigned(MinionId),
+}
+
+/// What came of it: the input for the core, and ciphertext to store with what it records.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) input: Input,
+    pub(crate) sealed: Option<(JobId, MinionId, Arc<[u8]>)>,
+}
+
+/// Tasks that wait, and how many are under way.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    queue: VecDeque<Task>,
+    running: usize,
+    threads: usize,
+}
+
+impl Pool {
+    /// With so many threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { queue: VecDeque::new(), running: 0, threads }
+    }
+    /// One more; the oldest gives way when far too many wait, which is an error that the log tells.
+    pub(crate) fn push(&mut self, task: Task) {
+        if self.queue.len() >= QUEUE_MAX {
+            tracing::error!("more than {QUEUE_MAX} compiles wait: one is dropped");
+            return;
+        }
+        self.queue.push_back(task);
+    }
+    /// The next to begin, if there is a thread for it.
+    pub(crate) fn begin(&mut self) -> Option<Task> {
+        if self.running >= self.threads {
+            return None;
+        }
+        let task = self.queue.pop_front()?;
+        self.running += 1;
+        Some(task)
+    }
+    /// One has ended.
+    pub(crate) fn ended(&mut self) {
+        self.running -= 1;
+    }
+}
+
+/// A task with copies of what the core knows, for another thread.
+pub(crate) struct Prepared {
+    task: Task,
+    subjects: Vec<(Minion, Option<SealKey>)>,
+    generation: Option<Arc<Generation>>,
+}
+
+/// Copies what a task needs.
+pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Generation>>) -> Prepared {
+    let minions = match &task {
+        Task::Recipe { minion, .. } | Task::Assigned(minion) => std::slice::from_ref(minion),
+        Task::View(_, minions, _) | Task::Pillar(_, minions) => minions,
+    };
+    let subject = |id: &MinionId| {
+        let minion = master.minion(id)?.clone();
+        let seal = master.key(&minion.fingerprint).and_then(|key| SealKey::from_text(&key.seal));
+        Some((minion, seal))
+    };
+    let subjects = minions.iter().filter_map(subject).collect();
+    Prepared { task, subjects, generation: generation.cloned() }
+}
+
+impl Prepared {
+    /// What is told instead if compiling ends in a bug.
+    pub(crate) fn fallback(&self) -> Done {
+        let message = "the compiler ended in a bug: see the log of labmaster".to_owned();
+        let input = match &self.task {
+            Task::Recipe { job, minion, .. } => {
+                let revision = self.generation.as_ref().map_or(NO_REVISION, |it| it.revision);
+                let result = Err(vec![complaint(message)]);
+                Input::Compiled { job: *job, minion: minion.clone(), revision, result }
+            }
+            Task::View(ticket, _, _) | Task::Pillar(ticket, _) => {
+                Input::Answered { ticket: *ticket, reply: Box::new(super::unavailable(message)) }
+            }
+            Task::Assigned(minion) => Input::Assigned { minion: minion.clone(), states: None },
+        };
+        Done { input, sealed: None }
+    }
+    /// Compiles; blocks.
+    pub(crate) fn run(self) -> Done {
+        let generation = self.generation.as_deref();
+        match self.task {
+            Task::Recipe { job, minion, kind } => {
+                let subject = self.subjects.first();
+                let revision = generation.map_or(NO_REVISION, |it| it.revision);
+                let sealed = sealed(job, &kind, subject, generation);
+                let (result, bytes) = match sealed {
+                    Ok((place, bytes)) => (Ok(place), Some((job, minion.clone(), bytes))),
+                    Err(diagnostics) => (Err(diagnostics), None),
+                };
+                Done { input: Input::Compiled { job, minion, revision, result }, sealed: bytes }
+            }
+            Task::View(ticket, minions, states) => {
+                let views = self.subjects.iter().map(|(it, _)| view(it, &states, generation)).collect();
+                answered(ticket, minions.len(), self.subjects.len(), Reply::Compiled(views))
+            }
+            Task::Pillar(ticket, minions) => {
+                let views = self.subjects.iter().map(|(it, _)| pillar(it, generation)).collect();
+                answered(ticket, minions.len(), self.subjects.len(), Reply::Pillars(views))
+            }
+            Task::Assigned(minion) => {
+                let assigned = |(it, _): &(Minion, _)| generation?.compiler.assigned(subject(it)).value;
+                let states = self.subjects.first().and_then(assigned);
+                Done { input: Input::Assigned { minion, states }, sealed: None }
+            }
+        }
+    }
+}
+
+fn answered(ticket: Ticket, asked: usize, known: usize, reply: Reply) -> Done {
+    let gone = || {
+        let message = "the minions of this request are not members any more".to_owned();
+        Reply::Error(ErrorView { kind: ErrorKind::NotFound, message, hint: None, diagnostics: Vec::new() })
+    };
+    let reply = if asked > 0 && known == 0 { gone() } else { reply };
+    Done { input: Input::Answered { ticket, reply: Box::new(reply) }, sealed: None }
+}
+
+fn subject(minion: &Minion) -> Subject<'_> {
+    Subject { id: &minion.id, grains: &minion.grains, labels: &minion.labels }
+}
+
+type Sealed = (SealedRef, Arc<[u8]>);
+
+fn sealed(
+    job: JobId,
+    kind: &JobKind,
+    minion: Option<&(Minion, Option<SealKey>)>,
+    generation: Option<&Generation>,
+) -> Result<Sealed, Vec<Diagnostic>> {
+    let Some((minion, seal)) = minion else {
+        return Err(vec![complaint("the minion is not a member any more".into())]);
+    };
+    let Some(seal) = seal else {
+        return Err(vec![complaint(format!(
+            "the key of {} has no half to seal to: enrol it again",
+            minion.id
+        ))]);
+    };
+    let recipe = match kind {
+        JobKind::Run { .. } => command(kind),
+        JobKind::Apply { states, pillar, .. } => {
+            let Some(generation) = generation else {
+                return Err(vec![complaint("the trees were not read yet".into())]);
+            };
+            let wanted = wanted(states);
+            let compiled = generation.compiler.compile(subject(minion), &wanted, pillar);
+            compiled.value.ok_or(compiled.diagnostics)?
+        }
+    };
+    Master::recipe_limits(&recipe).map_err(|message| vec![complaint(message)])?;
+    let steps = u32::try_from(recipe.steps.len()).unwrap_or(u32::MAX);
+    let grants = recipe.files.iter().filter(|(_, it)| it.inline.is_none()).map(|(hash, _)| *hash).collect();
+    let plain = serde_json::to_vec(&recipe).expect("a recipe has text keys only");
+    let bytes: Arc<[u8]> = bus::seal::seal(&plain, seal, &bus::seal::recipe_context(&minion.id, job)).into();
+    let place = SealedRef { hash: bus::seed::sha256(&bytes), size: bytes.len() as u64, steps, grants };
+    Ok((place, bytes))
+}
+
+fn wanted(states: &[String]) -> Wanted {
+    if states.is_empty() { Wanted::Assigned } else { Wanted::Named(states.to_vec()) }
+}
+
+fn view(minion: &Minion, states: &[String], generation: Option<&Generation>) -> CompiledView {
+    let Some(generation) = generation else {
+        let diagnostics = vec![complaint("the trees were not read yet".into())];
+        return CompiledView { minion: minion.id.clone(), steps: None, diagnostics };
+    };
+    let compiled = generation.compiler.compile(subject(minion), &wanted(states), &Map::new());
+    let steps = compiled.value.as_ref().map(Compiler::show);
+    CompiledView { minion: minion.id.clone(), steps, diagnostics: compiled.diagnostics }
+}
+
+fn pillar(minion: &Minion, generation: Option<&Generation>) -> PillarView {
+    let Some(generation) = generation else {
+        let diagnostics = vec![complaint("the trees were not read yet".into())];
+        return PillarView { minion: minion.id.clone(), pillar: None, diagnostics };
+    };
+    let compiled = generation.compiler.pillar(subject(minion));
+    PillarView { minion: minion.id.clone(), pillar: compiled.value, diagnostics: compiled.diagnostics }
+}
+
+/// One `cmd.run` step: an operator's command is data, never a template.
+fn command(kind: &JobKind) -> Recipe {
+    let JobKind::Run { command, shell, cwd, user, environment, timeout_ms } = kind else {
+        return Recipe::default();
+    };
+    let name = command.join(" ");
+    let mut params: Map<String, Value> = Map::new();
+    params.insert("name".into(), json!(name));
+    if !shell {
+        params.insert("argv".into(), json!(command));
+    }
+    if let Some(cwd) = cwd {
+        params.insert("cwd".into(), json!(cwd));
+    }
+    if let Some(user) = user {
+        params.insert("runas".into(), json!(user));
+    }
+    if !environment.is_empty() {
+        params.insert("env".into(), json!(environment));
+    }
+    params.insert("timeout".into(), json!(format!("{timeout_ms}ms")));
+    let step = Step {
+        id: name.clone(),
+        sls: "run".into(),
+        state: "cmd".into(),
+        fun: "run".into(),
+        name,
+        params,
+        links: Vec::new(),
+        global: Global { attempts: 1, ..Global::default() },
+        at: None,
+    };
+    Recipe { steps: vec![step], command: true, ..Recipe::default() }
+}
+
+fn complaint(message: String) -> Diagnostic {
+    let (severity, code) = (Severity::Error, "E0602".into());
+    Diagnostic { severity, code, message, spans: Vec::new(), notes: Vec::new(), help: None }
+}

@@ -1,0 +1,252 @@
+//! Puts a master together from its configuration, and takes it apart again.
+
+use super::{Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Outside, Parts, clock, register::Register, trees};
+use crate::config::{Address, Config};
+use crate::core::{Entry, Master, Settings};
+use crate::fanout::Fanout;
+use crate::gate::{Gate, GateConfig, GateError};
+use crate::init::{KeyRing, SetUpError};
+use crate::sources::Sources;
+use crate::store::{Keep, Store, StoreConfig, StoreError};
+use crate::web::{Web, WebConfig};
+use bus::message::{EnrollAnswer, ToMinion};
+use bus::seed::{Seed, SeedToken};
+use model::{Fingerprint, MinionId, Timestamp, TokenTerms, api};
+use sd_notify::NotifyState;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, broadcast, mpsc};
+use tracing::{info, warn};
+
+/// How long an offer stays good unless the request says otherwise, in milliseconds.
+const OFFER_MS: u64 = 60_000;
+
+/// Why a master cannot run, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nothing to run yet, or keys cannot be read.
+    #[error("this machine is not set up as a master")]
+    SetUp(#[from] SetUpError),
+    /// The store.
+    #[error("cannot use the store")]
+    Store(#[from] StoreError),
+    /// The minions' door.
+    #[error("cannot open the gate")]
+    Gate(#[from] GateError),
+    /// The API.
+    #[error("cannot serve the API")]
+    Web(#[source] std::io::Error),
+    /// The system gives no signals.
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    /// It ran, and could not go on.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// Runs a master until a signal ends it.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let ring = KeyRing::load(&config)?;
+    let store = Store::open(&StoreConfig {
+        path: config.state_dir.join("store.db"),
+        ballast_bytes: config.ballast_bytes,
+    })?;
+    let entries = store.load()?;
+    let stored = entries.iter().filter_map(latest).max().unwrap_or_default();
+    clock::set_floor(stored);
+    let register = Arc::new(Register::default());
+    entries.iter().for_each(|it| register.learn(it));
+    register.restore(store.retained()?);
+
+    let fanout = Fanout::start();
+    let gate_config = GateConfig {
+        listen: config.mqtt.clone(),
+        plain: config.plain,
+        tls: ring.certificate.server_config(&[]),
+        signer: Arc::clone(&ring.signer),
+        issuer: ring.issuer.public(),
+        fanout: fanout.link(),
+        clock: clock::now,
+    };
+    let (gate, from_gate) = Gate::start(gate_config, Arc::<Register>::clone(&register)).await?;
+    let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let contents = Arc::new(config.state_dir.join("content"));
+    let handle = Handle {
+        inputs: loopback.clone(),
+        register: Arc::clone(&register),
+        events: events.clone(),
+        reader: store.reader(),
+        contents: Arc::clone(&contents),
+    };
+    let tls = ring.certificate.server_config(&["http/1.1"]);
+    let web = WebConfig { listen: config.https.clone(), tls, socket: config.socket.clone() };
+    let web = Web::start(web, handle, gate.clone()).await.map_err(StartError::Web)?;
+
+    let ports = Ports::of(&gate.addresses(), &web.addresses());
+    let masters = ring.masters(&config, ports.mqtt, ports.https)?;
+    let settings = settings(&config, &ring, ports);
+    announce(&config, &gate.addresses(), &web.addresses());
+    let master = Master::restore(settings, clock::machine(), entries);
+    let wires = Wires { gate, fanout, ring, masters };
+    let keep = Keep { age_ms: config.keep_ms, bytes: config.keep_bytes };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let outside = wires;
+    let parts = Parts {
+        master,
+        store,
+        outside,
+        register,
+        events,
+        loopback: loopback.clone(),
+        keep,
+        contents,
+        threads,
+    };
+
+    let again = Arc::new(Notify::new());
+    let stop = signals(Arc::clone(&again)).map_err(StartError::Signals)?;
+    let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again, loopback));
+    notify(&[NotifyState::Ready]);
+    let ended = Daemon::new(parts).run(inputs, from_gate, stop).await;
+    notify(&[NotifyState::Stopping]);
+    reader.abort();
+    drop(web);
+    ended.map_err(StartError::Ended)
+}
+
+fn latest(entry: &Entry) -> Option<Timestamp> {
+    match entry {
+        Entry::Clock(at) => Some(*at),
+        Entry::Job(it) => Some(it.ended.unwrap_or(it.at)),
+        Entry::Event(it) => Some(it.at),
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    mqtt: u16,
+    https: u16,
+}
+
+impl Ports {
+    fn of(mqtt: &[SocketAddr], https: &[SocketAddr]) -> Self {
+        let first = |all: &[SocketAddr]| all.first().map_or(0, SocketAddr::port);
+        Self { mqtt: first(mqtt), https: first(https) }
+    }
+}
+
+fn settings(config: &Config, ring: &KeyRing, ports: Ports) -> Settings {
+    let addresses: Vec<Address> = crate::init::advertised(config);
+    Settings {
+        name: config.name.clone(),
+        version: model::VERSION.to_owned(),
+        heartbeat_s: config.heartbeat_s,
+        sample_s: config.sample_s,
+        offer_ms: OFFER_MS,
+        keep_ms: config.keep_ms,
+        info: api::MasterInfo {
+            name: config.name.clone(),
+            version: model::VERSION.to_owned(),
+            certificate: ring.certificate.certificate_pem(),
+            tls_pin: ring.certificate.pin().to_string(),
+            addresses: addresses.into_iter().map(|it| it.host).collect(),
+            mqtt_port: ports.mqtt,
+            https_port: ports.https,
+        },
+    }
+}
+
+fn announce(config: &Config, mqtt: &[SocketAddr], https: &[SocketAddr]) {
+    for address in mqtt {
+        info!(%address, "MQTT");
+    }
+    for address in https {
+        info!(%address, "HTTPS");
+    }
+    info!(socket = %config.socket.display(), version = model::VERSION, "labmaster is up");
+}
+
+/// Ends when the process is asked to; `SIGHUP` reads the trees again.
+fn signals(again: Arc<Notify>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => again.notify_one(),
+            }
+        }
+    })
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "cannot tell systemd");
+    }
+}
+
+/// Tells systemd that the loop turns, at twice the rate it wants.
+pub(super) fn watchdog() {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    static EVERY: std::sync::OnceLock<Option<Duration>> = std::sync::OnceLock::new();
+    let Some(every) = EVERY.get_or_init(|| sd_notify::watchdog_enabled().map(|it| it / 2)) else { return };
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|it| it.elapsed() >= *every) {
+        *last = Some(Instant::now());
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+/// The real outside.
+struct Wires {
+    gate: Gate,
+    fanout: Fanout,
+    ring: KeyRing,
+    masters: String,
+}
+
+impl Outside for Wires {
+    fn send(&self, minion: &MinionId, message: &ToMinion) {
+        self.gate.send(minion, message);
+    }
+    fn close(&self, minion: &MinionId) {
+        self.gate.close(minion);
+    }
+    fn close_key(&self, fingerprint: &Fingerprint) {
+        self.gate.close_key(fingerprint);
+    }
+    fn enroll_answer(&self, fingerprint: &Fingerprint, answer: &EnrollAnswer) {
+        self.gate.enroll_answer(fingerprint, answer);
+    }
+    fn publish(&self, topic: &str, payload: &str) {
+        self.fanout.publish(topic, payload);
+    }
+    fn fill(&self, status: &mut api::MasterStatus) {
+        let (refused, messages) = self.gate.counters();
+        for (reason, count) in refused {
+            *status.refused.entry(reason).or_default() += count;
+        }
+        status.messages_in = messages;
+        status.fanout = self.fanout.link().borrow().is_some();
+    }
+    fn seed(&self, terms: &mut TokenTerms) -> Result<serde_json::Value, String> {
+        let (image_secret, image_key) = bus::seed::new_image_key();
+        terms.image_key = image_key;
+        let statement = bus::seed::sign_terms(terms, &self.ring.issuer);
+        let seed = Seed {
+            v: 1,
+            org: self.ring.org.to_text(),
+            masters: self.masters.clone(),
+            id: terms.ids.parse().ok(),
+            token: Some(SeedToken { statement, image_secret }),
+        };
+        serde_json::to_value(&seed).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,4 @@
+# Which pillar (values for templates, secrets among them) belongs to whom.
+base:
+  '*':
+    - hello
