@@ -259,7 +259,18 @@ impl Task {
             session.deliver(message).await;
         }
         loop {
-            match session.poll(&mut eventloop).await? {
+            let event = match session.poll(&mut eventloop).await {
+                Ok(event) => event,
+                Err(over) => {
+                    // What came together with the end: a last word such as `removed`.
+                    for message in std::mem::take(&mut eventloop.state.events).into_iter().filter_map(publish)
+                    {
+                        session.deliver(received(message)).await;
+                    }
+                    return Err(over);
+                }
+            };
+            match event {
                 Event::Incoming(Packet::Publish(message)) => session.deliver(received(message)).await,
                 Event::Outgoing(Outgoing::Disconnect) => {
                     let linger = async { while eventloop.poll().await.is_ok() {} };
@@ -314,7 +325,7 @@ async fn subscribed(
             match eventloop.poll().await? {
                 Event::Incoming(Packet::SubAck(ack)) => return Ok(ack),
                 Event::Incoming(Packet::Publish(message)) if early.len() < EVENTS_MAX => {
-                    early.push(received(message))
+                    early.push(received(message));
                 }
                 _ => {}
             }
@@ -325,6 +336,10 @@ async fn subscribed(
         return Err(Over::Lost("the server refused a subscription".to_owned()));
     }
     Ok(early)
+}
+
+fn publish(event: Event) -> Option<rumqttc::Publish> {
+    if let Event::Incoming(Packet::Publish(message)) = event { Some(message) } else { None }
 }
 
 fn received(message: rumqttc::Publish) -> ClientEvent {

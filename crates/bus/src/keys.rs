@@ -69,21 +69,21 @@ pub enum KeyError {
 impl Identity {
     /// A new one, from the system's randomness.
     pub fn generate() -> Self {
-        Self::from_zeroizing(random_secret(), random_secret())
+        Self::new(&random_secret(), random_secret())
     }
     /// Two secrets of 32 bytes: for tests and simulations.
     pub fn from_secrets(sign: [u8; 32], seal: [u8; 32]) -> Self {
-        Self::from_zeroizing(Zeroizing::new(sign), Zeroizing::new(seal))
+        Self::new(&Zeroizing::new(sign), Zeroizing::new(seal))
     }
-    fn from_zeroizing(sign: Secret, seal: Secret) -> Self {
+    fn new(sign: &Secret, seal: Secret) -> Self {
         let seal_public = crate::seal::public_of(&seal);
-        Self { sign: SigningKey::from_bytes(&sign), seal, seal_public }
+        Self { sign: SigningKey::from_bytes(sign), seal, seal_public }
     }
     /// From `<dir>/<name>.pem` and `<dir>/<name>-seal.pem`.
     pub fn load(dir: &Path, name: &str) -> Result<Self, KeyError> {
         let sign = read_secret(&dir.join(format!("{name}.pem")), Kind::Ed25519)?;
         let seal = read_secret(&dir.join(format!("{name}-seal.pem")), Kind::X25519)?;
-        Ok(Self::from_zeroizing(sign, seal))
+        Ok(Self::new(&sign, seal))
     }
     /// Loads, or makes and writes (mode 0600 from the start, synced, renamed into place, folder synced).
     ///
@@ -91,7 +91,7 @@ impl Identity {
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Self, KeyError> {
         let sign = read_or_create(&dir.join(format!("{name}.pem")), Kind::Ed25519)?;
         let seal = read_or_create(&dir.join(format!("{name}-seal.pem")), Kind::X25519)?;
-        Ok(Self::from_zeroizing(sign, seal))
+        Ok(Self::new(&sign, seal))
     }
     /// Writes both keys to `<dir>/<name>.pem` and `<dir>/<name>-seal.pem`, replacing what is there.
     pub fn store(&self, dir: &Path, name: &str) -> Result<(), KeyError> {
