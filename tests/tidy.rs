@@ -176,7 +176,7 @@ fn outside_crates_are_named_in_their_homes_only() {
         for (place, names) in MUST_NOT_NAME {
             for name in *names {
                 if file.starts_with(&format!("{place}/"))
-                    && code_lines(without_tests(&text)).any(|it| it.contains(name))
+                    && code_lines(without_tests(&text)).any(|it| says(it, name))
                 {
                     wrong.push(format!("{file}: {place} must not name {name}"));
                 }
