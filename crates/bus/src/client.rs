@@ -205,9 +205,7 @@ impl Task {
         if spread > 0 {
             return random_up_to(spread);
         }
-        let rounds = failures.saturating_sub(1) / self.config.addresses.len().max(1);
-        let ceiling = BACKOFF_FIRST_MS.saturating_mul(1 << rounds.min(20));
-        random_up_to(ceiling.min(self.config.backoff_max_ms))
+        random_up_to(ceiling_ms(failures, self.config.addresses.len()).min(self.config.backoff_max_ms))
     }
 
     /// Reports, and waits for the time and for the report to be taken; `None` if nobody wants more.
@@ -409,6 +407,11 @@ async fn unwanted(quit: &mut watch::Receiver<bool>, events: &mpsc::Sender<Client
     }
 }
 
+fn ceiling_ms(failures: usize, addresses: usize) -> u64 {
+    let rounds = failures.saturating_sub(1) / addresses.max(1);
+    BACKOFF_FIRST_MS << rounds.min(20)
+}
+
 /// `host:port`, an IPv6 host without its brackets.
 fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
@@ -420,4 +423,41 @@ fn random_up_to(ms: u64) -> u64 {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("the system has randomness");
     u64::from_le_bytes(random) % ms.saturating_add(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_back_off_begins_at_a_second_and_doubles_with_every_round() {
+        let ceilings = |addresses| (0..7).map(|failures| ceiling_ms(failures, addresses)).collect::<Vec<_>>();
+        assert_eq!(ceilings(1), [1000, 1000, 2000, 4000, 8000, 16_000, 32_000]);
+        assert_eq!(ceilings(3), [1000, 1000, 1000, 1000, 2000, 2000, 2000]);
+        assert!(ceiling_ms(usize::MAX, 1) > 1_000_000);
+    }
+
+    #[test]
+    fn jitter_is_full_and_stays_under_its_ceiling() {
+        let drawn: Vec<u64> = (0..2000).map(|_| random_up_to(10)).collect();
+        assert!((0..=10).all(|wanted| drawn.contains(&wanted)) && drawn.iter().all(|it| *it <= 10));
+        assert_eq!(random_up_to(0), 0);
+        let _ = random_up_to(u64::MAX);
+    }
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for (text, parts) in [
+            ("lab.home:8883", Some(("lab.home", 8883))),
+            ("10.0.0.1:1", Some(("10.0.0.1", 1))),
+            ("[fd00::1]:8883", Some(("fd00::1", 8883))),
+            ("lab.home", None),
+            ("lab.home:", None),
+            ("lab.home:99999", None),
+            (":8883", None),
+            ("", None),
+        ] {
+            assert_eq!(split(text), parts, "{text}");
+        }
+    }
 }

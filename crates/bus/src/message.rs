@@ -5,6 +5,10 @@ use model::{ContentHash, Event, Grains, JobId, Mode, RunReport, StepReport, Time
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+/// Largest sealed recipe, in bytes before base64, that travels in an offer; a larger one is fetched. In base64 it is a
+/// third more, and must leave room in an envelope.
+pub const RECIPE_HERE_MAX: usize = 180 * 1024;
+
 /// What a minion says, on `ctl/<id>/out`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type", content = "body")]
@@ -222,7 +226,7 @@ pub struct Offer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "at")]
 pub enum SealedRecipe {
-    /// Here, as unpadded base64url.
+    /// Here, as unpadded base64url; at most [`RECIPE_HERE_MAX`].
     Here {
         /// Ciphertext.
         sealed: String,
