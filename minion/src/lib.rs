@@ -1,7 +1,17 @@
 //! The minion: becomes what the master says, and says what became of it.
 
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod daemon;
+pub mod enroll;
 pub mod grains;
+pub mod home;
+pub mod identity;
 pub mod journal;
+pub mod link;
 pub mod linux;
+pub mod log;
 pub mod sandbox;
+pub mod telemetry;
+pub mod worker;

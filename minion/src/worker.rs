@@ -1,0 +1,327 @@
+//! Runs are done by a process of their own: a panic in one, or the end of the agent, does not end the other.
+//!
+//! The worker's standard output is a file in the minion's folder that the agent locked before it began: whoever holds
+//! the lock is the worker. An agent that was restarted sees by it whether a worker still runs, and reads what it said.
+
+use crate::core::{RunEnd, RunLine};
+use crate::home::make_private_dir;
+use model::{JobId, Mode, Recipe};
+use resources::{Host, Progress, RunOptions};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+/// Between two looks at what a worker said: at most ten progress messages a second.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longest recipe, as JSON.
+pub const RECIPE_MAX: u64 = 64 << 20;
+/// Bytes read of a worker's file at once.
+const READ_MAX: u64 = 1 << 20;
+/// Longest line of a worker's file: a whole report.
+const LINE_MAX: usize = 256 << 20;
+
+/// A line of a worker's output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "said", content = "data")]
+pub enum Said {
+    /// Steps in all; first.
+    Steps(u32),
+    /// Something happened.
+    Line(RunLine),
+    /// It is over; last.
+    End(RunEnd),
+}
+
+/// How a recipe is to be run.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Look only, or change.
+    pub mode: Mode,
+    /// Where contents were fetched to, each named by its hash.
+    pub blobs: PathBuf,
+    /// A file that appears when the run is to end early.
+    pub cancel: Option<PathBuf>,
+    /// Folder of a pretended machine.
+    pub sandbox: Option<PathBuf>,
+}
+
+/// Makes the host for a recipe.
+pub type MakeHost = dyn Fn(&Recipe, &Order) -> io::Result<Box<dyn Host>>;
+
+/// Reads a recipe, runs it and writes what happens, a JSON object a line. The worker's whole life.
+pub fn run_recipe(
+    order: &Order,
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+    make_host: &MakeHost,
+) -> io::Result<RunEnd> {
+    let mut text = Vec::new();
+    input.take(RECIPE_MAX + 1).read_to_end(&mut text)?;
+    let recipe = match serde_json::from_slice::<Recipe>(&text) {
+        Ok(recipe) if text.len() as u64 <= RECIPE_MAX => recipe,
+        Ok(_) => return end(output, not_begun(format!("the recipe is longer than {RECIPE_MAX} bytes"))),
+        Err(error) => return end(output, not_begun(format!("the recipe is malformed: {error}"))),
+    };
+    drop(text);
+    let mut host = match make_host(&recipe, order) {
+        Ok(host) => host,
+        Err(error) => return end(output, not_begun(format!("this machine cannot be worked on: {error}"))),
+    };
+    say(output, &Said::Steps(u32::try_from(recipe.steps.len()).unwrap_or(u32::MAX)))?;
+    let ended = run(order, &recipe, &mut *host, output);
+    end(output, ended)
+}
+
+fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut dyn Write) -> RunEnd {
+    let start = Instant::now();
+    let cancelled = || order.cancel.as_deref().is_some_and(Path::exists);
+    let clock_ms = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let pause_ms = |ms| std::thread::sleep(Duration::from_millis(ms));
+    let options =
+        RunOptions { mode: order.mode, cancelled: &cancelled, clock_ms: &clock_ms, pause_ms: &pause_ms };
+    let mut events = Vec::new();
+    let mut progress = |progress: Progress| {
+        let line = match progress {
+            Progress::Started { index, what } => {
+                RunLine::Started { index: u32::try_from(index).unwrap_or(u32::MAX), what }
+            }
+            Progress::Output { stderr, text, .. } => RunLine::Output { stderr, text },
+            Progress::Ended(step) => RunLine::Ended(step),
+            Progress::Event { index, tag } => {
+                let step = recipe.steps.get(index);
+                let data = step.map(|it| json!({ "state": it.id, "sls": it.sls, "name": it.name }));
+                events.push((tag, data.unwrap_or_default()));
+                return;
+            }
+        };
+        // Nobody needs to hear it: the report has everything.
+        let _ = say(output, &Said::Line(line));
+    };
+    let report = resources::run(recipe, &options, host, &mut progress);
+    RunEnd::Report { report: Box::new(report), events }
+}
+
+fn not_begun(reason: String) -> RunEnd {
+    RunEnd::NotBegun { reason }
+}
+
+fn end(output: &mut dyn Write, end: RunEnd) -> io::Result<RunEnd> {
+    let said = Said::End(end);
+    say(output, &said)?;
+    match said {
+        Said::End(end) => Ok(end),
+        _ => unreachable!("it was made right above"),
+    }
+}
+
+fn say(output: &mut dyn Write, said: &Said) -> io::Result<()> {
+    let mut line = serde_json::to_vec(said)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}
+
+/// What the agent hears of a run.
+#[derive(Debug)]
+pub enum Told {
+    /// It goes on.
+    Progress {
+        /// Which.
+        job: JobId,
+        /// Steps in all.
+        of: u32,
+        /// What happened.
+        lines: Vec<RunLine>,
+    },
+    /// It is over.
+    Ended {
+        /// Which.
+        job: JobId,
+        /// How.
+        end: RunEnd,
+    },
+}
+
+/// The agent's side: starts workers, finds them again, watches them.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// Folder with a folder for each job.
+    pub dir: PathBuf,
+    /// Where contents were fetched to.
+    pub blobs: PathBuf,
+    /// Folder of a pretended machine.
+    pub sandbox: Option<PathBuf>,
+    /// This program.
+    pub program: PathBuf,
+    /// Who is told.
+    pub told: mpsc::Sender<Told>,
+}
+
+impl Workers {
+    fn job_dir(&self, job: JobId) -> PathBuf {
+        self.dir.join(job.to_string())
+    }
+
+    /// Makes the folder of a job that is about to begin; from now on it can be cancelled.
+    pub fn prepare(&self, job: JobId) -> io::Result<()> {
+        let dir = self.job_dir(job);
+        let _ = std::fs::remove_dir_all(&dir);
+        make_private_dir(&dir).map_err(io::Error::other)
+    }
+
+    /// Whether a job was told to stop before it began.
+    pub fn is_cancelled(&self, job: JobId) -> bool {
+        self.job_dir(job).join("cancel").exists()
+    }
+
+    /// Tells a worker to end at the next step.
+    pub fn cancel(&self, job: JobId) -> io::Result<()> {
+        File::create(self.job_dir(job).join("cancel")).map(|_| ())
+    }
+
+    /// Removes what a worker left; its result is on disk.
+    pub fn clean(&self, job: JobId) {
+        let _ = std::fs::remove_dir_all(self.job_dir(job));
+    }
+
+    /// Runs a recipe (JSON) and watches it to its end.
+    pub async fn run(&self, job: JobId, mode: Mode, recipe: Vec<u8>) {
+        let end = match self.spawn(job, mode) {
+            Ok(child) => self.feed_and_watch(job, child, recipe).await,
+            Err(error) => RunEnd::Fault { reason: format!("cannot start a worker: {error}") },
+        };
+        // The daemon is gone when this fails.
+        let _ = self.told.send(Told::Ended { job, end }).await;
+    }
+
+    fn spawn(&self, job: JobId, mode: Mode) -> io::Result<Child> {
+        let dir = self.job_dir(job);
+        let said = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(dir.join("said.jsonl"))?;
+        said.try_lock()?;
+        let mut command = Command::new(&self.program);
+        command.arg0("labminion").arg("run-recipe").arg("--blobs").arg(&self.blobs);
+        command.arg("--cancel").arg(dir.join("cancel"));
+        if mode == Mode::Check {
+            command.arg("--check");
+        }
+        if let Some(sandbox) = &self.sandbox {
+            command.arg("--sandbox").arg(sandbox);
+        }
+        // A group of its own: what ends the agent does not end the worker. The lock goes with standard output.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::from(said)).spawn()
+    }
+
+    async fn feed_and_watch(&self, job: JobId, mut child: Child, recipe: Vec<u8>) -> RunEnd {
+        if let Some(mut input) = child.stdin.take() {
+            // A worker that does not read it says so, or ends.
+            let _ = input.write_all(&recipe).await;
+        }
+        drop(recipe);
+        let mut tail = Tail::new(self.job_dir(job).join("said.jsonl"));
+        loop {
+            tokio::select! {
+                status = child.wait() => {
+                    self.tell(job, &mut tail).await;
+                    return tail.end.take().unwrap_or_else(|| RunEnd::Lost { reason: died(status) });
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => self.tell(job, &mut tail).await,
+            }
+        }
+    }
+
+    /// Finds the worker of a job again, or what it left, and watches it to its end.
+    pub async fn recover(&self, job: JobId) {
+        let path = self.job_dir(job).join("said.jsonl");
+        let mut tail = Tail::new(path.clone());
+        while is_held(&path) {
+            self.tell(job, &mut tail).await;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        self.tell(job, &mut tail).await;
+        let lost = || RunEnd::Lost { reason: "the worker ended with this machine or was killed".to_owned() };
+        let end = tail.end.take().unwrap_or_else(lost);
+        let _ = self.told.send(Told::Ended { job, end }).await;
+    }
+
+    async fn tell(&self, job: JobId, tail: &mut Tail) {
+        // What cannot be read now is read at the next look, or the run is lost.
+        let lines = tail.read().unwrap_or_default();
+        if !lines.is_empty() {
+            let _ = self.told.send(Told::Progress { job, of: tail.steps, lines }).await;
+        }
+    }
+}
+
+fn died(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => format!("the worker ended with {status}"),
+        Err(error) => format!("the worker cannot be watched: {error}"),
+    }
+}
+
+/// Whether a worker holds the lock of its file.
+fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Reads a worker's file as it grows.
+#[derive(Debug)]
+struct Tail {
+    path: PathBuf,
+    at: u64,
+    rest: Vec<u8>,
+    steps: u32,
+    end: Option<RunEnd>,
+}
+
+impl Tail {
+    fn new(path: PathBuf) -> Self {
+        Self { path, at: 0, rest: Vec::new(), steps: 0, end: None }
+    }
+
+    fn read(&mut self) -> io::Result<Vec<RunLine>> {
+        let mut lines = Vec::new();
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.at))?;
+        loop {
+            let read = (&mut file).take(READ_MAX).read_to_end(&mut self.rest)? as u64;
+            self.at += read;
+            if read == 0 {
+                return Ok(lines);
+            }
+            self.take_lines(&mut lines);
+            if self.rest.len() > LINE_MAX {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+    }
+
+    fn take_lines(&mut self, lines: &mut Vec<RunLine>) {
+        let Some(last) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
+        let tail = self.rest.split_off(last + 1);
+        for line in self.rest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(Said::Steps(steps)) => self.steps = steps,
+                Ok(Said::Line(line)) => lines.push(line),
+                Ok(Said::End(end)) => self.end = Some(end),
+                // Something that a library printed: not ours.
+                Err(_) => {}
+            }
+        }
+        self.rest = tail;
+    }
+}
