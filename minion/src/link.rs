@@ -126,13 +126,28 @@ mod tests {
         let old = Header { exp: Some(Timestamp(NOW.0 - 1)), ..header(1) };
         for (what, topic, payload, want) in [
             ("a stranger", "ctl/vm-1/in", said(&stranger, "vm-1", &header(1)), Rejected::BadSignature),
-            ("the minion's own key", "ctl/vm-1/in", said(&minion, "vm-1", &header(1)), Rejected::BadSignature),
+            (
+                "the minion's own key",
+                "ctl/vm-1/in",
+                said(&minion, "vm-1", &header(1)),
+                Rejected::BadSignature,
+            ),
             ("altered", "ctl/vm-1/in", text.replace("run id", "run ix").into_bytes(), Rejected::BadSignature),
-            ("for another minion", "ctl/vm-1/in", said(&master(), "vm-2", &header(1)), Rejected::BadSignature),
+            (
+                "for another minion",
+                "ctl/vm-1/in",
+                said(&master(), "vm-2", &header(1)),
+                Rejected::BadSignature,
+            ),
             ("on another topic", "ctl/vm-2/in", said(&master(), "vm-2", &header(1)), Rejected::BadSignature),
             ("on our own outbox", "ctl/vm-1/out", good.clone(), Rejected::BadSignature),
             ("on no topic of ours", "lab/x", good, Rejected::BadSignature),
-            ("of another session", "ctl/vm-1/in", said(&master(), "vm-1", &other_session), Rejected::OutOfOrder),
+            (
+                "of another session",
+                "ctl/vm-1/in",
+                said(&master(), "vm-1", &other_session),
+                Rejected::OutOfOrder,
+            ),
             ("out of order", "ctl/vm-1/in", said(&master(), "vm-1", &header(2)), Rejected::OutOfOrder),
             ("too late", "ctl/vm-1/in", said(&master(), "vm-1", &old), Rejected::Expired),
             ("unsigned", "ctl/vm-1/in", b"{\"v\":1}".to_vec(), Rejected::Unsigned),
@@ -157,8 +172,7 @@ mod tests {
         for seq in 1..=2 {
             let (topic, payload) = link.seal(NOW, &FromMinion::Heartbeat { running: None }, &key);
             assert_eq!(topic, "ctl/vm-1/out");
-            let heard =
-                envelope::open::<FromMinion>(&Topic::Out(id()), &payload, &key.public()).unwrap();
+            let heard = envelope::open::<FromMinion>(&Topic::Out(id()), &payload, &key.public()).unwrap();
             assert_eq!((heard.header().seq, heard.header().session.as_str()), (seq, "session-1"));
         }
     }

@@ -26,7 +26,7 @@ impl Sampler {
     /// `space` answers for `/`, if that is not on the network.
     pub fn new(space: Space) -> Self {
         let kinds = RefreshKind::nothing()
-            .with_cpu(CpuRefreshKind::nothing().with_cpu_usage())
+            .with_cpu(CpuRefreshKind::nothing().with_usage())
             .with_memory(MemoryRefreshKind::nothing().with_ram());
         Self {
             system: System::new_with_specifics(kinds).ok(),
@@ -68,7 +68,8 @@ impl Sampler {
         }
         if let Some(components) = &mut self.components {
             components.refresh(false);
-            let hottest = components.iter().filter_map(sysinfo::Component::temperature).fold(f32::NAN, f32::max);
+            let hottest =
+                components.iter().filter_map(sysinfo::Component::temperature).fold(f32::NAN, f32::max);
             put("temp", f64::from(hottest));
         }
         put("uptime", float(System::uptime().unwrap_or_default()));

@@ -68,6 +68,8 @@ pub fn run_recipe(
     let recipe = match serde_json::from_slice::<Recipe>(&text) {
         Ok(recipe) if text.len() as u64 <= RECIPE_MAX => recipe,
         Ok(_) => return end(output, not_begun(format!("the recipe is longer than {RECIPE_MAX} bytes"))),
+        // Whoever gave it was ended in the middle: nothing was begun, and another may begin it.
+        Err(error) if error.is_eof() => return Err(io::ErrorKind::UnexpectedEof.into()),
         Err(error) => return end(output, not_begun(format!("the recipe is malformed: {error}"))),
     };
     drop(text);

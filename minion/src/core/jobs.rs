@@ -135,6 +135,9 @@ impl Minion {
                 let (word, reason) = verdict(&report);
                 self.end(now, job, word, &reason, Some(report), effects);
             }
+            RunEnd::NotBegun { reason } if self.cancelling => {
+                self.end(now, job, Terminal::Cancelled, &reason, None, effects);
+            }
             RunEnd::NotBegun { reason } => self.end(now, job, Terminal::Refused, &reason, None, effects),
             RunEnd::Fault { reason } => self.end(now, job, Terminal::Failed, &reason, None, effects),
             RunEnd::Lost { reason } if self.cancelling => {

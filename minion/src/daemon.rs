@@ -1,0 +1,228 @@
+//! The loop of the running minion: inputs in, step, effects out, in order; what follows a record waits until it is
+//! synced.
+
+mod clock;
+mod larder;
+mod member;
+
+use crate::config::Config;
+use crate::enroll::{Candidate, Enrolled};
+use crate::grains;
+use crate::home::{Home, HomeError, Membership};
+use crate::identity::{self, FoundSeed, IdentityError};
+use crate::link::signers;
+use crate::telemetry::Space;
+use bus::PublicKey;
+use bus::masters::Masters;
+use clock::Clock;
+use member::{Agent, End};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// After the master removed this minion, before it asks to be a member again.
+const AFTER_REMOVAL: Duration = Duration::from_secs(10);
+/// Between two tries at a master of a release that does not fit.
+const AFTER_INCOMPATIBLE: Duration = Duration::from_secs(60);
+
+/// Why the minion cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Its folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its seed or name.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its journal failed: what is in memory can no longer be believed.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    /// No signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    /// The key in the seed or in `member.json`.
+    #[error("`{0}` holds no public key of an organization: write the seed anew with `labctl key enroll`")]
+    Org(PathBuf),
+}
+
+/// What the program gives to the daemon.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Settings.
+    pub config: Config,
+    /// This program, for workers.
+    pub program: PathBuf,
+    /// Kernel's boot id, or what stands for it in a container.
+    pub boot: String,
+    /// Host name.
+    pub host_name: String,
+    /// Bytes in all and free at a path.
+    pub space: Space,
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, DaemonError> {
+        let listen = |kind| signal(kind).map_err(DaemonError::Signals);
+        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// Runs until a signal: enrols if need be, then is a member.
+pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
+    let home = Home::open(&setup.config.state_dir)?;
+    let mut stop = Stop::new()?;
+    let mut clock = Clock::new();
+    notify(&[sd_notify::NotifyState::Ready]);
+    let mut known = true;
+    loop {
+        let member = home.membership()?.filter(|_| known);
+        let Some(member) = member else {
+            tokio::select! {
+                joined = enroll(setup, &home, &mut clock) => joined?,
+                () = stop.wait() => break,
+            };
+            known = true;
+            continue;
+        };
+        let trust = Trust::of_member(setup, &home, &member)?;
+        let pause = match Agent::start(setup, &home, member, trust, &mut clock)?.serve(&mut stop).await? {
+            End::Stopped => break,
+            End::Again => Duration::ZERO,
+            End::Incompatible => AFTER_INCOMPATIBLE,
+            End::Unknown => {
+                warn!("the master does not know this minion: enrolling again with the same key");
+                known = false;
+                Duration::ZERO
+            }
+            End::Removed(reason) => {
+                let aside = home.drop_identity(clock.now().0)?;
+                let kept = aside.display();
+                warn!(reason, %kept, "the master removed this minion: the identity was dropped");
+                AFTER_REMOVAL
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.wait() => break,
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    info!("stopped");
+    Ok(())
+}
+
+/// Tells systemd, if it is there.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    let _ = sd_notify::notify(states);
+}
+
+/// Whom to trust and where they are.
+struct Trust {
+    org: PublicKey,
+    masters: Masters,
+}
+
+impl Trust {
+    /// The newer one of the list in the folder and the seed's, which was checked by the seed's own key.
+    fn newest(home: &Home, org: PublicKey, seed: Option<&FoundSeed>) -> Result<Self, DaemonError> {
+        let known = home.masters(&org)?;
+        let seeds = seed.and_then(|found| {
+            let masters = Masters::open(&found.seed.masters, &org).ok()?;
+            Some((masters, &found.seed.masters))
+        });
+        let masters = match (known, seeds) {
+            (Some(known), Some((seeds, _))) if known.version >= seeds.version => known,
+            (_, Some((seeds, text))) => {
+                home.keep_masters(text)?;
+                seeds
+            }
+            (Some(known), None) => known,
+            (None, None) => Masters { version: 0, masters: Vec::new() },
+        };
+        if masters.masters.is_empty() {
+            warn!("the list of masters is empty: there is nobody to connect to");
+        }
+        Ok(Self { org, masters })
+    }
+
+    fn of_member(setup: &Setup, home: &Home, member: &Membership) -> Result<Self, DaemonError> {
+        let broken = || DaemonError::Org(setup.config.state_dir.join("member.json"));
+        let org = PublicKey::from_text(&member.org).ok_or_else(broken)?;
+        // A member needs no seed: one that cannot be read does not stop it.
+        let seed = identity::find_seed(&setup.config).ok().filter(|found| found.seed.org == member.org);
+        Self::newest(home, org, seed.as_ref())
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.masters.masters.iter().flat_map(|it| it.mqtt.clone()).collect()
+    }
+
+    fn https(&self) -> Vec<String> {
+        self.masters.masters.iter().flat_map(|it| it.https.clone()).collect()
+    }
+}
+
+async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), DaemonError> {
+    let found = identity::find_seed(&setup.config)?;
+    let org = PublicKey::from_text(&found.seed.org)
+        .ok_or_else(|| DaemonError::Org(setup.config.installed_seed.clone()))?;
+    let chosen = identity::choose_id(&setup.config, &found.seed, &setup.host_name)?;
+    if let Some(reason) = &chosen.quarantine {
+        warn!(id = %chosen.id, reason, "this says not which machine it is: it waits in quarantine without using a token; give it a name with --id");
+    }
+    let trust = Trust::newest(home, org, Some(&found))?;
+    let identity = home.identity()?;
+    let (grains, _) = grains::collect(&sources(setup, &chosen.id));
+    let candidate = Candidate {
+        identity: &identity,
+        id: chosen.id.clone(),
+        token: found.seed.token.as_ref().filter(|_| chosen.quarantine.is_none()),
+        claims: grains::claims(&grains, &setup.config.machine_root),
+        version: model::VERSION.to_owned(),
+        masters: signers(&trust.masters),
+        pins: trust.masters.pins(),
+        addresses: trust.addresses(),
+    };
+    let clock = std::cell::RefCell::new(clock);
+    match candidate.enroll(|| clock.borrow_mut().now()).await {
+        Enrolled::Accepted(id) => {
+            home.join(&id, &found.seed.org)?;
+            info!(id = %id, key = %identity.public().fingerprint(), "accepted");
+        }
+        // The answer was lost, or the folder is from a backup: the name is the one that was asked for.
+        Enrolled::AlreadyMember => {
+            home.join(&chosen.id, &found.seed.org)?;
+        }
+    }
+    if let Some(path) = &found.token_in {
+        match identity::delete_token(path) {
+            Ok(()) => info!(path = %path.display(), "the token was deleted from the installed seed"),
+            Err(reason) => error!(path = %path.display(), reason, "the token cannot be deleted: remove it by hand"),
+        }
+    }
+    Ok(())
+}
+
+fn sources(setup: &Setup, id: &model::MinionId) -> grains::Sources {
+    grains::Sources {
+        id: id.clone(),
+        root: setup.config.machine_root.clone(),
+        file: setup.config.grains_file.clone(),
+        programs: setup.config.grains_dir.clone(),
+        sandbox: setup.config.sandbox.is_some(),
+    }
+}
