@@ -8,8 +8,17 @@ use tracing::Level;
 /// Bytes of fetched contents that are kept for the next run.
 const CACHE_BYTES: u64 = 512 << 20;
 /// Keys of `minion.toml`.
-const KEYS: &[&str] =
-    &["id", "seed", "state_dir", "cache_dir", "cache_bytes", "grains_file", "grains_dir", "log_format", "log_level"];
+const KEYS: &[&str] = &[
+    "id",
+    "seed",
+    "state_dir",
+    "cache_dir",
+    "cache_bytes",
+    "grains_file",
+    "grains_dir",
+    "log_format",
+    "log_level",
+];
 
 /// How the log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -203,7 +212,9 @@ mod tests {
         let text = "colour = 1\nid = 3\nstate_dir = \"here\"\nlog_level = \"loud\"\ncache_bytes = -1\n";
         let mistakes = load(text, &Overrides::default()).unwrap_err();
         assert_eq!(mistakes.len(), 5, "{mistakes:?}");
-        for part in ["unknown key `colour`", "`id` must be", "`state_dir` must be", "`log_level`", "`cache_bytes`"] {
+        for part in
+            ["unknown key `colour`", "`id` must be", "`state_dir` must be", "`log_level`", "`cache_bytes`"]
+        {
             assert!(mistakes.iter().any(|it| it.contains(part)), "{part} in {mistakes:?}");
         }
     }

@@ -180,7 +180,7 @@ async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), Dae
     let found = identity::find_seed(&setup.config)?;
     let org = PublicKey::from_text(&found.seed.org)
         .ok_or_else(|| DaemonError::Org(setup.config.installed_seed.clone()))?;
-    let chosen = identity::choose_id(&setup.config, &found.seed, &setup.host_name)?;
+    let chosen = identity::choose_id(&setup.config, Some(&found.seed), &setup.host_name)?;
     if let Some(reason) = &chosen.quarantine {
         warn!(id = %chosen.id, reason, "this says not which machine it is: it waits in quarantine without using a token; give it a name with --id");
     }
@@ -211,7 +211,9 @@ async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), Dae
     if let Some(path) = &found.token_in {
         match identity::delete_token(path) {
             Ok(()) => info!(path = %path.display(), "the token was deleted from the installed seed"),
-            Err(reason) => error!(path = %path.display(), reason, "the token cannot be deleted: remove it by hand"),
+            Err(reason) => {
+                error!(path = %path.display(), reason, "the token cannot be deleted: remove it by hand")
+            }
         }
     }
     Ok(())

@@ -165,7 +165,12 @@ impl Talk {
         outgoing.next(now, None)
     }
 
-    fn hear(&mut self, inbox: &Topic, payload: &[u8], masters: &[PublicKey]) -> Result<EnrollAnswer, Rejected> {
+    fn hear(
+        &mut self,
+        inbox: &Topic,
+        payload: &[u8],
+        masters: &[PublicKey],
+    ) -> Result<EnrollAnswer, Rejected> {
         let mut refusal = Rejected::BadSignature;
         for key in masters {
             match envelope::open::<EnrollAnswer>(inbox, payload, key) {

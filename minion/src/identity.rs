@@ -35,7 +35,9 @@ pub enum IdentityError {
         message: String,
     },
     /// There is none.
-    #[error("there is no seed: make one with `labctl key enroll > seed.json` and give it with --seed, or put it to `{0}`")]
+    #[error(
+        "there is no seed: make one with `labctl key enroll > seed.json` and give it with --seed, or put it to `{0}`"
+    )]
     NoSeed(PathBuf),
     /// The flag or the file names something that is no id.
     #[error("`{0}` is not a minion id: use a-z, 0-9 and `-` in labels of 1 to 63 joined by `.`")]
@@ -112,12 +114,12 @@ pub fn delete_token(path: &Path) -> Result<(), String> {
 }
 
 /// `--id`, else the seed's, else a credential's, else the host name in lower case.
-pub fn choose_id(config: &Config, seed: &Seed, host_name: &str) -> Result<ChosenId, IdentityError> {
+pub fn choose_id(config: &Config, seed: Option<&Seed>, host_name: &str) -> Result<ChosenId, IdentityError> {
     if let Some(text) = &config.id {
         let id = text.parse().map_err(|_| IdentityError::BadId(text.clone()))?;
         return Ok(ChosenId { id, quarantine: None });
     }
-    if let Some(id) = &seed.id {
+    if let Some(id) = seed.and_then(|seed| seed.id.as_ref()) {
         return Ok(ChosenId { id: id.clone(), quarantine: None });
     }
     if let Some(path) = credential(CREDENTIAL_ID) {
@@ -159,11 +161,8 @@ mod tests {
     }
 
     fn config(dir: &Path, id: Option<&str>) -> Config {
-        let overrides = Overrides {
-            root: Some(dir.to_owned()),
-            id: id.map(str::to_owned),
-            ..Overrides::default()
-        };
+        let overrides =
+            Overrides { root: Some(dir.to_owned()), id: id.map(str::to_owned), ..Overrides::default() };
         Config::load(&overrides).unwrap()
     }
 
@@ -181,11 +180,11 @@ mod tests {
             (None, None, "", "localhost", true),
             (None, None, "äöü", "localhost", true),
         ] {
-            let chosen = choose_id(&config(dir.path(), flag), &seed(seeds), host).unwrap();
+            let chosen = choose_id(&config(dir.path(), flag), Some(&seed(seeds)), host).unwrap();
             assert_eq!((chosen.id.as_str(), chosen.quarantine.is_some()), (id, quarantine), "{host}");
         }
         assert!(matches!(
-            choose_id(&config(dir.path(), Some("No Way")), &seed(None), "x"),
+            choose_id(&config(dir.path(), Some("No Way")), None, "x"),
             Err(IdentityError::BadId(_))
         ));
     }

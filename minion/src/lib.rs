@@ -14,4 +14,5 @@ pub mod linux;
 pub mod log;
 pub mod sandbox;
 pub mod telemetry;
+pub mod uninstall;
 pub mod worker;

@@ -5,6 +5,7 @@ mod blobs;
 mod command;
 mod files;
 mod packages;
+pub mod space;
 mod units;
 
 pub use blobs::BlobSource;

@@ -67,7 +67,8 @@ impl Larder {
             SealedRecipe::Fetch { hash, size } => {
                 self.content(*hash, *size).await?;
                 let path = self.dir.join(hash.to_string());
-                let sealed = std::fs::read(&path).map_err(|error| format!("cannot read the recipe: {error}"))?;
+                let sealed =
+                    std::fs::read(&path).map_err(|error| format!("cannot read the recipe: {error}"))?;
                 let _ = std::fs::remove_file(&path);
                 Ok(sealed)
             }

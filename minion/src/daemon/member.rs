@@ -316,7 +316,11 @@ impl<'a> Agent<'a> {
     }
 
     /// Puts entries on disk. If it is full, what was to follow is replaced by what the core says to that.
-    async fn record(&mut self, entries: Vec<Entry>, effects: &mut VecDeque<Effect>) -> Result<(), DaemonError> {
+    async fn record(
+        &mut self,
+        entries: Vec<Entry>,
+        effects: &mut VecDeque<Effect>,
+    ) -> Result<(), DaemonError> {
         let Some(mut journal) = self.journal.take() else { return Ok(()) };
         let write = move || {
             let written = journal.append(&entries);

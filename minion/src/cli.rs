@@ -1,0 +1,132 @@
+//! The command line of `labminion`.
+
+use crate::config::{LogFormat, Overrides};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use tracing::Level;
+
+const EXAMPLES: &str = "\
+Examples:
+  labminion run --seed seed.json                first boot: makes a key, enrols, says hello
+  labminion run --sandbox /tmp/vm-1 --id vm-1   a pretended machine beneath a folder
+  labminion fingerprint                         compare with: labctl key list
+  labminion grains                              what this machine says of itself
+  labminion run-recipe --check < recipe.json    what a compiled recipe would change here
+
+Files: /etc/labctl/minion.toml, grains.toml, grains.d/, seed.json; /var/lib/labctl/minion
+Exit codes: 0 fine, 1 it failed, 2 wrong usage or settings";
+
+/// Brings this machine into the state that its master describes.
+#[derive(Debug, Parser)]
+#[command(name = "labminion", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Settings for every command.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Settings for every command.
+#[derive(Args, Clone, Debug)]
+pub struct SettingsArgs {
+    /// Root of all paths (`DIR/etc/labctl`, `DIR/var/lib/labctl`, ...), for tests
+    #[arg(long, global = true, value_name = "DIR", env = "LABMINION_ROOT")]
+    pub root: Option<PathBuf>,
+    /// Settings file instead of /etc/labctl/minion.toml
+    #[arg(long, global = true, value_name = "FILE", env = "LABMINION_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Folder for key, journal and runs instead of /var/lib/labctl/minion
+    #[arg(long, global = true, value_name = "DIR", env = "LABMINION_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// A pretended machine: real for files beneath DIR, the rest is kept in a file there
+    #[arg(long, global = true, value_name = "DIR", env = "LABMINION_SANDBOX")]
+    pub sandbox: Option<PathBuf>,
+    /// Name of this minion instead of the seed's, a systemd credential's or the host name
+    #[arg(long, global = true, value_name = "ID", env = "LABMINION_ID")]
+    pub id: Option<String>,
+    /// How the log looks: auto (text, with <N> priorities under systemd), text, json
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "LABMINION_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// How much is logged: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", env = "LABMINION_LOG_LEVEL")]
+    pub log_level: Option<Level>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Enrol if need be, then work for the master until a signal
+    Run {
+        /// Seed file from `labctl key enroll`, instead of /etc/labctl/seed.json; it is never altered
+        #[arg(long, value_name = "FILE", env = "LABMINION_SEED")]
+        seed: Option<PathBuf>,
+    },
+    /// Print the fingerprint of this machine's key
+    Fingerprint,
+    /// Print what this machine says of itself, as JSON
+    Grains,
+    /// Run a compiled recipe from standard input; JSON lines on standard output
+    RunRecipe(RecipeArgs),
+    /// Stop the service, say goodbye to the master, remove key, journal and unit
+    Uninstall {
+        /// Do not ask
+        #[arg(short, long, env = "LABCTL_YES")]
+        yes: bool,
+    },
+}
+
+/// How to run a recipe.
+#[derive(Args, Debug)]
+pub struct RecipeArgs {
+    /// Look only, change nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Folder with contents that are not in the recipe, each named by its SHA-256
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/labctl/minion")]
+    pub blobs: PathBuf,
+    /// End at the next step once this file exists
+    #[arg(long, value_name = "FILE")]
+    pub cancel: Option<PathBuf>,
+}
+
+impl Cli {
+    /// What flags and environment say about settings.
+    pub fn overrides(&self) -> Overrides {
+        let settings = self.settings.clone();
+        let seed = match &self.command {
+            Command::Run { seed } => seed.clone(),
+            _ => None,
+        };
+        Overrides {
+            root: settings.root,
+            config: settings.config,
+            state_dir: settings.state_dir,
+            id: settings.id,
+            seed,
+            sandbox: settings.sandbox,
+            log_format: settings.log_format,
+            log_level: settings.log_level,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_main_job_parses_as_users_type_it() {
+        let cli = Cli::parse_from(["labminion", "run", "--seed", "seed.json", "--id", "vm-1"]);
+        let overrides = cli.overrides();
+        assert_eq!(overrides.seed, Some(PathBuf::from("seed.json")));
+        assert_eq!(overrides.id.as_deref(), Some("vm-1"));
+    }
+}
