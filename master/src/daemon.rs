@@ -381,3 +381,6 @@ impl<O: Outside> Daemon<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,8 @@ fn job(number: u128, at: Timestamp, ended: Option<Timestamp>) -> Job {
         revision: None,
         retry_of: None,
         ended,
+        cancelled: None,
+        hops: 0,
     }
 }
 
@@ -59,7 +61,7 @@ fn target(job: u128, id: &str, word: Option<Terminal>) -> JobTarget {
         code: None,
     };
     let state = word.map_or(TargetState::Accepted, ended);
-    JobTarget { job: JobId(job), minion: minion(id), state, diagnostics: Vec::new() }
+    JobTarget { job: JobId(job), minion: minion(id), state, diagnostics: Vec::new(), lost: None }
 }
 
 fn event(number: u64, tag: &str) -> Entry {
@@ -345,8 +347,7 @@ fn a_full_disk_refuses_new_jobs_keeps_promises_and_recovers() {
         .stderr(std::process::Stdio::null())
         .status();
     if !mounted.is_ok_and(|it| it.success()) {
-        eprintln!("skipped: tmpfs-mount (needs root)");
-        return;
+        return skip("a_full_disk_refuses_new_jobs_keeps_promises_and_recovers: cannot mount a tmpfs");
     }
     let unmount = Unmount(folder.path().to_owned());
     let path = folder.path().join("store.db");
@@ -371,6 +372,15 @@ fn a_full_disk_refuses_new_jobs_keeps_promises_and_recovers() {
     }
     store.close();
     drop(unmount);
+}
+
+/// Told to `./dev test`, which counts what could not run.
+fn skip(line: &str) {
+    eprintln!("skipped {line}");
+    if let Some(path) = std::env::var_os("LABCTL_SKIPS") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut it| std::io::Write::write_all(&mut it, format!("{line}\n").as_bytes())).unwrap();
+    }
 }
 
 struct Unmount(PathBuf);

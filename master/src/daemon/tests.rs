@@ -1,0 +1,416 @@
+//! The loop with its store and pool, and a recorder where the gate would be.
+
+use super::*;
+use crate::core::{Query, Settings};
+use crate::sources::{Layout, Sources};
+use crate::store::StoreConfig;
+use bus::Identity;
+use bus::message::{EnrollRequest, FromMinion, Hello, JobResult, SealedRecipe};
+use model::{EnrollTerms, JobKind, ObserverRole, Recipe, TokenTerms};
+use std::path::Path;
+use std::sync::Mutex;
+use tokio::task::JoinHandle;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+enum Out {
+    Send(MinionId, ToMinion),
+    Answer(EnrollAnswer),
+    Close(MinionId),
+    Publish(String),
+}
+
+struct Recorder {
+    out: mpsc::UnboundedSender<Out>,
+    issuer: Arc<Identity>,
+    reader: Reader,
+}
+
+impl Outside for Recorder {
+    fn send(&self, minion: &MinionId, message: &ToMinion) {
+        if let ToMinion::Offer(offer) = message {
+            let found = self.reader.answer(&Query::Job(offer.job.to_string(), String::new()));
+            assert!(matches!(found, Reply::Job(_)), "an offer left before its job was on disk");
+        }
+        let _ = self.out.send(Out::Send(minion.clone(), message.clone()));
+    }
+    fn close(&self, minion: &MinionId) {
+        let _ = self.out.send(Out::Close(minion.clone()));
+    }
+    fn close_key(&self, _: &Fingerprint) {}
+    fn enroll_answer(&self, _: &Fingerprint, answer: &EnrollAnswer) {
+        let _ = self.out.send(Out::Answer(answer.clone()));
+    }
+    fn publish(&self, topic: &str, _: &str) {
+        let _ = self.out.send(Out::Publish(topic.to_owned()));
+    }
+    fn fill(&self, status: &mut api::MasterStatus) {
+        status.messages_in = 7;
+    }
+    fn seed(&self, terms: &mut TokenTerms) -> Result<serde_json::Value, String> {
+        let (_, key) = bus::seed::new_image_key();
+        terms.image_key = key;
+        Ok(serde_json::json!({"statement": bus::seed::sign_terms(terms, &self.issuer)}))
+    }
+}
+
+struct Rig {
+    handle: Handle,
+    gate: mpsc::Sender<FromGate>,
+    out: mpsc::UnboundedReceiver<Out>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), String>>,
+    key: Identity,
+}
+
+fn settings() -> Settings {
+    let info = api::MasterInfo {
+        name: "lab".into(),
+        version: model::VERSION.into(),
+        certificate: String::new(),
+        tls_pin: String::new(),
+        addresses: Vec::new(),
+        mqtt_port: 1,
+        https_port: 2,
+    };
+    Settings {
+        name: "lab".into(),
+        version: model::VERSION.into(),
+        heartbeat_s: 30,
+        sample_s: 10,
+        offer_ms: 60_000,
+        keep_ms: 1 << 40,
+        info,
+    }
+}
+
+fn start(folder: &Path) -> Rig {
+    let store = Store::open(&StoreConfig { path: folder.join("store.db"), ballast_bytes: 4096 }).unwrap();
+    let entries = store.load().unwrap();
+    let register = Arc::new(Register::default());
+    entries.iter().for_each(|it| register.learn(it));
+    register.restore(store.retained().unwrap());
+    let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let contents = Arc::new(folder.join("content"));
+    let handle = Handle {
+        inputs: loopback.clone(),
+        register: Arc::clone(&register),
+        events: events.clone(),
+        reader: store.reader(),
+        contents: Arc::clone(&contents),
+    };
+    let (sender, out) = mpsc::unbounded_channel();
+    let outside = Recorder {
+        out: sender,
+        issuer: Arc::new(Identity::from_secrets([1; 32], [2; 32])),
+        reader: store.reader(),
+    };
+    let master = Master::restore(settings(), clock::machine(), entries);
+    let keep = Keep { age_ms: 1 << 40, bytes: 1 << 40 };
+    let parts = Parts {
+        master,
+        store,
+        outside,
+        register,
+        events,
+        loopback: loopback.clone(),
+        keep,
+        contents,
+        threads: 2,
+    };
+    let (gate, from_gate) = mpsc::channel(16);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(Daemon::new(parts).run(inputs, from_gate, async {
+        let _ = stopped.await;
+    }));
+    let layout = Layout { states: vec![folder.join("states")], ..Layout::default() };
+    let again = Arc::new(tokio::sync::Notify::new());
+    tokio::spawn(trees::keep_reading(Sources::new(layout), again, loopback));
+    Rig { handle, gate, out, stop, running, key: Identity::from_secrets([3; 32], [4; 32]) }
+}
+
+fn caller() -> Caller {
+    Caller { name: "admin".into(), via: "socket uid=0".into() }
+}
+
+fn id(text: &str) -> MinionId {
+    text.parse().unwrap()
+}
+
+impl Rig {
+    async fn ask(&self, request: Request) -> Reply {
+        timeout(LIMIT, self.handle.request(caller(), request)).await.unwrap()
+    }
+    async fn until<T>(&mut self, mut wanted: impl FnMut(Out) -> Option<T>) -> T {
+        let look = async {
+            loop {
+                if let Some(found) = wanted(self.out.recv().await.expect("the daemon runs")) {
+                    return found;
+                }
+            }
+        };
+        timeout(LIMIT, look).await.expect("it comes in time")
+    }
+    async fn message(&self, message: FromMinion) {
+        let (minion, message) = (id("vm-1"), Box::new(message));
+        self.gate.send(FromGate::Message { minion, epoch: 1, message }).await.unwrap();
+    }
+    /// Enrols vm-1 with a token and lets it say hello.
+    async fn enroll(&mut self) {
+        let terms = EnrollTerms {
+            name: Some("t".into()),
+            ids: "vm-*".into(),
+            uses: 1,
+            for_ms: 3_600_000,
+            labels: Default::default(),
+            cidr: Vec::new(),
+            replace: Default::default(),
+        };
+        let Reply::Seed(seed) = self.ask(Request::Enroll { terms }).await else { panic!() };
+        let issuer = Identity::from_secrets([1; 32], [2; 32]).public();
+        let terms = bus::seed::open_terms(seed["statement"].as_str().unwrap(), &issuer).unwrap();
+        let request = EnrollRequest {
+            minion: id("vm-1"),
+            sign: self.key.public().to_text(),
+            seal: self.key.seal_key().to_text(),
+            version: model::VERSION.into(),
+            claims: Default::default(),
+            token: None,
+            image_sig: None,
+        };
+        let fingerprint = self.key.public().fingerprint();
+        let (request, address) = (Box::new(request), "10.0.0.1".to_owned());
+        self.gate
+            .send(FromGate::Enroll { fingerprint, epoch: 1, request, terms: Ok(Box::new(terms)), address })
+            .await
+            .unwrap();
+        let answer = self.until(|it| if let Out::Answer(it) = it { Some(it) } else { None }).await;
+        assert_eq!(answer, EnrollAnswer::Accepted { minion: id("vm-1") });
+        assert_eq!(self.handle.minion(&self.key.public()), Some(id("vm-1")), "known before it is answered");
+        self.hello().await;
+    }
+    async fn hello(&mut self) {
+        let connected = FromGate::Connected { minion: id("vm-1"), epoch: 1, address: "10.0.0.1".into() };
+        self.gate.send(connected).await.unwrap();
+        let hello = Hello {
+            version: model::VERSION.into(),
+            boot: "b".into(),
+            first_of_boot: true,
+            sandbox: false,
+            grains_hash: ContentHash([0; 32]),
+            grains: Some(Default::default()),
+            running: None,
+            waiting: Vec::new(),
+            unacknowledged: Vec::new(),
+            next_event: 1,
+            masters: 1,
+        };
+        self.message(FromMinion::Hello(Box::new(hello))).await;
+        self.until(|it| matches!(it, Out::Send(_, ToMinion::Welcome { .. })).then_some(())).await;
+    }
+    async fn submit(&self, job: u128) -> Reply {
+        let kind = JobKind::Run {
+            command: vec!["echo".into(), "a b".into()],
+            shell: false,
+            cwd: None,
+            user: None,
+            environment: Default::default(),
+            timeout_ms: 5000,
+        };
+        let (job, target) = (JobId(job), "vm-*".into());
+        self.ask(Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None }).await
+    }
+    async fn offer(&mut self) -> bus::message::Offer {
+        self.until(|it| if let Out::Send(_, ToMinion::Offer(it)) = it { Some(*it) } else { None }).await
+    }
+    async fn status(&self, wanted: fn(&api::MasterStatus) -> bool) -> api::MasterStatus {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let Reply::Status(status) = self.ask(Request::Status).await else { panic!() };
+            if wanted(&status) {
+                return *status;
+            }
+            assert!(Instant::now() < end, "{status:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        timeout(LIMIT, self.running).await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_on_disk_then_offered_sealed_then_watched_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = start(folder.path());
+    rig.enroll().await;
+    assert!(matches!(rig.submit(5).await, Reply::Submitted(_)));
+    let mut lines = rig.handle.watch_job(caller(), JobId(5).to_string()).await.unwrap();
+    let offer = rig.offer().await;
+    assert!(offer.command && offer.job == JobId(5));
+    let SealedRecipe::Here { sealed } = &offer.recipe else { panic!("it is small") };
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let sealed = URL_SAFE_NO_PAD.decode(sealed).unwrap();
+    let context = bus::seal::recipe_context(&id("vm-1"), JobId(5));
+    let plain = bus::seal::open(&sealed, &rig.key, &context).expect("sealed to that minion and job");
+    let recipe: Recipe = serde_json::from_slice(&plain).unwrap();
+    assert!(recipe.command);
+    assert_eq!(recipe.steps[0].params["argv"], serde_json::json!(["echo", "a b"]));
+    let hash = bus::seed::sha256(&sealed);
+    assert_eq!(rig.handle.recipe(&id("vm-1"), hash).await, Some(sealed));
+    assert_eq!(rig.handle.recipe(&id("vm-2"), hash).await, None, "another minion's");
+    rig.message(FromMinion::Received { job: JobId(5) }).await;
+    let result = JobResult {
+        job: JobId(5),
+        word: model::Terminal::Ok,
+        reason: String::new(),
+        report: None,
+        at: Timestamp(1),
+    };
+    rig.message(FromMinion::Result(Box::new(result))).await;
+    rig.until(|it| matches!(it, Out::Send(_, ToMinion::Ack { .. })).then_some(())).await;
+    assert!(matches!(lines.recv().await, Some(api::JobLine::Snapshot(_))));
+    let mut last = None;
+    while let Some(line) = timeout(LIMIT, lines.recv()).await.unwrap() {
+        last = Some(line);
+    }
+    let Some(api::JobLine::Ended(view)) = last else { panic!("{last:?}") };
+    assert_eq!(view.words.get("ok"), Some(&1));
+    assert!(!rig.handle.is_open(JobId(5)));
+    assert_eq!(rig.handle.recipe(&id("vm-1"), hash).await, None, "gone with its end");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_job_is_offered_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = start(folder.path());
+    rig.enroll().await;
+    assert!(matches!(rig.submit(6).await, Reply::Submitted(_)));
+    let first = rig.offer().await;
+    rig.stop().await;
+    let mut rig = start(folder.path());
+    assert_eq!(rig.handle.minion(&rig.key.public()), Some(id("vm-1")));
+    rig.hello().await;
+    let again = rig.offer().await;
+    assert_eq!((again.job, again.recipe), (first.job, first.recipe), "the same ciphertext");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn tokens_of_observers_work_at_once_and_after_a_restart_until_they_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = start(folder.path());
+    let request = Request::CreateObserver { name: "ci".into(), role: ObserverRole::Operator, for_ms: None };
+    let Reply::Observer(view) = rig.ask(request).await else { panic!() };
+    let token = Credential::Token(format!("ci:{}", view.secret.unwrap()));
+    assert_eq!(rig.handle.operator(&token).map(|it| it.name), Some("ci".into()));
+    assert_eq!(rig.handle.operator(&Credential::Token("ci:wrong".into())), None);
+    let request = Request::CreateObserver { name: "eye".into(), role: ObserverRole::Viewer, for_ms: None };
+    let Reply::Observer(view) = rig.ask(request).await else { panic!() };
+    let secret = view.secret.unwrap();
+    assert_eq!(
+        rig.handle.operator(&Credential::Token(format!("eye:{secret}"))),
+        None,
+        "a viewer is no operator"
+    );
+    let register = &rig.handle.register;
+    assert_eq!(register.observer("eye", &secret, Timestamp(1)), Some(ObserverRole::Viewer));
+    rig.stop().await;
+    let rig = start(folder.path());
+    assert!(rig.handle.operator(&token).is_some());
+    rig.ask(Request::RemoveObserver { name: "ci".into() }).await;
+    assert_eq!(rig.handle.operator(&token), None);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_retained_is_answered_whole_and_kept_over_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = start(folder.path());
+    rig.enroll().await;
+    let register = Arc::clone(&rig.handle.register);
+    let topics = |filter: &str| register.retained(filter).into_iter().map(|it| it.0).collect::<Vec<_>>();
+    let mine = topics("lab/minion/vm-1/#");
+    assert!(mine.contains(&"lab/minion/vm-1/availability".to_owned()), "{mine:?}");
+    assert_eq!(topics("lab/minion/+/availability"), ["lab/minion/vm-1/availability"]);
+    assert_eq!(topics("lab/minion/vm/#"), [] as [String; 0], "by level");
+    rig.stop().await;
+    let rig = start(folder.path());
+    assert_eq!(rig.handle.register.retained("lab/minion/+/availability").len(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_edit_leaves_the_last_good_trees_in_use_and_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("states")).unwrap();
+    let state = folder.path().join("states/web.sls");
+    std::fs::write(&state, "a:\n  test.nop: []\n").unwrap();
+    let rig = start(folder.path());
+    let good = rig.status(|it| it.revision.is_some()).await;
+    assert_eq!(good.messages_in, 7, "filled in by the shell");
+    std::fs::write(&state, "a: [\n").unwrap();
+    let broken = rig.status(|it| !it.tree_errors.is_empty()).await;
+    assert_eq!(broken.revision, good.revision);
+    std::fs::write(&state, "b:\n  test.nop: []\n").unwrap();
+    let mended = rig.status(|it| it.tree_errors.is_empty()).await;
+    assert_ne!(mended.revision, good.revision);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_ever_when_the_master_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = start(folder.path());
+    let handle = rig.handle.clone();
+    rig.stop().await;
+    let reply = timeout(LIMIT, handle.request(caller(), Request::Status)).await.unwrap();
+    assert!(matches!(reply, Reply::Error(_)));
+}
+
+#[test]
+fn a_slow_reader_of_a_job_gets_a_gap_and_still_its_end_is_told() {
+    let seen = Mutex::new(Vec::new());
+    let mut tickets = Tickets::default();
+    let (started, mut receiver) = oneshot::channel();
+    let ticket = tickets.issue(Waiter::Watch(Some(started)));
+    let job = model::Job {
+        id: JobId(1),
+        kind: JobKind::Apply {
+            states: vec![],
+            mode: model::Mode::Apply,
+            pillar: Default::default(),
+            env: None,
+        },
+        target: "*".into(),
+        minions: Vec::new(),
+        caller: caller(),
+        at: Timestamp(0),
+        expires: Timestamp(0),
+        wait: false,
+        revision: None,
+        retry_of: None,
+        ended: None,
+        cancelled: None,
+        hops: 0,
+    };
+    let view = api::JobView { job, targets: Vec::new(), words: Default::default() };
+    tickets.reply(ticket, Reply::Job(Box::new(view)));
+    assert!(tickets.is_idle());
+    let mut lines = receiver.try_recv().unwrap().unwrap();
+    let line =
+        |number: u32| api::JobLine::Started { minion: id("a"), step: number, of: 1, what: String::new() };
+    for number in 0..10_000 {
+        tickets.job_line(JobId(1), &line(number));
+    }
+    while let Ok(line) = lines.try_recv() {
+        seen.lock().unwrap().push(line);
+    }
+    tickets.job_line(JobId(1), &line(0));
+    assert!(matches!(lines.try_recv(), Ok(api::JobLine::Gap(missed)) if missed > 5000));
+    assert!(matches!(seen.lock().unwrap()[0], api::JobLine::Snapshot(_)));
+}
