@@ -41,8 +41,6 @@ const WAKE_MAX: Duration = Duration::from_secs(10);
 const RETAINED_EVERY: Duration = Duration::from_secs(600);
 /// Sealed recipes kept in memory for their first offer.
 const SEALED_MAX: usize = 64;
-/// Recipes above this many bytes are fetched over HTTPS.
-const OFFER_BYTES_MAX: u64 = 200 * 1024;
 
 /// What the web server holds of the daemon. Cheap to clone.
 #[derive(Clone)]

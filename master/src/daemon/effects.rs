@@ -1,10 +1,10 @@
 //! One step and what follows from it: records first, the rest when they are on disk, in order.
 
 use super::compile::{self, Task};
-use super::{Act, Daemon, Incoming, OFFER_BYTES_MAX, Outside, SEALED_MAX, clock};
+use super::{Act, Daemon, Incoming, Outside, SEALED_MAX, clock};
 use crate::core::{Effect, Entry, Input, Query, SealedRef, Ticket};
 use crate::store::{GcReport, Keep, Row};
-use bus::message::{Offer, SealedRecipe, ToMinion};
+use bus::message::{Offer, RECIPE_HERE_MAX, SealedRecipe, ToMinion};
 use model::api::{ErrorKind, ErrorView};
 use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms};
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl<O: Outside> Daemon<O> {
         let SealedRef { hash, size, .. } = *place;
         let at = self.sealed.iter().position(|(it, whose, _)| *it == job && whose == minion);
         let cached = at.and_then(|at| self.sealed.remove(at));
-        if size > OFFER_BYTES_MAX {
+        if size > RECIPE_HERE_MAX as u64 {
             return Some(SealedRecipe::Fetch { hash, size });
         }
         let sealed = match cached {
