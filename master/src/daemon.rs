@@ -34,11 +34,11 @@ const IN_FLIGHT_MAX: u64 = 512;
 /// Events that a slow reader may be behind.
 const EVENTS_MAX: usize = 1024;
 /// How long a request may take.
-const REQUEST_MAX: Duration = Duration::from_secs(120);
+const REQUEST_MAX: Duration = Duration::from_mins(2);
 /// The loop looks at the time at least this often, whatever the core wants.
 const WAKE_MAX: Duration = Duration::from_secs(10);
 /// How often retained topics that changed go to the store.
-const RETAINED_EVERY: Duration = Duration::from_secs(600);
+const RETAINED_EVERY: Duration = Duration::from_mins(10);
 /// Sealed recipes kept in memory for their first offer.
 const SEALED_MAX: usize = 64;
 
@@ -274,7 +274,7 @@ impl<O: Outside> Daemon<O> {
                     self.health(now)?;
                 }
                 Some(incoming) = inputs.recv(), if room => self.take(incoming),
-                Some(message) = gate.recv(), if room => self.from_gate(message),
+                Some(message) = gate.recv(), if room => self.take_message(message),
                 () = tokio::time::sleep(self.patience()), if room => self.tick(),
             }
             start::watchdog();
@@ -302,7 +302,7 @@ impl<O: Outside> Daemon<O> {
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
         }
     }
-    fn from_gate(&mut self, message: FromGate) {
+    fn take_message(&mut self, message: FromGate) {
         let input = match message {
             FromGate::Connected { minion, epoch, address } => Input::Connected { minion, epoch, address },
             FromGate::Disconnected { minion, epoch } => Input::Disconnected { minion, epoch },

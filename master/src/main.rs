@@ -107,7 +107,9 @@ fn set_up(wish: Init) -> ExitCode {
     match init::init(&wish) {
         Ok(done) if done.is_empty() => println!("all is set up already; nothing was changed"),
         Ok(done) => {
-            done.iter().for_each(|it| println!("{it}"));
+            for line in &done {
+                println!("{line}");
+            }
             print!("{}", next_steps(&below));
         }
         Err(init::SetUpError::Config(diagnostics)) => return bad_config(&diagnostics),

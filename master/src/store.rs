@@ -1,4 +1,4 @@
-//! SQLite: journal, jobs, results, roster, audit, retained topics; one writer, group commit.
+//! `SQLite`: journal, jobs, results, roster, audit, retained topics; one writer, group commit.
 
 mod ballast;
 mod entries;
@@ -119,7 +119,7 @@ pub enum StoreError {
         action: &'static str,
         /// Which.
         path: PathBuf,
-        /// SQLite's word.
+        /// `SQLite`'s word.
         #[source]
         source: rusqlite::Error,
     },

@@ -57,7 +57,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let stored = entries.iter().filter_map(latest).max().unwrap_or_default();
     clock::set_floor(stored);
     let register = Arc::new(Register::default());
-    entries.iter().for_each(|it| register.learn(it));
+    for entry in &entries {
+        register.learn(entry);
+    }
     register.restore(store.retained()?);
 
     let fanout = Fanout::start();

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::{Query, Settings};
 use crate::sources::{Layout, Sources};
 use crate::store::StoreConfig;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus::Identity;
 use bus::message::{EnrollRequest, FromMinion, Hello, JobResult, SealedRecipe};
 use model::{EnrollTerms, JobKind, ObserverRole, Recipe, TokenTerms};
@@ -15,10 +16,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 enum Out {
-    Send(MinionId, ToMinion),
+    Send(ToMinion),
     Answer(EnrollAnswer),
-    Close(MinionId),
-    Publish(String),
 }
 
 struct Recorder {
@@ -28,23 +27,19 @@ struct Recorder {
 }
 
 impl Outside for Recorder {
-    fn send(&self, minion: &MinionId, message: &ToMinion) {
+    fn send(&self, _: &MinionId, message: &ToMinion) {
         if let ToMinion::Offer(offer) = message {
             let found = self.reader.answer(&Query::Job(offer.job.to_string(), String::new()));
             assert!(matches!(found, Reply::Job(_)), "an offer left before its job was on disk");
         }
-        let _ = self.out.send(Out::Send(minion.clone(), message.clone()));
+        let _ = self.out.send(Out::Send(message.clone()));
     }
-    fn close(&self, minion: &MinionId) {
-        let _ = self.out.send(Out::Close(minion.clone()));
-    }
+    fn close(&self, _: &MinionId) {}
     fn close_key(&self, _: &Fingerprint) {}
     fn enroll_answer(&self, _: &Fingerprint, answer: &EnrollAnswer) {
         let _ = self.out.send(Out::Answer(answer.clone()));
     }
-    fn publish(&self, topic: &str, _: &str) {
-        let _ = self.out.send(Out::Publish(topic.to_owned()));
-    }
+    fn publish(&self, _: &str, _: &str) {}
     fn fill(&self, status: &mut api::MasterStatus) {
         status.messages_in = 7;
     }
@@ -89,7 +84,9 @@ fn start(folder: &Path) -> Rig {
     let store = Store::open(&StoreConfig { path: folder.join("store.db"), ballast_bytes: 4096 }).unwrap();
     let entries = store.load().unwrap();
     let register = Arc::new(Register::default());
-    entries.iter().for_each(|it| register.learn(it));
+    for entry in &entries {
+        register.learn(entry);
+    }
     register.restore(store.retained().unwrap());
     let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
@@ -164,9 +161,9 @@ impl Rig {
             ids: "vm-*".into(),
             uses: 1,
             for_ms: 3_600_000,
-            labels: Default::default(),
+            labels: model::Labels::new(),
             cidr: Vec::new(),
-            replace: Default::default(),
+            replace: model::Replace::default(),
         };
         let Reply::Seed(seed) = self.ask(Request::Enroll { terms }).await else { panic!() };
         let issuer = Identity::from_secrets([1; 32], [2; 32]).public();
@@ -176,7 +173,7 @@ impl Rig {
             sign: self.key.public().to_text(),
             seal: self.key.seal_key().to_text(),
             version: model::VERSION.into(),
-            claims: Default::default(),
+            claims: model::Labels::new(),
             token: None,
             image_sig: None,
         };
@@ -200,7 +197,7 @@ impl Rig {
             first_of_boot: true,
             sandbox: false,
             grains_hash: ContentHash([0; 32]),
-            grains: Some(Default::default()),
+            grains: Some(model::Grains::new()),
             running: None,
             waiting: Vec::new(),
             unacknowledged: Vec::new(),
@@ -208,7 +205,7 @@ impl Rig {
             masters: 1,
         };
         self.message(FromMinion::Hello(Box::new(hello))).await;
-        self.until(|it| matches!(it, Out::Send(_, ToMinion::Welcome { .. })).then_some(())).await;
+        self.until(|it| matches!(it, Out::Send(ToMinion::Welcome { .. })).then_some(())).await;
     }
     async fn submit(&self, job: u128) -> Reply {
         let kind = JobKind::Run {
@@ -216,14 +213,14 @@ impl Rig {
             shell: false,
             cwd: None,
             user: None,
-            environment: Default::default(),
+            environment: model::Labels::new(),
             timeout_ms: 5000,
         };
         let (job, target) = (JobId(job), "vm-*".into());
         self.ask(Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None }).await
     }
     async fn offer(&mut self) -> bus::message::Offer {
-        self.until(|it| if let Out::Send(_, ToMinion::Offer(it)) = it { Some(*it) } else { None }).await
+        self.until(|it| if let Out::Send(ToMinion::Offer(it)) = it { Some(*it) } else { None }).await
     }
     async fn status(&self, wanted: fn(&api::MasterStatus) -> bool) -> api::MasterStatus {
         let end = Instant::now() + LIMIT;
@@ -252,7 +249,6 @@ async fn a_command_is_on_disk_then_offered_sealed_then_watched_to_its_end() {
     let offer = rig.offer().await;
     assert!(offer.command && offer.job == JobId(5));
     let SealedRecipe::Here { sealed } = &offer.recipe else { panic!("it is small") };
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let sealed = URL_SAFE_NO_PAD.decode(sealed).unwrap();
     let context = bus::seal::recipe_context(&id("vm-1"), JobId(5));
     let plain = bus::seal::open(&sealed, &rig.key, &context).expect("sealed to that minion and job");
@@ -271,7 +267,7 @@ async fn a_command_is_on_disk_then_offered_sealed_then_watched_to_its_end() {
         at: Timestamp(1),
     };
     rig.message(FromMinion::Result(Box::new(result))).await;
-    rig.until(|it| matches!(it, Out::Send(_, ToMinion::Ack { .. })).then_some(())).await;
+    rig.until(|it| matches!(it, Out::Send(ToMinion::Ack { .. })).then_some(())).await;
     assert!(matches!(lines.recv().await, Some(api::JobLine::Snapshot(_))));
     let mut last = None;
     while let Some(line) = timeout(LIMIT, lines.recv()).await.unwrap() {
@@ -383,7 +379,7 @@ fn a_slow_reader_of_a_job_gets_a_gap_and_still_its_end_is_told() {
         kind: JobKind::Apply {
             states: vec![],
             mode: model::Mode::Apply,
-            pillar: Default::default(),
+            pillar: serde_json::Map::new(),
             env: None,
         },
         target: "*".into(),
@@ -398,7 +394,7 @@ fn a_slow_reader_of_a_job_gets_a_gap_and_still_its_end_is_told() {
         cancelled: None,
         hops: 0,
     };
-    let view = api::JobView { job, targets: Vec::new(), words: Default::default() };
+    let view = api::JobView { job, targets: Vec::new(), words: std::collections::BTreeMap::new() };
     tickets.reply(ticket, Reply::Job(Box::new(view)));
     assert!(tickets.is_idle());
     let mut lines = receiver.try_recv().unwrap().unwrap();

@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(150);
 /// However busy they are, they are read after this long.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// They are looked at this often even if the watch says nothing (network mounts, an overflow).
-const LOOK: Duration = Duration::from_secs(300);
+const LOOK: Duration = Duration::from_mins(5);
 
 /// Reads, then waits for a change or for `again`, until the loop is gone.
 pub(super) async fn keep_reading(mut sources: Sources, again: Arc<Notify>, inputs: mpsc::Sender<Incoming>) {

@@ -34,7 +34,7 @@ fn job(number: u128, at: Timestamp, ended: Option<Timestamp>) -> Job {
         kind: JobKind::Apply {
             states: vec!["web".into()],
             mode: Mode::Apply,
-            pillar: Default::default(),
+            pillar: serde_json::Map::new(),
             env: None,
         },
         target: "*".into(),

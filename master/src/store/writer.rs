@@ -20,7 +20,7 @@ const GROUP_MAX: usize = 256;
 /// How long rows are gathered for one commit.
 const GROUP_TIME: Duration = Duration::from_millis(25);
 /// How long lazy rows wait.
-const LAZY: Duration = Duration::from_secs(600);
+const LAZY: Duration = Duration::from_mins(10);
 /// How often a full disk is tried again.
 const PROBE: Duration = Duration::from_secs(2);
 
