@@ -3,7 +3,7 @@
 use crate::sources::Layout;
 use lang::ConfigReader;
 use model::{Diagnostic, Severity, Span};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Component, Path, PathBuf};
 
 /// Where the file is, unless the command line says otherwise.
@@ -135,7 +135,6 @@ impl Config {
             pillar: reader.list("pillar", path).unwrap_or_else(|| below("pillar")),
             reactors: reader.list("reactors", path).unwrap_or_else(|| below("reactors")),
         };
-        let any = |port| vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
         let config = Self {
             name: reader.one("name", name).unwrap_or_else(|| "lab".into()),
             mqtt: reader.list("listen.mqtt", |it| listen(it, MQTT_PORT)).unwrap_or_else(|| any(MQTT_PORT)),
@@ -168,6 +167,14 @@ impl Config {
     /// Where the keys are.
     pub fn keys(&self) -> PathBuf {
         self.state_dir.join("keys")
+    }
+}
+
+/// All addresses of this machine, of both kinds unless it has no IPv6.
+fn any(port: u16) -> Vec<SocketAddr> {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => vec![(Ipv6Addr::UNSPECIFIED, port).into()],
+        Err(_) => vec![(Ipv4Addr::UNSPECIFIED, port).into()],
     }
 }
 
@@ -231,7 +238,7 @@ fn listen(text: &str, port: u16) -> Result<SocketAddr, String> {
         return Ok((ip, port).into());
     }
     if let Some(port) = text.strip_prefix("*:").or(text.strip_prefix(':')).and_then(|it| it.parse().ok()) {
-        return Ok((Ipv6Addr::UNSPECIFIED, port).into());
+        return any(port).into_iter().next().ok_or_else(String::new);
     }
     Err(format!(
         "`{text}` is not an address to listen on: write `0.0.0.0:{port}`, `[::]:{port}` or `10.0.0.1`"
@@ -335,8 +342,8 @@ mod tests {
     #[test]
     fn an_empty_file_has_good_defaults() {
         let config = read("").unwrap();
-        assert_eq!(config.mqtt, ["[::]:8883".parse().unwrap()]);
-        assert_eq!(config.https, ["[::]:8443".parse().unwrap()]);
+        assert!(config.mqtt[0].ip().is_unspecified() && config.mqtt[0].port() == 8883);
+        assert!(config.https[0].ip().is_unspecified() && config.https[0].port() == 8443);
         assert_eq!(config.plain, None);
         assert_eq!(config.keep_ms, 30 * DAY_MS);
         assert_eq!(
@@ -353,7 +360,7 @@ mod tests {
                     state_dir: /x\nsocket: /y.sock\nkeep: {age: 2w, size: 2GiB}\nsample_s: 0\nheartbeat_s: 5\nlog: debug\n";
         let config = read(text).unwrap();
         assert_eq!(config.mqtt, ["[::1]:0".parse().unwrap(), "10.0.0.1:8883".parse().unwrap()]);
-        assert_eq!(config.https, ["[::]:443".parse().unwrap()]);
+        assert_eq!(config.https, any(443));
         assert_eq!(config.plain, Some("127.0.0.1:1883".parse().unwrap()));
         assert_eq!(config.addresses[1], Address { host: "fd00::1".into(), port: Some(9000) });
         assert_eq!(config.addresses[2].with_port(8883), "[fd00::2]:8883");

@@ -367,11 +367,13 @@ impl<O: Outside> Daemon<O> {
             (Arc::clone(&self.contents), self.register.grants(), Arc::clone(generation));
         tokio::task::spawn_blocking(move || trees::spill(&contents, &grants, &old, &new));
     }
-    async fn stop(mut self) -> Result<(), String> {
+    async fn stop(self) -> Result<(), String> {
         self.save_retained();
+        let Self { mut store, outside, .. } = self;
+        drop(outside);
         let closing = tokio::task::spawn_blocking(move || {
-            self.store.close();
-            self.store.health().borrow().clone()
+            store.close();
+            store.health().borrow().clone()
         });
         match closing.await {
             Ok(Health::Failed(reason)) => Err(reason),

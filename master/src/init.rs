@@ -135,24 +135,7 @@ impl KeyRing {
             return Ok(text);
         }
         let version = known.map_or(0, |it| it.version) + 1;
-        self.sign(config, &path, &Masters { version, masters })
-    }
-    fn sign(&self, config: &Config, path: &Path, list: &Masters) -> Result<String, SetUpError> {
-        let keys = config.keys();
-        if !keys.join("org.pem").exists() {
-            if let Ok(text) = std::fs::read_to_string(path) {
-                tracing::warn!(
-                    "the addresses or keys of this master changed, and the org key that signs masters.json is not here: \
-                     put org.pem back into {} and start again, so that minions learn it",
-                    keys.display()
-                );
-                return Ok(text);
-            }
-            return Err(SetUpError::Nothing { path: keys.join("org.pem") });
-        }
-        let text = list.sign(&Identity::load(&keys, "org")?);
-        write_whole(path, text.as_bytes()).map_err(io_error("write", path))?;
-        Ok(text)
+        sign(config, &path, &Masters { version, masters })
     }
     fn entry(&self, config: &Config, mqtt: u16, https: u16) -> MasterEntry {
         let hosts = advertised(config);
@@ -161,6 +144,25 @@ impl KeyRing {
         let (sign, tls) = (self.signer.public().to_text(), self.certificate.pin());
         MasterEntry { name: config.name.clone(), sign, tls, mqtt, https }
     }
+}
+
+/// With the org key, if it is here; else the old edition stays.
+fn sign(config: &Config, path: &Path, list: &Masters) -> Result<String, SetUpError> {
+    let keys = config.keys();
+    if !keys.join("org.pem").exists() {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            tracing::warn!(
+                "the addresses or keys of this master changed, and the org key that signs masters.json is not here: \
+                 put org.pem back into {} and start again, so that minions learn it",
+                keys.display()
+            );
+            return Ok(text);
+        }
+        return Err(SetUpError::Nothing { path: keys.join("org.pem") });
+    }
+    let text = list.sign(&Identity::load(&keys, "org")?);
+    write_whole(path, text.as_bytes()).map_err(io_error("write", path))?;
+    Ok(text)
 }
 
 fn same_entries(one: &[MasterEntry], other: &[MasterEntry]) -> bool {

@@ -53,13 +53,11 @@ impl ConfigReader {
             return self.taken(parse(&value), |_| span_of(&name, &value));
         }
         let node = self.nodes.get(key).filter(|it| !it.is_null()).cloned()?;
-        match node.text() {
-            Some(text) => self.taken(parse(text), |rendered| rendered.span(node.at, "")),
-            None => {
-                self.complain(node.at, &format!("`{key}` takes one value, not {}", node.kind()), None);
-                None
-            }
+        if let Some(text) = node.text() {
+            return self.taken(parse(text), |rendered| rendered.span(node.at, ""));
         }
+        self.complain(node.at, &format!("`{key}` takes one value, not {}", node.kind()), None);
+        None
     }
     /// The values of a key that takes a list, or one value; `None` if it is absent. Wrong elements are left out.
     pub fn list<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
@@ -74,15 +72,11 @@ impl ConfigReader {
         };
         let mut found = Vec::with_capacity(nodes.len());
         for node in nodes {
-            match node.text() {
-                Some(text) => {
-                    let taken = self.taken(parse(text), |rendered| rendered.span(node.at, ""));
-                    found.extend(taken);
-                }
-                None => {
-                    let message = format!("an element of `{key}` must be text, not {}", node.kind());
-                    self.complain(node.at, &message, None);
-                }
+            if let Some(text) = node.text() {
+                found.extend(self.taken(parse(text), |rendered| rendered.span(node.at, "")));
+            } else {
+                let message = format!("an element of `{key}` must be text, not {}", node.kind());
+                self.complain(node.at, &message, None);
             }
         }
         Some(found)

@@ -1,10 +1,12 @@
 //! Puts a master together from its configuration, and takes it apart again.
 
-use super::{Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Outside, Parts, clock, register::Register, trees};
+use super::{
+    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, register::Register, trees,
+};
 use crate::config::{Address, Config};
 use crate::core::{Entry, Master, Settings};
 use crate::fanout::Fanout;
-use crate::gate::{Gate, GateConfig, GateError};
+use crate::gate::{FromGate, Gate, GateConfig, GateError};
 use crate::init::{KeyRing, SetUpError};
 use crate::sources::Sources;
 use crate::store::{Keep, Store, StoreConfig, StoreError};
@@ -49,74 +51,90 @@ pub enum StartError {
 /// Runs a master until a signal ends it.
 pub async fn run(config: Config) -> Result<(), StartError> {
     let ring = KeyRing::load(&config)?;
-    let store = Store::open(&StoreConfig {
-        path: config.state_dir.join("store.db"),
-        ballast_bytes: config.ballast_bytes,
-    })?;
+    let path = config.state_dir.join("store.db");
+    let store = Store::open(&StoreConfig { path, ballast_bytes: config.ballast_bytes })?;
     let entries = store.load()?;
-    let stored = entries.iter().filter_map(latest).max().unwrap_or_default();
-    clock::set_floor(stored);
+    clock::set_floor(entries.iter().filter_map(latest).max().unwrap_or_default());
     let register = Arc::new(Register::default());
     for entry in &entries {
         register.learn(entry);
     }
     register.restore(store.retained()?);
+    let doors = Doors::open(&config, &ring, &register, &store).await?;
 
-    let fanout = Fanout::start();
-    let gate_config = GateConfig {
-        listen: config.mqtt.clone(),
-        plain: config.plain,
-        tls: ring.certificate.server_config(&[]),
-        signer: Arc::clone(&ring.signer),
-        issuer: ring.issuer.public(),
-        fanout: fanout.link(),
-        clock: clock::now,
-    };
-    let (gate, from_gate) = Gate::start(gate_config, Arc::<Register>::clone(&register)).await?;
-    let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
-    let (events, _) = broadcast::channel(EVENTS_MAX);
-    let contents = Arc::new(config.state_dir.join("content"));
-    let handle = Handle {
-        inputs: loopback.clone(),
-        register: Arc::clone(&register),
-        events: events.clone(),
-        reader: store.reader(),
-        contents: Arc::clone(&contents),
-    };
-    let tls = ring.certificate.server_config(&["http/1.1"]);
-    let web = WebConfig { listen: config.https.clone(), tls, socket: config.socket.clone() };
-    let web = Web::start(web, handle, gate.clone()).await.map_err(StartError::Web)?;
-
-    let ports = Ports::of(&gate.addresses(), &web.addresses());
+    let (mqtt, https) = (doors.gate.addresses(), doors.web.addresses());
+    let ports = Ports { mqtt: first_port(&mqtt), https: first_port(&https) };
     let masters = ring.masters(&config, ports.mqtt, ports.https)?;
-    let settings = settings(&config, &ring, ports);
-    announce(&config, &gate.addresses(), &web.addresses());
-    let master = Master::restore(settings, clock::machine(), entries);
-    let wires = Wires { gate, fanout, ring, masters };
-    let keep = Keep { age_ms: config.keep_ms, bytes: config.keep_bytes };
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let outside = wires;
-    let parts = Parts {
+    let master = Master::restore(settings(&config, &ring, ports), clock::machine(), entries);
+    let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
+    let daemon = Daemon::new(Parts {
         master,
         store,
-        outside,
+        outside: Wires { gate, fanout, ring, masters },
         register,
-        events,
-        loopback: loopback.clone(),
-        keep,
-        contents,
-        threads,
-    };
-
+        events: handle.events,
+        loopback: handle.inputs.clone(),
+        keep: Keep { age_ms: config.keep_ms, bytes: config.keep_bytes },
+        contents: handle.contents,
+        threads: std::thread::available_parallelism().map_or(2, usize::from),
+    });
     let again = Arc::new(Notify::new());
     let stop = signals(Arc::clone(&again)).map_err(StartError::Signals)?;
-    let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again, loopback));
+    announce(&config, &mqtt, &https);
+    let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again, handle.inputs));
     notify(&[NotifyState::Ready]);
-    let ended = Daemon::new(parts).run(inputs, from_gate, stop).await;
-    notify(&[NotifyState::Stopping]);
+    let stopping = async move {
+        stop.await;
+        notify(&[NotifyState::Stopping]);
+        // No new connections to the API while what is under way is written.
+        drop(web);
+    };
+    let ended = daemon.run(inputs, from_gate, stopping).await;
     reader.abort();
-    drop(web);
     ended.map_err(StartError::Ended)
+}
+
+/// All that listens.
+struct Doors {
+    gate: Gate,
+    from_gate: mpsc::Receiver<FromGate>,
+    web: Web,
+    fanout: Fanout,
+    handle: Handle,
+    inputs: mpsc::Receiver<Incoming>,
+}
+
+impl Doors {
+    async fn open(
+        config: &Config,
+        ring: &KeyRing,
+        register: &Arc<Register>,
+        store: &Store,
+    ) -> Result<Self, StartError> {
+        let fanout = Fanout::start();
+        let gate = GateConfig {
+            listen: config.mqtt.clone(),
+            plain: config.plain,
+            tls: ring.certificate.server_config(&[]),
+            signer: Arc::clone(&ring.signer),
+            issuer: ring.issuer.public(),
+            fanout: fanout.link(),
+            clock: clock::now,
+        };
+        let (gate, from_gate) = Gate::start(gate, Arc::<Register>::clone(register)).await?;
+        let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
+        let handle = Handle {
+            inputs: loopback,
+            register: Arc::clone(register),
+            events: broadcast::channel(EVENTS_MAX).0,
+            reader: store.reader(),
+            contents: Arc::new(config.state_dir.join("content")),
+        };
+        let tls = ring.certificate.server_config(&["http/1.1"]);
+        let web = WebConfig { listen: config.https.clone(), tls, socket: config.socket.clone() };
+        let web = Web::start(web, handle.clone(), gate.clone()).await.map_err(StartError::Web)?;
+        Ok(Self { gate, from_gate, web, fanout, handle, inputs })
+    }
 }
 
 fn latest(entry: &Entry) -> Option<Timestamp> {
@@ -134,11 +152,8 @@ struct Ports {
     https: u16,
 }
 
-impl Ports {
-    fn of(mqtt: &[SocketAddr], https: &[SocketAddr]) -> Self {
-        let first = |all: &[SocketAddr]| all.first().map_or(0, SocketAddr::port);
-        Self { mqtt: first(mqtt), https: first(https) }
-    }
+fn first_port(all: &[SocketAddr]) -> u16 {
+    all.first().map_or(0, SocketAddr::port)
 }
 
 fn settings(config: &Config, ring: &KeyRing, ports: Ports) -> Settings {

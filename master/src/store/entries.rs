@@ -165,8 +165,8 @@ pub(super) fn sealed(db: &Connection, job: JobId, minion: &MinionId) -> rusqlite
 impl Reader {
     /// See [`super::Store::load`].
     pub(super) fn load(&self) -> Result<Vec<Entry>, StoreError> {
-        let rows = self.with(|db| load_rows(db)).map_err(sql("read what is kept", &self.path))?;
-        rows.into_iter().map(|row| parse(row, &self.path)).collect()
+        let rows = self.with(load_rows).map_err(sql("read what is kept", &self.path))?;
+        rows.iter().map(|row| parse(row, &self.path)).collect()
     }
 }
 
@@ -220,7 +220,7 @@ fn load_rows(db: &Connection) -> rusqlite::Result<Vec<Stored>> {
     Ok(rows)
 }
 
-fn parse(row: Stored, path: &Path) -> Result<Entry, StoreError> {
+fn parse(row: &Stored, path: &Path) -> Result<Entry, StoreError> {
     let table = row.table;
     let damaged = |source| StoreError::Damaged { path: path.to_owned(), table, source };
     let minion = |name: &str| name.parse::<MinionId>().map_err(serde::de::Error::custom).map_err(damaged);
