@@ -3,11 +3,21 @@
 use super::counters::lock;
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+    time::Instant,
+};
 
 /// Handshakes at a time from one address.
 pub(crate) const PER_ADDRESS: usize = 20;
@@ -47,16 +57,31 @@ struct Inner {
 
 struct Waiting {
     origin: Origin,
-    since: Instant,
+    heard: Arc<Heard>,
     stage: Stage,
     stop: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Silent,
-    Spoke,
+    Waiting,
     Shaking,
+}
+
+/// When bytes came last, or the connection itself.
+struct Heard {
+    first: Instant,
+    after_ms: AtomicU64,
+}
+
+impl Heard {
+    fn now(&self) {
+        let after = u64::try_from(self.first.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after_ms.store(after, Ordering::Relaxed);
+    }
+    fn gives_way_at(&self) -> Instant {
+        self.first + Duration::from_millis(self.after_ms.load(Ordering::Relaxed)) + SILENCE
+    }
 }
 
 /// A place in the budget, given back when dropped.
@@ -64,6 +89,7 @@ pub(crate) struct Ticket {
     budget: Arc<Budget>,
     number: u64,
     origin: Origin,
+    heard: Arc<Heard>,
     stop: Arc<Notify>,
 }
 
@@ -95,9 +121,11 @@ impl Budget {
     fn ticket(self: &Arc<Self>, inner: &mut Inner, origin: Origin, now: Instant) -> Ticket {
         inner.last += 1;
         let stop = Arc::new(Notify::new());
-        let waiting = Waiting { origin, since: now, stage: Stage::Silent, stop: Arc::clone(&stop) };
+        let heard = Arc::new(Heard { first: now, after_ms: AtomicU64::new(0) });
+        let (heard_too, stop_too) = (Arc::clone(&heard), Arc::clone(&stop));
+        let waiting = Waiting { origin, heard: heard_too, stage: Stage::Waiting, stop: stop_too };
         inner.waiting.insert(inner.last, waiting);
-        Ticket { budget: Arc::clone(self), number: inner.last, origin, stop }
+        Ticket { budget: Arc::clone(self), number: inner.last, origin, heard, stop }
     }
 }
 
@@ -107,29 +135,59 @@ impl Inner {
     }
 
     fn first_silent_end(&self) -> Option<Instant> {
-        self.waiting.values().find(|it| it.stage == Stage::Silent).map(|it| it.since + SILENCE)
+        self.waiting.values().map(|it| it.heard.gives_way_at()).min()
     }
 
     /// Takes the place of the one that has been silent longest, or of one from another address that has too many.
     fn make_room(&mut self, origin: Origin, now: Instant) -> bool {
-        let silent = |it: &Waiting| it.stage == Stage::Silent && now.duration_since(it.since) >= SILENCE;
-        let mut victim = self.waiting.iter().find(|(_, it)| silent(it)).map(|(number, _)| *number);
-        if victim.is_none() {
-            let mut held: HashMap<Origin, usize> = HashMap::new();
-            self.waiting.values().for_each(|it| *held.entry(it.origin).or_default() += 1);
-            let heaviest = held.into_iter().max_by_key(|(_, count)| *count);
-            victim =
-                heaviest.filter(|(it, count)| *it != origin && *count > PER_ADDRESS).and_then(|(it, _)| {
-                    let of_it =
-                        |(_, other): &(&u64, &Waiting)| other.origin == it && other.stage != Stage::Shaking;
-                    self.waiting.iter().rev().find(of_it).map(|(number, _)| *number)
-                });
+        if self.silence_gives_way(now, |_| true).is_ok() {
+            return true;
         }
-        let Some(number) = victim else { return false };
-        if let Some(gone) = self.waiting.remove(&number) {
+        let mut held: HashMap<Origin, usize> = HashMap::new();
+        self.waiting.values().for_each(|it| *held.entry(it.origin).or_default() += 1);
+        let heaviest = held.into_iter().max_by_key(|(_, count)| *count);
+        let Some((heaviest, _)) = heaviest.filter(|(it, count)| *it != origin && *count > PER_ADDRESS) else {
+            return false;
+        };
+        let of_it = |it: &Waiting| it.origin == heaviest && it.stage != Stage::Shaking;
+        let newest = self.waiting.iter().rev().find(|(_, it)| of_it(it)).map(|(number, _)| *number);
+        newest.is_some_and(|number| {
+            self.evict(number);
+            true
+        })
+    }
+
+    /// The one of them that has been silent longest gives way, or the time when one will.
+    fn silence_gives_way(&mut self, now: Instant, of: impl Fn(&Waiting) -> bool) -> Result<(), Instant> {
+        let them = self.waiting.iter().filter(|(_, it)| of(it));
+        let longest = them.map(|(number, it)| (it.heard.gives_way_at(), *number)).min();
+        match longest {
+            Some((at, number)) if at <= now => {
+                self.evict(number);
+                Ok(())
+            }
+            Some((at, _)) => Err(at),
+            None => Err(now + SILENCE),
+        }
+    }
+
+    fn evict(&mut self, number: u64) {
+        if let Some(gone) = self.remove(number) {
             gone.stop.notify_one();
         }
-        true
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let gone = self.waiting.remove(&number)?;
+        if gone.stage == Stage::Shaking
+            && let Some(count) = self.shaking.get_mut(&gone.origin)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.shaking.remove(&gone.origin);
+            }
+        }
+        Some(gone)
     }
 }
 
@@ -139,43 +197,94 @@ impl Ticket {
         self.stop.notified().await;
     }
 
-    /// The connection has sent something: wait for a place among the handshakes of its address.
+    /// The connection has sent something: wait for a place among the handshakes of its address. The silent give way
+    /// here too.
     pub(crate) async fn handshake(&self) {
+        self.heard.now();
         loop {
             let mut freed = std::pin::pin!(self.budget.freed.notified());
             freed.as_mut().enable();
-            {
+            let wake = {
+                let now = Instant::now();
                 let inner = &mut *lock(&self.budget.inner);
-                if let Some(waiting) = inner.waiting.get_mut(&self.number) {
-                    let shaking = inner.shaking.entry(self.origin).or_default();
-                    if *shaking < PER_ADDRESS {
-                        *shaking += 1;
+                let full = inner.shaking.get(&self.origin).is_some_and(|count| *count >= PER_ADDRESS);
+                let shaking = |it: &Waiting| it.origin == self.origin && it.stage == Stage::Shaking;
+                let room = if full { inner.silence_gives_way(now, shaking) } else { Ok(()) };
+                match (room, inner.waiting.get_mut(&self.number)) {
+                    (Ok(()), Some(waiting)) => {
                         waiting.stage = Stage::Shaking;
+                        *inner.shaking.entry(self.origin).or_default() += 1;
                         return;
                     }
-                    waiting.stage = Stage::Spoke;
+                    (Err(at), Some(_)) => at,
+                    // Given away: whoever holds the ticket hears of it.
+                    (_, None) => now + SILENCE,
                 }
+            };
+            tokio::select! {
+                () = &mut freed => {}
+                () = tokio::time::sleep_until(wake) => {}
             }
-            freed.await;
         }
+    }
+
+    /// A stream on which what comes counts as heard.
+    pub(crate) fn listen<S>(&self, stream: S) -> Listened<S> {
+        Listened { stream, heard: Arc::clone(&self.heard) }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        {
-            let inner = &mut *lock(&self.budget.inner);
-            let stage = inner.waiting.remove(&self.number).map(|it| it.stage);
-            if stage == Some(Stage::Shaking)
-                && let Some(count) = inner.shaking.get_mut(&self.origin)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    inner.shaking.remove(&self.origin);
-                }
-            }
-        }
+        lock(&self.budget.inner).remove(self.number);
         self.budget.freed.notify_waiters();
+    }
+}
+
+/// See [`Ticket::listen`].
+pub(crate) struct Listened<S> {
+    stream: S,
+    heard: Arc<Heard>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Listened<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.heard.now();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listened<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 
@@ -201,10 +310,28 @@ mod tests {
         let newcomer = budget.enter(origin(2)).await.unwrap();
         assert!(start.elapsed() < SILENCE, "an address with too many gives way at once to another");
         drop(newcomer);
-        let _first = budget.enter(origin(1)).await.unwrap();
-        let _second = budget.enter(origin(1)).await.unwrap();
-        assert!(start.elapsed() >= SILENCE / 2, "of one's own address the silent give way after a second");
-        assert!(tokio::time::timeout(SILENCE, held[0].given_away()).await.is_err(), "a handshake goes on");
+        let speaking = &held[0];
+        let speak = async {
+            loop {
+                speaking.heard.now();
+                tokio::time::sleep(SILENCE / 10).await;
+            }
+        };
+        let enter = async {
+            let mut more = Vec::new();
+            for _ in 0..OVERALL - PER_ADDRESS {
+                more.push(budget.enter(origin(1)).await.unwrap());
+            }
+            assert!(start.elapsed() >= SILENCE, "of one's own address the silent give way after a second");
+            more
+        };
+        tokio::select! {
+            _more = enter => {}
+            () = speak => unreachable!(),
+        }
+        let soon = SILENCE / 10;
+        assert!(tokio::time::timeout(soon, held[0].given_away()).await.is_err(), "who speaks stays");
+        assert!(tokio::time::timeout(soon, held[30].given_away()).await.is_ok(), "the silent went");
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -219,6 +346,8 @@ mod tests {
         let next = budget.enter(origin(1)).await.unwrap();
         let soon = Duration::from_millis(50);
         assert!(tokio::time::timeout(soon, next.handshake()).await.is_err());
+        drop(next);
+        let next = budget.enter(origin(1)).await.unwrap();
         budget.enter(origin(2)).await.unwrap().handshake().await;
         held.pop();
         tokio::time::timeout(soon, next.handshake()).await.expect("a place was given back");

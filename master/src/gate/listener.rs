@@ -2,7 +2,7 @@
 
 use super::{
     GateConfig, GateError, ObserverStream, Shared,
-    budget::{Origin, Ticket},
+    budget::{Listened, Origin, Ticket},
     observers, session,
     wire::{Reading, Wire},
 };
@@ -119,8 +119,10 @@ async fn greet(gate: Arc<Shared>, tcp: TcpStream, address: SocketAddr, speech: S
         // Without it only the delay of small packets is worse.
         let _ = tcp.set_nodelay(true);
         let handshake = async {
-            tcp.readable().await?;
+            // Silent until its first byte is there.
+            tcp.peek(&mut [0]).await?;
             ticket.handshake().await;
+            let tcp = ticket.listen(tcp);
             match speech {
                 Speech::Tls => {
                     let acceptor = TlsAcceptor::from(Arc::clone(&gate.config.tls));
@@ -160,14 +162,16 @@ async fn greet(gate: Arc<Shared>, tcp: TcpStream, address: SocketAddr, speech: S
     }
 }
 
+type Tcp = Listened<TcpStream>;
+
 enum Stream {
-    Tls(Box<TlsStream<TcpStream>>),
-    Plain(TcpStream),
+    Tls(Box<TlsStream<Tcp>>),
+    Plain(Tcp),
 }
 
 enum Guest {
-    Tls(Box<Wire<TlsStream<TcpStream>>>, Box<Connect>, Option<PublicKey>),
-    Plain(Box<Wire<TcpStream>>, Box<Connect>),
+    Tls(Box<Wire<TlsStream<Tcp>>>, Box<Connect>, Option<PublicKey>),
+    Plain(Box<Wire<Tcp>>, Box<Connect>),
 }
 
 /// To whom the rest of a connection belongs. A future of its own: what greeting needed is freed, and a minion's session
