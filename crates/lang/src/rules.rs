@@ -1,13 +1,18 @@
 //! Reactor rules: compiled and type-checked at load, evaluated against events.
 
-use crate::Tree;
+use crate::{
+    Tree,
+    condition::Condition,
+    rule_texts::{self, Texts},
+    target::literal_ids,
+};
 use model::{Compiled, Event, Grains, Labels, MinionId};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// All rules of a tree, in order of file and place.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// One rule.
@@ -25,6 +30,8 @@ pub struct Rule {
     pub once_per_boot: bool,
     /// What to do, in order.
     pub actions: Vec<ActionTemplate>,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) texts: Texts,
 }
 
 /// What a rule does, with templates not filled in.
@@ -112,31 +119,108 @@ pub enum ResolvedTarget {
 
 impl Rules {
     /// Reads `reactors/**/*.{sls,yaml,yml}`. One bad rule: no value, all complaints.
-    pub fn load(_tree: &Tree) -> Compiled<Self> {
-        todo!()
+    pub fn load(tree: &Tree) -> Compiled<Self> {
+        crate::rule_files::load(tree)
     }
     /// All.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
     /// Those whose `on` lets the tag through.
-    pub fn matching<'a>(&'a self, _tag: &'a str) -> impl Iterator<Item = &'a Rule> {
-        self.rules.iter()
+    pub fn matching<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(move |it| filter_matches(&it.on, tag))
+    }
+}
+
+impl Context<'_> {
+    /// What conditions and templates see.
+    fn scope(&self) -> Map<String, Value> {
+        let source = match &self.event.source {
+            model::Source::Master => "master".to_owned(),
+            model::Source::Minion(id) => format!("minion/{id}"),
+            model::Source::User(name) => format!("user/{name}"),
+            model::Source::Integration(name) => format!("integration/{name}"),
+            model::Source::Rule(name) => format!("rule/{name}"),
+        };
+        let mut scope = Map::new();
+        scope.insert("event".to_owned(), self.event.data.clone());
+        scope.insert("tag".to_owned(), json!(self.event.tag));
+        scope.insert("source".to_owned(), json!(source));
+        let mut add = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                scope.insert(name.to_owned(), value);
+            }
+        };
+        add("minion", self.minion.map(|it| json!(it)));
+        add("grains", self.grains.map(|it| Value::Object(it.clone())));
+        add("labels", self.labels.map(|it| json!(it)));
+        scope
     }
 }
 
 impl Rule {
     /// Whether `when` holds, with a sentence that names the clause and its values either way.
-    pub fn holds(&self, _context: Context<'_>) -> (bool, String) {
-        todo!()
+    pub fn holds(&self, context: Context<'_>) -> (bool, String) {
+        match &self.condition {
+            None => (true, "no `when`".to_owned()),
+            Some(condition) => {
+                let (holds, why) = condition.holds(&Value::Object(context.scope()));
+                (holds, format!("when: {why}"))
+            }
+        }
     }
     /// The actions with templates filled in; an error names the action and the variable.
-    pub fn actions(&self, _context: Context<'_>) -> Result<Vec<Action>, String> {
-        todo!()
+    pub fn actions(&self, context: Context<'_>) -> Result<Vec<Action>, String> {
+        let mut filler = self.texts.filler(context.scope());
+        let named =
+            |index: usize, name: &str, cause: String| format!("action {} ({name}): {cause}", index + 1);
+        let mut actions = Vec::with_capacity(self.actions.len());
+        for (index, action) in self.actions.iter().enumerate() {
+            let (name, made) = match action {
+                ActionTemplate::Apply { target, states } => {
+                    let states: Result<_, String> = states.iter().map(|it| filler.fill(it)).collect();
+                    let target = resolve(target, &mut filler);
+                    ("apply", target.and_then(|target| Ok(Action::Apply { target, states: states? })))
+                }
+                ActionTemplate::Run { target, command } => {
+                    let command: Result<_, String> = command.iter().map(|it| filler.fill(it)).collect();
+                    let target = resolve(target, &mut filler);
+                    ("run", target.and_then(|target| Ok(Action::Run { target, command: command? })))
+                }
+                ActionTemplate::Event { tag, data } => {
+                    let data = filler.fill_map(data);
+                    let tag = format!("rule/{}/{tag}", self.name);
+                    ("event", data.map(|data| Action::Event { tag, data }))
+                }
+            };
+            actions.push(made.map_err(|cause| named(index, name, cause))?);
+        }
+        Ok(actions)
+    }
+}
+
+fn resolve(target: &TargetTemplate, filler: &mut rule_texts::Filler<'_>) -> Result<ResolvedTarget, String> {
+    match target {
+        TargetTemplate::Ids(template) => {
+            let text = filler.fill(template)?;
+            literal_ids(&text).map(ResolvedTarget::Ids).map_err(|cause| format!("target: {cause}"))
+        }
+        TargetTemplate::Expression(text, target) => {
+            Ok(ResolvedTarget::Expression(text.clone(), target.clone()))
+        }
     }
 }
 
 /// Whether an MQTT filter (`+`, `#`) matches a tag or topic, level by level.
-pub fn filter_matches(_filter: &str, _tag: &str) -> bool {
-    todo!()
+pub fn filter_matches(filter: &str, tag: &str) -> bool {
+    let (mut wanted, mut levels) = (filter.split('/'), tag.split('/'));
+    loop {
+        match (wanted.next(), levels.next()) {
+            (Some("#"), _) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(a), Some(b)) if a == b => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
 }

@@ -214,6 +214,8 @@ pub(crate) fn shortened(text: &str) -> String {
 
 /// How alike words must be to be suggested.
 const ALIKE: f64 = 0.8;
+/// What is further behind the best is not suggested beside it.
+const NEARLY_AS_GOOD: f64 = 0.08;
 /// At most this many suggestions.
 const SUGGESTIONS: usize = 3;
 
@@ -227,6 +229,8 @@ pub(crate) fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a 
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     near.dedup_by(|a, b| a.1 == b.1);
+    let best = near.first().map_or(1.0, |it| it.0);
+    near.retain(|it| it.0 >= best - NEARLY_AS_GOOD);
     let names: Vec<_> = near.iter().take(SUGGESTIONS).map(|(_, name)| format!("`{name}`")).collect();
     match names.split_last()? {
         (last, []) => Some(format!("did you mean {last}?")),

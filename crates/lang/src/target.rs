@@ -86,12 +86,6 @@ impl Target {
         }
         Ok(Self { text: text.to_owned(), root })
     }
-    /// One id, written as such.
-    pub(crate) fn of_ids(ids: &[&str]) -> Option<Self> {
-        let test = Test::Id(Operand::List(ids.iter().map(|it| Value::from(*it)).collect()));
-        let text = ids.join(",");
-        (!ids.is_empty()).then(|| Self { root: Clause::Test(test, 0, text.len()), text })
-    }
     /// Whether it matches.
     pub fn matches(&self, candidate: &dyn Candidate) -> bool {
         self.root.matches(candidate)
@@ -421,7 +415,9 @@ fn net(cursor: &Cursor<'_>, text: &str, start: usize) -> Parsed<Test> {
 
 /// Salt's compound matchers: `G@os:Debian`, `E@web\d+`, `L@a,b`, `S@10.0.0.0/24`, `I@tier:prod`, `P@os:(a|b)`.
 fn salt(cursor: &mut Cursor<'_>, kind: char, start: usize) -> Parsed<Test> {
+    let quoted = cursor.quoted()?;
     let value = match kind {
+        _ if quoted.is_some() => quoted.as_deref().unwrap_or(""),
         'L' => cursor.bare(|rest| rest.starts_with([')', '('])),
         _ => cursor.bare(|rest| rest.starts_with([')', ','])),
     };

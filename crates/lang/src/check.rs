@@ -1,0 +1,89 @@
+//! Says everything that can be said about a tree before any minion asks.
+
+use crate::{
+    Compiler, Subject,
+    compiler::{recipe, set_pillar},
+    pillar,
+    rules::Rules,
+    say::{At, Complaints, Say, Text, warning},
+    session::Session,
+    top,
+    yaml::Yaml,
+};
+use model::Diagnostic;
+use serde_json::{Map, json};
+use std::{collections::HashSet, sync::Arc};
+
+/// All complaints, in order of place.
+pub(crate) fn check(compiler: &Compiler, subjects: &[Subject<'_>]) -> Vec<Diagnostic> {
+    let mut all = Complaints::default();
+    all.extend(alone(compiler));
+    for subject in subjects {
+        let mut session = Session::new(compiler, Some(*subject));
+        set_pillar(&mut session, &Map::new());
+        let pillar = session.scope.data().get("pillar").cloned();
+        let entries = top::read(&mut session, "states").unwrap_or_default();
+        let names = top::assigned(&session, &entries, pillar.as_ref());
+        let names: Vec<_> = names.into_iter().map(|it| (it.0, Some(it.1))).collect();
+        recipe(&mut session, &names);
+        all.extend(session.complaints.finish());
+    }
+    all.extend(Rules::load(compiler.tree()).diagnostics);
+    all.finish()
+}
+
+/// Without a minion: each state by itself, with what nobody can know left open.
+fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
+    let mut all = Complaints::default();
+    let mut session = Session::new(compiler, None);
+    session.set_pillar(json!({}));
+    pillar::check_all(&mut session);
+    let entries = top::read(&mut session, "states").unwrap_or_default();
+    let mut reached: HashSet<String> = HashSet::new();
+    for (name, origin) in entries.iter().flat_map(|it| &it.names) {
+        if session.find("states", name, Some(origin)).is_some() {
+            reached.insert(name.clone());
+        }
+    }
+    all.extend(std::mem::take(&mut session.complaints).finish());
+    let states = compiler.names("states");
+    for name in &states {
+        let mut session = Session::new(compiler, None);
+        session.set_pillar(json!({}));
+        recipe(&mut session, &[(name.clone(), None)]);
+        all.extend(session.complaints.finish());
+        reached.extend(includes(compiler, name));
+    }
+    unassigned(compiler, &states, &reached, &mut all);
+    all.finish()
+}
+
+/// What a state includes, as far as it can be known.
+fn includes(compiler: &Compiler, name: &str) -> Vec<String> {
+    let mut session = Session::new(compiler, None);
+    session.set_pillar(json!({}));
+    let Some(path) = compiler.path_of("states", name) else { return Vec::new() };
+    let Some(file) = session.read("states", name, &path) else { return Vec::new() };
+    let Yaml::Map(pairs) = &file.root.value else { return Vec::new() };
+    let Some((_, node)) = pairs.iter().find(|(key, _)| key.text == "include") else { return Vec::new() };
+    let node = node.clone();
+    let included = pillar::names_in(&mut session, &Arc::clone(&file), &node);
+    included.into_iter().map(|it| crate::session::absolute(&it.0, name, &path)).collect()
+}
+
+fn unassigned(compiler: &Compiler, states: &[String], reached: &HashSet<String>, all: &mut Complaints) {
+    if compiler.tree().get("states/top.sls").is_none() {
+        return;
+    }
+    for name in states.iter().filter(|it| !reached.contains(*it)) {
+        let Some(path) = compiler.path_of("states", name) else { continue };
+        let bytes = compiler.tree().get(&path).and_then(|it| it.bytes.clone()).unwrap_or_default();
+        let text = Text { path, body: String::from_utf8_lossy(&bytes).into_owned() };
+        let message = format!("`{name}` is in no top.sls and no file includes it");
+        all.push(
+            warning("W0005", message)
+                .at(text.span(At { line: 1, column: 1, length: 1 }, ""))
+                .help("assign it in states/top.sls, or apply it by name"),
+        );
+    }
+}

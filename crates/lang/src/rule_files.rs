@@ -1,0 +1,407 @@
+//! Reads rule files. One bad rule gives no rules and all complaints, so that the last good ones stay in use.
+
+use crate::{
+    Tree,
+    condition::Condition,
+    limits,
+    rule_texts::Texts,
+    rules::{ActionTemplate, Rule, Rules, TargetTemplate},
+    say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
+    scalars,
+    target::Target,
+    top,
+    yaml::{self, Key, Node, Yaml},
+};
+use model::{Compiled, Diagnostic};
+use serde_json::Value;
+use std::{collections::HashMap, sync::Arc};
+
+/// Keys of a rule.
+const KEYS: [&str; 4] = ["on", "when", "once_per", "do"];
+/// Keys that the design names and nothing honours yet.
+const LATER: [&str; 15] = [
+    "for",
+    "throttle",
+    "else_after",
+    "group_by",
+    "count",
+    "absent",
+    "all",
+    "any",
+    "max_hops",
+    "priority",
+    "concurrency",
+    "on_failure",
+    "reactor",
+    "enabled",
+    "within",
+];
+const ACTIONS: [&str; 3] = ["apply", "run", "event"];
+const LATER_ACTIONS: [&str; 5] = ["notify", "webhook", "http", "wheel", "runner"];
+/// Longest filter, name and tag.
+const NAME_BYTES: usize = 128;
+
+/// All rules of a tree.
+pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
+    let mut reader = Reader {
+        states: top::names(tree, "states"),
+        complaints: Complaints::default(),
+        names: HashMap::new(),
+        rules: Vec::new(),
+    };
+    for (path, source) in tree.iter().filter(|(path, _)| is_rule_file(path)) {
+        let body = source.bytes.as_ref().filter(|it| it.len() <= limits::TEXT_BYTES);
+        let body = body.and_then(|it| String::from_utf8(it.to_vec()).ok());
+        match body {
+            Some(body) => reader.file(path, body),
+            None => reader.complaints.push(error(
+                "E0104",
+                format!("`{path}` is not UTF-8 text of at most {} bytes", limits::TEXT_BYTES),
+            )),
+        }
+    }
+    let value = (!reader.complaints.has_errors()).then_some(Rules { rules: reader.rules });
+    Compiled { value, diagnostics: reader.complaints.finish() }
+}
+
+fn is_rule_file(path: &str) -> bool {
+    let kind = path.rsplit_once('.').map(|it| it.1);
+    path.starts_with("reactors/") && matches!(kind, Some("sls" | "yaml" | "yml"))
+}
+
+struct Reader {
+    states: Vec<String>,
+    complaints: Complaints,
+    names: HashMap<String, (Arc<Rendered>, At)>,
+    rules: Vec<Rule>,
+}
+
+/// The rule that is being read.
+struct Draft {
+    file: Arc<Rendered>,
+    texts: Texts,
+}
+
+impl Reader {
+    fn file(&mut self, path: &str, body: String) {
+        let file = Arc::new(Rendered::plain(Arc::new(Text { path: path.to_owned(), body })));
+        let Some(root) = yaml::parse(&file, &mut self.complaints) else { return };
+        match &root.value {
+            Yaml::Map(pairs) => {
+                for (key, node) in pairs {
+                    self.rule(&file, key, node);
+                }
+            }
+            _ if root.is_null() => {}
+            _ => self.say(&file, root.at, "E0501", "a rule file is a mapping of names to rules", None),
+        }
+    }
+
+    fn say(&mut self, file: &Rendered, at: At, code: &str, message: impl Into<String>, help: Option<String>) {
+        self.complaints.push(error(code, message).at(file.span(at, "")).maybe_help(help));
+    }
+
+    fn rule(&mut self, file: &Arc<Rendered>, name: &Key, node: &Node) {
+        if self.rules.len() >= limits::RULES {
+            let message = format!("more than {} rules", limits::RULES);
+            return self.say(file, name.at, "E0104", message, None);
+        }
+        if !is_level(&name.text) {
+            let help = Some("use letters, digits, `-` and `_`: the name is part of event tags".to_owned());
+            self.say(file, name.at, "E0501", format!("`{}` cannot name a rule", name.text), help);
+        }
+        if let Some((first, at)) = self.names.insert(name.text.clone(), (file.clone(), name.at)) {
+            self.complaints.push(
+                error("E0507", format!("two rules are named `{}`", name.text))
+                    .at(file.span(name.at, "again"))
+                    .at(first.span(at, "first")),
+            );
+        }
+        let Yaml::Map(pairs) = &node.value else {
+            let help = Some("a rule has `on`, `do`, and possibly `when` and `once_per`".to_owned());
+            return self.say(
+                file,
+                node.at,
+                "E0501",
+                format!("a rule is a mapping, not {}", node.kind()),
+                help,
+            );
+        };
+        let mut draft = Draft { file: file.clone(), texts: Texts::default() };
+        for (key, _) in pairs.iter().filter(|it| !KEYS.contains(&it.0.text.as_str())) {
+            self.unknown(file, key, &KEYS, &LATER);
+        }
+        let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
+        let on = self.filter(file, name, get("on"));
+        let (when, condition) = get("when").map(|it| self.condition(file, it)).unwrap_or_default();
+        let once_per_boot = get("once_per").is_some_and(|it| {
+            if it.text() != Some("boot") {
+                let message = "`once_per` takes `boot`";
+                self.say(file, it.at, "E0501", message, None);
+            }
+            true
+        });
+        let actions = self.actions(&mut draft, name, get("do"));
+        let place = format!("{}:{}", file.source.path, name.at.line);
+        let rule = Rule {
+            name: name.text.clone(),
+            place,
+            on,
+            when,
+            once_per_boot,
+            actions,
+            condition,
+            texts: draft.texts,
+        };
+        self.rules.push(rule);
+    }
+
+    fn unknown(&mut self, file: &Rendered, key: &Key, known: &[&str], later: &[&str]) {
+        if later.contains(&key.text.as_str()) {
+            let message = format!("`{}` is not available yet", key.text);
+            return self.say(file, key.at, "E0503", message, None);
+        }
+        let help = did_you_mean(&key.text, known.iter().copied());
+        let help = help.or_else(|| Some(format!("known are {}", known.join(", "))));
+        self.say(file, key.at, "E0502", format!("unknown key `{}`", key.text), help);
+    }
+
+    fn filter(&mut self, file: &Rendered, name: &Key, node: Option<&Node>) -> String {
+        let Some(node) = node else {
+            let help = Some("say which events it is for: `on: minion/+/start`".to_owned());
+            self.say(file, name.at, "E0501", format!("`{}` has no `on`", name.text), help);
+            return String::new();
+        };
+        let text = node.text().unwrap_or("");
+        let levels: Vec<&str> = text.split('/').collect();
+        let good = |(index, level): (usize, &&str)| match *level {
+            "#" => index + 1 == levels.len(),
+            "+" => true,
+            other => !other.is_empty() && !other.contains(['+', '#', '\0']),
+        };
+        if text.is_empty() || text.len() > NAME_BYTES || !levels.iter().enumerate().all(good) {
+            let help =
+                "levels between `/`; `+` stands for one level, `#` at the end for all that follow".to_owned();
+            self.say(file, node.at, "E0504", format!("`{text}` is not a filter over event tags"), Some(help));
+        } else if text.starts_with("lab/") {
+            let help = Some("leave out `lab/event/`".to_owned());
+            self.say(file, node.at, "E0504", "filters are over event tags, not over topics", help);
+        }
+        text.to_owned()
+    }
+
+    fn condition(&mut self, file: &Rendered, node: &Node) -> (Option<String>, Option<Condition>) {
+        let Some(text) = node.text().filter(|_| !node.is_null()) else {
+            self.say(
+                file,
+                node.at,
+                "E0505",
+                format!("`when` takes an expression, not {}", node.kind()),
+                None,
+            );
+            return (None, None);
+        };
+        match Condition::parse(text, &file.source.path) {
+            Ok(condition) => (Some(text.to_owned()), Some(condition)),
+            Err(complaint) => {
+                self.complaints.push(moved(*complaint, file, node, text));
+                (None, None)
+            }
+        }
+    }
+
+    fn actions(&mut self, draft: &mut Draft, name: &Key, node: Option<&Node>) -> Vec<ActionTemplate> {
+        let file = draft.file.clone();
+        let items = match node.map(|it| &it.value) {
+            Some(Yaml::List(items)) if !items.is_empty() => items,
+            _ => {
+                let at = node.map_or(name.at, |it| it.at);
+                let help = Some("write `do: [ { apply: { target: \"{{minion}}\" } } ]`".to_owned());
+                self.say(&file, at, "E0501", format!("`{}` has no list of actions in `do`", name.text), help);
+                return Vec::new();
+            }
+        };
+        let mut actions = Vec::new();
+        for item in items {
+            match &item.value {
+                Yaml::Map(pairs) if pairs.len() == 1 => {
+                    let (key, node) = &pairs[0];
+                    actions.extend(self.action(draft, key, node));
+                }
+                _ => self.say(&file, item.at, "E0501", "an action is a mapping with one key", None),
+            }
+        }
+        actions
+    }
+
+    fn action(&mut self, draft: &mut Draft, key: &Key, node: &Node) -> Option<ActionTemplate> {
+        let file = draft.file.clone();
+        let known: &[&str] = match key.text.as_str() {
+            "apply" => &["target", "states"],
+            "run" => &["target", "command"],
+            "event" => &["tag", "data"],
+            _ => {
+                self.unknown(&file, key, &ACTIONS, &LATER_ACTIONS);
+                return None;
+            }
+        };
+        let Yaml::Map(pairs) = &node.value else {
+            let message = format!("`{}` takes a mapping, not {}", key.text, node.kind());
+            self.say(&file, node.at, "E0501", message, Some(format!("with {}", known.join(" and "))));
+            return None;
+        };
+        for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
+            self.unknown(&file, key, known, &[]);
+        }
+        let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
+        match key.text.as_str() {
+            "event" => self.event(draft, key, get("tag"), get("data")),
+            kind => {
+                let target = self.target(draft, key, get("target"));
+                if kind == "apply" {
+                    let states = get("states").map(|it| self.states(draft, it)).unwrap_or_default();
+                    return Some(ActionTemplate::Apply { target: target?, states });
+                }
+                let command = self.command(draft, key, get("command"));
+                Some(ActionTemplate::Run { target: target?, command: command? })
+            }
+        }
+    }
+
+    /// Compiles a text that may be a template.
+    fn text(&mut self, draft: &mut Draft, node: &Node) -> Option<String> {
+        let Some(text) = node.text() else {
+            let file = draft.file.clone();
+            self.say(&file, node.at, "E0501", format!("expected text, not {}", node.kind()), None);
+            return None;
+        };
+        if let Err(complaints) = draft.texts.add(text, &draft.file.source.path) {
+            for complaint in complaints {
+                self.complaints.push(moved(complaint, &draft.file, node, text));
+            }
+        }
+        Some(text.to_owned())
+    }
+
+    fn target(&mut self, draft: &mut Draft, action: &Key, node: Option<&Node>) -> Option<TargetTemplate> {
+        let Some(node) = node else {
+            let message = format!("`{}` needs a `target`", action.text);
+            let help = Some("the minion the event is from is `target: \"{{minion}}\"`".to_owned());
+            let file = draft.file.clone();
+            self.say(&file, action.at, "E0501", message, help);
+            return None;
+        };
+        let text = self.text(draft, node)?;
+        if text.contains("{{") {
+            return Some(TargetTemplate::Ids(text));
+        }
+        match Target::parse_in(&text, &draft.file.source.path) {
+            Ok(target) => Some(TargetTemplate::Expression(text, target)),
+            Err(complaint) => {
+                self.complaints.push(moved(*complaint, &draft.file, node, &text));
+                None
+            }
+        }
+    }
+
+    fn states(&mut self, draft: &mut Draft, node: &Node) -> Vec<String> {
+        let items = match &node.value {
+            Yaml::List(items) => items.as_slice(),
+            _ if node.is_null() => &[],
+            _ => std::slice::from_ref(node),
+        };
+        let mut names = Vec::new();
+        for item in items {
+            let Some(name) = self.text(draft, item) else { continue };
+            if !name.contains("{{") && !self.states.contains(&name) {
+                let help = did_you_mean(&name, self.states.iter().map(String::as_str));
+                let file = draft.file.clone();
+                self.say(&file, item.at, "E0118", format!("no state named `{name}`"), help);
+            }
+            names.push(name);
+        }
+        names
+    }
+
+    fn command(&mut self, draft: &mut Draft, action: &Key, node: Option<&Node>) -> Option<Vec<String>> {
+        let Some(Node { value: Yaml::List(items), .. }) = node.filter(|it| it.kind() == "a list") else {
+            let help =
+                "write `command: [journalctl, --vacuum-size=200M]`; for a shell `[sh, -c, '…']`".to_owned();
+            let (file, at) = (draft.file.clone(), node.map_or(action.at, |it| it.at));
+            self.say(
+                &file,
+                at,
+                "E0501",
+                "`run` needs `command`: a list of program and arguments",
+                Some(help),
+            );
+            return None;
+        };
+        let command: Vec<String> = items.iter().filter_map(|it| self.text(draft, it)).collect();
+        if command.is_empty() {
+            let file = draft.file.clone();
+            self.say(&file, action.at, "E0501", "`command` is empty", None);
+        }
+        Some(command)
+    }
+
+    fn event(
+        &mut self,
+        draft: &mut Draft,
+        action: &Key,
+        tag: Option<&Node>,
+        data: Option<&Node>,
+    ) -> Option<ActionTemplate> {
+        let file = draft.file.clone();
+        let text = tag.and_then(Node::text).unwrap_or("");
+        if text.is_empty() || text.len() > NAME_BYTES || !text.split('/').all(is_level) {
+            let help = Some("a fixed tag such as `disk/full`; it becomes `rule/<name>/disk/full`".to_owned());
+            let at = tag.map_or(action.at, |it| it.at);
+            self.say(&file, at, "E0501", "`event` needs a `tag`", help);
+            return None;
+        }
+        let data = match data {
+            None => Value::Object(serde_json::Map::new()),
+            Some(node) => {
+                self.check_texts(draft, node);
+                scalars::value(node)
+            }
+        };
+        match data {
+            Value::Object(data) => Some(ActionTemplate::Event { tag: text.to_owned(), data }),
+            Value::Null => Some(ActionTemplate::Event { tag: text.to_owned(), data: serde_json::Map::new() }),
+            _ => {
+                self.say(&file, action.at, "E0501", "`data` of an event is a mapping", None);
+                None
+            }
+        }
+    }
+
+    fn check_texts(&mut self, draft: &mut Draft, node: &Node) {
+        match &node.value {
+            Yaml::Scalar { .. } => drop(self.text(draft, node)),
+            Yaml::List(nodes) => nodes.iter().for_each(|it| self.check_texts(draft, it)),
+            Yaml::Map(pairs) => pairs.iter().for_each(|it| self.check_texts(draft, &it.1)),
+        }
+    }
+}
+
+fn is_level(text: &str) -> bool {
+    let good = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.');
+    !text.is_empty() && text.len() <= NAME_BYTES && text.bytes().all(good)
+}
+
+/// A complaint about a text inside a file, moved to where the text stands.
+fn moved(mut complaint: Diagnostic, file: &Rendered, node: &Node, text: &str) -> Diagnostic {
+    let line = file.source.line(node.at.line);
+    let inside = complaint.spans.drain(..).next();
+    let at = match (inside, line.find(text)) {
+        (Some(inside), Some(byte)) if !text.is_empty() && inside.line == 1 => {
+            let start = crate::say::small(line[..byte].chars().count());
+            At { line: node.at.line, column: start + inside.column, length: inside.length }
+        }
+        _ => node.at,
+    };
+    complaint.spans.push(file.span(at, ""));
+    complaint
+}

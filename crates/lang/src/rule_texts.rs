@@ -1,0 +1,83 @@
+//! Templates inside rules: checked and compiled at load, filled in when an event comes.
+
+use crate::{
+    Tree,
+    say::{Complaints, Text},
+    templates::{Ready, Scope, compile},
+};
+use model::Diagnostic;
+use serde_json::{Map, Value, json};
+use std::{collections::HashMap, fmt, sync::Arc};
+
+/// What all texts of one event's actions may give together.
+const FILLED_BYTES: usize = 16 * 1024;
+
+/// Compiled templates of a rule by their text.
+#[derive(Clone, Default)]
+pub(crate) struct Texts {
+    ready: HashMap<String, Arc<Ready>>,
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.ready.keys()).finish()
+    }
+}
+
+impl Texts {
+    /// Compiles a text if it is a template, and looks whether its variables can exist at all.
+    pub(crate) fn add(&mut self, body: &str, file: &str) -> Result<(), Vec<Diagnostic>> {
+        if !body.contains("{{") || self.ready.contains_key(body) {
+            return Ok(());
+        }
+        let text = Arc::new(Text { path: file.to_owned(), body: body.to_owned() });
+        let ready = Arc::new(compile(&Tree::default(), &text, false)?);
+        let empty = || json!({});
+        let scope = [("event", empty()), ("grains", empty()), ("labels", empty())];
+        let names = ["minion", "tag", "source"].map(|it| (it, json!(crate::scan::UNKNOWN.to_string())));
+        let scope = scope.into_iter().chain(names).map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut complaints = Complaints::default();
+        ready.render(&mut Scope::new(scope, true), &mut complaints);
+        if complaints.has_errors() {
+            return Err(complaints.finish());
+        }
+        self.ready.insert(body.to_owned(), ready);
+        Ok(())
+    }
+    /// Ready to fill in templates with what an event brings.
+    pub(crate) fn filler(&self, scope: Map<String, Value>) -> Filler<'_> {
+        let mut scope = Scope::new(scope, false);
+        scope.budget = FILLED_BYTES;
+        Filler { texts: self, scope }
+    }
+}
+
+/// Fills in templates for one event.
+pub(crate) struct Filler<'a> {
+    texts: &'a Texts,
+    scope: Scope,
+}
+
+impl Filler<'_> {
+    pub(crate) fn fill(&mut self, text: &str) -> Result<String, String> {
+        let Some(ready) = self.texts.ready.get(text) else { return Ok(text.to_owned()) };
+        let mut complaints = Complaints::default();
+        let rendered = ready.render(&mut self.scope, &mut complaints);
+        rendered.map(|it| it.text).ok_or_else(|| {
+            let all: Vec<String> = complaints.finish().into_iter().map(|it| it.message).collect();
+            all.join("; ")
+        })
+    }
+    pub(crate) fn fill_map(&mut self, map: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+        map.iter().map(|(key, value)| Ok((key.clone(), self.fill_value(value)?))).collect()
+    }
+    /// YAML bounds how deep this goes.
+    fn fill_value(&mut self, value: &Value) -> Result<Value, String> {
+        match value {
+            Value::String(text) => self.fill(text).map(Value::String),
+            Value::Array(list) => list.iter().map(|it| self.fill_value(it)).collect(),
+            Value::Object(map) => self.fill_map(map).map(Value::Object),
+            other => Ok(other.clone()),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One compile: the minion it is for, what its templates see, what was complained about so far; and reading files.
+
+use crate::{
+    Compiler, Renderer, Subject, limits,
+    say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
+    target::Candidate,
+    templates::Scope,
+    yaml::{self, Node},
+};
+use model::{ContentHash, Grains, Labels, MinionId, Presence};
+use serde_json::{Map, Value, json};
+use std::{net::IpAddr, sync::Arc};
+
+/// A file as YAML, with the text it was read from.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) rendered: Rendered,
+    pub(crate) root: Node,
+}
+
+/// The only environment so far.
+pub(crate) const ENVIRONMENT: &str = "base";
+
+/// One compile.
+pub(crate) struct Session<'a> {
+    pub(crate) compiler: &'a Compiler,
+    pub(crate) subject: Option<Subject<'a>>,
+    pub(crate) scope: Scope,
+    pub(crate) complaints: Complaints,
+    pub(crate) secrets: Vec<String>,
+    files: usize,
+}
+
+/// Where a name is written that leads to another file.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) file: Arc<Parsed>,
+    pub(crate) at: At,
+}
+
+impl Origin {
+    pub(crate) fn span(&self, label: &str) -> model::Span {
+        self.file.rendered.span(self.at, label)
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(compiler: &'a Compiler, subject: Option<Subject<'a>>) -> Self {
+        let mut data = Map::new();
+        data.insert("env".to_owned(), json!(ENVIRONMENT));
+        match subject {
+            Some(subject) => {
+                data.insert("id".to_owned(), json!(subject.id));
+                data.insert("grains".to_owned(), Value::Object(subject.grains.clone()));
+                data.insert("labels".to_owned(), json!(subject.labels));
+            }
+            None => {
+                data.insert("id".to_owned(), json!("some-minion"));
+                data.insert("grains".to_owned(), json!({}));
+                data.insert("labels".to_owned(), json!({}));
+            }
+        }
+        Self {
+            compiler,
+            subject,
+            scope: Scope::new(data, subject.is_none()),
+            complaints: Complaints::default(),
+            secrets: Vec::new(),
+            files: 0,
+        }
+    }
+
+    pub(crate) fn set_pillar(&mut self, pillar: Value) {
+        self.scope.set(Map::from_iter([("pillar".to_owned(), pillar)]));
+    }
+
+    /// The state or pillar file of a dotted name below a root.
+    pub(crate) fn read(&mut self, root: &str, name: &str, path: &str) -> Option<Arc<Parsed>> {
+        self.files += 1;
+        if self.files > limits::FILES {
+            let message = format!("more than {} files for one minion", limits::FILES);
+            self.complaints.push(error("E0104", message).note(format!("the last one was {path}")));
+            return None;
+        }
+        let (text, hash) = self.text(path)?;
+        let renderer = self.renderer(&text)?;
+        let plain = renderer == Renderer::Plain || !text.body.contains("{{") && !text.body.contains("{%");
+        if plain {
+            return self.read_plain(text, hash);
+        }
+        let relative = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
+        let folder = relative.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let variables = Map::from_iter([
+            ("sls".to_owned(), json!(name)),
+            ("tplfile".to_owned(), json!(relative)),
+            ("tpldir".to_owned(), json!(folder)),
+        ]);
+        let rendered = self.render(&text, hash, variables, true)?;
+        let root = yaml::parse(&rendered, &mut self.complaints)?;
+        Some(Arc::new(Parsed { rendered, root }))
+    }
+
+    fn read_plain(&mut self, text: Arc<Text>, hash: ContentHash) -> Option<Arc<Parsed>> {
+        if let Some(found) = self.compiler.kept(&text.path, hash) {
+            return Some(found);
+        }
+        let path = text.path.clone();
+        let rendered = Rendered::plain(text);
+        let root = yaml::parse(&rendered, &mut self.complaints)?;
+        let parsed = Arc::new(Parsed { rendered, root });
+        self.compiler.keep(path, hash, &parsed);
+        Some(parsed)
+    }
+
+    /// A file of the tree as text.
+    pub(crate) fn text(&mut self, path: &str) -> Option<(Arc<Text>, ContentHash)> {
+        let source = self.compiler.tree().get(path)?;
+        let body = match &source.bytes {
+            Some(bytes) if bytes.len() <= limits::TEXT_BYTES => String::from_utf8(bytes.to_vec()).ok(),
+            _ => {
+                let message = format!("`{path}` is larger than {} bytes", limits::TEXT_BYTES);
+                self.complaints.push(error("E0104", message).help("split it, or do not render it"));
+                return None;
+            }
+        };
+        let Some(body) = body else {
+            self.complaints.push(error("E0101", format!("`{path}` is not UTF-8 text")));
+            return None;
+        };
+        let body = if body.starts_with('\u{feff}') { body[3..].to_owned() } else { body };
+        Some((Arc::new(Text { path: path.to_owned(), body }), source.hash))
+    }
+
+    /// Fills in a template with some more variables.
+    pub(crate) fn render(
+        &mut self,
+        text: &Arc<Text>,
+        hash: ContentHash,
+        variables: Map<String, Value>,
+        marked: bool,
+    ) -> Option<Rendered> {
+        let ready = match self.compiler.templates().get(self.compiler.tree(), text, hash, marked) {
+            Ok(ready) => ready,
+            Err(diagnostics) => {
+                self.complaints.extend(diagnostics);
+                return None;
+            }
+        };
+        let old = self.scope.set(variables);
+        let rendered = ready.render(&mut self.scope, &mut self.complaints);
+        self.scope.unset(old);
+        rendered
+    }
+
+    /// What the first line asks for.
+    fn renderer(&mut self, text: &Text) -> Option<Renderer> {
+        let first = text.line(1);
+        let Some(line) = first.strip_prefix("#!") else { return Some(self.compiler.options().renderer) };
+        let wanted: Vec<&str> = line.split('|').map(str::trim).collect();
+        let message = match wanted[..] {
+            ["handlebars", "yaml"] => return Some(Renderer::Handlebars),
+            ["yaml"] => return Some(Renderer::Plain),
+            ["jinja", "yaml"] | ["jinja"] => "Jinja is not available yet".to_owned(),
+            _ => format!("unknown renderer `{}`", line.trim()),
+        };
+        let at = At { line: 1, column: 1, length: crate::say::small(first.chars().count()) };
+        let help = "write the file in Handlebars and begin it with `#!handlebars|yaml`, or with `#!yaml` if it \
+                    is no template";
+        self.complaints.push(error("E0119", message).at(text.span(at, "")).help(help));
+        None
+    }
+
+    /// The path of a state or pillar file; complains if there is none.
+    pub(crate) fn find(&mut self, root: &str, name: &str, origin: Option<&Origin>) -> Option<String> {
+        if let Some(path) = self.compiler.path_of(root, name) {
+            return Some(path);
+        }
+        let what = if root == "pillar" { "pillar file" } else { "state" };
+        let mut complaint = error("E0118", format!("no {what} named `{name}`"));
+        if let Some(origin) = origin {
+            complaint = complaint.at(origin.span(""));
+        }
+        let known = self.compiler.names(root);
+        let suggestion = did_you_mean(name, known.iter().map(String::as_str));
+        let place = format!("it would be {root}/{0}.sls or {root}/{0}/init.sls", name.replace('.', "/"));
+        self.complaints.push(complaint.note(place).maybe_help(suggestion));
+        None
+    }
+}
+
+/// `.b` and `..c` relative to the file that says so; in `web/init.sls`, `.b` is `web.b`.
+pub(crate) fn absolute(name: &str, from: &str, from_path: &str) -> String {
+    let dots = name.len() - name.trim_start_matches('.').len();
+    if dots == 0 {
+        return name.to_owned();
+    }
+    let mut steps: Vec<&str> = from.split('.').collect();
+    if !from_path.ends_with("/init.sls") {
+        steps.pop();
+    }
+    for _ in 1..dots {
+        steps.pop();
+    }
+    steps.push(&name[dots..]);
+    steps.join(".")
+}
+
+/// A minion as targets in top files see it.
+pub(crate) struct Matched<'a> {
+    pub(crate) subject: Subject<'a>,
+    pub(crate) pillar: Option<&'a Value>,
+}
+
+/// Grains that hold a minion's addresses.
+const ADDRESS_GRAINS: [&str; 6] = ["ip", "ips", "addresses", "ipv4", "ipv6", "ip4"];
+
+impl Candidate for Matched<'_> {
+    fn id(&self) -> &MinionId {
+        self.subject.id
+    }
+    fn grains(&self) -> &Grains {
+        self.subject.grains
+    }
+    fn labels(&self) -> &Labels {
+        self.subject.labels
+    }
+    fn addresses(&self) -> Vec<IpAddr> {
+        let grains = ADDRESS_GRAINS.iter().filter_map(|it| self.subject.grains.get(*it));
+        grains
+            .flat_map(|it| match it {
+                Value::Array(list) => list.iter().collect(),
+                other => vec![other],
+            })
+            .filter_map(|it| it.as_str()?.parse().ok())
+            .collect()
+    }
+    fn presence(&self) -> Presence {
+        Presence::Up
+    }
+    fn failed(&self) -> bool {
+        false
+    }
+    fn pillar(&self, path: &str) -> Option<Value> {
+        crate::compare::lookup(self.pillar?, path.split(':')).cloned()
+    }
+    fn assigned(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absolute;
+
+    #[test]
+    fn relative_names_start_at_the_folder_of_the_file() {
+        assert_eq!(absolute(".b", "web", "states/web/init.sls"), "web.b");
+        assert_eq!(absolute(".b", "web.a", "states/web/a.sls"), "web.b");
+        assert_eq!(absolute("..b", "web.x.a", "states/web/x/a.sls"), "web.b");
+        assert_eq!(absolute("b", "web.a", "states/web/a.sls"), "b");
+    }
+}

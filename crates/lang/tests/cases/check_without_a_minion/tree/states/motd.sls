@@ -1,0 +1,1 @@
+motd: { file.absent: { name: /etc/motd } }

@@ -1,0 +1,3 @@
+include: [ nothere ]
+a: { file.absent: { name: /a, require: [ { file: bb }, { cmd: b } ] } }
+b: { file.absent: { name: /b } }

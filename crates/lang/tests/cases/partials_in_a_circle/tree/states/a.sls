@@ -1,0 +1,5 @@
+a:
+  file.managed:
+    - name: /a
+    - source: lab://f/a.hbs
+    - template: handlebars

@@ -1,0 +1,2 @@
+base:
+  os=debian: [s]

@@ -1,0 +1,1 @@
+a: { file.absent: { name: /a } }

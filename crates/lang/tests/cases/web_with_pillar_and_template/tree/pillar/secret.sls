@@ -1,0 +1,2 @@
+db:
+  password: !secret hunter22

@@ -1,0 +1,5 @@
+base:
+  '*':
+    - web
+  label:role=web:
+    - secret

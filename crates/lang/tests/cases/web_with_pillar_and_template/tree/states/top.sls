@@ -1,0 +1,7 @@
+base:
+  'vm-*':
+    - base
+  label:role=web:
+    - web
+  os=alpine:
+    - never

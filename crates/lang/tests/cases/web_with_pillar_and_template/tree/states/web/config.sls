@@ -1,0 +1,4 @@
+nginx_dir:
+  file.directory:
+    - name: /etc/nginx
+    - mode: '0755'
