@@ -23,6 +23,8 @@ use tracing::{error, info, warn};
 
 /// After the master removed this minion, before it asks to be a member again.
 const AFTER_REMOVAL: Duration = Duration::from_secs(10);
+/// Before a connection is made anew because something on the last one was not believed, or the masters changed.
+const AFTER_TROUBLE: Duration = Duration::from_millis(500);
 /// Between two tries at a master of a release that does not fit.
 const AFTER_INCOMPATIBLE: Duration = Duration::from_secs(60);
 
@@ -101,7 +103,7 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
         let trust = Trust::of_member(setup, &home, &member)?;
         let pause = match Agent::start(setup, &home, member, trust, &mut clock)?.serve(&mut stop).await? {
             End::Stopped => break,
-            End::Again => Duration::ZERO,
+            End::Again => AFTER_TROUBLE,
             End::Incompatible => AFTER_INCOMPATIBLE,
             End::Unknown => {
                 warn!("the master does not know this minion: enrolling again with the same key");

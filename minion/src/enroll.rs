@@ -20,6 +20,8 @@ const ASK_REJECTED: Duration = Duration::from_secs(300);
 const BACKOFF_MS: u64 = 60_000;
 /// Largest packet: an envelope of 4 KiB and its topic.
 const PACKET_MAX: usize = 8 << 10;
+/// Attempts to say the first message of a connection.
+const FIRST_ATTEMPTS: u32 = 1000;
 /// Refused subscriptions after which the key is taken for a member's.
 const REFUSED_MAX: u32 = 2;
 
@@ -98,8 +100,14 @@ impl Candidate<'_> {
                 () = sleep_until(talk.ask_at), if talk.outgoing.is_some() => {
                     let header = talk.next_header(now());
                     let payload = envelope::seal(&outbox, &header, &request, self.identity);
-                    // A loss is followed by another connection, and that by another request.
-                    let _ = client.publish(outbox.to_string(), payload, false).await;
+                    // A loss is followed by another connection, and that by another request. `Connected` is told
+                    // a moment before the client can be published with.
+                    for _ in 0..FIRST_ATTEMPTS {
+                        if client.publish(outbox.to_string(), payload.clone(), false).await.is_ok() {
+                            break;
+                        }
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }

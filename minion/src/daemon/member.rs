@@ -31,6 +31,8 @@ const BACKOFF_MS: u64 = 60_000;
 const EARLY_MAX: usize = 1024;
 /// A message that cannot be written for so long is given up; the connection is over then.
 const SAY_LIMIT: Duration = Duration::from_secs(30);
+/// Attempts to say the first message of a connection.
+const FIRST_ATTEMPTS: u32 = 1000;
 /// Words of workers that wait.
 const TOLD_MAX: usize = 64;
 /// Between two collections of grains.
@@ -82,6 +84,8 @@ pub(super) struct Agent<'a> {
     events: mpsc::Receiver<ClientEvent>,
     early: VecDeque<ClientEvent>,
     link: Option<Link>,
+    /// Nothing was said on this connection yet.
+    fresh: bool,
     refused: (u32, u32),
     workers: Workers,
     larder: Larder,
@@ -171,6 +175,7 @@ impl<'a> Agent<'a> {
             events,
             early: VecDeque::new(),
             link: None,
+            fresh: false,
             refused: (0, 0),
             workers,
             larder,
@@ -255,6 +260,7 @@ impl<'a> Agent<'a> {
                 self.refused = (0, 0);
                 let session = envelope::random_session();
                 self.link = Some(Link::new(&self.id, signers(&self.trust.masters), &session));
+                self.fresh = true;
                 self.step(Input::Connected).await?;
             }
             Some(ClientEvent::Message { topic, payload }) => {
@@ -408,6 +414,9 @@ impl<'a> Agent<'a> {
     }
 
     async fn publish(&mut self, topic: String, payload: Vec<u8>) -> bool {
+        if std::mem::take(&mut self.fresh) {
+            return self.publish_first(&topic, &payload).await;
+        }
         let mut publish = std::pin::pin!(self.client.publish(topic, payload, false));
         let limit = Instant::now() + SAY_LIMIT;
         loop {
@@ -421,6 +430,17 @@ impl<'a> Agent<'a> {
                 }
             }
         }
+    }
+
+    /// `Connected` is told a moment before the client can be published with.
+    async fn publish_first(&self, topic: &str, payload: &[u8]) -> bool {
+        for _ in 0..FIRST_ATTEMPTS {
+            if self.client.publish(topic.to_owned(), payload.to_vec(), false).await.is_ok() {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
     }
 
     fn begin(&mut self, offer: Box<Offer>, attempt: u32) {
