@@ -1,4 +1,4 @@
-//! Signed envelopes: a JSON object whose last member is the signature, verified before it is parsed (`docs/bus.md`).
+//! Signed envelopes: a JSON object whose last member is the signature, verified before it is parsed (`docs/explanation/bus.md`).
 
 mod parse;
 
@@ -114,8 +114,8 @@ pub fn size_max(topic: &Topic) -> usize {
 
 /// Signs `message` for `topic`. What it serializes to must be `{"type": ..., "body": ...}`.
 ///
-/// Whether the result fits the topic ([`size_max`]) and is not too deep ([`DEPTH_MAX`]) is the caller's to see to: the
-/// other side would refuse it.
+/// Whether the other side can take the result ([`acceptable`]) is the caller's to see to, wherever a message holds what
+/// people or programs wrote: one that is refused, kept and sent again would end every connection.
 pub fn seal<T: Serialize>(topic: &Topic, header: &Header, message: &T, key: &Identity) -> Vec<u8> {
     let message = serde_json::to_string(message).expect("messages have string keys only");
     let (name, rest) = split(&message);
@@ -131,6 +131,14 @@ pub fn seal<T: Serialize>(topic: &Topic, header: &Header, message: &T, key: &Ide
     bytes.extend_from_slice(rest.as_bytes());
     let signature = keys::encode(&key.sign(&bytes));
     [&bytes[start..], SIGNATURE_BEGIN, signature.as_bytes(), SIGNATURE_END].concat()
+}
+
+/// Whether an envelope that we sealed is one that the other side takes: by size and by depth.
+pub fn acceptable(topic: &Topic, bytes: &[u8]) -> Result<(), Rejected> {
+    if bytes.len() > size_max(topic) {
+        return Err(Rejected::TooLarge);
+    }
+    parse::strict(bytes).map(drop).map_err(|_| Rejected::Malformed)
 }
 
 /// Checks size, signature and topic, then parses. Whether it comes in order ([`Sequence::accept`]) and in time
@@ -374,6 +382,21 @@ mod tests {
             let open = |size| open::<FromMinion>(&topic, &vec![b'x'; size], &key().public()).unwrap_err();
             assert_eq!(open(limit), Rejected::Unsigned);
             assert_eq!(open(limit + 1), Rejected::TooLarge);
+        }
+    }
+
+    #[test]
+    fn the_sender_can_tell_beforehand_what_will_be_refused() {
+        let event = |data| FromMinion::Event { number: 1, tag: "x".to_owned(), data, gap: 0 };
+        let nested = |depth| (1..depth).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]));
+        for (data, expected) in [
+            (nested(DEPTH_MAX - 2), Ok(())),
+            (nested(DEPTH_MAX - 1), Err(Rejected::Malformed)),
+            (serde_json::json!("x".repeat(CONTROL_MAX)), Err(Rejected::TooLarge)),
+        ] {
+            let bytes = seal(&out("m1"), &header(), &event(data), &key());
+            assert_eq!(acceptable(&out("m1"), &bytes), expected);
+            assert_eq!(opened(&bytes).map(drop), expected);
         }
     }
 

@@ -203,10 +203,11 @@ fn every_message_of_the_master_survives_the_wire() {
         ToMinion::Offer(Box::new(offer(fetch))),
         ToMinion::Cancel { job },
         ToMinion::Ack { jobs: vec![job], events: Some(3) },
+        ToMinion::Probe { probe: 1, ask: model::request::Ask::Ping },
         ToMinion::Masters { text: "{}".to_owned() },
         ToMinion::Removed { reason: "revoked".to_owned() },
     ];
-    let names = ["welcome", "incompatible", "offer", "offer", "cancel", "ack", "masters", "removed"];
+    let names = ["welcome", "incompatible", "offer", "offer", "cancel", "ack", "probe", "masters", "removed"];
     round_trip(&Topic::In("m1".parse().unwrap()), messages, &names);
 }
 

@@ -15,12 +15,18 @@ use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 /// Up to this many members, comparing each name with each is quicker than a hash set.
 const FEW: usize = 16;
 
-/// Checks the whole text, then reads header and message.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Verified<T>, serde_json::Error> {
+/// Whether it is JSON without duplicate names and not too deep.
+pub(super) fn strict(bytes: &[u8]) -> Result<&str, serde_json::Error> {
     let text = std::str::from_utf8(bytes).map_err(de::Error::custom)?;
     let mut json = serde_json::Deserializer::from_str(text);
     Strict { depth_left: DEPTH_MAX }.deserialize(&mut json)?;
     json.end()?;
+    Ok(text)
+}
+
+/// Checks the whole text, then reads header and message.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Verified<T>, serde_json::Error> {
+    let text = strict(bytes)?;
     serde_json::Deserializer::from_str(text).deserialize_map(EnvelopeVisitor(PhantomData))
 }
 
