@@ -1,8 +1,27 @@
 //! The list of state modules. A new one is a file in the folder and its name in both lists.
 
 mod cmd;
+mod cron;
 mod file;
+mod git;
+mod group;
+mod pkg;
+mod service;
+mod sysctl;
+mod test;
+mod user;
 
 use crate::Module;
 
-pub(crate) const ALL: &[&Module] = &[&cmd::MODULE, &file::MODULE];
+pub(crate) const ALL: &[&Module] = &[
+    &cmd::MODULE,
+    &cron::MODULE,
+    &file::MODULE,
+    &git::MODULE,
+    &group::MODULE,
+    &pkg::MODULE,
+    &service::MODULE,
+    &sysctl::MODULE,
+    &test::MODULE,
+    &user::MODULE,
+];
