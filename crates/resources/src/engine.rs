@@ -174,7 +174,7 @@ impl Run<'_> {
                 continue;
             }
             let changes = self.guarded(index, |host| step::would_change(target, host));
-            match changes.unwrap_or_else(|panic| Err(panic)) {
+            match changes.unwrap_or_else(Err) {
                 Ok(false) => (),
                 Ok(true) => return Ok(true),
                 Err(why) => return Err(format!("cannot check {}: {why}", title(self.recipe, link.step))),

@@ -6,6 +6,7 @@
 mod args;
 mod diff;
 mod engine;
+pub mod fake_host;
 
 pub mod host;
 mod modules;
@@ -16,7 +17,7 @@ mod schema;
 pub use engine::{Progress, RunOptions, run};
 pub use host::{Host, Probe};
 pub use output::Collected;
-pub use resource::{Applied, Error, Function, Module, ParamsError, Resource};
+pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource};
 pub use schema::{Param, ParamType};
 
 use serde_json::{Map, Value};

@@ -62,6 +62,9 @@ impl Applied {
     }
 }
 
+/// Makes a resource of parameters.
+pub type Parse = fn(&Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError>;
+
 /// A file under `modules/`.
 #[derive(Debug)]
 pub struct Module {
@@ -85,7 +88,7 @@ pub struct Function {
     /// YAML that compiles, at least one.
     pub examples: &'static [&'static str],
     /// Parameters in, resource out.
-    pub parse: fn(&Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError>,
+    pub parse: Parse,
 }
 
 /// Why parameters make no resource.

@@ -232,9 +232,9 @@ fn guards(step: &Step, host: &mut Watched<'_>) -> Result<Option<String>, Error> 
 
 fn guard(step: &Step, line: &str, host: &mut Watched<'_>) -> Result<(Exit, crate::host::Done), Error> {
     let command = Command { user: step.global.runas.clone(), ..Command::shell(line, GUARD_TIMEOUT_MS) };
-    let live = std::mem::replace(&mut host.live, false);
+    let before = std::mem::replace(&mut host.live, false);
     let done = host.perform(&Action::Run(command));
-    host.live = live;
+    host.live = before;
     done.map(|it| (it.exit, it)).map_err(Error::host("run", line))
 }
 

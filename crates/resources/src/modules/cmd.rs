@@ -121,8 +121,8 @@ fn parse(kind: &str, params: &Map<String, Value>, way: Way) -> Result<Box<dyn Re
     let name = args.name();
     let shell = args.path("shell").unwrap_or_else(|| PathBuf::from("/bin/sh"));
     let line = || vec![shell.display().to_string(), "-c".to_owned(), name.clone()];
-    let argv = args.list("argv").unwrap_or_else(line);
-    if argv.iter().all(|it| it.trim().is_empty()) || argv.iter().any(|it| it.contains('\0')) {
+    let words = args.list("argv").unwrap_or_else(line);
+    if words.iter().all(|it| it.trim().is_empty()) || words.iter().any(|it| it.contains('\0')) {
         return Err(invalid(if args.has("argv") { "argv" } else { "name" }, "the command is empty"));
     }
     let user = args.text("runas");
@@ -137,7 +137,8 @@ fn parse(kind: &str, params: &Map<String, Value>, way: Way) -> Result<Box<dyn Re
     let success: Result<Vec<i32>, _> = codes.iter().map(|it| it.parse()).collect();
     let success = success.map_err(|_| invalid("success_retcodes", "exit codes are whole numbers"))?;
     let timeout_ms = args.duration_ms("timeout").unwrap_or(TIMEOUT_MS);
-    let command = Command { argv, cwd: args.path("cwd"), user, env, stdin: args.text("stdin"), timeout_ms };
+    let command =
+        Command { argv: words, cwd: args.path("cwd"), user, env, stdin: args.text("stdin"), timeout_ms };
     Ok(Box::new(Run { name, command, stateful: args.bool("stateful", false), success, way }))
 }
 

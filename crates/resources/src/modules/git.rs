@@ -129,12 +129,12 @@ impl Latest {
         GitFolder { path: self.target.clone(), user: self.user.clone() }
     }
 
-    fn ask(&self, host: &dyn Probe, query: &Query) -> Result<String, Error> {
+    fn ask(host: &dyn Probe, query: &Query) -> Result<String, Error> {
         let output = host.query(query).map_err(Error::host("run", "git"))?;
         if output.code == Some(0) {
             return Ok(output.stdout.trim().to_owned());
         }
-        let what = format!("git {}", query.command().argv.last().map_or("", String::as_str));
+        let what = described(&query.command());
         let message = output.stderr.trim().lines().last().unwrap_or("failed").to_owned();
         Err(Error::Command { what, message, output: Box::new(output) })
     }
@@ -145,7 +145,7 @@ impl Latest {
         }
         let query =
             Query::GitRemote { url: self.url.clone(), rev: self.rev.clone(), user: self.user.clone() };
-        let lines = self.ask(host, &query)?;
+        let lines = Self::ask(host, &query)?;
         find_rev(&lines, &self.rev).ok_or_else(|| {
             Error::Refused(format!("`{}` has neither a branch nor a tag `{}`", self.url, self.rev))
         })
@@ -169,8 +169,8 @@ impl Latest {
         }
     }
 
-    fn git(&self, command: Command, host: &mut dyn Host) -> Result<(), Error> {
-        let what = format!("git {}", command.argv.iter().skip(3).cloned().collect::<Vec<_>>().join(" "));
+    fn git(command: Command, host: &mut dyn Host) -> Result<(), Error> {
+        let what = described(&command);
         let command = Command { timeout_ms: TIMEOUT_MS, ..command };
         let done = host.perform(&Action::Run(command)).map_err(Error::host("run", "git"))?;
         done.success(&what).map(drop)
@@ -193,9 +193,9 @@ impl Latest {
         } else {
             args.extend(["--", &self.url, &target]);
         }
-        self.git(Command { user: self.user.clone(), ..Command::git(&args) }, host)?;
+        Self::git(Command { user: self.user.clone(), ..Command::git(&args) }, host)?;
         if is_hash(&self.rev) {
-            self.git(self.folder().git(&["checkout", "-q", "--detach", &self.rev]), host)?;
+            Self::git(self.folder().git(&["checkout", "-q", "--detach", &self.rev]), host)?;
         }
         Ok(())
     }
@@ -203,15 +203,17 @@ impl Latest {
     fn update(&self, host: &mut dyn Host) -> Result<(), Error> {
         let rev = self.remote(host)?;
         let folder = self.folder();
-        self.git(folder.git(&["remote", "set-url", "origin", &self.url]), host)?;
+        Self::git(folder.git(&["remote", "set-url", "origin", &self.url]), host)?;
         let fetch = ["fetch", "-q", "--tags", "--force", "origin", "+refs/heads/*:refs/remotes/origin/*"];
-        self.git(folder.git(&fetch), host)?;
+        Self::git(folder.git(&fetch), host)?;
         if self.force_reset {
-            self.git(folder.git(&["reset", "-q", "--hard"]), host)?;
+            Self::git(folder.git(&["reset", "-q", "--hard"]), host)?;
         }
         match &rev {
-            Rev::Fixed(commit) => return self.git(folder.git(&["checkout", "-q", "--detach", commit]), host),
-            Rev::Branch(_) => self.git(folder.git(&["checkout", "-q", &self.rev, "--"]), host)?,
+            Rev::Fixed(commit) => {
+                return Self::git(folder.git(&["checkout", "-q", "--detach", commit]), host);
+            }
+            Rev::Branch(_) => Self::git(folder.git(&["checkout", "-q", &self.rev, "--"]), host)?,
             Rev::Head(_) => (),
         }
         let last = if self.force_reset {
@@ -219,8 +221,17 @@ impl Latest {
         } else {
             ["merge", "-q", "--ff-only", rev.commit()]
         };
-        self.git(folder.git(&last), host)
+        Self::git(folder.git(&last), host)
     }
+}
+
+/// The command without its options for safety.
+fn described(command: &Command) -> String {
+    let words = command
+        .argv
+        .iter()
+        .filter(|it| *it != "-c" && !it.contains(".allow=") && !it.starts_with("safe.directory="));
+    words.map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// Among lines of hash, tab and name; a tag's commit stands behind its peeled name.
@@ -247,17 +258,17 @@ impl Resource for Latest {
             return Ok(plan);
         }
         let folder = self.folder();
-        let origin = self.ask(host, &Query::GitOrigin(folder.clone())).unwrap_or_default();
+        let origin = Self::ask(host, &Query::GitOrigin(folder.clone())).unwrap_or_default();
         plan.differ("origin", Some(&origin), &self.url);
         let rev = self.remote(host)?;
-        let head = self.ask(host, &Query::GitHead(folder.clone()))?;
+        let head = Self::ask(host, &Query::GitHead(folder.clone()))?;
         plan.differ("revision", Some(&head), &rev.commit().to_owned());
         if matches!(rev, Rev::Branch(_)) {
-            let branch = self.ask(host, &Query::GitBranch(folder.clone()))?;
+            let branch = Self::ask(host, &Query::GitBranch(folder.clone()))?;
             plan.differ("branch", Some(&branch), &self.rev);
         }
         if self.force_reset {
-            let altered = self.ask(host, &Query::GitAltered(folder))?.lines().count();
+            let altered = Self::ask(host, &Query::GitAltered(folder))?.lines().count();
             plan.differ("altered files", Some(&altered), &0);
         }
         Ok(plan)
@@ -265,9 +276,9 @@ impl Resource for Latest {
 
     fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         if plan.touches("clone") {
-            self.make_clone(host)?
+            self.make_clone(host)?;
         } else {
-            self.update(host)?
+            self.update(host)?;
         }
         Ok(Applied::default())
     }

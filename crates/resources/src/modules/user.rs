@@ -113,6 +113,7 @@ const PARAMS: &[Param] = &[
     },
 ];
 
+#[expect(clippy::struct_excessive_bools, reason = "these are the parameters that people write")]
 #[derive(Debug)]
 struct Present {
     name: String,

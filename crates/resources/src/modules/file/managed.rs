@@ -151,6 +151,7 @@ pub(super) enum Backup {
     Suffix(String),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "these are the parameters that people write")]
 #[derive(Debug)]
 pub(super) struct Managed {
     pub(super) path: PathBuf,

@@ -1,0 +1,147 @@
+//! What actions do to a fake machine.
+
+use super::machine::{FakeGroup, FakeUser, Machine, Reply};
+use crate::host::{Action, Command, GroupChange, UnitAction, UserChange};
+use std::collections::BTreeMap;
+
+fn failure(code: i32, stderr: &str) -> Reply {
+    Reply { code, stderr: stderr.to_owned(), ..Reply::default() }
+}
+
+impl Machine {
+    pub(super) fn act(&mut self, action: &Action) -> Reply {
+        match action {
+            Action::Run(command) => self.run(command),
+            Action::RefreshPackages => {
+                self.available.extend(self.unlisted.clone());
+                Reply::default()
+            }
+            Action::InstallPackages(wishes) => self.install(wishes),
+            Action::RemovePackages(names) => {
+                self.packages.retain(|it, _| !names.contains(it));
+                Reply::default()
+            }
+            Action::Unit(name, action) => self.unit(name, *action),
+            Action::User(name, change) => self.change_user(name, change),
+            Action::Group(name, change) => self.change_group(name, change),
+            Action::Crontab { user, text } => {
+                self.crontabs.insert(user.clone(), text.clone());
+                Reply::default()
+            }
+            Action::Sysctl { name, value } => {
+                self.sysctls.insert(name.clone(), value.clone());
+                Reply::default()
+            }
+        }
+    }
+
+    fn run(&mut self, command: &Command) -> Reply {
+        if command.user.as_ref().is_some_and(|it| !self.users.contains_key(it)) {
+            return failure(1, "there is no such user");
+        }
+        let line = match &command.argv[..] {
+            [_, option, script] if option == "-c" => script.clone(),
+            argv => argv.join(" "),
+        };
+        let Some(reply) = self.commands.get(&line).cloned() else { return failure(127, "not found") };
+        self.files.extend(reply.files.clone());
+        self.working_copies.extend(reply.working_copies.clone());
+        reply
+    }
+
+    fn install(&mut self, wishes: &[(String, Option<String>)]) -> Reply {
+        let found: Option<BTreeMap<String, String>> = wishes
+            .iter()
+            .map(|(name, version)| {
+                let known = self.available.get(name)?;
+                let good = version.as_ref().is_none_or(|it| known.starts_with(it.trim_end_matches('*')));
+                good.then(|| (name.clone(), known.clone()))
+            })
+            .collect();
+        match found {
+            Some(found) => {
+                self.packages.extend(found);
+                Reply::default()
+            }
+            None => failure(100, "E: Unable to locate package\n"),
+        }
+    }
+
+    fn unit(&mut self, name: &str, action: UnitAction) -> Reply {
+        if action == UnitAction::DaemonReload {
+            return Reply::default();
+        }
+        let Some(unit) = self.units.get_mut(name) else { return failure(5, "Unit not found.\n") };
+        match action {
+            UnitAction::Start | UnitAction::Restart if unit.broken => {
+                "failed".clone_into(&mut unit.active);
+                return failure(1, "Job failed.\n");
+            }
+            UnitAction::Start | UnitAction::Restart => {
+                "active".clone_into(&mut unit.active);
+                unit.starts += 1;
+            }
+            UnitAction::Stop => "inactive".clone_into(&mut unit.active),
+            UnitAction::Reload => unit.reloads += 1,
+            UnitAction::Enable => "enabled".clone_into(&mut unit.enabled),
+            UnitAction::Disable => "disabled".clone_into(&mut unit.enabled),
+            UnitAction::DaemonReload => (),
+        }
+        Reply::default()
+    }
+
+    fn change_user(&mut self, name: &str, change: &UserChange) -> Reply {
+        let group =
+            change.gid.as_ref().map(|it| self.groups.get(it).map(|it| it.gid).or_else(|| it.parse().ok()));
+        let lists = change.groups.iter().flatten();
+        if group == Some(None) || lists.clone().any(|it| !self.groups.contains_key(it)) {
+            return failure(6, "useradd: group does not exist\n");
+        }
+        let next = 1000 + u32::try_from(self.users.len()).unwrap_or_default();
+        if change.create {
+            let gid = group.flatten().unwrap_or(next);
+            if group.is_none() {
+                self.groups.insert(name.to_owned(), FakeGroup { gid, members: Vec::new() });
+            }
+            let home = format!("/home/{name}");
+            let user = FakeUser { uid: next, gid, home, shell: "/bin/sh".to_owned(), ..FakeUser::default() };
+            self.users.insert(name.to_owned(), user);
+        }
+        let Some(user) = self.users.get_mut(name) else { return failure(6, "usermod: no such user\n") };
+        user.uid = change.uid.unwrap_or(user.uid);
+        user.gid = group.flatten().unwrap_or(user.gid);
+        for (field, wanted) in [
+            (&mut user.fullname, &change.fullname),
+            (&mut user.home, &change.home),
+            (&mut user.shell, &change.shell),
+            (&mut user.password, &change.password),
+        ] {
+            if let Some(wanted) = wanted {
+                field.clone_from(wanted);
+            }
+        }
+        if let Some(wanted) = &change.groups {
+            for (group, it) in &mut self.groups {
+                it.members.retain(|it| it != name);
+                if wanted.contains(group) {
+                    it.members.push(name.to_owned());
+                    it.members.sort();
+                }
+            }
+        }
+        Reply::default()
+    }
+
+    fn change_group(&mut self, name: &str, change: &GroupChange) -> Reply {
+        let next = 1000 + u32::try_from(self.groups.len()).unwrap_or_default();
+        if change.create {
+            self.groups.insert(name.to_owned(), FakeGroup { gid: next, members: Vec::new() });
+        }
+        let Some(group) = self.groups.get_mut(name) else { return failure(6, "groupmod: no such group\n") };
+        group.gid = change.gid.unwrap_or(group.gid);
+        if let Some(members) = &change.members {
+            group.members.clone_from(members);
+        }
+        Reply::default()
+    }
+}

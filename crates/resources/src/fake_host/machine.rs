@@ -1,0 +1,289 @@
+//! What is on a fake machine: plain data that a case file can spell out.
+
+use crate::host::{Attributes, FileKind, Query, Stat, User};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Links in a row that are followed.
+const LINKS_MAX: usize = 20;
+
+/// Everything on a machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Machine {
+    /// By absolute path. `/`, `/etc`, `/tmp` and `/root` are folders on a fresh one.
+    pub files: BTreeMap<String, Node>,
+    /// By name.
+    pub users: BTreeMap<String, FakeUser>,
+    /// By name.
+    pub groups: BTreeMap<String, FakeGroup>,
+    /// Installed: name and version.
+    pub packages: BTreeMap<String, String>,
+    /// Can be installed.
+    pub available: BTreeMap<String, String>,
+    /// Can be installed once the lists are fetched.
+    pub unlisted: BTreeMap<String, String>,
+    /// By name, as the states write it.
+    pub units: BTreeMap<String, FakeUnit>,
+    /// Systemd is not the first process.
+    pub without_systemd: bool,
+    /// By user.
+    pub crontabs: BTreeMap<String, String>,
+    /// By dotted name.
+    pub sysctls: BTreeMap<String, String>,
+    /// By command line: a shell's script, or the arguments joined by spaces.
+    pub commands: BTreeMap<String, Reply>,
+    /// Remotes by address.
+    pub repositories: BTreeMap<String, Repository>,
+    /// By folder.
+    pub working_copies: BTreeMap<String, WorkingCopy>,
+}
+
+/// What is at a path: a file with `contents`, a folder with `directory`, a link with `link`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<String>,
+    /// A folder.
+    pub directory: bool,
+    /// Where a symbolic link points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// In octal; empty for the default.
+    pub mode: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FakeUser {
+    /// Number.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// The person.
+    pub fullname: String,
+    /// Home folder.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+    /// Hash.
+    pub password: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FakeGroup {
+    /// Number.
+    pub gid: u32,
+    /// Sorted.
+    pub members: Vec<String>,
+}
+
+/// A unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FakeUnit {
+    /// `active`, ...
+    pub active: String,
+    /// `enabled`, ...
+    pub enabled: String,
+    /// Whether it can.
+    pub can_reload: bool,
+    /// It does not start.
+    pub broken: bool,
+    /// How often it was started or restarted.
+    pub starts: u32,
+    /// How often it was reloaded.
+    pub reloads: u32,
+}
+
+impl Default for FakeUnit {
+    fn default() -> Self {
+        Self {
+            active: "inactive".to_owned(),
+            enabled: "disabled".to_owned(),
+            can_reload: false,
+            broken: false,
+            starts: 0,
+            reloads: 0,
+        }
+    }
+}
+
+/// What a command does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reply {
+    /// Exit code.
+    pub code: i32,
+    /// What it says.
+    pub stdout: String,
+    /// What it says.
+    pub stderr: String,
+    /// Files that exist afterwards.
+    pub files: BTreeMap<String, Node>,
+    /// Working copies that are so afterwards.
+    pub working_copies: BTreeMap<String, WorkingCopy>,
+}
+
+/// A remote.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Repository {
+    /// Full name and commit.
+    pub refs: BTreeMap<String, String>,
+}
+
+/// A clone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkingCopy {
+    /// Its remote.
+    pub origin: String,
+    /// Its commit.
+    pub head: String,
+    /// Its branch, or `HEAD`.
+    pub branch: String,
+    /// Altered files.
+    pub altered: Vec<String>,
+}
+
+impl Node {
+    pub(super) fn kind(&self) -> FileKind {
+        match self {
+            Self { directory: true, .. } => FileKind::Directory,
+            Self { link: Some(_), .. } => FileKind::Symlink,
+            _ => FileKind::File,
+        }
+    }
+    pub(super) fn stat(&self) -> Stat {
+        let default = if self.directory { 0o755 } else { 0o644 };
+        Stat {
+            kind: self.kind(),
+            mode: u32::from_str_radix(&self.mode, 8).unwrap_or(default),
+            uid: self.uid,
+            gid: self.gid,
+            size: self.contents.as_ref().map_or(0, |it| it.len() as u64),
+        }
+    }
+    pub(super) fn take(&mut self, how: Attributes) {
+        if let Some(mode) = how.mode.filter(|it| *it != self.stat().mode) {
+            self.mode = format!("{mode:04o}");
+        }
+        self.uid = how.uid.unwrap_or(self.uid);
+        self.gid = how.gid.unwrap_or(self.gid);
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        let folder = |path: &str| (path.to_owned(), Node { directory: true, ..Node::default() });
+        let root =
+            FakeUser { home: "/root".to_owned(), shell: "/bin/bash".to_owned(), ..FakeUser::default() };
+        Self {
+            files: ["/", "/etc", "/tmp", "/root"].map(folder).into(),
+            users: [("root".to_owned(), root)].into(),
+            groups: [("root".to_owned(), FakeGroup::default())].into(),
+            packages: BTreeMap::new(),
+            available: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
+            units: BTreeMap::new(),
+            without_systemd: false,
+            crontabs: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            repositories: BTreeMap::new(),
+            working_copies: BTreeMap::new(),
+        }
+    }
+}
+
+impl Machine {
+    /// This, and on top of it everything that `other` has. What it has in the same place wins.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        let other = other.clone();
+        self.files.extend(other.files);
+        self.users.extend(other.users);
+        self.groups.extend(other.groups);
+        self.packages.extend(other.packages);
+        self.available.extend(other.available);
+        self.unlisted.extend(other.unlisted);
+        self.units.extend(other.units);
+        self.without_systemd |= other.without_systemd;
+        self.crontabs.extend(other.crontabs);
+        self.sysctls.extend(other.sysctls);
+        self.commands.extend(other.commands);
+        self.repositories.extend(other.repositories);
+        self.working_copies.extend(other.working_copies);
+        self
+    }
+
+    pub(super) fn node(&self, path: &Path) -> Option<&Node> {
+        self.files.get(&path.display().to_string())
+    }
+    pub(super) fn put(&mut self, path: &Path, node: Node) {
+        self.files.insert(path.display().to_string(), node);
+    }
+    /// The path with links in the folders above followed.
+    pub(super) fn follow_parents(&self, path: &Path) -> io::Result<PathBuf> {
+        match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => Ok(self.follow(parent)?.join(name)),
+            _ => Ok(path.to_owned()),
+        }
+    }
+    /// The path with all links followed; what does not exist stays as it is.
+    pub(super) fn follow(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS_MAX {
+            path = self.follow_parents(&path)?;
+            match self.node(&path).and_then(|it| it.link.as_ref()) {
+                Some(link) => path = path.parent().unwrap_or(Path::new("/")).join(link),
+                None => return Ok(path),
+            }
+        }
+        Err(io::Error::other("too many links"))
+    }
+
+    pub(super) fn user(&self, name: &str) -> Option<User> {
+        let it = self.users.get(name)?;
+        let is_member = |team: &FakeGroup| team.members.iter().any(|it| it == name);
+        let groups = self.groups.iter().filter(|(_, it)| is_member(it)).map(|(group, _)| group.clone());
+        Some(User {
+            uid: it.uid,
+            gid: it.gid,
+            fullname: it.fullname.clone(),
+            home: it.home.clone(),
+            shell: it.shell.clone(),
+            groups: groups.collect(),
+            password: Some(it.password.clone()),
+        })
+    }
+
+    pub(super) fn answer(&self, query: &Query) -> Option<String> {
+        let copy = |path: &Path| self.working_copies.get(&path.display().to_string());
+        match query {
+            Query::GitHead(folder) => copy(&folder.path).map(|it| it.head.clone()),
+            Query::GitAltered(folder) => copy(&folder.path).map(|it| it.altered.join("\n")),
+            Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
+            Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
+            Query::GitRemote { url, .. } => {
+                let lines =
+                    self.repositories.get(url)?.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
+                Some(lines.collect::<Vec<_>>().join("\n"))
+            }
+        }
+    }
+}
