@@ -147,14 +147,14 @@ mod tests {
     #[test]
     fn an_earlier_folder_hides_files_of_a_later_one_and_dot_files_are_left_out() {
         let (site, shipped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        write(shipped.path(), "states/web.sls", "shipped: test.nop\n");
-        write(shipped.path(), "states/base.sls", "base: test.nop\n");
-        write(site.path(), "states/web.sls", "site: test.nop\n");
+        write(shipped.path(), "states/web.sls", "shipped: cmd.run\n");
+        write(shipped.path(), "states/base.sls", "base: cmd.run\n");
+        write(site.path(), "states/web.sls", "site: cmd.run\n");
         write(site.path(), "states/.git/config", "x");
         write(site.path(), "states/web.sls~", "x");
         let reading = Sources::new(layout(&[site.path(), shipped.path()])).read().unwrap();
-        assert_eq!(text(&reading, "states/web.sls").unwrap(), "site: test.nop\n");
-        assert_eq!(text(&reading, "states/base.sls").unwrap(), "base: test.nop\n");
+        assert_eq!(text(&reading, "states/web.sls").unwrap(), "site: cmd.run\n");
+        assert_eq!(text(&reading, "states/base.sls").unwrap(), "base: cmd.run\n");
         let paths: Vec<_> = reading.generation.compiler.tree().iter().map(|it| it.0.clone()).collect();
         assert_eq!(paths, ["states/base.sls", "states/web.sls"]);
     }
@@ -162,14 +162,14 @@ mod tests {
     #[test]
     fn nothing_is_read_twice_and_an_edit_is_a_new_revision() {
         let site = tempfile::tempdir().unwrap();
-        write(site.path(), "states/web.sls", "a: test.nop\n");
+        write(site.path(), "states/web.sls", "a: cmd.run\n");
         let mut sources = Sources::new(layout(&[site.path()]));
         let first = sources.read().unwrap();
         assert!(sources.read().is_none());
-        write(site.path(), "states/web.sls", "abc: test.nop\n");
+        write(site.path(), "states/web.sls", "abc: cmd.run\n");
         let second = sources.read().unwrap();
         assert_ne!(first.generation.revision, second.generation.revision);
-        assert_eq!(text(&second, "states/web.sls").unwrap(), "abc: test.nop\n");
+        assert_eq!(text(&second, "states/web.sls").unwrap(), "abc: cmd.run\n");
     }
 
     #[test]
@@ -205,24 +205,24 @@ mod tests {
     #[test]
     fn a_broken_edit_is_told_with_its_place() {
         let site = tempfile::tempdir().unwrap();
-        write(site.path(), "states/web.sls", "a: test.nop\n");
+        write(site.path(), "states/web.sls", "a: cmd.run\n");
         let mut sources = Sources::new(layout(&[site.path()]));
         assert_eq!(sources.read().unwrap().errors, []);
         write(site.path(), "states/web.sls", "a: [\n");
         let errors = sources.read().unwrap().errors;
         assert_eq!(errors[0].spans[0].file, "states/web.sls");
-        write(site.path(), "states/web.sls", "a: test.nop\n");
+        write(site.path(), "states/web.sls", "a: cmd.run\n");
         assert_eq!(sources.read().unwrap().errors, []);
     }
 
     #[test]
     fn a_change_anywhere_below_wakes_the_watcher() {
         let site = tempfile::tempdir().unwrap();
-        write(site.path(), "states/deep/er/web.sls", "a: test.nop\n");
+        write(site.path(), "states/deep/er/web.sls", "a: cmd.run\n");
         let mut watcher = Watcher::new(&layout(&[site.path()])).unwrap();
         assert!(!watcher.drain());
         // As editors do: a new file beside it, renamed into place.
-        write(site.path(), "states/deep/er/.web.sls.new", "b: test.nop\n");
+        write(site.path(), "states/deep/er/.web.sls.new", "b: cmd.run\n");
         std::fs::rename(
             site.path().join("states/deep/er/.web.sls.new"),
             site.path().join("states/deep/er/web.sls"),

@@ -345,14 +345,14 @@ async fn a_broken_edit_leaves_the_last_good_trees_in_use_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("states")).unwrap();
     let state = folder.path().join("states/web.sls");
-    std::fs::write(&state, "a:\n  test.nop: []\n").unwrap();
+    std::fs::write(&state, "a:\n  cmd.run: []\n").unwrap();
     let rig = start(folder.path());
     let good = rig.status(|it| it.revision.is_some()).await;
     assert_eq!(good.messages_in, 7, "filled in by the shell");
     std::fs::write(&state, "a: [\n").unwrap();
     let broken = rig.status(|it| !it.tree_errors.is_empty()).await;
     assert_eq!(broken.revision, good.revision);
-    std::fs::write(&state, "b:\n  test.nop: []\n").unwrap();
+    std::fs::write(&state, "b:\n  cmd.run: []\n").unwrap();
     let mended = rig.status(|it| it.tree_errors.is_empty()).await;
     assert_ne!(mended.revision, good.revision);
     rig.stop().await;
