@@ -45,6 +45,7 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
             reached.insert(name.clone());
         }
     }
+    let top_is_broken = session.complaints.has_errors();
     all.extend(std::mem::take(&mut session.complaints).finish());
     let states = compiler.names("states");
     for name in &states {
@@ -54,7 +55,9 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
         all.extend(session.complaints.finish());
         reached.extend(includes(compiler, name));
     }
-    unassigned(compiler, &states, &reached, &mut all);
+    if !top_is_broken {
+        unassigned(compiler, &states, &reached, &mut all);
+    }
     all.finish()
 }
 

@@ -12,7 +12,7 @@ use crate::{
 use model::{Compiled, ContentHash, Diagnostic, Grains, Labels, MinionId, Recipe};
 use serde_json::{Map, Value};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -180,10 +180,11 @@ pub(crate) fn recipe(session: &mut Session<'_>, names: &[(String, Option<Origin>
     let mut recipe = Recipe::default();
     let loaded = blocks::load(session, names);
     let broken = session.complaints.has_errors();
+    let ids: HashSet<String> = loaded.blocks.iter().map(|it| it.id.clone()).collect();
     let drafts = steps::drafts(session, loaded.blocks, &mut recipe);
-    // What an unknown function leaves out would be missed by requisites: one mistake, one complaint.
-    if !broken && !session.complaints.has_errors() {
-        recipe.steps = order::sequence(session, drafts, &loaded.files);
+    // What a broken file leaves out would be missed by requisites: one mistake, one complaint.
+    if !broken {
+        recipe.steps = order::sequence(session, drafts, &loaded.files, &ids);
     }
     recipe.secrets = pillar::maskable(std::mem::take(&mut session.secrets));
     recipe

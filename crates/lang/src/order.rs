@@ -8,7 +8,7 @@ use crate::{
     steps::Draft,
 };
 use model::{Link, Requisite, Step};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where states without `order:` begin, as in Salt.
 const UNORDERED: i64 = 10_000;
@@ -28,13 +28,21 @@ struct Edge {
 }
 
 /// Steps in run order with their links.
-pub(crate) fn sequence(session: &mut Session<'_>, drafts: Vec<Draft>, files: &[String]) -> Vec<Step> {
+/// `ids` are those of all blocks, also of such that made no step.
+pub(crate) fn sequence(
+    session: &mut Session<'_>,
+    drafts: Vec<Draft>,
+    files: &[String],
+    ids: &HashSet<String>,
+) -> Vec<Step> {
     let index = index(&drafts);
     let mut edges: Vec<Edge> = Vec::new();
     for (from, draft) in drafts.iter().enumerate() {
         for requirement in &draft.common.requirements {
             let found = resolve(&index, &drafts, requirement, from);
-            if found.is_empty() {
+            let made_no_step =
+                ids.contains(&requirement.text) && !index.by_word.contains_key(&requirement.text);
+            if found.is_empty() && !made_no_step {
                 unresolved(session, &drafts, requirement, files);
             }
             for other in found {

@@ -219,12 +219,21 @@ const NEARLY_AS_GOOD: f64 = 0.08;
 /// At most this many suggestions.
 const SUGGESTIONS: usize = 3;
 
+/// One slip in a short word (`wbe` for `web`) is as near as many letters in common are in a long one.
+const ONE_SLIP: f64 = 0.9;
+
+fn alike(wrong: &str, name: &str) -> f64 {
+    let slip =
+        wrong.len() >= 3 && wrong.len().abs_diff(name.len()) <= 1 && strsim::osa_distance(wrong, name) == 1;
+    strsim::jaro_winkler(wrong, name).max(if slip { ONE_SLIP } else { 0.0 })
+}
+
 /// `did you mean `a` or `b`?` for the nearest of the names, if any is near.
 pub(crate) fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let wrong: String = wrong.chars().take(80).collect::<String>().to_lowercase();
     let mut near: Vec<(f64, &str)> = names
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(&wrong, &name.to_lowercase()), name))
+        .map(|name| (alike(&wrong, &name.to_lowercase()), name))
         .filter(|(alike, _)| *alike >= ALIKE)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
@@ -246,6 +255,7 @@ mod tests {
     fn near_names_are_suggested_and_far_ones_are_not() {
         let names = ["file.managed", "file.absent", "pkg.installed"];
         assert_eq!(did_you_mean("file.manged", names).unwrap(), "did you mean `file.managed`?");
+        assert_eq!(did_you_mean("wbe", ["web"]).unwrap(), "did you mean `web`?");
         assert_eq!(did_you_mean("xyz", names), None);
     }
 

@@ -372,7 +372,7 @@ fn operand_of(cursor: &Cursor<'_>, text: &str, byte: usize) -> Parsed<Operand> {
     if !is_glob(text) {
         return Ok(Operand::Text(Value::from(text)));
     }
-    let glob = globset::GlobBuilder::new(text).literal_separator(false).build().map_err(|cause| {
+    let glob = globset::GlobBuilder::new(text).case_insensitive(true).build().map_err(|cause| {
         let message = format!("`{text}` is not a pattern: {}", cause.kind());
         Box::new(cursor.complain_as("E0304", byte, cursor.byte.saturating_sub(byte).max(1), message))
     })?;

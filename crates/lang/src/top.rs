@@ -17,12 +17,11 @@ pub(crate) struct Entry {
     pub(crate) names: Vec<(String, Origin)>,
 }
 
-/// Reads `states/top.sls` or `pillar/top.sls`; none if there is none or it makes no sense.
+/// Reads `states/top.sls` or `pillar/top.sls`; what is wrong in it is left out.
 pub(crate) fn read(session: &mut Session<'_>, root: &str) -> Option<Vec<Entry>> {
     let path = format!("{root}/top.sls");
     session.compiler.tree().get(&path)?;
     let file = session.read(root, "top", &path)?;
-    let before = session.complaints.errors();
     let mut entries = Vec::new();
     for (environment, node) in mapping(session, &file, &file.root.clone()) {
         if environment.text != ENVIRONMENT {
@@ -41,7 +40,7 @@ pub(crate) fn read(session: &mut Session<'_>, root: &str) -> Option<Vec<Entry>> 
             entries.extend(entry(session, root, &file, &key, &node));
         }
     }
-    (session.complaints.errors() == before).then_some(entries)
+    Some(entries)
 }
 
 fn mapping(session: &mut Session<'_>, file: &Arc<Parsed>, node: &Node) -> Vec<(Key, Node)> {

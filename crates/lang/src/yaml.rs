@@ -66,7 +66,17 @@ pub(crate) fn is_null(text: &str) -> bool {
 
 enum Open {
     List(Vec<Node>),
-    Map { pairs: Vec<(Key, Node)>, key: Option<Key>, merges: Vec<Node>, seen: HashMap<String, At> },
+    Map(Box<OpenMap>),
+}
+
+#[derive(Default)]
+struct OpenMap {
+    pairs: Vec<(Key, Node)>,
+    key: Option<Key>,
+    merges: Vec<Node>,
+    seen: HashMap<String, At>,
+    /// The key stands here for the second time.
+    twice: bool,
 }
 
 struct Frame {
@@ -92,7 +102,6 @@ pub(crate) fn parse(rendered: &Rendered, complaints: &mut Complaints) -> Option<
         complaints.push(too_much(rendered, At::default(), "bytes", limits::RENDERED_BYTES));
         return None;
     }
-    let before = complaints.errors();
     let mut builder = Builder {
         rendered,
         complaints,
@@ -105,11 +114,9 @@ pub(crate) fn parse(rendered: &Rendered, complaints: &mut Complaints) -> Option<
     let mut parser = Parser::new_from_str(&rendered.text);
     if let Err(diagnostic) = builder.run(&mut parser) {
         builder.complaints.push(*diagnostic);
-    }
-    let root = builder.root.take();
-    if complaints.errors() > before {
         return None;
     }
+    let root = builder.root.take();
     Some(root.unwrap_or(Node {
         at: At { line: 1, column: 1, length: 1 },
         tag: None,
@@ -133,6 +140,10 @@ impl Builder<'_> {
                     column: small(cause.marker().col() + 1),
                     length: 1,
                 };
+                // The scanner has a bound of its own on brackets, which it meets first.
+                if cause.info().contains("recursion limit") {
+                    return Box::new(self.too_deep(at));
+                }
                 Box::new(self.say("E0101", format!("this is not YAML: {}", cause.info()), at, ""))
             })?;
             match event {
@@ -173,8 +184,7 @@ impl Builder<'_> {
             }
             Event::MappingStart(anchor, tag) => {
                 let tag = self.tag(tag.map(|it| it.suffix.clone()), at)?;
-                let open =
-                    Open::Map { pairs: Vec::new(), key: None, merges: Vec::new(), seen: HashMap::new() };
+                let open = Open::Map(Box::default());
                 self.open(Frame { open, at, anchor, tag })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -221,7 +231,9 @@ impl Builder<'_> {
         if self.stack.len() >= limits::YAML_DEPTH {
             return Err(Box::new(self.too_deep(frame.at)));
         }
-        if let Some(Frame { open: Open::Map { key: None, .. }, .. }) = self.stack.last() {
+        if let Some(Frame { open: Open::Map(map), .. }) = self.stack.last()
+            && map.key.is_none()
+        {
             return Err(Box::new(self.not_a_key(frame.at)));
         }
         self.stack.push(frame);
@@ -236,7 +248,7 @@ impl Builder<'_> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.open {
             Open::List(nodes) => Yaml::List(nodes),
-            Open::Map { pairs, merges, .. } => Yaml::Map(self.merged(pairs, merges)),
+            Open::Map(map) => Yaml::Map(self.merged(map.pairs, map.merges)),
         };
         let node = Node { at: frame.at, tag: frame.tag, value };
         let size = if frame.anchor > 0 { count(&node) } else { 0 };
@@ -285,18 +297,21 @@ impl Builder<'_> {
         };
         match &mut frame.open {
             Open::List(nodes) => nodes.push(node),
-            Open::Map { pairs, key: key @ Some(_), merges, .. } => {
-                if let Some(key) = key.take() {
-                    if key.text == "<<" { merges.push(node) } else { pairs.push((key, node)) }
+            Open::Map(map) => match map.key.take() {
+                Some(key) if key.text == "<<" => map.merges.push(node),
+                // What stands twice is complained about, and the first counts from there on.
+                Some(key) if !map.twice => map.pairs.push((key, node)),
+                Some(_) => {}
+                None => {
+                    let Yaml::Scalar { text, .. } = node.value else {
+                        return Err(Box::new(self.not_a_key(node.at)));
+                    };
+                    duplicate =
+                        map.seen.insert(text.clone(), node.at).map(|first| (text.clone(), first, node.at));
+                    map.twice = duplicate.is_some();
+                    map.key = Some(Key { text, at: node.at });
                 }
-            }
-            Open::Map { key, seen, .. } => {
-                let Yaml::Scalar { text, .. } = node.value else {
-                    return Err(Box::new(self.not_a_key(node.at)));
-                };
-                duplicate = seen.insert(text.clone(), node.at).map(|first| (text.clone(), first, node.at));
-                *key = Some(Key { text, at: node.at });
-            }
+            },
         }
         if let Some((text, first, again)) = duplicate {
             let diagnostic = error("E0103", format!("`{}` stands here twice", shortened(&text)))

@@ -15,5 +15,5 @@ first: { file.absent: { name: /first, order: first, failhard: yes, fire_event: w
 many:
   file.absent:
     - names: [ /x, /y ]
-    - onchanges_any: [ { file: b }, { sls: a } ]
+    - onchanges_any: [ { file: b }, { cmd: c } ]
     - prereq: [ { file: last } ]
