@@ -31,7 +31,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// Between restarts: first and longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// A child that lived so long was well: the back-off begins anew.
-const WELL_AFTER: Duration = Duration::from_secs(60);
+const WELL_AFTER: Duration = Duration::from_mins(1);
 /// Longest line on the child's standard output, and how many before the one that counts.
 const LINE_MAX: u64 = 4096;
 const LINES_MAX: usize = 16;

@@ -148,6 +148,7 @@ pub(crate) struct Shared {
     counters: Counters,
     budget: Arc<Budget>,
     observers: std::sync::atomic::AtomicUsize,
+    names: Arc<relay::Names>,
     stop: CancellationToken,
 }
 
@@ -189,6 +190,7 @@ impl Gate {
             counters: Counters::default(),
             budget: Arc::default(),
             observers: std::sync::atomic::AtomicUsize::new(0),
+            names: Arc::default(),
             stop: stop.clone(),
         });
         for one in bound {

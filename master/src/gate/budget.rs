@@ -118,6 +118,13 @@ impl Budget {
         }
     }
 
+    /// The system is short of something that connections need: whoever has been silent gives way.
+    pub(crate) fn shed(&self) {
+        let now = Instant::now();
+        let mut inner = lock(&self.inner);
+        while inner.silence_gives_way(now, |_| true).is_ok() {}
+    }
+
     fn ticket(self: &Arc<Self>, inner: &mut Inner, origin: Origin, now: Instant) -> Ticket {
         inner.last += 1;
         let stop = Arc::new(Notify::new());

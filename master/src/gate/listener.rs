@@ -101,6 +101,7 @@ pub(crate) async fn accept(gate: Arc<Shared>, bound: Bound) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     gate.counters.refuse("no-file-descriptor", &error);
+                    gate.budget.shed();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -101,12 +101,9 @@ where
             return refuse_connect(wire, code).await;
         }
     };
-    let _place = match Place::take(&gate) {
-        Some(place) => place,
-        None => {
-            gate.counters.refuse("too-many-observers", &name);
-            return refuse_connect(wire, unavailable(connect.version)).await;
-        }
+    let Some(_place) = Place::take(&gate) else {
+        gate.counters.refuse("too-many-observers", &name);
+        return refuse_connect(wire, unavailable(connect.version)).await;
     };
     if connect.will.is_some() {
         gate.counters.refuse("observer-will", &name);
@@ -116,7 +113,7 @@ where
     let keep_alive_s = if connect.keep_alive_s == 0 { KEEP_ALIVE_DEFAULT_S } else { connect.keep_alive_s };
     let (want, wanted) = watch::channel(BTreeSet::new());
     let (out, relayed) = mpsc::channel(relay::RELAY_MESSAGES);
-    tokio::spawn(relay::run(gate.config.fanout.clone(), wanted, out));
+    tokio::spawn(relay::run(Arc::clone(&gate.names), gate.config.fanout.clone(), wanted, out));
     let window = connect.properties.number(property::RECEIVE_MAXIMUM).unwrap_or(u32::MAX);
     let largest = connect.properties.number(property::MAXIMUM_PACKET);
     drop(connect);

@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_one_in_an_interval() {
-        let mut now = Instant::now() + Duration::from_secs(3600);
+        let mut now = Instant::now() + Duration::from_hours(1);
         let second = Duration::from_secs(1);
         let mut rate = Rate::new(second, 3);
         for _ in 0..3 {

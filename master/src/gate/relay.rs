@@ -2,12 +2,18 @@
 
 use super::{
     acl::Branch,
+    counters::lock,
     wire::{Reading, Wire},
 };
 use crate::gate::FanoutLink;
 use bus::packet::{Connect, Packet, Properties, Publish, Qos, Subscription, Version};
 use bytes::Bytes;
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
@@ -27,6 +33,38 @@ const KEEP_ALIVE_S: u16 = 60;
 /// Between attempts: first and longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Client ids that relays use: more than there are observers. The fan-out keeps something for every id it ever saw, so
+/// they come round; the one that rested longest is next.
+const NAMES: u16 = 1024;
+
+/// The client ids that are free.
+pub(crate) struct Names(Mutex<VecDeque<u16>>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(Mutex::new((0..NAMES).collect()))
+    }
+}
+
+/// A client id for one relay, given back when dropped.
+struct Name {
+    names: Arc<Names>,
+    number: u16,
+}
+
+impl Name {
+    fn take(names: Arc<Names>) -> Option<Self> {
+        let number = lock(&names.0).pop_front()?;
+        Some(Self { names, number })
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        lock(&self.names.0).push_back(self.number);
+    }
+}
+
 /// What a relay tells its observer.
 #[derive(Debug)]
 pub(crate) enum Relayed {
@@ -40,10 +78,12 @@ pub(crate) enum Relayed {
 
 /// Runs until the observer drops its end of `out`.
 pub(crate) async fn run(
+    names: Arc<Names>,
     mut fanout: watch::Receiver<Option<FanoutLink>>,
     mut want: watch::Receiver<BTreeSet<Branch>>,
     out: mpsc::Sender<Relayed>,
 ) {
+    let Some(name) = Name::take(names) else { return };
     let mut pause = BACK_OFF.0;
     loop {
         let link = tokio::select! {
@@ -52,7 +92,7 @@ pub(crate) async fn run(
         };
         let Some(link) = link else { return };
         // Never cut off between CONNECT and CONNACK: that can end the fan-out's listener.
-        if let Ok(Ok(wire)) = timeout(CONNECT_LIMIT, connect(&link)).await {
+        if let Ok(Ok(wire)) = timeout(CONNECT_LIMIT, connect(&link, &name)).await {
             let mut changed = fanout.clone();
             changed.mark_unchanged();
             let another = async {
@@ -86,15 +126,13 @@ async fn ready(
     link.clone()
 }
 
-async fn connect(link: &FanoutLink) -> io::Result<Wire<TcpStream>> {
+async fn connect(link: &FanoutLink, name: &Name) -> io::Result<Wire<TcpStream>> {
     let stream = TcpStream::connect(link.address).await?;
     stream.set_nodelay(true)?;
     let mut wire = Wire::new(stream, PACKET_MAX);
-    let mut random = [0; 12];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
     wire.push(&Packet::Connect(Box::new(Connect {
         version: Version::V4,
-        client_id: random.iter().fold("o".to_owned(), |id, byte| format!("{id}{byte:02x}")),
+        client_id: format!("observer{}", name.number),
         clean: true,
         keep_alive_s: KEEP_ALIVE_S,
         will: None,

@@ -358,6 +358,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if PublicKey::from_text(&request.sign) != Some(self.key) {
             return Err(End::Refused("enroll-foreign-key"));
         }
+        if self.gate.directory.banned(&self.key) {
+            return Err(End::Refused("minion-banned"));
+        }
         let terms = self.terms(&request);
         let (epoch, request, address) = (self.link.epoch, Box::new(request), self.address.to_string());
         self.tell(FromGate::Enroll { fingerprint, epoch, request, terms, address }).await

@@ -105,3 +105,36 @@ async fn dropping_the_gate_closes_everything() {
     };
     soon("the end of the listener", closed).await;
 }
+
+/// Set in the process that has few descriptors.
+const FEW: &str = "GATE_TEST_FEW_DESCRIPTORS";
+
+#[tokio::test]
+async fn when_descriptors_run_out_accepting_pauses_and_recovers() {
+    if std::env::var_os(FEW).is_some() {
+        return with_few_descriptors().await;
+    }
+    let own = std::env::current_exe().unwrap();
+    let name = "budgets::when_descriptors_run_out_accepting_pauses_and_recovers";
+    let script = r#"ulimit -n 100 && exec "$0" --exact "$1" --nocapture"#;
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", script]).arg(own).arg(name).env(FEW, "1").kill_on_drop(true);
+    let output = soon("the end of the other process", command.output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+async fn with_few_descriptors() {
+    let mut bench = Bench::start().await;
+    let mut idle = Vec::new();
+    let exhaust = async {
+        while bench.refused("no-file-descriptor") == 0 {
+            match TcpStream::connect(bench.tls_address()).await {
+                Ok(tcp) => idle.push(tcp),
+                Err(_) => drop(idle.pop()),
+            }
+        }
+    };
+    soon("the end of the descriptors", exhaust).await;
+    idle.clear();
+    bench.member("m1").await;
+}

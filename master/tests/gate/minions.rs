@@ -9,7 +9,7 @@ use bus::{
 };
 use bytes::Bytes;
 use master::{core::TokenFault, gate::FromGate};
-use model::{Timestamp, TokenTerms};
+use model::{Replace, Timestamp, TokenTerms};
 use std::time::{Duration, Instant};
 
 fn beat() -> FromMinion {
@@ -195,12 +195,12 @@ async fn a_stranger_may_only_ask_to_be_enrolled_and_is_a_member_when_it_comes_ba
         name: "t".into(),
         image_key,
         ids: "vm-*".into(),
-        labels: Default::default(),
+        labels: model::Labels::default(),
         cidr: Vec::new(),
         not_before: Timestamp(0),
         expires: Timestamp(u64::MAX),
         uses: 1,
-        replace: Default::default(),
+        replace: Replace::Never,
     };
     let token = bus::seed::SeedToken {
         statement: bus::seed::sign_terms(&terms, &bench.issuer),

@@ -308,11 +308,11 @@ async fn a_revoked_observer_is_sent_away() {
 #[tokio::test]
 async fn the_fan_out_is_started_again_and_its_child_never_outlives_its_parent() {
     let fanout = fanout();
-    let mut link = fanout.link();
-    let first = soon("the fan-out", link.wait_for(Option::is_some)).await.unwrap().clone().unwrap();
+    let mut up = fanout.link();
+    let first = soon("the fan-out", up.wait_for(Option::is_some)).await.unwrap().clone().unwrap();
     let id = children().pop().expect("a child");
     assert!(std::process::Command::new("kill").args(["-9", &id]).status().unwrap().success());
-    let another = soon("another", link.wait_for(|it| it.as_ref().is_some_and(|it| *it != first))).await;
+    let another = soon("another", up.wait_for(|it| it.as_ref().is_some_and(|it| *it != first))).await;
     assert!(another.is_ok());
     assert_eq!(fanout.counters().0, 1);
 

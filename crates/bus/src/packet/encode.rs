@@ -45,7 +45,9 @@ pub fn encode(version: Version, packet: &Packet, out: &mut BytesMut) {
             let mut body = BytesMut::new();
             body.put_u16(*id);
             properties(version, &Properties::default(), &mut body);
-            filters.iter().for_each(|it| text(it, &mut body));
+            for it in filters {
+                text(it, &mut body);
+            }
             frame(out, 0xa2, &body);
         }
         Packet::UnsubAck { id, codes } if version == Version::V5 => {
