@@ -542,6 +542,9 @@ impl World {
         match effect {
             mc::Effect::Record(entry) => {
                 self.check.synced(&entry)?;
+                if let mc::Entry::MinionGone(id) = &*entry {
+                    self.removed.insert(id.clone());
+                }
                 self.master.disk.push(*entry);
             }
             mc::Effect::Later(entry) => self.master.lazy.push(*entry),
@@ -569,16 +572,11 @@ impl World {
                 let (wait, good) = (1 + self.dice.below(300), !self.dice.one_in(12));
                 self.at(wait, Happening::Compiled { generation, job, minion, good });
             }
-            mc::Effect::Reply { reply, .. } => match *reply {
-                Reply::Submitted(job) => self.check.replied(&job)?,
-                Reply::Done(words) if words.iter().any(|it| it.contains("is forgotten")) => {
-                    let gone = self.minions.iter().filter(|it| {
-                        self.master.core.as_ref().is_some_and(|core| core.minion(&it.id).is_none())
-                    });
-                    self.removed.extend(gone.map(|it| it.id.clone()));
+            mc::Effect::Reply { reply, .. } => {
+                if let Reply::Submitted(job) = *reply {
+                    self.check.replied(&job)?;
                 }
-                _ => {}
-            },
+            }
             _ => {}
         }
         Ok(())

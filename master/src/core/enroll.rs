@@ -248,3 +248,6 @@ fn address_matches(nets: &[String], address: &str) -> bool {
     let address = address.to_canonical();
     nets.is_empty() || nets.iter().any(|it| it.parse::<IpNet>().is_ok_and(|net| net.contains(&address)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -462,3 +462,6 @@ impl Master {
 fn tells_more(tally: Tally) -> bool {
     tally.changed + tally.would_change + tally.failed > 0
 }
+
+#[cfg(test)]
+mod tests;

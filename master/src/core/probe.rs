@@ -112,3 +112,6 @@ impl Master {
         over.into_iter().for_each(|it| self.end_probe(it));
     }
 }
+
+#[cfg(test)]
+mod tests;

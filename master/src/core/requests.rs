@@ -339,3 +339,6 @@ fn id_range(text: &str) -> Option<(JobId, JobId)> {
     let high = format!("{text:Z<26}").parse().ok()?;
     Some((low, high))
 }
+
+#[cfg(test)]
+mod tests;

@@ -400,3 +400,6 @@ impl Master {
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).collect()
 }
+
+#[cfg(test)]
+mod tests;
