@@ -560,3 +560,6 @@ impl Master {
         self.emit_master("tree/broken".to_owned(), data);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,171 @@
-//! Scripts.
+//! Enrolment as scripts.
+
+use crate::core::{enroll::*, test_kit::*, *};
+use bus::message::{EnrollAnswer, ToMinion};
+use model::{KeyDecision, Replace, Request, Terminal};
+
+fn word(effects: &[Effect]) -> &'static str {
+    match enroll_answer(effects) {
+        Some(EnrollAnswer::Accepted { .. }) => "accepted",
+        Some(EnrollAnswer::Pending { .. }) => "pending",
+        Some(EnrollAnswer::Rejected { .. }) => "rejected",
+        None => "nothing",
+    }
+}
+
+fn reason(effects: &[Effect]) -> String {
+    match enroll_answer(effects) {
+        Some(EnrollAnswer::Pending { reason } | EnrollAnswer::Rejected { reason }) => reason.clone(),
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn a_token_is_judged_by_name_address_time_and_uses() {
+    let old = TokenTerms { expires: NOW, ..terms() };
+    let early = TokenTerms { not_before: NOW.plus_ms(1), ..terms() };
+    let net = |it: &str| TokenTerms { cidr: vec![it.to_owned()], ..terms() };
+    let cases: Vec<(&str, Result<TokenTerms, TokenFault>, &str, &str)> = vec![
+        ("vm-1", Ok(terms()), "accepted", ""),
+        ("web-1", Ok(terms()), "pending", "is for `vm-*`"),
+        ("localhost", Ok(TokenTerms { ids: "*".to_owned(), ..terms() }), "pending", "no name"),
+        ("vm-1", Err(TokenFault::Absent), "pending", "no token"),
+        ("vm-1", Err(TokenFault::Forged), "pending", "not one of ours"),
+        ("vm-1", Ok(old), "pending", "has expired"),
+        ("vm-1", Ok(early), "pending", "not good yet"),
+        ("vm-1", Ok(net("10.0.0.0/24")), "accepted", ""),
+        ("vm-1", Ok(net("10.1.0.0/24")), "pending", "not for address"),
+        ("vm-1", Ok(TokenTerms { uses: 0, ..terms() }), "pending", "used up"),
+    ];
+    for (name, terms, expected, why) in cases {
+        let mut bench = Bench::new();
+        let effects = bench.enroll(1, name, terms);
+        assert_eq!(word(&effects), expected, "{name} {why}");
+        assert!(reason(&effects).contains(why), "{} / {why}", reason(&effects));
+        let member = bench.master.minion(&id(name)).is_some();
+        assert_eq!(member, expected == "accepted");
+        assert!(records(&effects).iter().any(|it| matches!(it, Entry::Key(_))));
+    }
+}
+
+#[test]
+fn uses_are_counted_on_disk_before_the_answer_and_a_retry_is_free() {
+    let one = || Ok(TokenTerms { uses: 1, ..terms() });
+    let mut bench = Bench::new();
+    let effects = bench.enroll(1, "vm-1", one());
+    let token = effects
+        .iter()
+        .position(|it| matches!(it, Effect::Record(entry) if matches!(**entry, Entry::Token(_))));
+    let answer = effects.iter().position(|it| matches!(it, Effect::EnrollAnswer { .. }));
+    assert!(token.unwrap() < answer.unwrap());
+    assert_eq!(bench.master.minion(&id("vm-1")).unwrap().labels["role"], "web");
+    bench.crash();
+    let again = bench.enroll(1, "vm-1", one());
+    assert_eq!((word(&again), records(&again).len()), ("accepted", 0));
+    assert_eq!(word(&bench.enroll(2, "vm-2", one())), "pending");
+}
+
+#[test]
+fn expiry_waits_for_a_clock_that_is_set() {
+    let mut bench = Bench::new();
+    bench.step(Input::Clock { set: false });
+    let old = TokenTerms { expires: Timestamp(5), ..terms() };
+    assert_eq!(word(&bench.enroll(1, "vm-1", Ok(old))), "accepted");
+}
+
+#[test]
+fn quarantine_is_bounded_in_all_and_per_address() {
+    let mut bench = Bench::new();
+    for number in 0..9 {
+        let effects = bench.enroll(number, &format!("vm-{number}"), Err(TokenFault::Absent));
+        assert_eq!(word(&effects), "pending");
+        assert_eq!(records(&effects).is_empty(), usize::from(number) >= PENDING_PER_ADDRESS_MAX);
+    }
+    for number in 10..100 {
+        let address = format!("10.0.1.{number}");
+        bench.enroll_from(number, enroll_request(&format!("vm-{number}")), Err(TokenFault::Absent), &address);
+    }
+    assert_eq!(bench.master.book.waiting_keys.len(), PENDING_MAX);
+    // The same again is not written again.
+    let effects = bench.enroll(0, "vm-0", Err(TokenFault::Absent));
+    assert!(records(&effects).is_empty() && word(&effects) == "pending");
+}
+
+#[test]
+fn a_name_that_is_taken_is_a_conflict_unless_the_token_says_otherwise() {
+    let uuid = |it: &str| {
+        let mut request = enroll_request("vm-1");
+        request.claims.insert("product_uuid".to_owned(), it.to_owned());
+        request
+    };
+    // (policy, old one is away, same hardware, taken over)
+    let cases = [
+        (Replace::Never, true, true, false),
+        (Replace::Offline, false, true, false),
+        (Replace::Offline, true, false, true),
+        (Replace::SameHardware, true, false, false),
+        (Replace::SameHardware, true, true, true),
+        (Replace::SameHardware, false, true, false),
+    ];
+    for (replace, away, same, taken) in cases {
+        let mut bench = Bench::new();
+        let terms = || Ok(TokenTerms { replace, ..terms() });
+        bench.enroll_from(1, uuid("one"), terms(), "10.0.0.1");
+        bench.back("vm-1", hello());
+        if away {
+            bench.disconnect("vm-1");
+        }
+        let effects = bench.enroll_from(2, uuid(if same { "one" } else { "two" }), terms(), "10.0.0.2");
+        let case = format!("{replace:?} {away} {same}");
+        assert_eq!(word(&effects), if taken { "accepted" } else { "pending" }, "{case}");
+        let holder = &bench.master.minion(&id("vm-1")).unwrap().fingerprint;
+        assert_eq!(*holder, fingerprint(if taken { 2 } else { 1 }), "{case}");
+        let status = |key| bench.master.key(&fingerprint(key)).unwrap().status;
+        let expected = if taken { KeyStatus::Revoked } else { KeyStatus::Accepted };
+        assert_eq!(status(1), expected, "{case}");
+        assert_eq!(status(2), if taken { KeyStatus::Accepted } else { KeyStatus::Conflict }, "{case}");
+    }
+}
+
+fn decide(bench: &mut Bench, key: &str, decision: KeyDecision) -> Vec<Effect> {
+    bench.ask(Request::DecideKey { key: key.to_owned(), fingerprint: None, decision })
+}
+
+#[test]
+fn an_operator_accepts_rejects_and_revokes() {
+    let mut bench = Bench::new();
+    bench.enroll(1, "vm-1", Err(TokenFault::Absent));
+    bench.enroll(2, "vm-2", Err(TokenFault::Absent));
+    let effects = decide(&mut bench, "vm-1", KeyDecision::Accept);
+    assert_eq!(word(&effects), "accepted", "the waiting connection is told");
+    assert_eq!(tags(&effects), ["key/vm-1/accepted"]);
+    let effects = decide(&mut bench, fingerprint(2).as_str(), KeyDecision::Reject);
+    assert_eq!(word(&effects), "rejected");
+    assert_eq!(word(&bench.enroll(2, "vm-2", Ok(terms()))), "rejected");
+    bench.back("vm-1", hello());
+    bench.received(1, &["vm-1"], command());
+    let effects = decide(&mut bench, "vm-1", KeyDecision::Revoke);
+    assert_eq!(bench.word(1, "vm-1"), Some(Terminal::Interrupted));
+    let removed = ToMinion::Removed { reason: "revoked".to_owned() };
+    assert_eq!(sent(&effects), [&removed]);
+    assert!(effects.contains(&Effect::Close { minion: id("vm-1") }));
+    assert_eq!(published(&effects, "lab/minion/vm-1/state"), Some(""));
+    assert_eq!(word(&bench.enroll(1, "vm-1", Ok(terms()))), "rejected", "for good");
+    assert_eq!(
+        refusal(&decide(&mut bench, "vm-9", KeyDecision::Accept)).unwrap().0,
+        api::ErrorKind::NotFound
+    );
+    bench.crash();
+    assert_eq!(bench.master.key(&fingerprint(1)).unwrap().status, KeyStatus::Revoked);
+    assert!(bench.master.minion(&id("vm-1")).is_none());
+}
+
+#[test]
+fn accepting_a_key_in_conflict_replaces_the_old_one() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.enroll(5, "vm-1", Ok(terms()));
+    decide(&mut bench, "vm-1", KeyDecision::Accept);
+    assert_eq!(bench.master.minion(&id("vm-1")).unwrap().fingerprint, fingerprint(5));
+    assert_eq!(bench.master.key(&fingerprint(0)).unwrap().status, KeyStatus::Revoked);
+    assert_eq!(bench.master.book.events_taken[&id("vm-1")], 0);
+}

@@ -1,0 +1,186 @@
+//! Rules against events, and boots that stay due.
+
+use crate::core::{test_kit::*, *};
+use bus::message::{FromMinion, Hello};
+use model::{Decision, Diagnostic, JobId, Request, Terminal};
+use serde_json::{Map, json};
+
+const CONFIGURE: &str = "configure:\n  on: minion/+/start\n  once_per: boot\n  do:\n    - apply: { target: \"{{minion}}\", states: [] }\n";
+
+fn rules(text: &str) -> lang::rules::Rules {
+    let tree = lang::Tree::of_texts([("reactors/rules.yaml", text)]);
+    let loaded = lang::rules::Rules::load(&tree);
+    loaded.value.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics))
+}
+
+fn sources(bench: &mut Bench, text: &str) -> Vec<Effect> {
+    bench.step(Input::Sources { revision: revision(), rules: rules(text) })
+}
+
+fn decisions(effects: &[Effect]) -> Vec<&Decision> {
+    let all = records(effects).into_iter().filter_map(|it| match it {
+        Entry::Decision(decision) => Some(decision),
+        _ => None,
+    });
+    all.collect()
+}
+
+/// A member that has not said hello, with the rule in use.
+fn configured(text: &str) -> Bench {
+    let mut bench = Bench::new();
+    sources(&mut bench, text);
+    bench.enroll(1, "vm-1", Ok(terms()));
+    bench
+}
+
+fn job_of(effects: &[Effect]) -> JobId {
+    decisions(effects)
+        .iter()
+        .flat_map(|it| &it.verdicts)
+        .flat_map(|it| &it.actions)
+        .find_map(|it| it.job)
+        .unwrap()
+}
+
+fn run(bench: &mut Bench, job: JobId, word: Terminal) -> Vec<Effect> {
+    bench.compiled(job.0, "vm-1");
+    bench.say("vm-1", result(job, word))
+}
+
+#[test]
+fn a_new_machine_is_configured_once_per_boot() {
+    let mut bench = configured(CONFIGURE);
+    let effects = bench.back("vm-1", hello());
+    assert_eq!(compiles(&effects), [id("vm-1")]);
+    let decision = decisions(&effects)[0];
+    assert!(decision.tag == "minion/vm-1/start" && decision.verdicts[0].fired, "{decision:?}");
+    let job = job_of(&effects);
+    assert_eq!(bench.job(job.0).caller.name, "rule:configure");
+    // A reconnect meanwhile starts nothing more.
+    bench.disconnect("vm-1");
+    let effects = bench.back("vm-1", hello());
+    assert!(decisions(&effects).is_empty());
+    let effects = run(&mut bench, job, Terminal::Changed);
+    let minion = records(&effects).into_iter().any(|it| {
+        matches!(it, Entry::Minion(minion) if minion.configured_boots.get("configure").is_some_and(|it| it == "boot-1"))
+    });
+    assert!(minion, "in the same transaction as the end of the job");
+    bench.crash();
+    sources(&mut bench, CONFIGURE);
+    assert!(decisions(&bench.back("vm-1", hello())).is_empty());
+    let effects = bench.back("vm-1", Hello { boot: "boot-2".to_owned(), ..hello() });
+    assert_ne!(job_of(&effects), job);
+}
+
+#[test]
+fn a_boot_that_could_not_be_configured_stays_due() {
+    let mut bench = configured(CONFIGURE);
+    let job = job_of(&bench.back("vm-1", hello()));
+    run(&mut bench, job, Terminal::Failed);
+    assert!(decisions(&bench.pass(super::RETRY_MS[0] - 1)).is_empty());
+    bench.say("vm-1", FromMinion::Heartbeat { running: None });
+    let effects = bench.pass(1);
+    let second = job_of(&effects);
+    assert!(second != job && decisions(&effects)[0].verdicts[0].reason.starts_with("due again"));
+    // A restart in the middle of the second attempt goes on with it, and then with the third.
+    bench.crash();
+    sources(&mut bench, CONFIGURE);
+    assert!(decisions(&bench.back("vm-1", hello())).is_empty(), "one is under way");
+    run(&mut bench, second, Terminal::Failed);
+    bench.disconnect("vm-1");
+    bench.pass(super::RETRY_MS[1]);
+    let effects = bench.back("vm-1", hello());
+    let third = job_of(&effects);
+    assert!(third != second && third != job);
+    run(&mut bench, third, Terminal::Ok);
+    assert!(bench.master.minion(&id("vm-1")).unwrap().configured_boots.contains_key("configure"));
+}
+
+#[test]
+fn attempts_are_bounded_until_the_trees_change() {
+    let mut bench = configured(CONFIGURE);
+    let mut next = Some(job_of(&bench.back("vm-1", hello())));
+    let mut attempts = 0;
+    while let Some(job) = next {
+        attempts += 1;
+        run(&mut bench, job, Terminal::Failed);
+        bench.disconnect("vm-1");
+        bench.pass(3_600_000);
+        let effects = bench.back("vm-1", hello());
+        next = decisions(&effects).first().and_then(|it| it.verdicts[0].actions.first()?.job);
+        assert!(attempts < 100);
+    }
+    assert_eq!(attempts, super::ATTEMPTS_MAX);
+    assert!(!decisions(&sources(&mut bench, CONFIGURE)).is_empty());
+}
+
+#[test]
+fn a_rule_that_comes_later_finds_the_boots_that_are_due() {
+    let mut bench = Bench::with(&["vm-1"]);
+    let effects = sources(&mut bench, CONFIGURE);
+    assert_eq!(compiles(&effects), [id("vm-1")]);
+}
+
+#[test]
+fn the_same_event_after_a_crash_starts_no_second_job() {
+    let text = "go:\n  on: minion/+/event/deployed\n  do:\n    - run: { target: \"{{minion}}\", command: [\"true\"] }\n";
+    let mut bench = configured(text);
+    bench.back("vm-1", hello());
+    let event = || FromMinion::Event { number: 1, tag: "event/deployed".to_owned(), data: json!({}), gap: 0 };
+    let effects = bench.say("vm-1", event());
+    let job = job_of(&effects);
+    // As if the cursor had been lost: the job's id tells.
+    bench.disk.retain(|it| !matches!(it, Entry::EventsTaken(..)));
+    bench.crash();
+    sources(&mut bench, text);
+    bench.back("vm-1", hello());
+    let effects = bench.say("vm-1", event());
+    assert_eq!(job_of(&effects), job);
+    assert!(!records(&effects).iter().any(|it| matches!(it, Entry::Job(_))), "{effects:?}");
+}
+
+#[test]
+fn event_data_cannot_widen_a_target() {
+    let text = "go:\n  on: user/+/go\n  do:\n    - run: { target: \"{{event.who}}\", command: [\"true\"] }\n";
+    let mut bench = configured(text);
+    bench.enroll(2, "vm-2", Ok(terms()));
+    bench.back("vm-1", hello());
+    bench.back("vm-2", hello());
+    for (who, count) in [("vm-1", 1), ("vm-*", 0), ("*", 0), ("vm-1 or vm-2", 0), ("nobody", 0)] {
+        let mut data = Map::new();
+        data.insert("who".to_owned(), json!(who));
+        let effects = bench.ask(Request::SendEvent { tag: "go".to_owned(), data });
+        let widened = compiles(&effects).len();
+        assert!(widened <= 2 && (widened == count || who == "vm-1 or vm-2"), "{who}: {effects:?}");
+        if count == 0 && who != "vm-1 or vm-2" {
+            assert!(tags(&effects).contains(&"rule/go/failed"), "{who}: {:?}", tags(&effects));
+        }
+    }
+}
+
+#[test]
+fn a_loop_of_events_is_cut() {
+    let text = "a:\n  on: rule/b/+\n  do:\n    - event: { tag: x, data: {} }\nb:\n  on: rule/a/+\n  do:\n    - event: { tag: x, data: {} }\nstart:\n  on: user/+/go\n  do:\n    - event: { tag: x, data: {} }\nc:\n  on: rule/start/x\n  do:\n    - event: { tag: x, data: {} }\nd:\n  on: rule/c/x\n  do:\n    - event: { tag: x, data: {} }\ne:\n  on: rule/d/x\n  do:\n    - event: { tag: x, data: {} }\n";
+    let text = text.replace("rule/b/+", "rule/+/x");
+    let mut bench = configured(&text);
+    let effects = bench.ask(Request::SendEvent { tag: "go".to_owned(), data: Map::new() });
+    let cut = decisions(&effects).iter().flat_map(|it| &it.verdicts).any(|it| it.reason.contains("loop"));
+    assert!(cut && effects.len() < 20_000, "{}", effects.len());
+}
+
+#[test]
+fn broken_trees_keep_the_old_rules_and_are_told() {
+    let mut bench = configured(CONFIGURE);
+    let complaint = Diagnostic {
+        severity: model::Severity::Error,
+        code: "E1".to_owned(),
+        message: "broken".to_owned(),
+        spans: Vec::new(),
+        notes: Vec::new(),
+        help: None,
+    };
+    let effects = bench.step(Input::BrokenSources(vec![complaint.clone()]));
+    assert_eq!(tags(&effects), ["tree/broken"]);
+    assert_eq!(tags(&bench.step(Input::BrokenSources(vec![complaint]))), Vec::<&str>::new());
+    assert_eq!(compiles(&bench.back("vm-1", hello())), [id("vm-1")]);
+}
