@@ -131,12 +131,12 @@ fn spawnable(command: &Command) -> io::Result<std::process::Command> {
         Some(name) => as_user(name, &command.argv)?,
         None => (command.argv.clone(), None),
     };
-    let [program, args @ ..] = &argv[..] else {
+    let [first, rest @ ..] = &argv[..] else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"));
     };
-    let mut process = std::process::Command::new(program);
+    let mut process = std::process::Command::new(first);
     process
-        .args(args)
+        .args(rest)
         .env_clear()
         .process_group(0)
         .current_dir(command.cwd.as_deref().unwrap_or("/".as_ref()));

@@ -60,14 +60,14 @@ fn parse(text: &str) -> BTreeMap<String, String> {
     let mut provided = Vec::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [status, name, architecture, version, provides] = fields[..] else { continue };
+        let [status, name, architecture, version, also] = fields[..] else { continue };
         // The second letter is what is: `i` for installed, `c` for left-over configuration, and so on.
         if status.as_bytes().get(1) != Some(&b'i') {
             continue;
         }
         installed.insert(name.to_owned(), version.to_owned());
         installed.insert(format!("{name}:{architecture}"), version.to_owned());
-        let names = provides.split(',').filter_map(|it| it.split_whitespace().next());
+        let names = also.split(',').filter_map(|it| it.split_whitespace().next());
         provided.extend(names.map(str::to_owned));
     }
     for name in provided {

@@ -15,8 +15,8 @@ const RUNNING: &str = "/run/systemd/system";
 
 fn systemctl(args: &[&str], timeout_ms: u64) -> Command {
     let fixed = ["systemctl", "--no-pager", "--no-ask-password"];
-    let argv = fixed.iter().chain(args).map(|it| (*it).to_owned()).collect();
-    Command { argv, timeout_ms, ..Command::default() }
+    let words = fixed.iter().chain(args).map(|it| (*it).to_owned()).collect();
+    Command { argv: words, timeout_ms, ..Command::default() }
 }
 
 /// systemctl itself takes names without a suffix for services, except `show` with names that have a dot.

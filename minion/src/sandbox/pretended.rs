@@ -324,5 +324,5 @@ impl Pretended {
 
 fn free_id(system: bool, taken: impl Fn(u32) -> bool) -> u32 {
     let first = if system { FIRST_SYSTEM_ID } else { FIRST_ID };
-    (first..).find(|it| !taken(*it)).unwrap_or(first)
+    (first..u32::MAX).find(|it| !taken(*it)).unwrap_or(first)
 }
