@@ -2,7 +2,7 @@
 
 use crate::{
     Compiler, Subject,
-    compiler::{recipe, set_pillar},
+    compiler::{recipe, recipe_and_files, set_pillar},
     pillar,
     rules::Rules,
     say::{At, Complaints, Say, Text, warning},
@@ -12,7 +12,7 @@ use crate::{
 };
 use model::Diagnostic;
 use serde_json::{Map, json};
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 /// All complaints, in order of place.
 pub(crate) fn check(compiler: &Compiler, subjects: &[Subject<'_>]) -> Vec<Diagnostic> {
@@ -48,12 +48,20 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
     let top_is_broken = session.complaints.has_errors();
     all.extend(std::mem::take(&mut session.complaints).finish());
     let states = compiler.names("states");
+    let elsewhere = words(compiler, &states);
+    let mut covered: HashSet<String> = HashSet::new();
     for name in &states {
+        // What another file includes was checked together with that.
+        if !covered.insert(name.clone()) {
+            continue;
+        }
         let mut session = Session::new(compiler, None);
         session.set_pillar(json!({}));
-        recipe(&mut session, &[(name.clone(), None)]);
+        session.elsewhere.clone_from(&elsewhere);
+        let (_, files) = recipe_and_files(&mut session, &[(name.clone(), None)]);
         all.extend(session.complaints.finish());
-        reached.extend(includes(compiler, name));
+        reached.extend(files.iter().filter(|it| *it != name).cloned());
+        covered.extend(files);
     }
     if !top_is_broken {
         unassigned(compiler, &states, &reached, &mut all);
@@ -61,17 +69,20 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
     all.finish()
 }
 
-/// What a state includes, as far as it can be known.
-fn includes(compiler: &Compiler, name: &str) -> Vec<String> {
-    let mut session = Session::new(compiler, None);
-    session.set_pillar(json!({}));
-    let Some(path) = compiler.path_of("states", name) else { return Vec::new() };
-    let Some(file) = session.read("states", name, &path) else { return Vec::new() };
-    let Yaml::Map(pairs) = &file.root.value else { return Vec::new() };
-    let Some((_, node)) = pairs.iter().find(|(key, _)| key.text == "include") else { return Vec::new() };
-    let node = node.clone();
-    let included = pillar::names_in(&mut session, &Arc::clone(&file), &node);
-    included.into_iter().map(|it| crate::session::absolute(&it.0, name, &path)).collect()
+/// Names of all files and ids: what a requisite may mean.
+fn words(compiler: &Compiler, states: &[String]) -> HashSet<String> {
+    let mut words: HashSet<String> = states.iter().cloned().collect();
+    for name in states {
+        let mut session = Session::new(compiler, None);
+        session.set_pillar(json!({}));
+        let Some(path) = compiler.path_of("states", name) else { continue };
+        if let Some(file) = session.read("states", name, &path)
+            && let Yaml::Map(pairs) = &file.root.value
+        {
+            words.extend(pairs.iter().map(|(key, _)| key.text.clone()));
+        }
+    }
+    words
 }
 
 fn unassigned(compiler: &Compiler, states: &[String], reached: &HashSet<String>, all: &mut Complaints) {
@@ -81,7 +92,7 @@ fn unassigned(compiler: &Compiler, states: &[String], reached: &HashSet<String>,
     for name in states.iter().filter(|it| !reached.contains(*it)) {
         let Some(path) = compiler.path_of("states", name) else { continue };
         let bytes = compiler.tree().get(&path).and_then(|it| it.bytes.clone()).unwrap_or_default();
-        let text = Text { path, body: String::from_utf8_lossy(&bytes).into_owned() };
+        let text = Text::new(path, String::from_utf8_lossy(&bytes).into_owned());
         let message = format!("`{name}` is in no top.sls and no file includes it");
         all.push(
             warning("W0005", message)

@@ -177,6 +177,14 @@ pub(crate) fn set_pillar(session: &mut Session<'_>, over: &Map<String, Value>) {
 
 /// The recipe of some states.
 pub(crate) fn recipe(session: &mut Session<'_>, names: &[(String, Option<Origin>)]) -> Recipe {
+    recipe_and_files(session, names).0
+}
+
+/// The recipe of some states, and the names of all files that it was made from.
+pub(crate) fn recipe_and_files(
+    session: &mut Session<'_>,
+    names: &[(String, Option<Origin>)],
+) -> (Recipe, Vec<String>) {
     let mut recipe = Recipe::default();
     let loaded = blocks::load(session, names);
     let broken = session.complaints.has_errors();
@@ -187,7 +195,7 @@ pub(crate) fn recipe(session: &mut Session<'_>, names: &[(String, Option<Origin>
         recipe.steps = order::sequence(session, drafts, &loaded.files, &ids);
     }
     recipe.secrets = pillar::maskable(std::mem::take(&mut session.secrets));
-    recipe
+    (recipe, loaded.files)
 }
 
 fn finish<T>(session: Session<'_>, value: T) -> Compiled<T> {

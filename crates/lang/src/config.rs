@@ -20,7 +20,7 @@ pub struct ConfigReader {
 impl ConfigReader {
     /// Parses `text`; keys that are not `known` are errors with a suggestion.
     pub fn new(file: &str, text: &str, known: &[&str]) -> Self {
-        let rendered = Rendered::plain(Arc::new(Text { path: file.to_owned(), body: text.to_owned() }));
+        let rendered = Rendered::plain(Arc::new(Text::new(file.to_owned(), text.to_owned())));
         let mut complaints = Complaints::default();
         let root = yaml::parse(&rendered, &mut complaints);
         let known = known.iter().map(|it| (*it).to_owned()).collect();

@@ -47,9 +47,11 @@ pub(crate) fn resolve(
     }
     let pillar = params.get("contents_pillar").and_then(Value::as_str).map(str::to_owned);
     let source = params.shift_remove(param.name);
-    OWN.iter().for_each(|it| drop(params.shift_remove(*it)));
+    for name in OWN {
+        params.shift_remove(name);
+    }
     if let Some(path) = pillar {
-        work.from_pillar(&path, params);
+        work.contents_of_pillar(&path, params);
     }
     match source {
         None | Some(Value::Null) => work.contents(params),
@@ -116,7 +118,7 @@ impl Work<'_, '_> {
         true
     }
 
-    fn from_pillar(&mut self, path: &str, params: &mut Map<String, Value>) {
+    fn contents_of_pillar(&mut self, path: &str, params: &mut Map<String, Value>) {
         let pillar = self.session.scope.data().get("pillar");
         let found = pillar.and_then(|it| lookup(it, path.split(':'))).cloned();
         match found {
@@ -139,7 +141,7 @@ impl Work<'_, '_> {
         let Some(variables) = self.variables.clone() else { return };
         let Some(Value::String(body)) = params.get("contents") else { return };
         let path = self.block.file.rendered.source.path.clone();
-        let text = Arc::new(Text { path, body: body.clone() });
+        let text = Arc::new(Text::new(path, body.clone()));
         let hash = ContentHash(Sha256::digest(body.as_bytes()).into());
         if let Some(rendered) = self.render(&text, hash, variables, "contents") {
             params.insert("contents".to_owned(), Value::String(rendered));
@@ -188,15 +190,17 @@ impl Work<'_, '_> {
     }
 
     fn not_found(&mut self, param: &str, wanted: &str) {
-        let name = wanted.strip_prefix("states/").unwrap_or(wanted).to_owned();
         let tree = self.session.compiler.tree().clone();
         let known = tree.iter().filter_map(|(path, _)| path.strip_prefix("states/"));
-        let file = name.rsplit('/').next().unwrap_or("").to_owned();
-        let moved = tree.iter().filter_map(|(path, _)| path.strip_prefix("states/"));
-        let moved =
-            moved.filter(|it| it.rsplit('/').next() == Some(file.as_str())).map(|it| format!("lab://{it}"));
-        let help = moved.take(1).next().map(|it| format!("did you mean `{it}`?"));
-        let help = help.or_else(|| did_you_mean(&name, known));
+        let known: Vec<String> = known.map(|it| format!("lab://{it}")).collect();
+        let file = wanted.rsplit('/').next();
+        let help = match known.iter().find(|it| it.rsplit('/').next() == file) {
+            Some(moved) => Some(format!("did you mean `{moved}`?")),
+            None => {
+                let name = format!("lab://{}", wanted.strip_prefix("states/").unwrap_or(wanted));
+                did_you_mean(&name, known.iter().map(String::as_str))
+            }
+        };
         self.complain(param, "E0117", format!("there is no file `{wanted}`"), help);
     }
 

@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
         bytes: usize,
         message: impl Into<String>,
     ) -> Diagnostic {
-        let text = Text { path: self.file.to_owned(), body: self.text.to_owned() };
+        let text = Text::new(self.file.to_owned(), self.text.to_owned());
         let end = (byte + bytes).min(self.text.len());
         let length = self.text.get(byte..end).map_or(1, |it| it.chars().count());
         error(code, message).at(text.span(text.at_byte(byte, length.max(1)), ""))

@@ -17,7 +17,7 @@ pub(crate) const TEMPLATE_DEPTH: usize = 64;
 /// Tags times bytes of a template: its compiler counts lines from the start for each tag.
 pub(crate) const TEMPLATE_WORK: usize = 1 << 30;
 /// Loop turns and partials that one rendering may take.
-pub(crate) const TEMPLATE_TURNS: u32 = 1_000_000;
+pub(crate) const TEMPLATE_TURNS: u32 = 200_000;
 /// State or pillar files that one compile may read.
 pub(crate) const FILES: usize = 512;
 /// Steps of a recipe.
@@ -40,7 +40,7 @@ pub(crate) const REGEX_BYTES: usize = 256 * 1024;
 pub(crate) const SECRET_CHARS: usize = 4;
 /// Longest line that a diagnostic quotes.
 pub(crate) const QUOTED_CHARS: usize = 400;
-/// Nodegroups inside one another.
+/// Rules of a tree.
 pub(crate) const RULES: usize = 1_000;
 /// Ids in one templated target.
 pub(crate) const LITERAL_IDS: usize = 1_000;

@@ -102,7 +102,7 @@ fn resolve(index: &Index, drafts: &[Draft], requirement: &Requirement, from: usi
 fn unresolved(session: &mut Session<'_>, drafts: &[Draft], requirement: &Requirement, files: &[String]) {
     let Requirement { text, state, file, at, .. } = requirement;
     let is_sls = state.as_deref() == Some("sls");
-    if is_sls && files.contains(text) {
+    if (is_sls && files.contains(text)) || session.elsewhere.contains(text) {
         return;
     }
     let wanted = match state {

@@ -90,7 +90,7 @@ impl Walk<'_> {
             let message = format!("`{path}` is not a text of a size that can be a partial");
             return Err(vec![error("E0205", message).at(user.span(at, ""))]);
         };
-        let text = Arc::new(Text { path: path.to_owned(), body });
+        let text = Arc::new(Text::new(path.to_owned(), body));
         let scan = scan_bounded(&text, false)?;
         let depth = 1 + self.visit(&text, &scan)?;
         self.depths.insert(path.to_owned(), depth);

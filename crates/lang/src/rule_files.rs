@@ -84,7 +84,7 @@ struct Draft {
 
 impl Reader {
     fn file(&mut self, path: &str, body: String) {
-        let file = Arc::new(Rendered::plain(Arc::new(Text { path: path.to_owned(), body })));
+        let file = Arc::new(Rendered::plain(Arc::new(Text::new(path.to_owned(), body))));
         let Some(root) = yaml::parse(&file, &mut self.complaints) else { return };
         match &root.value {
             Yaml::Map(pairs) => {

@@ -30,7 +30,7 @@ impl Texts {
         if !body.contains("{{") || self.ready.contains_key(body) {
             return Ok(());
         }
-        let text = Arc::new(Text { path: file.to_owned(), body: body.to_owned() });
+        let text = Arc::new(Text::new(file.to_owned(), body.to_owned()));
         let ready = Arc::new(compile(&Tree::default(), &text, false)?);
         let empty = || json!({});
         let scope = [("event", empty()), ("grains", empty()), ("labels", empty())];

@@ -2,7 +2,7 @@
 
 use crate::limits;
 use model::{Diagnostic, Severity, Span};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An error without a place.
 pub(crate) fn error(code: &str, message: impl Into<String>) -> Diagnostic {
@@ -110,12 +110,20 @@ pub(crate) fn small(number: usize) -> u32 {
 pub(crate) struct Text {
     pub(crate) path: String,
     pub(crate) body: String,
+    /// Where each line begins; found when first asked for.
+    starts: OnceLock<Vec<usize>>,
 }
 
 impl Text {
+    pub(crate) fn new(path: String, body: String) -> Self {
+        Self { path, body, starts: OnceLock::new() }
+    }
     pub(crate) fn line(&self, line: u32) -> &str {
-        let index = line.saturating_sub(1) as usize;
-        self.body.lines().nth(index).unwrap_or("")
+        let starts = self.starts.get_or_init(|| {
+            std::iter::once(0).chain(self.body.match_indices('\n').map(|(byte, _)| byte + 1)).collect()
+        });
+        let start = starts.get(line.saturating_sub(1) as usize).copied().unwrap_or(self.body.len());
+        self.body[start..].lines().next().unwrap_or("")
     }
     /// The position of a byte.
     pub(crate) fn at_byte(&self, byte: usize, length: usize) -> At {

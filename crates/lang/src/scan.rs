@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     fn text(body: &str) -> Text {
-        Text { path: "states/x.sls".to_owned(), body: body.to_owned() }
+        Text::new("states/x.sls".to_owned(), body.to_owned())
     }
 
     #[test]

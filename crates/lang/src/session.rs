@@ -9,7 +9,7 @@ use crate::{
 };
 use model::{ContentHash, Grains, Labels, MinionId, Presence};
 use serde_json::{Map, Value, json};
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 /// A file as YAML, with the text it was read from.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub(crate) struct Session<'a> {
     pub(crate) scope: Scope,
     pub(crate) complaints: Complaints,
     pub(crate) secrets: Vec<String>,
+    /// Files and ids that a requisite may mean although they are not here: without a minion nobody knows which states
+    /// come together.
+    pub(crate) elsewhere: HashSet<String>,
     files: usize,
 }
 
@@ -66,6 +69,7 @@ impl<'a> Session<'a> {
             scope: Scope::new(data, subject.is_none()),
             complaints: Complaints::default(),
             secrets: Vec::new(),
+            elsewhere: HashSet::new(),
             files: 0,
         }
     }
@@ -95,9 +99,9 @@ impl<'a> Session<'a> {
             ("tplfile".to_owned(), json!(relative)),
             ("tpldir".to_owned(), json!(folder)),
         ]);
-        let rendered = self.render(&text, hash, variables, true)?;
-        let root = yaml::parse(&rendered, &mut self.complaints)?;
-        Some(Arc::new(Parsed { rendered, root }))
+        let text = self.render(&text, hash, variables, true)?;
+        let root = yaml::parse(&text, &mut self.complaints)?;
+        Some(Arc::new(Parsed { rendered: text, root }))
     }
 
     fn read_plain(&mut self, text: Arc<Text>, hash: ContentHash) -> Option<Arc<Parsed>> {
@@ -127,8 +131,8 @@ impl<'a> Session<'a> {
             self.complaints.push(error("E0101", format!("`{path}` is not UTF-8 text")));
             return None;
         };
-        let body = if body.starts_with('\u{feff}') { body[3..].to_owned() } else { body };
-        Some((Arc::new(Text { path: path.to_owned(), body }), source.hash))
+        let body = body.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(body);
+        Some((Arc::new(Text::new(path.to_owned(), body)), source.hash))
     }
 
     /// Fills in a template with some more variables.
