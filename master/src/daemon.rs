@@ -352,10 +352,12 @@ impl<O: Outside> Daemon<O> {
             self.step(Input::Sources { revision, rules }, None);
         }
         if !errors.is_empty() {
-            let told = lang::render_diagnostics(&errors[..1], lang::Paint::Plain);
+            let first =
+                errors[0].spans.first().map(|it| format!("{}:{}", it.file, it.line)).unwrap_or_default();
+            let (count, message) = (errors.len(), &errors[0].message);
             warn!(
-                errors = errors.len(),
-                "the newest edit of the trees is broken, the last good one stays in use\n{told}"
+                count,
+                first, message, "the newest edit of the trees is broken, the last good one stays in use"
             );
             self.step(Input::BrokenSources(errors), None);
         }

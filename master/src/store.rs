@@ -305,7 +305,8 @@ fn prepare(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let schema = pragma("user_version").map_err(sql("read the format", path))?;
     let application = pragma("application_id").map_err(sql("read the format", path))?;
-    if schema == 0 && pragma("page_count").map_err(sql("read the format", path))? == 0 {
+    let tables = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i32>(0));
+    if schema == 0 && application == 0 && tables.map_err(sql("read the format", path))? == 0 {
         return create(db).map_err(sql("make the tables", path));
     }
     if application != APPLICATION {

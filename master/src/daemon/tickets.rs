@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 const PROBE_LINES_MAX: usize = 32 * 1024;
 /// Lines of one job that may wait for their reader; beyond, it gets a gap.
 const JOB_LINES_MAX: usize = 4 * 1024;
+/// After so many requests, those whose asker has gone are forgotten.
+const GONE_EVERY: u64 = 1024;
 /// Readers of jobs in all.
 const WATCHERS_MAX: usize = 1024;
 
@@ -24,6 +26,18 @@ pub(crate) enum Waiter {
     Probe(Started<ProbeLine>, Option<mpsc::Sender<ProbeLine>>),
     /// It is a job, whose lines follow.
     Watch(Started<JobLine>),
+}
+
+impl Waiter {
+    /// Whether nobody waits any more.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Reply(to) => to.is_closed(),
+            Self::Probe(Some(started), _) => started.is_closed(),
+            Self::Probe(None, lines) => lines.as_ref().is_none_or(mpsc::Sender::is_closed),
+            Self::Watch(started) => started.as_ref().is_none_or(oneshot::Sender::is_closed),
+        }
+    }
 }
 
 /// Gets a stream, or the refusal.
@@ -47,6 +61,9 @@ impl Tickets {
     /// A number for someone who waits.
     pub(crate) fn issue(&mut self, waiter: Waiter) -> Ticket {
         self.last += 1;
+        if self.last.is_multiple_of(GONE_EVERY) {
+            self.waiting.retain(|_, waiter| !waiter.is_gone());
+        }
         self.waiting.insert(Ticket(self.last), waiter);
         Ticket(self.last)
     }
