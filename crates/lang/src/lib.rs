@@ -4,6 +4,7 @@
 mod arguments;
 mod blocks;
 mod check;
+mod codes;
 mod compare;
 mod compiler;
 mod condition;
@@ -32,9 +33,13 @@ pub mod target;
 mod templates;
 mod top;
 mod tree;
+mod values;
 mod yaml;
 
+pub use codes::explain;
 pub use compiler::{Compiler, Options, Renderer, Subject, Wanted};
 pub use config::ConfigReader;
 pub use render::{Paint, render_diagnostics};
+pub use resources::{Function, Module, Param, ParamType, modules};
 pub use tree::{Source, Tree};
+pub use values::value_of_yaml;

@@ -1,0 +1,154 @@
+//! What each code of a complaint means and what to do about it: for `labctl explain`, and for the reference.
+
+/// Every code, in order.
+const CODES: &[(&str, &str)] = &[
+    (
+        "E0101",
+        "this is not YAML, or not of the kind that is meant here. The caret shows where reading stopped; the mistake is often on the line before: a missing colon, a tab, a value that starts with `{` and needs quotes.",
+    ),
+    ("E0102", "no such function. Functions are `module.function`; `labctl state doc` lists them."),
+    (
+        "E0103",
+        "a key stands twice in one mapping. Salt takes the last one silently; here it is an error, as one of them would be lost.",
+    ),
+    (
+        "E0104",
+        "a limit is reached: of size, depth, aliases, includes or complaints. The message names it. Split what is large.",
+    ),
+    ("E0105", "a state file has another shape than id -> function -> arguments."),
+    (
+        "E0106",
+        "the function has no such parameter. `labctl state doc FUNCTION` lists them; requisites and `unless`, `onlyif`, `retry` and the like may stand at every function.",
+    ),
+    ("E0107", "a parameter has the wrong type. `labctl state doc FUNCTION` says what is wanted."),
+    ("E0108", "a parameter is missing that the function cannot do without."),
+    ("E0109", "the parameters do not fit together, or one has a value that the function cannot use."),
+    ("E0110", "two files that are used together have a block of the same id. Rename one."),
+    ("E0111", "`include` takes a list of state names."),
+    ("E0112", "`extend` takes a mapping of ids that exist in what is included."),
+    (
+        "E0113",
+        "a requisite stands where it has no effect, such as at the level of the id. It belongs among the arguments of a function.",
+    ),
+    ("E0114", "a requisite names a block that does not exist in this run."),
+    ("E0115", "requisites go in a circle: no order satisfies them. The message shows the circle."),
+    (
+        "E0116",
+        "a requisite is written in a form that is not known. It is a list of `module: name`, of ids, or of `sls: name`.",
+    ),
+    (
+        "E0117",
+        "a source is not in the tree, or leads out of it. `lab://web/a.conf` is the file states/web/a.conf.",
+    ),
+    (
+        "E0118",
+        "no such state. `labctl state list` shows what there is; `a.b` is states/a/b.sls or states/a/b/init.sls.",
+    ),
+    (
+        "E0119",
+        "an unknown or unavailable template engine. Write `#!handlebars|yaml` or `#!yaml` in the first line, or nothing.",
+    ),
+    (
+        "E0120",
+        "an argument that every step may have (`unless`, `retry`, `order`, ...) has a value that makes no sense.",
+    ),
+    ("E0121", "`exclude` takes a list of `sls: name` and `id: name`."),
+    (
+        "E0201",
+        "a template uses a variable that is not set. Templates are strict, so that a typing error is no empty text. Set it in pillar/, or write `{{default pillar.web.port 80}}`.",
+    ),
+    ("E0202", "this is not a Handlebars template: a tag is not closed, or a block not ended."),
+    ("E0203", "no such helper in templates."),
+    (
+        "E0204",
+        "a list or a mapping stands where text is wanted. Name a member, or loop over it with `{{#each}}`.",
+    ),
+    ("E0205", "no such partial. `{{> web/part}}` is the file states/web/part.hbs."),
+    ("E0206", "partials include each other without end."),
+    (
+        "E0207",
+        "something in the template is not allowed or cannot be known, such as Jinja in a Handlebars file.",
+    ),
+    ("E0208", "a template gives too much text. Look for a loop over more than was meant."),
+    ("E0209", "a template goes too deep."),
+    ("E0210", "a helper was given something it cannot work with."),
+    (
+        "E0211",
+        "a form of Handlebars that is not available here: partials with computed names, inline partials, partial blocks.",
+    ),
+    ("E0301", "a target expression cannot be read. `labctl help targeting` shows the grammar."),
+    (
+        "E0302",
+        "no minion has a grain or label of this name. It is taken for a typing error rather than for an empty match.",
+    ),
+    ("E0303", "a regular expression or a glob in a target is malformed."),
+    ("E0304", "a comparison in a target makes no sense."),
+    ("E0305", "no network in a target: write `ip:10.0.0.0/24`."),
+    ("E0306", "a `match:` in top.sls that is not known."),
+    ("E0401", "top.sls is missing or has another shape than base -> target -> list of names."),
+    ("E0402", "top.sls names a state or pillar that does not exist."),
+    ("E0403", "a pillar file is no mapping."),
+    (
+        "E0405",
+        "a secret is assigned by a grain or an address, which a machine merely asserts. Assign secrets by id or by labels, which are kept on the master.",
+    ),
+    ("E0501", "a rule has another shape than name -> on, when, do."),
+    ("E0502", "a rule has a key that is not known."),
+    ("E0503", "a rule has a value that is not known there."),
+    ("E0504", "`on:` takes an MQTT filter over event tags, such as `minion/+/start`."),
+    ("E0505", "a condition cannot be read."),
+    (
+        "E0506",
+        "a condition names something that rules cannot see: there is `event.…`, `grains.…`, `labels.…`, `minion`, `tag`, `source`.",
+    ),
+    (
+        "E0507",
+        "two rules have one name. Names are what throttling, counting and `labctl rule history` go by.",
+    ),
+    ("E0601", "a file of the tree cannot be read."),
+    (
+        "E0602",
+        "a recipe cannot be made for this minion although its states compile: it is too large, or its key is unknown.",
+    ),
+    ("E0701", "a configuration file or variable has a key that is not known, or a value that is wrong."),
+    ("E0703", "the configuration contradicts itself."),
+];
+
+/// What a code means; `None` for one that does not exist.
+pub fn explain(code: &str) -> Option<&'static str> {
+    CODES.iter().find(|(it, _)| *it == code).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeSet, path::Path};
+
+    fn codes_in(folder: &Path, codes: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                codes_in(&path, codes);
+            } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("codes.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let is_code = |it: &&str| {
+                    it.len() == 5
+                        && it.starts_with(['E', 'W'])
+                        && it[1..].bytes().all(|it| it.is_ascii_digit())
+                };
+                codes.extend(text.split('"').filter(is_code).map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_that_is_used_is_explained_and_the_other_way_round() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut used = BTreeSet::new();
+        codes_in(&root.join("src"), &mut used);
+        codes_in(&root.join("../../master/src"), &mut used);
+        let explained: BTreeSet<String> = CODES.iter().map(|(it, _)| (*it).to_owned()).collect();
+        assert_eq!(used, explained);
+        assert!(CODES.is_sorted());
+    }
+}

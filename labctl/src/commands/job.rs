@@ -1,0 +1,244 @@
+//! `labctl job`: what was done and is being done.
+
+use super::{
+    Desk,
+    follow::{self, Follow},
+    target, unexpected,
+};
+use crate::{
+    Ended, Outcome, complete,
+    failure::{Exit, Failure},
+    show::{self, Tone, job, time},
+};
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
+use model::{
+    JobTarget, MinionId, Reply, Request, TargetState, Timestamp,
+    api::{JobFilter, JobView},
+};
+use std::{fmt::Write, time::Duration};
+
+/// How long an offer of a retry stays good.
+const OFFER_MS: u64 = 60_000;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A job is named by its id, by an unambiguous beginning of it, or by @last (my last one)."
+)]
+pub(crate) struct JobCommand {
+    #[command(subcommand)]
+    verb: Option<JobVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum JobVerb {
+    /// The latest first
+    #[command(alias = "ls")]
+    List(List),
+    /// One job with what it did on each machine
+    #[command(aliases = ["get", "describe"])]
+    Show {
+        /// Which
+        #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::jobs))]
+        job: String,
+        /// Only this machine
+        #[arg(long, value_name = "ID")]
+        host: Option<MinionId>,
+        /// Diffs, whole
+        #[arg(long)]
+        diff: bool,
+        /// Machines and steps with nothing to do, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Watch one that runs; the exit code is the job's
+    #[command(visible_alias = "wait")]
+    Watch {
+        /// Which
+        #[arg(value_name = "JOB", default_value = "@last", add = ArgValueCompleter::new(complete::jobs))]
+        job: String,
+        /// How long
+        #[arg(long, value_name = "D", value_parser = time::parse_duration)]
+        timeout: Option<u64>,
+    },
+    /// End what has not ended
+    Cancel {
+        /// Which
+        #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::jobs))]
+        job: String,
+    },
+    /// Do it again, on the same machines
+    Retry {
+        /// Which
+        #[arg(value_name = "JOB", default_value = "@last", add = ArgValueCompleter::new(complete::jobs))]
+        job: String,
+        /// Only where it did not end well
+        #[arg(long)]
+        failed: bool,
+        /// Print the new job's id and come back at once
+        #[arg(long = "async")]
+        detached: bool,
+        /// How long to watch; the job goes on
+        #[arg(long, value_name = "D", value_parser = time::parse_duration)]
+        timeout: Option<u64>,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+struct List {
+    /// Only jobs with one of these machines
+    #[arg(value_name = "EXPR")]
+    target: Option<String>,
+    /// Only those with a failure
+    #[arg(long)]
+    failed: bool,
+    /// Only after: 2h (before now), or 2026-11-20T12:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = time::parse_since)]
+    since: Option<Timestamp>,
+    /// Only by this user or rule
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+impl JobCommand {
+    pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
+        match self.verb {
+            None => List { limit: 50, ..List::default() }.run(desk),
+            Some(JobVerb::List(list)) => list.run(desk),
+            Some(JobVerb::Show { job, host, diff, all }) => show_one(desk, job, host.as_ref(), diff, all),
+            Some(JobVerb::Watch { job, timeout }) => {
+                let view = one(desk, job)?;
+                follow::job(desk, view.job.id, &Follow::plainly(timeout.map(Duration::from_millis)))
+            }
+            Some(JobVerb::Cancel { job }) => desk.order(&Request::Cancel { job }),
+            Some(JobVerb::Retry { job, failed, detached, timeout }) => {
+                let follow = Follow::plainly(timeout.map(Duration::from_millis));
+                retry(desk, job, failed, (!detached).then_some(&follow))
+            }
+        }
+    }
+}
+
+impl List {
+    fn run(self, desk: &mut Desk<'_>) -> Ended {
+        let List { target, failed, since, user, limit } = self;
+        let filter = JobFilter { target, failed, since, caller: user, limit };
+        let reply = desk.ask(&Request::Jobs { filter })?;
+        let Reply::Jobs(jobs) = reply else { return Err(unexpected(&reply)) };
+        let list = show::status::jobs(&jobs, &desk.screen.style);
+        desk.screen.list(list)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn one(desk: &mut Desk<'_>, job: String) -> Outcome<JobView> {
+    match desk.ask(&Request::Job { job })? {
+        Reply::Job(view) => Ok(*view),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn retry(desk: &mut Desk<'_>, job: String, failed: bool, follow: Option<&Follow>) -> Ended {
+    let JobView { job, .. } = one(desk, job)?;
+    let ids: Vec<&str> = job.minions.iter().map(MinionId::as_str).collect();
+    let target = ids.join(",");
+    let request = Request::Submit {
+        job: target::new_job_id()?,
+        target: target.clone(),
+        kind: job.kind,
+        expires_ms: OFFER_MS,
+        wait: false,
+        retry_of: failed.then_some(job.id),
+    };
+    target::submit(desk, &request, &target, follow)
+}
+
+fn show_one(desk: &mut Desk<'_>, wanted: String, host: Option<&MinionId>, diff: bool, all: bool) -> Ended {
+    let mut view = one(desk, wanted)?;
+    if let Some(host) = host {
+        view.targets.retain(|it| it.minion == *host);
+        if view.targets.is_empty() {
+            return Err(Failure::not_found(format!("`{host}` was no target of job {}", view.job.id.short())));
+        }
+    }
+    let mut reports = job::Reports::new();
+    let wanted = |it: &&JobTarget| all || host.is_some() || job::is_notable(&view.job.kind, it);
+    for target in view.targets.iter().filter(wanted) {
+        if matches!(target.state, TargetState::Ended { duration_ms: Some(_), .. }) {
+            follow::fetch_report(desk, view.job.id, target, &mut reports)?;
+        }
+    }
+    if desk.screen.format.is_machine() {
+        let id = view.job.id.to_string();
+        desk.screen.thing("Job", follow::result_value(&view, &reports), &id, "")?;
+        return Ok(Exit::Done);
+    }
+    desk.screen.raw(&head(&view, &desk.screen.style.clone()))?;
+    let style = desk.screen.style.clone();
+    let detail = job::Detail { diff: diff || style.verbosity > 0, whole: diff, all: all || host.is_some() };
+    for target in view.targets.iter().filter(wanted) {
+        let report = reports.get(&target.minion);
+        let block = match view.job.kind {
+            model::JobKind::Run { .. } => {
+                let said = follow::said(&view.job.kind, target, report);
+                show::fold::block(&[target.minion.to_string()], &said, 0, &style)
+            }
+            model::JobKind::Apply { .. } => {
+                let detail = job::Detail { diff: detail.diff || is_check(&view), ..detail };
+                job::host_block(&view.job.kind, target, report, detail, &style)
+            }
+        };
+        desk.screen.raw("\n")?;
+        desk.screen.raw(&block)?;
+    }
+    desk.screen.raw("\n")?;
+    let table = job::host_table(&view, all || host.is_some(), &style)?;
+    desk.screen.raw(&table)?;
+    Ok(Exit::Done)
+}
+
+fn is_check(view: &JobView) -> bool {
+    matches!(view.job.kind, model::JobKind::Apply { mode: model::Mode::Check, .. })
+}
+
+/// The upper part of `job show`.
+fn head(view: &JobView, style: &show::Style) -> String {
+    let job = &view.job;
+    let revision = job.revision.map(|it| format!(" (states {it})")).unwrap_or_default();
+    let took =
+        job.ended.map(|it| format!("      took {}", time::took(it.since_ms(job.at)))).unwrap_or_default();
+    let result = match job.ended {
+        Some(_) => format!("{}: {}", job::overall(view), job::count_text(view, style)),
+        None => format!("still running: {}", job::count_text(view, style)),
+    };
+    let arrow = style.either("→", "->");
+    let mut lines = vec![
+        ("Job", style.paint(Tone::Strong, &job.id.to_string())),
+        ("What", format!("{}{revision}", job::what(&job.kind))),
+        ("Target", format!("{}  {arrow} {} minions", job.target, job.minions.len())),
+        (
+            "Started",
+            format!(
+                "{} by {} from {}{took}",
+                time::absolute(job.at, style.time),
+                job.caller.name,
+                job.caller.via
+            ),
+        ),
+        ("Result", result),
+    ];
+    if let Some(before) = job.retry_of {
+        lines.push(("Retry of", before.short()));
+    }
+    if let Some(at) = job.cancelled {
+        lines.push(("Cancelled", time::absolute(at, style.time)));
+    }
+    let mut text = String::new();
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<11}{value}");
+    }
+    text
+}

@@ -1,0 +1,268 @@
+//! `labctl state`: state files, checked and shown without a master.
+
+use super::Desk;
+use crate::{
+    Ended, Outcome,
+    cli::Format,
+    config,
+    failure::{Exit, Failure, did_you_mean},
+    show::{self, Tone, json},
+    tree::Folders,
+};
+use clap::{Args, Subcommand};
+use lang::{Compiler, Options, Subject, Wanted};
+use model::{Diagnostic, Grains, Labels, MinionId, Severity};
+use serde_json::{Map, Value};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct StateCommand {
+    #[command(subcommand)]
+    verb: Option<StateVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum StateVerb {
+    /// The states of a tree
+    #[command(alias = "ls")]
+    List {
+        /// Only names that begin so
+        prefix: Option<String>,
+        /// Folder with states/, pillar/ and reactors/
+        #[arg(long, value_name = "DIR")]
+        tree: Option<PathBuf>,
+    },
+    /// Everything that is wrong with a tree, all at once
+    Check {
+        /// Folder with states/, pillar/ and reactors/
+        #[arg(value_name = "DIR")]
+        path: Option<PathBuf>,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// The compiled steps in run order, in Salt's field names
+    #[command(aliases = ["get", "describe"])]
+    Show {
+        /// States; none is what top.sls assigns
+        #[arg(value_name = "STATE")]
+        names: Vec<String>,
+        /// Folder with states/, pillar/ and reactors/
+        #[arg(long, value_name = "DIR")]
+        tree: Option<PathBuf>,
+        /// The pillar from elsewhere
+        #[arg(long, value_name = "DIR")]
+        pillar: Option<PathBuf>,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Reference of the functions
+    Doc {
+        /// Such as file.managed, or a module such as file; none lists all
+        function: Option<String>,
+    },
+}
+
+/// The machine to compile for.
+#[derive(Debug, Args)]
+struct SubjectArgs {
+    /// Its id
+    #[arg(long, value_name = "ID")]
+    id: Option<MinionId>,
+    /// Its grains: a JSON or YAML file
+    #[arg(long, value_name = "FILE")]
+    grains: Option<PathBuf>,
+    /// A label of it
+    #[arg(short, long = "label", value_name = "K=V", value_delimiter = ',')]
+    labels: Vec<String>,
+}
+
+impl SubjectArgs {
+    fn grains(&self) -> Outcome<Grains> {
+        let Some(path) = &self.grains else { return Ok(Grains::new()) };
+        let read = config::read_yaml(path)?;
+        match read {
+            Value::Object(grains) => Ok(grains),
+            _ => Err(Failure::usage(format!("`{}` holds no mapping of grains", path.display()))),
+        }
+    }
+    fn id(&self, grains: &Grains) -> Outcome<MinionId> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        let named = grains.get("id").and_then(Value::as_str).unwrap_or("example");
+        named.parse().map_err(|error: model::InvalidId| Failure::usage(error.to_string()))
+    }
+    fn labels(&self) -> Outcome<Labels> {
+        super::key::labels(&self.labels)
+    }
+}
+
+impl StateCommand {
+    pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
+        match self.verb.unwrap_or(StateVerb::List { prefix: None, tree: None }) {
+            StateVerb::List { prefix, tree } => list(desk, prefix.as_deref(), tree.as_deref()),
+            StateVerb::Check { path, subject } => check(desk, path.as_deref(), &subject),
+            StateVerb::Show { names, tree, pillar, subject } => {
+                let folders = Folders::find(tree.as_deref())?.with_pillar(pillar.as_deref());
+                show_steps(desk, &folders, names, &subject)
+            }
+            StateVerb::Doc { function } => doc(desk, function.as_deref()),
+        }
+    }
+}
+
+fn list(desk: &mut Desk<'_>, prefix: Option<&str>, tree: Option<&Path>) -> Ended {
+    let compiler = Compiler::new(Folders::find(tree)?.read()?, Options::default());
+    let mut names = compiler.states();
+    names.retain(|it| prefix.is_none_or(|prefix| it.starts_with(prefix)));
+    let mut table = show::table::Table::new([show::table::Column::new("STATE")]);
+    names.iter().for_each(|it| table.row([it.as_str().into()]));
+    let items = names.iter().map(|it| serde_json::json!({ "name": it })).collect();
+    desk.screen.list(show::List { kind: "StateList", table, items, names, footer: None })?;
+    Ok(Exit::Done)
+}
+
+fn check(desk: &mut Desk<'_>, path: Option<&Path>, subject: &SubjectArgs) -> Ended {
+    let began = std::time::Instant::now();
+    let folders = Folders::find(path)?;
+    let tree = folders.read()?;
+    let files = tree.iter().count();
+    let compiler = Compiler::new(tree, Options::default());
+    let (grains, labels) = (subject.grains()?, subject.labels()?);
+    let id = subject.id(&grains)?;
+    let given = subject.id.is_some() || subject.grains.is_some();
+    let subjects = [Subject { id: &id, grains: &grains, labels: &labels }];
+    let diagnostics = compiler.check(if given { &subjects } else { &[] });
+    let states = compiler.states().len();
+    let took = show::time::took(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let for_whom = if given { format!(" for {id}") } else { String::new() };
+    report(desk, &diagnostics, &format!("checked {files} files, {states} states{for_whom} in {took}"))
+}
+
+/// Complaints, then a line with their number; errors end with 3.
+pub(crate) fn report(desk: &mut Desk<'_>, diagnostics: &[Diagnostic], said: &str) -> Ended {
+    let errors = diagnostics.iter().filter(|it| it.severity == Severity::Error).count();
+    let warnings = diagnostics.len() - errors;
+    let exit = if errors > 0 { Exit::Compile } else { Exit::Done };
+    match desk.screen.format {
+        Format::Table | Format::Wide => {
+            if !diagnostics.is_empty() {
+                let text = lang::render_diagnostics(diagnostics, desk.screen.style.diagnostics());
+                desk.screen.line(text.trim_end())?;
+                desk.screen.line("")?;
+            }
+            let plural =
+                |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+            let tone = if errors > 0 { Tone::Bad } else { Tone::Plain };
+            let counts = format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+            let counts = desk.screen.style.paint(tone, &counts);
+            desk.screen.line(&format!("{said}: {counts}"))?;
+        }
+        Format::Jsonl => diagnostics.iter().try_for_each(|it| desk.screen.line(&json::of(it).to_string()))?,
+        Format::Name => diagnostics.iter().try_for_each(|it| desk.screen.line(&it.code))?,
+        Format::Json | Format::Yaml => {
+            let value = serde_json::json!({ "errors": errors, "warnings": warnings, "items": json::of(&diagnostics) });
+            desk.screen.thing("Diagnostics", value, "", "")?;
+        }
+    }
+    Ok(exit)
+}
+
+fn show_steps(desk: &mut Desk<'_>, folders: &Folders, names: Vec<String>, subject: &SubjectArgs) -> Ended {
+    let compiler = Compiler::new(folders.read()?, Options::default());
+    let (grains, labels) = (subject.grains()?, subject.labels()?);
+    let id = subject.id(&grains)?;
+    let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
+    let compiled =
+        compiler.compile(Subject { id: &id, grains: &grains, labels: &labels }, &wanted, &Map::new());
+    let Some(recipe) = compiled.value else {
+        return Err(Failure {
+            diagnostics: compiled.diagnostics,
+            ..Failure::new(Exit::Compile, format!("the states do not compile for {id}"))
+        });
+    };
+    if !compiled.diagnostics.is_empty() {
+        let text = lang::render_diagnostics(&compiled.diagnostics, desk.screen.err_style.diagnostics());
+        desk.screen.note(text.trim_end())?;
+    }
+    let steps = Compiler::show(&recipe);
+    match desk.screen.format {
+        // Salt's plain array: what reads it today goes on reading it.
+        Format::Json => desk.screen.line(&serde_json::to_string_pretty(&steps).unwrap_or_default())?,
+        Format::Jsonl => steps.iter().try_for_each(|it| desk.screen.line(&it.to_string()))?,
+        Format::Name => {
+            let id = |it: &Value| it["__id__"].as_str().unwrap_or_default().to_owned();
+            steps.iter().try_for_each(|it| desk.screen.line(&id(it)))?;
+        }
+        Format::Table | Format::Wide | Format::Yaml => {
+            desk.screen.raw(&show::yaml::of(&Value::Array(steps)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn doc(desk: &mut Desk<'_>, wanted: Option<&str>) -> Ended {
+    let all =
+        || lang::modules().iter().flat_map(|module| module.functions.iter().map(move |it| (module.name, it)));
+    let full = |module: &str, function: &lang::Function| format!("{module}.{}", function.name);
+    let Some(wanted) = wanted else {
+        let width = all().map(|(module, it)| full(module, it).len()).max().unwrap_or(0);
+        for (module, function) in all() {
+            let gist = function.doc.lines().next().unwrap_or_default();
+            desk.screen.line(&format!("{:width$}  {gist}", full(module, function)))?;
+        }
+        return Ok(Exit::Done);
+    };
+    let found: Vec<_> =
+        all().filter(|(module, it)| *module == wanted || full(module, it) == wanted).collect();
+    if found.is_empty() {
+        let known: Vec<String> = all().map(|(module, it)| full(module, it)).collect();
+        return Err(Failure::not_found(format!("there is no function `{wanted}`"))
+            .hint("labctl state doc lists them")
+            .maybe_hint(did_you_mean(wanted, known.iter().map(String::as_str))));
+    }
+    for (index, (module, function)) in found.iter().enumerate() {
+        let gap = if index > 0 { "\n" } else { "" };
+        let text = function_doc(&full(module, function), function, &desk.screen.style);
+        desk.screen.raw(&format!("{gap}{text}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One function for people.
+pub(crate) fn function_doc(name: &str, function: &lang::Function, style: &show::Style) -> String {
+    let mut text = format!("{}\n", style.paint(Tone::Strong, name));
+    function.doc.lines().for_each(|line| text += &format!("  {line}\n"));
+    text += "\n  parameters\n";
+    let width = function.params.iter().map(|it| it.name.len()).max().unwrap_or(0);
+    for param in function.params {
+        let kind = param_kind(param.kind);
+        let needed =
+            if param.required { "required".to_owned() } else { format!("default {}", param.default) };
+        let _ = writeln!(text, "    {:width$}  {} ({kind}, {needed})", param.name, param.doc);
+    }
+    for example in function.examples {
+        text += "\n  example\n";
+        example.lines().for_each(|line| text += &format!("    {line}\n"));
+    }
+    text
+}
+
+fn param_kind(kind: lang::ParamType) -> &'static str {
+    use lang::ParamType as P;
+    match kind {
+        P::Text => "text",
+        P::Bool => "true or false",
+        P::Integer => "whole number",
+        P::Mode => "octal mode",
+        P::TextList => "list of text",
+        P::TextMap => "mapping of text",
+        P::Path => "absolute path",
+        P::Source => "file in the tree, lab://…",
+        P::Duration => "duration",
+        P::Any => "anything",
+    }
+}

@@ -1,0 +1,62 @@
+//! Words that the shell completes from what the master knows; remembered for a minute, so that a key press costs nothing.
+
+use crate::{cli::Global, config, session::Session};
+use clap_complete::CompletionCandidate;
+use model::{Reply, Request, api::JobFilter};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
+
+/// How long remembered words are good.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Minion ids for a target expression.
+pub(crate) fn targets(typed: &OsStr) -> Vec<CompletionCandidate> {
+    words("minions", typed, &|session| match session.request(&Request::Minions { target: None }) {
+        Ok(Reply::Minions(minions)) => minions.iter().map(|it| it.id.to_string()).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Ids of the latest jobs.
+pub(crate) fn jobs(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let filter = JobFilter::default();
+    words("jobs", typed, &|session| match session.request(&Request::Jobs { filter: filter.clone() }) {
+        Ok(Reply::Jobs(jobs)) => jobs.iter().map(|it| it.job.id.short()).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Names of keys.
+pub(crate) fn keys(typed: &OsStr) -> Vec<CompletionCandidate> {
+    words("keys", typed, &|session| match session.request(&Request::Keys) {
+        Ok(Reply::Keys(keys)) => keys.iter().map(|it| it.minion.to_string()).collect(),
+        _ => Vec::new(),
+    })
+}
+
+fn words(name: &str, typed: &OsStr, ask: &dyn Fn(&mut Session) -> Vec<String>) -> Vec<CompletionCandidate> {
+    let global = Global { context: std::env::var("LABCTL_CONTEXT").ok(), ..Global::default() };
+    let Ok(place) = config::place(&global) else { return Vec::new() };
+    let remembered = remembered_at(name, &place.to_string());
+    let known = remembered.as_ref().and_then(|path| {
+        let age = std::fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
+        (age < FRESH).then(|| std::fs::read_to_string(path).ok())?
+    });
+    let known = known.or_else(|| {
+        let words = ask(&mut Session::new(place.clone()).ok()?).join("\n");
+        if let Some(path) = &remembered {
+            let _ = path.parent().map(std::fs::create_dir_all);
+            let _ = std::fs::write(path, &words);
+        }
+        Some(words)
+    });
+    let typed = typed.to_string_lossy();
+    let known = known.unwrap_or_default();
+    known.lines().filter(|it| it.starts_with(&*typed)).map(CompletionCandidate::new).collect()
+}
+
+fn remembered_at(name: &str, place: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let place: String = place.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
+    Some(cache.join("labctl").join(format!("{name}{place}")))
+}

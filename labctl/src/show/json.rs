@@ -1,0 +1,98 @@
+//! JSON as machines get it: version and kind in front, times in RFC 3339.
+
+use super::time;
+use crate::failure::Failure;
+use model::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Version of all documents.
+pub(crate) const API_VERSION: &str = "labctl/v1";
+
+/// Members that hold a time, in milliseconds as the API has it.
+const TIMES: &[&str] = &[
+    "at",
+    "accepted_at",
+    "cancelled",
+    "ended",
+    "expires",
+    "lost",
+    "not_before",
+    "now",
+    "seen_at",
+    "since",
+    "started_at",
+];
+/// Members that hold people's own data, which is left alone.
+const OPAQUE: &[&str] = &[
+    "answer",
+    "claims",
+    "data",
+    "environment",
+    "grains",
+    "labels",
+    "pillar",
+    "sample",
+    "steps",
+    "words",
+    "configured_boots",
+];
+
+/// As JSON.
+pub(crate) fn of(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// With times written out.
+pub(crate) fn dated(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .map(|(key, value)| {
+                    let value = match value.as_u64() {
+                        Some(ms) if TIMES.contains(&key.as_str()) => time::rfc3339(Timestamp(ms)).into(),
+                        None if !OPAQUE.contains(&key.as_str()) => dated(value),
+                        _ => value,
+                    };
+                    (key, value)
+                })
+                .collect(),
+        ),
+        Value::Array(items) => items.into_iter().map(dated).collect(),
+        other => other,
+    }
+}
+
+/// An error as machines get it.
+pub(crate) fn of_failure(failure: &Failure) -> Value {
+    let first = failure.diagnostics.first();
+    json!({ "error": {
+        "code": first.map(|it| it.code.clone()),
+        "exit": failure.exit.code(),
+        "message": failure.message,
+        "hint": failure.hint,
+        "spans": first.map(|it| of(&it.spans)).unwrap_or_else(|| json!([])),
+        "diagnostics": of(&failure.diagnostics),
+    } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_out_and_peoples_data_is_left_alone() {
+        let value = json!({
+            "at": 1_732_105_304_123_u64, "ended": null, "duration_ms": 5,
+            "data": { "at": 7 }, "grains": { "since": 9 }, "items": [{ "seen_at": 0 }],
+        });
+        assert_eq!(
+            dated(value),
+            json!({
+                "at": "2024-11-20T12:21:44.123Z", "ended": null, "duration_ms": 5,
+                "data": { "at": 7 }, "grains": { "since": 9 }, "items": [{ "seen_at": "1970-01-01T00:00:00.000Z" }],
+            })
+        );
+    }
+}

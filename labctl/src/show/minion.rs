@@ -1,0 +1,182 @@
+//! Minions for people: the list, and one in full.
+
+use super::{
+    List, Style, Tone, json,
+    style::tone_of,
+    table::{Cell, Column, Table},
+    time,
+};
+use model::{Labels, Presence, api::MinionView};
+use serde_json::{Map, Value};
+use std::fmt::Write;
+
+/// The word of a presence.
+pub(crate) fn presence(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Up => "up",
+        Presence::Quiet => "quiet",
+        Presence::Lost => "lost",
+        Presence::Down => "down",
+    }
+}
+
+/// `role=web prod`.
+pub(crate) fn labels(labels: &Labels) -> String {
+    let one = |(key, value): (&String, &String)| {
+        if value.is_empty() { key.clone() } else { format!("{key}={value}") }
+    };
+    or_dash(labels.iter().map(one).collect::<Vec<_>>().join(" "))
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// A grain as one word.
+fn grain(grains: &Map<String, Value>, path: &[&str]) -> String {
+    let mut value = grains.get(path[0]);
+    for key in &path[1..] {
+        value = value.and_then(|it| it.get(key));
+    }
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// `debian-13`.
+fn os(view: &MinionView) -> String {
+    let version = [&["os", "version"][..], &["osrelease"], &["os_version"], &["osmajorrelease"]];
+    let version =
+        version.iter().map(|it| grain(&view.grains, it)).find(|it| !it.is_empty()).unwrap_or_default();
+    let names = [&["os"][..], &["os", "name"], &["os_name"]];
+    let name = names.iter().map(|it| grain(&view.grains, it)).find(|it| !it.is_empty()).unwrap_or_default();
+    match (name.is_empty(), version.is_empty()) {
+        (true, _) => "-".to_owned(),
+        (false, true) => name.to_lowercase(),
+        (false, false) => format!("{}-{version}", name.to_lowercase()),
+    }
+}
+
+fn sampled(view: &MinionView, key: &str) -> Option<f64> {
+    view.sample.as_ref()?.get(key)?.as_f64()
+}
+
+fn last_apply(view: &MinionView, style: &Style) -> Cell {
+    match &view.last_apply {
+        None => Cell::of(Tone::Dim, "never"),
+        Some(last) => {
+            let word = last.word.word();
+            Cell::of(tone_of(word), format!("{} {word}", time::ago(last.at, style.now, style.time)))
+        }
+    }
+}
+
+/// The list.
+pub(crate) fn list(views: &[MinionView], footer: Option<String>, style: &Style) -> List {
+    let mut table = Table::new([
+        Column::new("ID"),
+        Column::new("STATUS"),
+        Column::new("OS"),
+        Column::new("IP"),
+        Column::new("LABELS").free(),
+        Column::new("STATES").free(),
+        Column::new("LAST APPLY"),
+        Column::new("UPTIME"),
+        Column::new("LOAD"),
+        Column::new("SEEN").wide(),
+        Column::new("KERNEL").wide(),
+        Column::new("ARCH").wide(),
+        Column::new("VERSION").wide(),
+        Column::new("CPUS").wide(),
+    ]);
+    for view in views {
+        let word = presence(view.presence);
+        let up = sampled(view, "uptime_s").or_else(|| sampled(view, "uptime"));
+        let load =
+            sampled(view, "load1").or_else(|| sampled(view, "load_1")).or_else(|| sampled(view, "load"));
+        let name = if view.sandbox { format!("{} (sandbox)", view.id) } else { view.id.to_string() };
+        table.row([
+            Cell::of(Tone::Strong, name),
+            Cell::of(tone_of(word), word),
+            os(view).into(),
+            or_dash(view.address.clone().unwrap_or_default()).into(),
+            labels(&view.labels).into(),
+            or_dash(view.assigned.as_ref().map(|it| it.join(" ")).unwrap_or_default()).into(),
+            last_apply(view, style),
+            up.map_or_else(|| "-".to_owned(), |it| time::rough((it * 1000.0).max(0.0) as u64)).into(),
+            load.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}")).into(),
+            time::ago(view.seen_at, style.now, style.time).into(),
+            or_dash(grain(&view.grains, &["kernelrelease"]) + &grain(&view.grains, &["kernel", "release"]))
+                .into(),
+            or_dash(grain(&view.grains, &["arch"]) + &grain(&view.grains, &["cpuarch"])).into(),
+            or_dash(view.version.clone()).into(),
+            or_dash(grain(&view.grains, &["num_cpus"]) + &grain(&view.grains, &["cpus"])).into(),
+        ]);
+    }
+    List {
+        kind: "MinionList",
+        table,
+        items: views.iter().map(json::of).collect(),
+        names: views.iter().map(|it| it.id.to_string()).collect(),
+        footer,
+    }
+}
+
+/// `3 of 42 minions match 'vm-*' · 2 up, 1 down`.
+pub(crate) fn footer(views: &[MinionView], of: Option<(u32, &str)>, style: &Style) -> String {
+    let words = ["up", "quiet", "lost", "down"];
+    let count = |word: &str| views.iter().filter(|it| presence(it.presence) == word).count();
+    let counts: Vec<String> = words
+        .iter()
+        .filter_map(|word| Some((count(word), word)).filter(|it| it.0 > 0))
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    let head = match of {
+        Some((of, target)) => format!("{} of {of} minions match '{target}'", views.len()),
+        None => format!("{} minions", views.len()),
+    };
+    if counts.is_empty() { head } else { format!("{head} {} {}", style.either("·", "-"), counts.join(", ")) }
+}
+
+/// One in full.
+pub(crate) fn show(view: &MinionView, style: &Style) -> String {
+    let word = presence(view.presence);
+    let seen = time::absolute(view.seen_at, style.time);
+    let sandbox = if view.sandbox { "  (sandbox: no real machine)" } else { "" };
+    let running = view
+        .running
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |(job, step, of)| format!("job {} step {step} of {of}", job.short()));
+    let last = view.last_apply.as_ref().map_or_else(
+        || "never".to_owned(),
+        |it| {
+            let revision = it.revision.map(|it| format!(", states {it}")).unwrap_or_default();
+            let word = style.paint(tone_of(it.word.word()), it.word.word());
+            format!("{} {word} (job {}{revision})", time::absolute(it.at, style.time), it.job.short())
+        },
+    );
+    let lines = [
+        ("Minion", format!("{}{sandbox}", style.paint(Tone::Strong, view.id.as_str()))),
+        ("Status", format!("{} (heard of {seen})", style.paint(tone_of(word), word))),
+        ("Address", or_dash(view.address.clone().unwrap_or_default())),
+        ("System", os(view)),
+        ("Labels", labels(&view.labels)),
+        ("States", view.assigned.as_ref().map_or("does not compile".to_owned(), |it| or_dash(it.join(" ")))),
+        ("Last apply", last),
+        ("Running", running),
+        ("Key", view.fingerprint.to_string()),
+        ("Version", or_dash(view.version.clone())),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<11}{value}");
+    }
+    if style.verbosity > 0 {
+        text += "Grains\n";
+        let grains = super::yaml::of(&Value::Object(view.grains.clone()));
+        grains.lines().for_each(|line| text += &format!("  {line}\n"));
+    }
+    text
+}

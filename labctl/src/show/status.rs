@@ -1,0 +1,297 @@
+//! The fleet at a glance, and keys, rules, events and decisions as lists.
+
+use super::{
+    List, Style, Tone, job, json,
+    style::tone_of,
+    table::{Cell, Column, Table},
+    time,
+};
+use model::{
+    Event, Key, KeyStatus,
+    api::{JobView, MasterStatus, ObserverView, RuleView},
+};
+use std::fmt::Write;
+
+/// D1 of the design.
+pub(crate) fn status(status: &MasterStatus, place: &str, style: &Style) -> String {
+    let dot = style.either("·", "-");
+    let arrow = style.either("→", "->");
+    let mut text = format!(
+        "{}  {place}  labctl {} {dot} master {} {dot} up {}\n\n",
+        style.paint(Tone::Strong, &status.name),
+        model::VERSION,
+        status.version,
+        time::rough(status.now.since_ms(status.started_at))
+    );
+    let total = status.up + status.quiet + status.lost + status.down;
+    let mut parts = vec![style.paint(Tone::Good, &format!("{} up", status.up))];
+    for (count, word) in [(status.quiet, "quiet"), (status.lost, "lost"), (status.down, "down")] {
+        if count > 0 {
+            parts.push(style.paint(tone_of(word), &format!("{count} {word}")));
+        }
+    }
+    if !status.away.is_empty() {
+        let names: Vec<&str> = status.away.iter().map(model::MinionId::as_str).collect();
+        parts.push(format!("({})", names.join(" ")));
+    }
+    if status.pending_keys > 0 {
+        let keys = format!("{} pending keys", status.pending_keys);
+        parts.push(format!("{}  {arrow} labctl key list --pending", style.paint(Tone::Changed, &keys)));
+    }
+    let _ = writeln!(text, "  MINIONS  {total:>4}   {}", parts.join("   "));
+    let well = status.jobs_day.saturating_sub(status.jobs_failed_day + status.jobs_open);
+    let mut jobs = vec![format!("24h  {well} ok")];
+    if status.jobs_failed_day > 0 {
+        jobs.push(style.paint(Tone::Bad, &format!("{} failed", status.jobs_failed_day)));
+    }
+    if status.jobs_open > 0 {
+        jobs.push(format!("{} open", status.jobs_open));
+    }
+    if let Some(last) = &status.last_job {
+        jobs.push(format!("last: {}", last_job(last, style)));
+    }
+    let _ = writeln!(text, "  JOBS     {:>4}   {}", status.jobs_day, jobs.join("   "));
+    let _ = writeln!(text, "  RULES    {:>4}", status.rules);
+    let revision = status.revision.map_or_else(|| "none".to_owned(), |it| it.to_string());
+    let refused: u64 = status.refused.values().sum();
+    let _ = writeln!(
+        text,
+        "  MASTER          states {revision}   {} messages in, {refused} refused   store {}",
+        status.messages_in,
+        bytes(status.store_bytes)
+    );
+    text + &troubles(status, style)
+}
+
+fn last_job(view: &JobView, style: &Style) -> String {
+    let words: Vec<String> = view.words.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let ago = time::ago(view.job.at, style.now, style.time);
+    format!(
+        "{} {} on {} {ago} {}",
+        view.job.id.short(),
+        job::what(&view.job.kind),
+        view.job.target,
+        words.join(" ")
+    )
+}
+
+/// What an operator must know, one line each.
+fn troubles(status: &MasterStatus, style: &Style) -> String {
+    let mut text = String::new();
+    let mut say = |what: String| {
+        let _ = write!(text, "\n  {} {what}", style.mark("failed"));
+    };
+    if let Some(reason) = &status.degraded {
+        say(format!("new jobs are refused: {reason}"));
+    }
+    if !status.tree_errors.is_empty() {
+        let count = status.tree_errors.len();
+        say(format!(
+            "the newest edit of the trees has {count} errors, the one before is in use: labctl state check"
+        ));
+    }
+    if !status.fanout {
+        say("the fan-out for observers is down: it is being started again".to_owned());
+    }
+    if !status.clock_set {
+        say("the master's clock is not set: token expiry is not judged until it is".to_owned());
+    }
+    if text.is_empty() { text } else { text + "\n" }
+}
+
+/// `84 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{} KiB", count / 1024),
+        1_048_576..1_073_741_824 => format!("{} MiB", count / 1_048_576),
+        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
+    }
+}
+
+/// The word of a key's status.
+pub(crate) fn key_status(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Pending => "pending",
+        KeyStatus::Accepted => "accepted",
+        KeyStatus::Rejected => "rejected",
+        KeyStatus::Revoked => "revoked",
+        KeyStatus::Conflict => "conflict",
+    }
+}
+
+/// D2 of the design.
+pub(crate) fn keys(keys: &[Key], style: &Style) -> List {
+    let mut table = Table::new([
+        Column::new("ID"),
+        Column::new("STATUS"),
+        Column::new("FINGERPRINT"),
+        Column::new("FROM"),
+        Column::new("SEEN"),
+        Column::new("WHY").free(),
+        Column::new("CLAIMS").free(),
+    ]);
+    for key in keys {
+        let word = key_status(key.status);
+        let claims: Vec<String> = key.claims.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let tone = match key.status {
+            KeyStatus::Accepted => Tone::Good,
+            _ => tone_of(word),
+        };
+        table.row([
+            Cell::of(Tone::Strong, key.minion.to_string()),
+            Cell::of(tone, word),
+            key.fingerprint.as_str().into(),
+            key.address.as_str().into(),
+            time::ago(key.at, style.now, style.time).into(),
+            key.reason.as_str().into(),
+            claims.join(" ").into(),
+        ]);
+    }
+    List {
+        kind: "KeyList",
+        table,
+        items: keys.iter().map(json::of).collect(),
+        names: keys.iter().map(|it| it.minion.to_string()).collect(),
+        footer: None,
+    }
+}
+
+/// D9 of the design.
+pub(crate) fn jobs(jobs: &[JobView], style: &Style) -> List {
+    let mut table = Table::new([
+        Column::new("JOB"),
+        Column::new("WHEN"),
+        Column::new("BY"),
+        Column::new("WHAT").free(),
+        Column::new("TARGET").free(),
+        Column::new("HOSTS").right(),
+        Column::new("RESULT"),
+        Column::new("TIME").right(),
+        Column::new("STATES").wide(),
+        Column::new("ID").wide(),
+    ]);
+    for view in jobs {
+        let job = &view.job;
+        let took = job.ended.map_or_else(|| "-".to_owned(), |it| time::took(it.since_ms(job.at)));
+        table.row([
+            Cell::of(Tone::Strong, job.id.short()),
+            time::ago(job.at, style.now, style.time).into(),
+            job.caller.name.as_str().into(),
+            job::what(&job.kind).into(),
+            job.target.as_str().into(),
+            job.minions.len().to_string().into(),
+            result_cell(view, style),
+            took.into(),
+            job.revision.map_or_else(|| "-".to_owned(), |it| it.to_string()).into(),
+            job.id.to_string().into(),
+        ]);
+    }
+    List {
+        kind: "JobList",
+        table,
+        items: jobs.iter().map(json::of).collect(),
+        names: jobs.iter().map(|it| it.job.id.to_string()).collect(),
+        footer: None,
+    }
+}
+
+/// The worst word with its count; nothing but the icon where all are ok.
+fn result_cell(view: &JobView, style: &Style) -> Cell {
+    const ORDER: &[&str] = &[
+        "failed",
+        "interrupted",
+        "refused",
+        "cancelled",
+        "superseded",
+        "unreachable",
+        "expired",
+        "lost contact",
+        "running",
+        "received",
+        "offered",
+        "accepted",
+        "changed",
+    ];
+    let worst = ORDER.iter().find_map(|word| Some((*word, *view.words.get(*word).filter(|it| **it > 0)?)));
+    match worst {
+        Some((word, count)) => Cell::of(tone_of(word), format!("{} {count} {word}", style.icon(word))),
+        None => Cell::of(Tone::Good, style.icon("ok")),
+    }
+}
+
+/// The reactor's rules.
+pub(crate) fn rules(rules: &[RuleView]) -> List {
+    let mut table = Table::new([
+        Column::new("RULE"),
+        Column::new("ON"),
+        Column::new("WHEN").free(),
+        Column::new("DOES").free(),
+        Column::new("FIRED").right(),
+        Column::new("HELD").right(),
+        Column::new("REFUSED").right(),
+        Column::new("PLACE").wide(),
+    ]);
+    for rule in rules {
+        table.row([
+            Cell::of(Tone::Strong, rule.name.as_str()),
+            rule.on.as_str().into(),
+            rule.when.as_deref().unwrap_or("-").into(),
+            rule.does.join("; ").into(),
+            rule.fired.to_string().into(),
+            rule.held.to_string().into(),
+            rule.refused.to_string().into(),
+            rule.place.as_str().into(),
+        ]);
+    }
+    List {
+        kind: "RuleList",
+        table,
+        items: rules.iter().map(json::of).collect(),
+        names: rules.iter().map(|it| it.name.clone()).collect(),
+        footer: None,
+    }
+}
+
+/// Observers and API tokens.
+pub(crate) fn observers(observers: &[ObserverView], style: &Style) -> List {
+    let mut table =
+        Table::new([Column::new("NAME"), Column::new("ROLE"), Column::new("MADE"), Column::new("EXPIRES")]);
+    for view in observers {
+        table.row([
+            Cell::of(Tone::Strong, view.name.as_str()),
+            role(view).into(),
+            time::ago(view.at, style.now, style.time).into(),
+            view.expires.map_or_else(|| "never".to_owned(), |it| time::absolute(it, style.time)).into(),
+        ]);
+    }
+    List {
+        kind: "TokenList",
+        table,
+        items: observers.iter().map(json::of).collect(),
+        names: observers.iter().map(|it| it.name.clone()).collect(),
+        footer: None,
+    }
+}
+
+fn role(view: &ObserverView) -> &'static str {
+    match view.role {
+        model::ObserverRole::Viewer => "viewer",
+        model::ObserverRole::Integration => "integration",
+        model::ObserverRole::Operator => "operator",
+    }
+}
+
+/// D10 of the design: one event, one line.
+pub(crate) fn event(event: &Event, style: &Style) -> String {
+    let gist = event_gist(&event.data);
+    let line =
+        format!("{}  {}  {gist}", time::clock(event.at, style.time), style.paint(Tone::Strong, &event.tag));
+    line.trim_end().to_owned()
+}
+
+fn event_gist(data: &serde_json::Value) -> String {
+    let Some(members) = data.as_object() else { return data.to_string() };
+    let word = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    members.iter().map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(" ")
+}
