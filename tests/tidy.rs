@@ -74,6 +74,7 @@ const ASYNC_HOMES: &[&str] = &[
     "master/src/daemon.rs",
     "master/src/daemon/",
     "master/src/fanout.rs",
+    "master/src/fanout/",
     "master/src/gate.rs",
     "master/src/gate/",
     "master/src/web.rs",
