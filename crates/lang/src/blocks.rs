@@ -151,9 +151,10 @@ fn block(session: &mut Session<'_>, sls: &str, file: &Arc<Parsed>, key: &Key, no
         arguments,
     };
     match &node.value {
-        Yaml::Scalar { text, .. } => match text.split_once('.') {
-            Some((state, fun)) => vec![make(state, fun, node.at, Vec::new())],
-            None => {
+        Yaml::Scalar { text, .. } => {
+            if let Some((state, fun)) = text.split_once('.') {
+                vec![make(state, fun, node.at, Vec::new())]
+            } else {
                 let message = format!("`{}` says nothing about what to do", key.text);
                 let help = format!("write\n  {}:\n    pkg.installed: []", key.text);
                 session
@@ -161,7 +162,7 @@ fn block(session: &mut Session<'_>, sls: &str, file: &Arc<Parsed>, key: &Key, no
                     .push(error("E0105", message).at(file.rendered.span(key.at, "")).help(help));
                 Vec::new()
             }
-        },
+        }
         Yaml::List(_) => {
             let message = format!("`{}` holds a list; it takes functions such as `file.managed:`", key.text);
             session.complaints.push(error("E0105", message).at(file.rendered.span(node.at, "")));
@@ -195,7 +196,7 @@ fn function(
         return None;
     }
     let mut plain = Vec::new();
-    let arguments = arguments(session, file, node, &mut plain)?;
+    let arguments = arguments(session, file, node, &mut plain);
     if let Some((state, fun)) = key.text.split_once('.') {
         for word in plain {
             let message = "an argument needs a name and a value";
@@ -228,15 +229,15 @@ pub(crate) fn arguments(
     file: &Arc<Parsed>,
     node: &Node,
     plain: &mut Vec<(String, At)>,
-) -> Option<Vec<Argument>> {
+) -> Vec<Argument> {
     let argument =
         |(key, node): &(Key, Node)| Argument { key: key.clone(), node: node.clone(), file: file.clone() };
     match &node.value {
-        _ if node.is_null() => Some(Vec::new()),
-        Yaml::Map(pairs) => Some(pairs.iter().map(argument).collect()),
+        _ if node.is_null() => Vec::new(),
+        Yaml::Map(pairs) => pairs.iter().map(argument).collect(),
         Yaml::Scalar { text, .. } => {
             plain.push((text.clone(), node.at));
-            Some(Vec::new())
+            Vec::new()
         }
         Yaml::List(items) => {
             let mut arguments: Vec<Argument> = Vec::new();
@@ -255,7 +256,7 @@ pub(crate) fn arguments(
                     }
                 }
             }
-            Some(arguments)
+            arguments
         }
     }
 }
@@ -291,7 +292,7 @@ fn extend(session: &mut Session<'_>, loaded: &mut Loaded) {
         };
         for (key, node) in pairs {
             let mut plain = Vec::new();
-            let Some(more) = arguments(session, &file, node, &mut plain) else { continue };
+            let more = arguments(session, &file, node, &mut plain);
             let (state, fun) =
                 key.text.split_once('.').map_or((key.text.as_str(), None), |(a, b)| (a, Some(b)));
             let known = |it: &&mut Block| {

@@ -235,6 +235,7 @@ fn term(cursor: &mut Cursor<'_>) -> Parsed<Term> {
     Ok(Term::Path(word.to_owned()))
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "goes into a `Parsed`, whose error is boxed")]
 fn unknown(cursor: &Cursor<'_>, start: usize, word: &str, root: &str) -> Box<Diagnostic> {
     let complaint = cursor.complain_as("E0506", start, word.len(), format!("unknown name `{word}`"));
     let help = did_you_mean(root, ROOTS).unwrap_or_else(|| {

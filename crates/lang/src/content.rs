@@ -126,7 +126,7 @@ impl Work<'_, '_> {
                 params.insert("contents".to_owned(), value);
             }
             Some(_) => {
-                self.complain("contents_pillar", "E0107", format!("pillar `{path}` is not text"), None)
+                self.complain("contents_pillar", "E0107", format!("pillar `{path}` is not text"), None);
             }
             None if self.session.scope.lenient => {}
             None => {
@@ -194,12 +194,11 @@ impl Work<'_, '_> {
         let known = tree.iter().filter_map(|(path, _)| path.strip_prefix("states/"));
         let known: Vec<String> = known.map(|it| format!("lab://{it}")).collect();
         let file = wanted.rsplit('/').next();
-        let help = match known.iter().find(|it| it.rsplit('/').next() == file) {
-            Some(moved) => Some(format!("did you mean `{moved}`?")),
-            None => {
-                let name = format!("lab://{}", wanted.strip_prefix("states/").unwrap_or(wanted));
-                did_you_mean(&name, known.iter().map(String::as_str))
-            }
+        let help = if let Some(moved) = known.iter().find(|it| it.rsplit('/').next() == file) {
+            Some(format!("did you mean `{moved}`?"))
+        } else {
+            let name = format!("lab://{}", wanted.strip_prefix("states/").unwrap_or(wanted));
+            did_you_mean(&name, known.iter().map(String::as_str))
         };
         self.complain(param, "E0117", format!("there is no file `{wanted}`"), help);
     }

@@ -114,6 +114,7 @@ impl<'a> Cursor<'a> {
         error(code, message).at(text.span(text.at_byte(byte, length.max(1)), ""))
     }
     /// A complaint about what stands here.
+    #[expect(clippy::unnecessary_box_returns, reason = "goes into a `Parsed`, whose error is boxed")]
     pub(crate) fn unexpected(&self, wanted: &str) -> Box<Diagnostic> {
         let rest = self.rest();
         let word = rest.split_whitespace().next().unwrap_or("");

@@ -89,13 +89,12 @@ fn print(
     rc: &mut RenderContext<'_, '_>,
     out: &mut dyn Output,
 ) -> HelperResult {
-    match text_of(value) {
-        Some(text) => write(&text, rc, out),
-        None => {
-            let kind = if value.is_array() { "a list" } else { "a mapping" };
-            remark(place_of(helper), RemarkKind::NotText(path.to_owned(), kind));
-            Ok(())
-        }
+    if let Some(text) = text_of(value) {
+        write(&text, rc, out)
+    } else {
+        let kind = if value.is_array() { "a list" } else { "a mapping" };
+        remark(place_of(helper), RemarkKind::NotText(path.to_owned(), kind));
+        Ok(())
     }
 }
 
@@ -251,12 +250,11 @@ impl HelperDef for With {
     ) -> HelperResult {
         let Some(param) = helper.param(0) else { return Ok(()) };
         if !truthy(param.value()) || is_unknown(param.value()) {
-            return match helper.inverse() {
-                Some(inverse) => inverse.render(registry, context, rc, out),
-                None => {
-                    present(helper, param);
-                    Ok(())
-                }
+            return if let Some(inverse) = helper.inverse() {
+                inverse.render(registry, context, rc, out)
+            } else {
+                present(helper, param);
+                Ok(())
             };
         }
         let mut block = block_of(param);
@@ -331,17 +329,16 @@ impl HelperDef for Each {
             _ => Vec::new(),
         };
         if items.is_empty() {
-            return match helper.inverse() {
-                Some(inverse) => inverse.render(registry, context, rc, out),
-                None => {
-                    if let Some(value) = present(helper, param)
-                        && !(value.is_array() || value.is_object() || value.is_null() || is_unknown(value))
-                    {
-                        let message = "takes a list or a mapping".to_owned();
-                        remark(place_of(helper), RemarkKind::Helper("each".to_owned(), message));
-                    }
-                    Ok(())
+            return if let Some(inverse) = helper.inverse() {
+                inverse.render(registry, context, rc, out)
+            } else {
+                if let Some(value) = present(helper, param)
+                    && !(value.is_array() || value.is_object() || value.is_null() || is_unknown(value))
+                {
+                    let message = "takes a list or a mapping".to_owned();
+                    remark(place_of(helper), RemarkKind::Helper("each".to_owned(), message));
                 }
+                Ok(())
             };
         }
         rc.push_block(block_of(param));

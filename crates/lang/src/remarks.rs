@@ -69,16 +69,12 @@ fn span_of(file: &SourceFile, line: usize, column: usize, word: &str) -> Span {
     let at = file.unmarked(line.max(1), column.max(1));
     let text = file.text.line(at.line);
     let start = text.char_indices().nth(at.column as usize - 1).map_or(0, |(byte, _)| byte);
-    match text[start..].find(word).filter(|_| !word.is_empty()) {
-        Some(found) => {
-            let column = small(text[..start + found].chars().count() + 1);
-            file.text.span(At { line: at.line, column, length: small(word.chars().count()) }, "")
-        }
-        None => {
-            let length =
-                text[start..].find("}}").map_or(2, |end| text[start..start + end + 2].chars().count());
-            file.text.span(At { length: small(length), ..at }, "")
-        }
+    if let Some(found) = text[start..].find(word).filter(|_| !word.is_empty()) {
+        let column = small(text[..start + found].chars().count() + 1);
+        file.text.span(At { line: at.line, column, length: small(word.chars().count()) }, "")
+    } else {
+        let length = text[start..].find("}}").map_or(2, |end| text[start..start + end + 2].chars().count());
+        file.text.span(At { length: small(length), ..at }, "")
     }
 }
 

@@ -216,10 +216,8 @@ pub fn filter_matches(filter: &str, tag: &str) -> bool {
     let (mut wanted, mut levels) = (filter.split('/'), tag.split('/'));
     loop {
         match (wanted.next(), levels.next()) {
-            (Some("#"), _) => return true,
-            (Some("+"), Some(_)) => {}
-            (Some(a), Some(b)) if a == b => {}
-            (None, None) => return true,
+            (Some("#"), _) | (None, None) => return true,
+            (Some(a), Some(b)) if a == "+" || a == b => {}
             _ => return false,
         }
     }

@@ -103,6 +103,10 @@ impl Scanner<'_> {
             if rest.starts_with("\\{{") {
                 self.mark_line();
                 self.take(3);
+            } else if char == '\\' {
+                // Several backslashes stand for themselves, and a tag may follow.
+                self.mark_line();
+                self.take(rest.len() - rest.trim_start_matches('\\').len());
             } else if rest.starts_with("{{{{") {
                 self.raw_block();
             } else if rest.starts_with("{{") {
@@ -188,7 +192,12 @@ impl Scanner<'_> {
         let inner = body[2..].trim_start_matches('~').trim_start();
         let length = tag_length(body);
         let Some(length) = length else {
-            return self.complain("E0202", "this tag is never closed", 2, "close it with }}");
+            return self.complain(
+                "E0202",
+                "this tag is never closed",
+                2,
+                "close it with }}; quotes must be even, also in [brackets]",
+            );
         };
         let standalone = inner.starts_with(['#', '/', '^', '!', '>', '*']) || is_else(inner);
         if !standalone && !body.starts_with("{{~") {
@@ -260,11 +269,16 @@ fn is_else(inner: &str) -> bool {
     rest.is_some_and(|it| it.starts_with(|next: char| next.is_whitespace() || "}~".contains(next)))
 }
 
+fn has_odd_quotes(body: &str) -> bool {
+    let inside = body.split(']').next().unwrap_or("");
+    ['"', '\''].into_iter().any(|quote| inside.matches(quote).count() % 2 == 1)
+}
+
 /// Bytes of the tag at the start of a text, braces included.
 fn tag_length(body: &str) -> Option<usize> {
     let inner = body[2..].trim_start_matches('~');
     if inner.starts_with("!--") {
-        return body.find("--}}").or_else(|| body.find("--~}}").map(|it| it + 1)).map(|it| it + 4);
+        return body.find("--}}").map(|it| it + 4);
     }
     let close = if body.starts_with("{{{") { "}}}" } else { "}}" };
     if inner.starts_with('!') {
@@ -274,9 +288,12 @@ fn tag_length(body: &str) -> Option<usize> {
     for (index, char) in body.char_indices().skip(2) {
         match quote {
             Some(_) if escaped => escaped = false,
-            Some(_) if char == '\\' => escaped = true,
-            Some(open) if char == open => quote = None,
-            Some(_) => {}
+            Some(open) => {
+                escaped = char == '\\';
+                quote = (char != open).then_some(open);
+            }
+            // Between brackets a quote may be a part of a name, which this does not try to tell from a text.
+            None if char == '[' && has_odd_quotes(&body[index..]) => return None,
             None if char == '"' || char == '\'' => quote = Some(char),
             None if body[index..].starts_with(close) => return Some(index + close.len()),
             None => {}
@@ -307,6 +324,21 @@ mod tests {
         assert_eq!(scan(&text("{{#if a}}{{else if b}}{{else}}{{/if}}"), false).unwrap().depth, 3);
         assert_eq!(scan(&text("{{f (g (h 1))}}"), false).unwrap().depth, 2);
         assert!(scan(&text(&"{{#if a}}".repeat(65)), false).is_err());
+    }
+
+    #[test]
+    fn nothing_hides_a_tag_from_the_scan() {
+        let deep = "{{#if a}}".repeat(100);
+        let ways = [
+            format!("\\\\{deep}"),
+            format!("{{{{a.[']}}}}{deep}'}}}}"),
+            format!("{{{{!-- }}}}{deep}--~}}}}"),
+        ];
+        for text in ways.iter().map(|it| self::text(it)) {
+            assert!(scan(&text, false).is_err(), "{}", &text.body[..20]);
+        }
+        assert_eq!(scan(&text("\\{{#if a}}"), false).unwrap().depth, 0, "an escaped tag is text");
+        assert_eq!(scan(&text("{{#if a}}"), false).unwrap().depth, 1);
     }
 
     #[test]

@@ -51,17 +51,14 @@ impl<'a> Session<'a> {
     pub(crate) fn new(compiler: &'a Compiler, subject: Option<Subject<'a>>) -> Self {
         let mut data = Map::new();
         data.insert("env".to_owned(), json!(ENVIRONMENT));
-        match subject {
-            Some(subject) => {
-                data.insert("id".to_owned(), json!(subject.id));
-                data.insert("grains".to_owned(), Value::Object(subject.grains.clone()));
-                data.insert("labels".to_owned(), json!(subject.labels));
-            }
-            None => {
-                data.insert("id".to_owned(), json!("some-minion"));
-                data.insert("grains".to_owned(), json!({}));
-                data.insert("labels".to_owned(), json!({}));
-            }
+        if let Some(subject) = subject {
+            data.insert("id".to_owned(), json!(subject.id));
+            data.insert("grains".to_owned(), Value::Object(subject.grains.clone()));
+            data.insert("labels".to_owned(), json!(subject.labels));
+        } else {
+            data.insert("id".to_owned(), json!("some-minion"));
+            data.insert("grains".to_owned(), json!({}));
+            data.insert("labels".to_owned(), json!({}));
         }
         Self {
             compiler,

@@ -34,7 +34,7 @@ pub(crate) fn drafts(session: &mut Session<'_>, blocks: Vec<Block>, recipe: &mut
             continue;
         };
         for (name, arguments) in by_name(session, &block) {
-            drafts.extend(draft(session, &block, function, name, arguments, recipe));
+            drafts.push(draft(session, &block, function, name.as_deref(), arguments, recipe));
             if drafts.len() > limits::STEPS {
                 let message = format!("more than {} steps for one minion", limits::STEPS);
                 session.complaints.push(error("E0104", message).at(block.file.rendered.span(block.at, "")));
@@ -70,13 +70,12 @@ fn by_name(session: &mut Session<'_>, block: &Block) -> Vec<(Option<String>, Vec
     for item in items {
         match &item.value {
             Yaml::Scalar { text, .. } if !item.is_null() => {
-                found.push((Some(text.clone()), arguments.clone()))
+                found.push((Some(text.clone()), arguments.clone()));
             }
             Yaml::Map(pairs) if pairs.len() == 1 => {
                 let (key, node) = &pairs[0];
                 let mut plain = Vec::new();
-                let own =
-                    crate::blocks::arguments(session, &names.file, node, &mut plain).unwrap_or_default();
+                let own = crate::blocks::arguments(session, &names.file, node, &mut plain);
                 let mut all = arguments.clone();
                 all.retain(|it| !own.iter().any(|own| own.key.text == it.key.text));
                 all.extend(own);
@@ -95,16 +94,16 @@ fn draft(
     session: &mut Session<'_>,
     block: &Block,
     function: &'static Function,
-    name: Option<String>,
+    name: Option<&str>,
     arguments: Vec<Argument>,
     recipe: &mut Recipe,
-) -> Option<Draft> {
+) -> Draft {
     let kind = format!("{}.{}", block.state, block.fun);
     let before = session.complaints.errors();
     let mut common = Common::default();
     let mut params = Map::new();
     let mut own: HashMap<String, Argument> = HashMap::new();
-    params.insert("name".to_owned(), Value::String(name.clone().unwrap_or_else(|| block.id.clone())));
+    params.insert("name".to_owned(), Value::from(name.unwrap_or(&block.id)));
     for argument in arguments {
         let key = argument.key.text.clone();
         let param = function.params.iter().find(|it| it.name == key);
@@ -148,7 +147,7 @@ fn draft(
         global: common.global.clone(),
         at: Some(Place { file: block.file.rendered.source.path.clone(), line }),
     };
-    Some(Draft { step, common, file: block.file.clone(), at: block.at })
+    Draft { step, common, file: block.file.clone(), at: block.at }
 }
 
 fn unknown_param(session: &mut Session<'_>, argument: &Argument, function: &Function, kind: &str) {

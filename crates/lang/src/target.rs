@@ -75,6 +75,7 @@ pub(crate) enum Needs {
 
 impl Target {
     /// Parses; the diagnostic's span points into the expression (its file is `target`).
+    #[expect(clippy::result_large_err, reason = "the caller shows it at once")]
     pub fn parse(text: &str) -> Result<Self, Diagnostic> {
         Self::parse_in(text, "target").map_err(|it| *it)
     }
@@ -246,6 +247,7 @@ fn all(cursor: &mut Cursor<'_>) -> Parsed<Clause> {
     Ok(if clauses.len() == 1 { clauses.remove(0) } else { Clause::All(clauses) })
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "goes into a `Parsed`, whose error is boxed")]
 fn unexpected_after(cursor: &Cursor<'_>) -> Box<Diagnostic> {
     let mut diagnostic = *cursor.unexpected("`and`, `or` or `,`");
     if cursor.rest().starts_with("&&") || cursor.rest().starts_with("||") {

@@ -54,17 +54,17 @@ fn outcome(folder: &Path) -> (&'static str, String) {
         return ("diagnostics.txt", format!("{text}\n"));
     }
     let wanted = case.wanted.map_or(Wanted::Assigned, Wanted::Named);
-    let compiled = compiler.compile(subject, &wanted, &case.pillar);
-    match compiled.value {
+    let made = compiler.compile(subject, &wanted, &case.pillar);
+    match made.value {
         Some(recipe) => {
             let shown = json!({
                 "recipe": recipe,
                 "show": Compiler::show(&recipe),
-                "warnings": render_diagnostics(&compiled.diagnostics, Paint::Plain).lines().collect::<Vec<_>>(),
+                "warnings": render_diagnostics(&made.diagnostics, Paint::Plain).lines().collect::<Vec<_>>(),
             });
             ("recipe.json", format!("{shown:#}\n"))
         }
-        None => ("diagnostics.txt", format!("{}\n", render_diagnostics(&compiled.diagnostics, Paint::Plain))),
+        None => ("diagnostics.txt", format!("{}\n", render_diagnostics(&made.diagnostics, Paint::Plain))),
     }
 }
 

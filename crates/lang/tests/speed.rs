@@ -1,5 +1,7 @@
 //! Compiling is fast enough to do it for every minion at every apply.
 
+#![expect(clippy::similar_names, clippy::format_collect, reason = "texts are put together as they read")]
+
 use lang::{Compiler, Options, Subject, Tree, Wanted};
 use model::Labels;
 use serde_json::{Map, json};
