@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The value of a YAML text (JSON is a part of YAML); `file` names it in complaints.
 pub fn value_of_yaml(file: &str, text: &str) -> Compiled<Value> {
-    let rendered = Rendered::plain(Arc::new(Text { path: file.to_owned(), body: text.to_owned() }));
+    let rendered = Rendered::plain(Arc::new(Text::new(file.to_owned(), text.to_owned())));
     let mut complaints = Complaints::default();
     let node = yaml::parse(&rendered, &mut complaints);
     let diagnostics = complaints.finish();
