@@ -354,7 +354,7 @@ impl<O: Outside> Daemon<O> {
         if !errors.is_empty() {
             let first =
                 errors[0].spans.first().map(|it| format!("{}:{}", it.file, it.line)).unwrap_or_default();
-            let (count, message) = (errors.len(), &errors[0].message);
+            let (count, says) = (errors.len(), &errors[0].message);
             warn!(
                 count,
                 first, message, "the newest edit of the trees is broken, the last good one stays in use"

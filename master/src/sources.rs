@@ -12,6 +12,10 @@ use std::sync::Arc;
 pub(crate) use scan::still_is;
 pub use watch::Watcher;
 
+/// Complaints that hang on a minion's grains and pillar (a value that is not allowed, a requisite that is not there):
+/// without a minion they are no reason to refuse an edit, and with one its job tells them.
+const AWAITS_A_MINION: &[&str] = &["E0109", "E0114"];
+
 /// Where the trees lie. In each list, a file of an earlier folder hides the one of the same path in a later folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -92,7 +96,7 @@ impl Sources {
         let mut errors = found.problems;
         errors.extend(rules.diagnostics);
         errors.extend(compiler.check(&[]));
-        errors.retain(|it| it.severity == Severity::Error);
+        errors.retain(|it| it.severity == Severity::Error && !AWAITS_A_MINION.contains(&it.code.as_str()));
         dedup(&mut errors);
         let rules = rules.value.unwrap_or_default();
         let generation = Arc::new(Generation { compiler, rules, revision, files: Arc::new(found.files) });
@@ -213,6 +217,14 @@ mod tests {
         assert_eq!(errors[0].spans[0].file, "states/web.sls");
         write(site.path(), "states/web.sls", "a: cmd.run\n");
         assert_eq!(sources.read().unwrap().errors, []);
+    }
+
+    #[test]
+    fn what_hangs_on_a_minions_pillar_is_no_broken_edit() {
+        let site = tempfile::tempdir().unwrap();
+        let text = "base_packages:\n  pkg.installed:\n    pkgs:\n{{#each pillar.list}}\n      - {{ this }}\n{{/each}}\n";
+        write(site.path(), "states/web.sls", text);
+        assert_eq!(Sources::new(layout(&[site.path()])).read().unwrap().errors, []);
     }
 
     #[test]
