@@ -357,7 +357,7 @@ impl<O: Outside> Daemon<O> {
             let (count, says) = (errors.len(), &errors[0].message);
             warn!(
                 count,
-                first, message, "the newest edit of the trees is broken, the last good one stays in use"
+                first, says, "the newest edit of the trees is broken, the last good one stays in use"
             );
             self.step(Input::BrokenSources(errors), None);
         }
