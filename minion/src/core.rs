@@ -24,6 +24,8 @@ pub const ATTEMPTS_MAX: u32 = 3;
 pub const REMEMBER_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Between two attempts to put something on a full disk.
 pub const DISK_RETRY_MS: u64 = 10_000;
+/// Unacknowledged jobs that a hello lists; their results are all said.
+const HELLO_JOBS_MAX: usize = 1000;
 /// Between two looks at what is old enough to be forgotten.
 const PRUNE_EVERY_MS: u64 = 60 * 60 * 1000;
 /// Until the master says otherwise.
@@ -307,7 +309,7 @@ impl Minion {
             grains: welcomed.is_none_or(|(_, known)| *known != hash).then(|| self.settings.grains.clone()),
             running: self.memory.running,
             waiting: self.memory.waiting(),
-            unacknowledged: self.memory.unacknowledged(),
+            unacknowledged: self.memory.unacknowledged().into_iter().take(HELLO_JOBS_MAX).collect(),
             next_event: self.memory.next_event(),
             masters: self.settings.masters,
         };

@@ -26,7 +26,7 @@ const AFTER_REMOVAL: Duration = Duration::from_secs(10);
 /// Before a connection is made anew because something on the last one was not believed, or the masters changed.
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);
 /// Between two tries at a master of a release that does not fit.
-const AFTER_INCOMPATIBLE: Duration = Duration::from_secs(60);
+const AFTER_INCOMPATIBLE: Duration = Duration::from_mins(1);
 
 /// Why the minion cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -214,7 +214,7 @@ async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), Dae
         match identity::delete_token(path) {
             Ok(()) => info!(path = %path.display(), "the token was deleted from the installed seed"),
             Err(reason) => {
-                error!(path = %path.display(), reason, "the token cannot be deleted: remove it by hand")
+                error!(path = %path.display(), reason, "the token cannot be deleted: remove it by hand");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Enrolment: an unknown key asks to be a member, and waits in quarantine until it is.
 
-use bus::client::{Client, ClientConfig, ClientEvent};
+use bus::client::{Client, ClientConfig, ClientEvent, Refusal, refusal};
 use bus::envelope::{self, Sequence};
 use bus::message::{EnrollAnswer, EnrollRequest};
 use bus::seed::{SeedToken, sign_request};
@@ -13,9 +13,9 @@ use tracing::{info, warn};
 /// First pause between two requests; the gate takes one in ten seconds.
 const ASK_FIRST: Duration = Duration::from_secs(11);
 /// Longest.
-const ASK_MAX: Duration = Duration::from_secs(60);
+const ASK_MAX: Duration = Duration::from_mins(1);
 /// After a no.
-const ASK_REJECTED: Duration = Duration::from_secs(300);
+const ASK_REJECTED: Duration = Duration::from_mins(5);
 /// Ceiling of the back-off between connections, in milliseconds.
 const BACKOFF_MS: u64 = 60_000;
 /// Largest packet: an envelope of 4 KiB and its topic.
@@ -162,7 +162,7 @@ impl Talk {
 
     fn disconnected(&mut self, reason: &str) -> u32 {
         self.outgoing = None;
-        self.refused = if is_refused_subscription(reason) { self.refused + 1 } else { 0 };
+        self.refused = if refusal(reason) == Some(Refusal::Subscription) { self.refused + 1 } else { 0 };
         self.refused
     }
 
@@ -211,14 +211,4 @@ impl Talk {
             }
         }
     }
-}
-
-/// Whether the gate did not let a connection subscribe: to it, the key is not what we think it is.
-pub(crate) fn is_refused_subscription(reason: &str) -> bool {
-    reason.contains("refused a subscription")
-}
-
-/// Whether the gate refuses the key itself: it was revoked or rejected.
-pub(crate) fn is_refused_key(reason: &str) -> bool {
-    reason.contains("refused: NotAuthorized") || reason.contains("refused: BadUserNamePassword")
 }

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Longest grains as JSON; beyond, custom ones are left out.
 pub const GRAINS_MAX: usize = 64 << 10;
 
+/// Deepest nesting of a grain; an envelope takes a few more levels.
+const DEPTH_MAX: usize = 6;
+
 /// Where grains come from.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -39,13 +42,23 @@ pub fn collect(sources: &Sources) -> (Grains, Vec<String>) {
     for (name, value) in custom {
         let taken = ["id", "machine_id", "sandbox"].contains(&name.as_str());
         let size: usize = grains.iter().map(|(name, value)| name.len() + value.to_string().len() + 4).sum();
-        if taken || size + name.len() + value.to_string().len() > GRAINS_MAX - 16 {
+        if depth(&value) > DEPTH_MAX {
+            complaints.push(format!("grain `{name}` was left out: it is nested more than {DEPTH_MAX} deep"));
+        } else if taken || size + name.len() + value.to_string().len() > GRAINS_MAX - 16 {
             complaints.push(format!("grain `{name}` was left out: the name is taken or it is too large"));
         } else {
             grains.insert(name, value);
         }
     }
     (grains.into_iter().collect(), complaints)
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Hash of grains, so that they travel only when they changed.
@@ -151,6 +164,7 @@ mod tests {
         write(&dir.path().join("grains.toml"), "role = \"web\"\nid = \"other\"\n[rack]\nrow = 3\n", 0o644);
         write(&dir.path().join("grains.d/a"), "#!/bin/sh\necho '{\"disks\": [1, 2]}'\n", 0o755);
         write(&dir.path().join("grains.d/b"), "#!/bin/sh\necho site=home\n", 0o755);
+        write(&dir.path().join("grains.d/b2"), "#!/bin/sh\necho '{\"deep\": [[[[[[[1]]]]]]]}'\n", 0o755);
         write(&dir.path().join("grains.d/c"), "not a program", 0o644);
         write(&dir.path().join("grains.d/d"), "#!/bin/sh\nexit 3\n", 0o755);
         let (grains, complaints) = collect(&sources(dir.path()));
@@ -159,7 +173,8 @@ mod tests {
         assert_eq!(grains["disks"], json!([1, 2]));
         assert_eq!(grains["site"], json!("home"));
         assert_eq!(grains["id"], json!("vm-1"));
-        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(!grains.contains_key("deep"));
+        assert_eq!(complaints.len(), 3, "{complaints:?}");
     }
 
     #[test]

@@ -93,11 +93,11 @@ fn root_is_local() -> bool {
 
 /// Whether the last mount at `/` is of a type that may wait for another machine.
 fn is_network(mounts: &str) -> bool {
-    let types = mounts.lines().filter_map(|line| {
+    let mut types = mounts.lines().rev().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
         (fields.next()? == "/").then(|| fields.next()).flatten()
     });
-    types.last().is_some_and(|kind| NETWORK_TYPES.contains(&kind))
+    types.next().is_some_and(|kind| NETWORK_TYPES.contains(&kind))
 }
 
 #[cfg(test)]

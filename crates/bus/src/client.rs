@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS, SubscribeFilter,
-    SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS,
+    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use std::{
     collections::VecDeque,
@@ -153,6 +153,27 @@ impl Client {
     }
 }
 
+/// Why a connection ended, where it matters to programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// CONNACK: not authorized. The key was revoked or rejected, or name and password are wrong.
+    Key,
+    /// SUBACK: the topics are not for this key.
+    Subscription,
+}
+
+const REFUSED_KEY: &str = "the server refused: not authorized";
+const REFUSED_SUBSCRIPTION: &str = "the server refused a subscription";
+
+/// What the reason of a [`ClientEvent::Disconnected`] means, if the server said it.
+pub fn refusal(reason: &str) -> Option<Refusal> {
+    match reason {
+        REFUSED_KEY => Some(Refusal::Key),
+        REFUSED_SUBSCRIPTION => Some(Refusal::Subscription),
+        _ => None,
+    }
+}
+
 /// Why a connection is over.
 enum Over {
     /// It was asked to end.
@@ -164,6 +185,7 @@ enum Over {
 impl From<ConnectionError> for Over {
     fn from(error: ConnectionError) -> Self {
         Self::Lost(match error {
+            ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized) => REFUSED_KEY.to_owned(),
             ConnectionError::ConnectionRefused(code) => format!("the server refused: {code:?}"),
             ConnectionError::NetworkTimeout => "no answer in time".to_owned(),
             ConnectionError::Io(error) => error.to_string(),
@@ -331,7 +353,7 @@ async fn subscribed(
     };
     let ack = timeout(SUBSCRIBE_MAX, answer).await.unwrap_or(Err(ConnectionError::NetworkTimeout))?;
     if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-        return Err(Over::Lost("the server refused a subscription".to_owned()));
+        return Err(Over::Lost(REFUSED_SUBSCRIPTION.to_owned()));
     }
     Ok(early)
 }

@@ -3,6 +3,7 @@
 use super::{Entry, REMEMBER_MS, outbox::Outbox};
 use bus::message::{JobResult, Offer};
 use model::{ContentHash, JobId, Terminal, Timestamp};
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Where a job stands here.
@@ -29,8 +30,8 @@ impl Memory {
     pub(super) fn remember(&mut self, entry: &Entry) {
         match entry {
             Entry::Received(offer) => {
-                if !self.jobs.contains_key(&offer.job) {
-                    self.jobs.insert(offer.job, Held::Waiting(offer.clone()));
+                if let Slot::Vacant(slot) = self.jobs.entry(offer.job) {
+                    slot.insert(Held::Waiting(offer.clone()));
                     self.queue.push_back(offer.job);
                 }
             }

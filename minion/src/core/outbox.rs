@@ -152,7 +152,7 @@ impl Minion {
         }
         let result = match self.memory.jobs.get(&job) {
             Some(Held::Ended(result)) => result.clone(),
-            Some(Held::Known { word, at }) => known_result(job, *word, *at),
+            Some(Held::Known { word, at }) => Box::new(known_result(job, *word, *at)),
             _ => return,
         };
         let text = serde_json::to_string(&*result).unwrap_or_default();
@@ -167,8 +167,8 @@ impl Minion {
     }
 }
 
-fn known_result(job: JobId, word: Terminal, at: Timestamp) -> Box<JobResult> {
-    Box::new(JobResult { job, word, reason: "acknowledged before".to_owned(), report: None, at })
+fn known_result(job: JobId, word: Terminal, at: Timestamp) -> JobResult {
+    JobResult { job, word, reason: "acknowledged before".to_owned(), report: None, at }
 }
 
 fn pieces(text: &str, bytes_max: usize) -> Vec<&str> {

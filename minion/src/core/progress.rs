@@ -6,7 +6,9 @@ use model::{JobId, StepReport, Timestamp};
 
 /// Between two progress messages.
 const EVERY_MS: u64 = 100;
-/// Bytes of live output in one message; what is more is in the report.
+/// Characters of a step's title.
+const WHAT_MAX: usize = 200;
+/// Bytes of live output in one message, as JSON; what is more is in the report.
 const OUTPUT_MAX: usize = 64 << 10;
 /// Bytes of texts of one step in a message; what is more is in the report.
 const STEP_MAX: usize = 8 << 10;
@@ -55,17 +57,18 @@ impl Pending {
         match line {
             RunLine::Started { index, what } => {
                 self.step = index + 1;
-                self.what = what;
+                self.what = what.chars().take(WHAT_MAX).collect();
             }
             RunLine::Output { stderr, text } => {
-                if self.output_bytes + text.len() <= OUTPUT_MAX {
-                    self.output_bytes += text.len();
+                let bytes = json_bytes(&text);
+                if self.output_bytes + bytes <= OUTPUT_MAX {
+                    self.output_bytes += bytes;
                     self.output.push(OutputPart { stderr, text });
                 }
             }
             RunLine::Ended(mut step) => {
-                if self.ended.len() < STEPS_WAITING_MAX {
-                    cut_step(&mut step, STEP_MAX, "");
+                cut_step(&mut step, STEP_MAX, "");
+                if self.ended.len() < STEPS_WAITING_MAX && json_bytes(&step) <= MESSAGE_MAX {
                     self.ended.push(*step);
                 }
             }
@@ -76,12 +79,16 @@ impl Pending {
     fn take_ended(&mut self) -> Vec<StepReport> {
         let mut bytes = 0;
         let fits = self.ended.iter().take(STEPS_MAX).take_while(|step| {
-            bytes += serde_json::to_string(step).map_or(0, |text| text.len());
+            bytes += json_bytes(step);
             bytes <= MESSAGE_MAX
         });
-        let count = fits.count().max(1).min(self.ended.len());
+        let count = fits.count();
         self.ended.drain(..count).collect()
     }
+}
+
+fn json_bytes<T: serde::Serialize + ?Sized>(value: &T) -> usize {
+    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }
 
 impl Minion {

@@ -33,7 +33,7 @@ fn offer(number: u128) -> Offer {
     }
 }
 
-fn report(outcome: Outcome) -> Box<RunReport> {
+fn report(outcome: Outcome) -> RunReport {
     let step = StepReport {
         index: 0,
         id: "site".to_owned(),
@@ -47,13 +47,7 @@ fn report(outcome: Outcome) -> Box<RunReport> {
         duration_ms: 1,
         at: None,
     };
-    Box::new(RunReport {
-        mode: Mode::Apply,
-        steps: vec![step],
-        duration_ms: 1,
-        cancelled: false,
-        sandbox: false,
-    })
+    RunReport { mode: Mode::Apply, steps: vec![step], duration_ms: 1, cancelled: false, sandbox: false }
 }
 
 /// A minion with a disk that is read again after every step: memory and journal may never differ.
@@ -136,7 +130,7 @@ impl Bench {
     }
 
     fn ended(&mut self, job: u128, outcome: Outcome) -> Vec<String> {
-        let end = RunEnd::Report { report: report(outcome), events: Vec::new() };
+        let end = RunEnd::Report { report: Box::new(report(outcome)), events: Vec::new() };
         self.step(Input::RunEnded { job: JobId(job), end })
     }
 
@@ -311,7 +305,7 @@ fn cancel_ends_what_waits_at_once_and_stops_what_runs() {
     assert_eq!(bench.hear(ToMinion::Cancel { job: JobId(1) }), ["cancel 1"]);
     let mut stopped = report(Outcome::Ok);
     stopped.cancelled = true;
-    let end = RunEnd::Report { report: stopped, events: Vec::new() };
+    let end = RunEnd::Report { report: Box::new(stopped), events: Vec::new() };
     assert_eq!(bench.step(Input::RunEnded { job: JobId(1), end })[0], "record ended 1 cancelled");
     assert_eq!(bench.hear(ToMinion::Cancel { job: JobId(9) }), NOTHING);
 }
@@ -454,7 +448,7 @@ fn a_full_disk_refuses_new_jobs_and_still_tells_ends_once_they_are_written() {
         bench.now,
         Input::RunEnded {
             job: JobId(1),
-            end: RunEnd::Report { report: report(Outcome::Ok), events: Vec::new() },
+            end: RunEnd::Report { report: Box::new(report(Outcome::Ok)), events: Vec::new() },
         },
     );
     let Effect::Record(entry) = &failed[0] else { panic!("{failed:?}") };
@@ -496,7 +490,7 @@ fn a_long_result_goes_in_pieces_that_make_it_whole() {
     let mut long = report(Outcome::Changed);
     long.steps[0].output =
         Some(model::Output { stdout: "é\"\\\n".repeat(40_000), ..model::Output::default() });
-    let end = RunEnd::Report { report: long.clone(), events: Vec::new() };
+    let end = RunEnd::Report { report: Box::new(long.clone()), events: Vec::new() };
     let effects = bench.minion.step(NOW, Input::RunEnded { job: JobId(1), end });
     let mut text = String::new();
     for effect in &effects {
@@ -509,7 +503,7 @@ fn a_long_result_goes_in_pieces_that_make_it_whole() {
     }
     let result: JobResult = serde_json::from_str(&text).unwrap();
     assert_eq!(result.word, Terminal::Changed);
-    assert_eq!(result.report.as_ref(), Some(&*long));
+    assert_eq!(result.report.as_ref(), Some(&long));
 }
 
 #[test]
@@ -535,7 +529,7 @@ fn events_that_steps_fire_are_on_disk_with_the_result() {
     let mut bench = Bench::member();
     bench.offer(offer(1));
     let events = vec![("deployed".to_owned(), json!({"id": "site"}))];
-    let end = RunEnd::Report { report: report(Outcome::Changed), events };
+    let end = RunEnd::Report { report: Box::new(report(Outcome::Changed)), events };
     let said = bench.step(Input::RunEnded { job: JobId(1), end });
     assert_eq!(said[..2], ["record event 2 event/deployed", "send event 2 event/deployed"]);
     assert_eq!(said[2], "record ended 1 changed");

@@ -1,44 +1,31 @@
 //! A member at work: one connection after the other, the core, the journal, the workers.
 
+mod effects;
+mod start;
+
 use super::clock::Clock;
 use super::larder::{Larder, chain};
 use super::{DaemonError, Setup, Stop, Trust, notify, sources};
-use crate::core::{Effect, Entry, Input, Minion, RunEnd, Settings};
-use crate::enroll::{is_refused_key, is_refused_subscription};
+use crate::core::{Entry, Input, Minion};
 use crate::grains;
-use crate::home::{Home, Membership, make_private_dir};
+use crate::home::Home;
 use crate::journal::Journal;
 use crate::link::{Link, signers};
 use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
-use bus::client::{Client, ClientConfig, ClientEvent};
-use bus::message::{FromMinion, Offer};
-use bus::{Identity, Topic, envelope, tls};
-use model::{ContentHash, Grains, JobId, MinionId};
+use bus::client::{Client, ClientEvent, Refusal, refusal};
+use bus::{Identity, Topic, envelope};
+use model::{ContentHash, Grains, MinionId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
-/// Largest packet: an envelope of 256 KiB and its topic.
-const PACKET_MAX: usize = (256 << 10) + (1 << 10);
-/// Ceiling of the back-off between connections, in milliseconds.
-const BACKOFF_MS: u64 = 60_000;
-/// What was heard while something was being said; beyond, reading waits.
-const EARLY_MAX: usize = 1024;
-/// A message that cannot be written for so long is given up; the connection is over then.
-const SAY_LIMIT: Duration = Duration::from_secs(30);
-/// Attempts to say the first message of a connection.
-const FIRST_ATTEMPTS: u32 = 1000;
-/// Words of workers that wait.
-const TOLD_MAX: usize = 64;
 /// Between two collections of grains.
-const COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
-/// Probes that wait for one collection.
-const PROBES_MAX: usize = 64;
+const COLLECT_EVERY: Duration = Duration::from_hours(1);
 /// Refusals in a row before they are believed.
 const REFUSED_MAX: u32 = 3;
 
@@ -103,97 +90,7 @@ pub(super) struct Agent<'a> {
     end: Option<End>,
 }
 
-impl<'a> Agent<'a> {
-    pub(super) fn start(
-        setup: &'a Setup,
-        home: &'a Home,
-        member: Membership,
-        trust: Trust,
-        clock: &'a mut Clock,
-    ) -> Result<Self, DaemonError> {
-        let identity = Arc::new(home.identity()?);
-        let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
-        // The connection is made while the rest is read.
-        let (client, events) = Client::start(ClientConfig {
-            addresses: trust.addresses(),
-            tls: Some(tls.clone()),
-            client_id: member.id.to_string(),
-            login: None,
-            subscribe: vec![Topic::In(member.id.clone()).to_string()],
-            packet_max: PACKET_MAX,
-            keep_alive_s: 30,
-            backoff_max_ms: BACKOFF_MS,
-        });
-        let opened = Journal::open(&home.journal_dir())?;
-        for complaint in &opened.complaints {
-            warn!("{complaint}");
-        }
-        let (grains, complaints) = grains::collect(&sources(setup, &member.id));
-        for complaint in complaints {
-            warn!("{complaint}");
-        }
-        let settings = Settings {
-            version: model::VERSION.to_owned(),
-            boot: setup.boot.clone(),
-            sandbox: setup.config.sandbox.is_some(),
-            masters: trust.masters.version,
-            grains_hash: grains::hash(&grains),
-            grains,
-        };
-        let core = Minion::restore(settings, clock.now(), opened.entries);
-        clock.not_before(core.clock());
-        make_private_dir(&setup.config.cache_dir)?;
-        let (tell, told) = mpsc::channel(TOLD_MAX);
-        let workers = Workers {
-            dir: home.work_dir(),
-            blobs: setup.config.cache_dir.clone(),
-            sandbox: setup.config.sandbox.clone(),
-            program: setup.program.clone(),
-            told: tell,
-        };
-        let larder = Larder {
-            id: member.id.clone(),
-            identity: identity.clone(),
-            tls,
-            https: trust.https(),
-            dir: setup.config.cache_dir.clone(),
-            bytes_max: setup.config.cache_bytes,
-        };
-        let now = Instant::now();
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        Ok(Self {
-            setup,
-            home,
-            clock,
-            id: member.id,
-            trust,
-            identity,
-            core,
-            journal: Some(opened.journal),
-            disk_full: false,
-            client,
-            events,
-            early: VecDeque::new(),
-            link: None,
-            fresh: false,
-            refused: (0, 0),
-            workers,
-            larder,
-            told,
-            run: None,
-            sampler: None,
-            sample_every: None,
-            sample_at: now,
-            collected: mpsc::channel(1),
-            probes: Vec::new(),
-            collecting: false,
-            collect_at: now + COLLECT_EVERY,
-            watchdog,
-            watchdog_at: now,
-            end: None,
-        })
-    }
-
+impl Agent<'_> {
     /// Serves until there is a reason to stop.
     pub(super) async fn serve(mut self, stop: &mut Stop) -> Result<End, DaemonError> {
         self.step(Input::Started).await?;
@@ -290,183 +187,15 @@ impl<'a> Agent<'a> {
 
     fn count_refusal(&mut self, reason: &str) {
         let (strange, banned) = self.refused;
-        self.refused = (
-            if is_refused_subscription(reason) { strange + 1 } else { 0 },
-            if is_refused_key(reason) { banned + 1 } else { 0 },
-        );
+        self.refused = match refusal(reason) {
+            Some(Refusal::Subscription) => (strange + 1, 0),
+            Some(Refusal::Key) => (0, banned + 1),
+            None => (0, 0),
+        };
         if self.refused.0 >= REFUSED_MAX {
             self.end = Some(End::Unknown);
         } else if self.refused.1 >= REFUSED_MAX {
             self.end = Some(End::Removed("the master refuses this key".to_owned()));
-        }
-    }
-
-    async fn step(&mut self, input: Input) -> Result<(), DaemonError> {
-        let now = self.clock.now();
-        let mut effects = VecDeque::from(self.core.step(now, input));
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Record(entry) => {
-                    let mut entries = vec![*entry];
-                    while let Some(Effect::Record(_)) = effects.front() {
-                        if let Some(Effect::Record(entry)) = effects.pop_front() {
-                            entries.push(*entry);
-                        }
-                    }
-                    self.record(entries, &mut effects).await?;
-                }
-                other => self.perform(other).await?,
-            }
-        }
-        self.compact()
-    }
-
-    /// Puts entries on disk. If it is full, what was to follow is replaced by what the core says to that.
-    async fn record(
-        &mut self,
-        entries: Vec<Entry>,
-        effects: &mut VecDeque<Effect>,
-    ) -> Result<(), DaemonError> {
-        let Some(mut journal) = self.journal.take() else { return Ok(()) };
-        let write = move || {
-            let written = journal.append(&entries);
-            (journal, entries, written)
-        };
-        let (journal, entries, written) =
-            tokio::task::spawn_blocking(write).await.expect("an append does not panic");
-        self.journal = Some(journal);
-        match written {
-            Ok(()) if self.disk_full => {
-                self.disk_full = false;
-                info!("the disk takes records again");
-                if let Some(journal) = &self.journal {
-                    journal.recovered();
-                }
-                effects.extend(self.core.step(self.clock.now(), Input::DiskGood));
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-            Err(failure) if failure.is_full() => {
-                self.disk_full = true;
-                let reason = chain(&failure);
-                error!(reason, "the disk is full: new jobs are refused until it is not");
-                effects.clear();
-                effects.extend(self.core.step(self.clock.now(), Input::NotRecorded { entries, reason }));
-                Ok(())
-            }
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    fn compact(&mut self) -> Result<(), DaemonError> {
-        let Some(journal) = self.journal.as_mut().filter(|it| it.wants_compaction()) else { return Ok(()) };
-        match journal.compact(&self.core.snapshot()) {
-            Err(failure) if !failure.is_full() => Err(failure.into()),
-            _ => Ok(()),
-        }
-    }
-
-    async fn perform(&mut self, effect: Effect) -> Result<(), DaemonError> {
-        match effect {
-            Effect::Record(_) => unreachable!("records are taken together by `step`"),
-            Effect::Later(entry) => {
-                if let Some(journal) = &mut self.journal {
-                    journal.later(&entry);
-                }
-            }
-            Effect::Send(message) => self.say(&message).await,
-            Effect::Start { offer, attempt } => self.begin(offer, attempt),
-            Effect::Recover { job } => {
-                info!(job = %job, "looking for the worker of a job that was at work");
-                let workers = self.workers.clone();
-                self.run = Some(tokio::spawn(async move { workers.recover(job).await }));
-            }
-            Effect::Cancel { job } => self.cancel(job),
-            Effect::Clean { job } => {
-                info!(job = %job, "job ended");
-                self.workers.clean(job);
-            }
-            Effect::CollectGrains { probe } => {
-                if self.probes.len() < PROBES_MAX {
-                    self.probes.push(probe);
-                }
-                self.collect();
-            }
-            Effect::Pace { sample_s, spread_s } => self.pace(sample_s, spread_s),
-            Effect::Masters(text) => self.on_masters(&text)?,
-            Effect::Forget { reason } => self.end = Some(End::Removed(reason)),
-            Effect::Incompatible { message } => {
-                error!("{message}");
-                self.end = Some(End::Incompatible);
-            }
-        }
-        Ok(())
-    }
-
-    /// Says a message while hearing goes on: two full queues must not wait for each other.
-    async fn say(&mut self, message: &FromMinion) {
-        let now = self.clock.now();
-        let Some(link) = &mut self.link else { return };
-        let (topic, payload) = link.seal(now, message, &self.identity);
-        if !self.publish(topic, payload).await {
-            debug!("a message was not sent: the connection is over");
-        }
-    }
-
-    async fn publish(&mut self, topic: String, payload: Vec<u8>) -> bool {
-        if std::mem::take(&mut self.fresh) {
-            return self.publish_first(&topic, &payload).await;
-        }
-        let mut publish = std::pin::pin!(self.client.publish(topic, payload, false));
-        let limit = Instant::now() + SAY_LIMIT;
-        loop {
-            tokio::select! {
-                biased;
-                sent = &mut publish => return sent.is_ok(),
-                Some(event) = self.events.recv(), if self.early.len() < EARLY_MAX => self.early.push_back(event),
-                () = sleep_until(limit) => {
-                    self.end = Some(End::Again);
-                    return false;
-                }
-            }
-        }
-    }
-
-    /// `Connected` is told a moment before the client can be published with.
-    async fn publish_first(&self, topic: &str, payload: &[u8]) -> bool {
-        for _ in 0..FIRST_ATTEMPTS {
-            if self.client.publish(topic.to_owned(), payload.to_vec(), false).await.is_ok() {
-                return true;
-            }
-            tokio::task::yield_now().await;
-        }
-        false
-    }
-
-    fn begin(&mut self, offer: Box<Offer>, attempt: u32) {
-        info!(job = %offer.job, what = offer.what, attempt, "job started");
-        let (workers, larder) = (self.workers.clone(), self.larder.clone());
-        let prepared = workers.prepare(offer.job);
-        self.run = Some(tokio::spawn(async move {
-            let job = offer.job;
-            let recipe = match prepared {
-                Ok(()) => larder.recipe(&offer).await,
-                Err(failure) => Err(format!("cannot make a folder for the run: {failure}")),
-            };
-            let reason = match recipe {
-                Ok(_) if workers.is_cancelled(job) => "cancelled before it began".to_owned(),
-                Ok(recipe) => return workers.run(job, offer.mode, recipe).await,
-                Err(reason) => reason,
-            };
-            // The daemon is gone when this fails.
-            let _ = workers.told.send(Told::Ended { job, end: RunEnd::NotBegun { reason } }).await;
-        }));
-    }
-
-    fn cancel(&self, job: JobId) {
-        info!(job = %job, "cancelling");
-        if let Err(failure) = self.workers.cancel(job) {
-            warn!(job = %job, err = %failure, "the worker cannot be told to stop");
         }
     }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// A program that takes longer is ended.
 const TIME_MAX: Duration = Duration::from_secs(5);
+/// After this long no further program is run.
+const TIME_MAX_ALL: Duration = Duration::from_secs(10);
 /// Bytes of a program's output.
 const OUTPUT_MAX: u64 = 16 << 10;
 /// Programs in the folder; more are left out.
@@ -34,7 +36,12 @@ pub(super) fn from_programs(dir: &Path, complaints: &mut Vec<String>) -> Map<Str
         std::fs::read_dir(dir).into_iter().flatten().filter_map(|it| Some(it.ok()?.path())).collect();
     programs.sort();
     programs.truncate(PROGRAMS_MAX);
+    let start = Instant::now();
     for program in programs {
+        if start.elapsed() > TIME_MAX_ALL {
+            complaints.push(format!("`{}` was not run: those before it took too long", program.display()));
+            continue;
+        }
         let Ok(meta) = std::fs::metadata(&program) else { continue };
         if !meta.is_file() || meta.mode() & 0o111 == 0 {
             continue;

@@ -177,9 +177,9 @@ fn network(put: &mut impl FnMut(&str, Value)) {
         for address in network.ip_networks() {
             let text = address.addr.to_string();
             if address.addr.is_ipv4() {
-                v4.push(text.clone())
+                v4.push(text.clone());
             } else {
-                v6.push(text.clone())
+                v6.push(text.clone());
             }
             here.push(text);
         }

@@ -19,19 +19,19 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 /// Nothing here takes that long.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A master's door, without a master.
-pub struct Gate {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Gate {
+    pub(crate) dir: tempfile::TempDir,
     listener: TcpListener,
     certificate: MasterCertificate,
-    pub signer: Identity,
+    pub(crate) signer: Identity,
     org: Identity,
 }
 
 impl Gate {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         bus::tls::install_provider();
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,11 +42,11 @@ impl Gate {
         gate
     }
 
-    pub fn sandbox(&self) -> PathBuf {
+    pub(crate) fn sandbox(&self) -> PathBuf {
         self.dir.path().join("machine")
     }
 
-    pub fn masters(&self, version: u64) -> String {
+    pub(crate) fn masters(&self, version: u64) -> String {
         let address = self.listener.local_addr().unwrap().to_string();
         let entry = MasterEntry {
             name: "test".to_owned(),
@@ -59,7 +59,7 @@ impl Gate {
     }
 
     /// A seed with a token, and its terms.
-    pub fn seed(&self) -> (Seed, TokenTerms) {
+    pub(crate) fn seed(&self) -> (Seed, TokenTerms) {
         let (image_secret, image_key) = new_image_key();
         let terms = TokenTerms {
             name: "test".to_owned(),
@@ -84,25 +84,30 @@ impl Gate {
     }
 
     /// A minion process in the sandbox, with a seed that an operator gave.
-    pub fn minion(&self) -> Minion {
+    pub(crate) fn minion(&self) -> Minion {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_labminion")))
+    }
+
+    /// One whose files cannot grow beyond so many blocks of 512 bytes, until `prlimit` says otherwise.
+    pub(crate) fn minion_with_little_room(&self, blocks: u32) -> Minion {
+        let mut shell = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_labminion"));
+        self.spawn(shell)
+    }
+
+    fn spawn(&self, mut command: Command) -> Minion {
         let path = self.dir.path().join("seed.json");
         if !path.exists() {
             std::fs::write(&path, serde_json::to_string(&self.seed().0).unwrap()).unwrap();
         }
-        let child = Command::new(env!("CARGO_BIN_EXE_labminion"))
-            .args(["run", "--log-level", "debug", "--seed"])
-            .arg(&path)
-            .arg("--sandbox")
-            .arg(self.sandbox())
-            .env("LABMINION_BOOT_ID", "boot-1")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Minion(child)
+        command.args(["run", "--log-level", "debug", "--seed"]).arg(&path);
+        command.arg("--sandbox").arg(self.sandbox()).env("LABMINION_BOOT_ID", "boot-1");
+        Minion(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
     /// The next connection, subscribed.
-    pub async fn accept(&self) -> Talk {
+    pub(crate) async fn accept(&self) -> Talk {
         let (tcp, _) = timeout(LIMIT, self.listener.accept()).await.expect("a connection").unwrap();
         tcp.set_nodelay(true).unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(self.certificate.server_config(&[]));
@@ -125,7 +130,7 @@ impl Gate {
     }
 
     /// The next connection of a member, after its hello.
-    pub async fn member(&self) -> (Talk, Hello) {
+    pub(crate) async fn member(&self) -> (Talk, Hello) {
         let mut talk = self.accept().await;
         assert!(matches!(talk.inbox, Topic::In(_)), "{}", talk.inbox);
         let FromMinion::Hello(hello) = talk.hear().await else { panic!("no hello") };
@@ -133,7 +138,7 @@ impl Gate {
     }
 
     /// Enrols the process and gives its first connection as a member, welcomed.
-    pub async fn enrolled(&self) -> (Talk, SealKey) {
+    pub(crate) async fn enrolled(&self) -> (Talk, SealKey) {
         let mut talk = self.accept().await;
         let request: bus::message::EnrollRequest = talk.hear().await;
         let minion = request.minion.clone();
@@ -144,12 +149,12 @@ impl Gate {
     }
 }
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
 }
 
 /// A process that is ended with the test.
-pub struct Minion(pub Child);
+pub(crate) struct Minion(pub(crate) Child);
 
 impl Drop for Minion {
     fn drop(&mut self) {
@@ -192,10 +197,10 @@ impl Wire {
 }
 
 /// One connection.
-pub struct Talk {
+pub(crate) struct Talk {
     wire: Wire,
-    pub key: PublicKey,
-    pub inbox: Topic,
+    pub(crate) key: PublicKey,
+    pub(crate) inbox: Topic,
     outbox: Topic,
     incoming: Sequence,
     outgoing: Option<Sequence>,
@@ -203,7 +208,7 @@ pub struct Talk {
 
 impl Talk {
     /// The next signed message; `None` when the connection is over.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
             let Packet::Publish(publish) = self.wire.packet().await? else { continue };
             if publish.topic == self.outbox.to_string() {
@@ -217,12 +222,12 @@ impl Talk {
         }
     }
 
-    pub async fn hear<T: DeserializeOwned>(&mut self) -> T {
+    pub(crate) async fn hear<T: DeserializeOwned>(&mut self) -> T {
         self.next().await.expect("a message before the end")
     }
 
     /// Hears until something is what is wanted; heartbeats, progress and the like are passed over.
-    pub async fn until<T>(&mut self, mut wanted: impl FnMut(FromMinion) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(FromMinion) -> Option<T>) -> T {
         loop {
             if let Some(found) = wanted(self.hear().await) {
                 return found;
@@ -230,7 +235,7 @@ impl Talk {
         }
     }
 
-    pub async fn result(&mut self) -> JobResult {
+    pub(crate) async fn result(&mut self) -> JobResult {
         self.until(|message| match message {
             FromMinion::Result(result) => Some(*result),
             _ => None,
@@ -238,13 +243,13 @@ impl Talk {
         .await
     }
 
-    pub async fn say<T: Serialize>(&mut self, message: &T, signer: &Identity) {
+    pub(crate) async fn say<T: Serialize>(&mut self, message: &T, signer: &Identity) {
         let header = self.outgoing.as_mut().expect("the minion speaks first").next(now(), None);
         let payload = envelope::seal(&self.inbox, &header, message, signer);
         self.send_raw(payload).await;
     }
 
-    pub async fn send_raw(&mut self, payload: Vec<u8>) {
+    pub(crate) async fn send_raw(&mut self, payload: Vec<u8>) {
         let publish = Publish {
             topic: self.inbox.to_string(),
             payload: payload.into(),
@@ -257,7 +262,7 @@ impl Talk {
         self.wire.send(&Packet::Publish(publish)).await;
     }
 
-    pub async fn welcome(&mut self, signer: &Identity) {
+    pub(crate) async fn welcome(&mut self, signer: &Identity) {
         let welcome = ToMinion::Welcome {
             version: model::VERSION.to_owned(),
             now: now(),
@@ -271,7 +276,7 @@ impl Talk {
 }
 
 /// An offer of one command, sealed to `key`.
-pub fn command(job: u128, line: &str, key: &SealKey, at_most_once: bool) -> ToMinion {
+pub(crate) fn command(job: u128, line: &str, key: &SealKey, at_most_once: bool) -> ToMinion {
     let step = serde_json::json!({
         "steps": [{
             "id": "it", "sls": "test", "state": "cmd", "fun": "run", "name": line,
@@ -283,7 +288,7 @@ pub fn command(job: u128, line: &str, key: &SealKey, at_most_once: bool) -> ToMi
     offer(job, &recipe, key, at_most_once)
 }
 
-pub fn offer(job: u128, recipe: &Recipe, key: &SealKey, at_most_once: bool) -> ToMinion {
+pub(crate) fn offer(job: u128, recipe: &Recipe, key: &SealKey, at_most_once: bool) -> ToMinion {
     use base64::Engine;
     let context = seal::recipe_context(&"vm-1".parse().unwrap(), JobId(job));
     let sealed = seal::seal(&serde_json::to_vec(recipe).unwrap(), key, &context);
@@ -299,7 +304,7 @@ pub fn offer(job: u128, recipe: &Recipe, key: &SealKey, at_most_once: bool) -> T
 }
 
 /// Waits for a condition with a limit.
-pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let waited = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -308,6 +313,6 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     timeout(LIMIT, waited).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-pub fn lines(path: &Path) -> usize {
+pub(crate) fn lines(path: &Path) -> usize {
     std::fs::read_to_string(path).unwrap_or_default().lines().count()
 }

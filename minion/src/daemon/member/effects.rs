@@ -1,0 +1,193 @@
+//! What the core asks for, done in order.
+
+use super::{Agent, End};
+use crate::core::{Effect, Entry, Input, RunEnd};
+use crate::daemon::DaemonError;
+use crate::daemon::larder::chain;
+use crate::worker::Told;
+use bus::message::{FromMinion, Offer};
+use model::JobId;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+/// What was heard while something was being said; beyond, reading waits.
+const EARLY_MAX: usize = 1024;
+/// A message that cannot be written for so long is given up; the connection is over then.
+const SAY_LIMIT: Duration = Duration::from_secs(30);
+/// Attempts to say the first message of a connection.
+const FIRST_ATTEMPTS: u32 = 1000;
+/// Probes that wait for one collection.
+const PROBES_MAX: usize = 64;
+
+impl Agent<'_> {
+    pub(super) async fn step(&mut self, input: Input) -> Result<(), DaemonError> {
+        let now = self.clock.now();
+        let mut effects = VecDeque::from(self.core.step(now, input));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Record(entry) => {
+                    let mut entries = vec![*entry];
+                    while let Some(Effect::Record(_)) = effects.front() {
+                        if let Some(Effect::Record(entry)) = effects.pop_front() {
+                            entries.push(*entry);
+                        }
+                    }
+                    self.record(entries, &mut effects).await?;
+                }
+                other => self.perform(other).await?,
+            }
+        }
+        self.compact()
+    }
+
+    /// Puts entries on disk. If it is full, what was to follow is replaced by what the core says to that.
+    async fn record(
+        &mut self,
+        entries: Vec<Entry>,
+        effects: &mut VecDeque<Effect>,
+    ) -> Result<(), DaemonError> {
+        let Some(mut journal) = self.journal.take() else { return Ok(()) };
+        let write = move || {
+            let written = journal.append(&entries);
+            (journal, entries, written)
+        };
+        let (journal, entries, written) =
+            tokio::task::spawn_blocking(write).await.expect("an append does not panic");
+        self.journal = Some(journal);
+        match written {
+            Ok(()) if self.disk_full => {
+                self.disk_full = false;
+                info!("the disk takes records again");
+                if let Some(journal) = &self.journal {
+                    journal.recovered();
+                }
+                effects.extend(self.core.step(self.clock.now(), Input::DiskGood));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+            Err(failure) if failure.is_full() => {
+                self.disk_full = true;
+                let reason = chain(&failure);
+                error!(reason, "the disk is full: new jobs are refused until it is not");
+                effects.clear();
+                effects.extend(self.core.step(self.clock.now(), Input::NotRecorded { entries, reason }));
+                Ok(())
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn compact(&mut self) -> Result<(), DaemonError> {
+        let Some(journal) = self.journal.as_mut().filter(|it| it.wants_compaction()) else { return Ok(()) };
+        match journal.compact(&self.core.snapshot()) {
+            Err(failure) if !failure.is_full() => Err(failure.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), DaemonError> {
+        match effect {
+            Effect::Record(_) => unreachable!("records are taken together by `step`"),
+            Effect::Later(entry) => {
+                if let Some(journal) = &mut self.journal {
+                    journal.later(&entry);
+                }
+            }
+            Effect::Send(message) => self.say(&message).await,
+            Effect::Start { offer, attempt } => self.begin(offer, attempt),
+            Effect::Recover { job } => {
+                info!(job = %job, "looking for the worker of a job that was at work");
+                let workers = self.workers.clone();
+                self.run = Some(tokio::spawn(async move { workers.recover(job).await }));
+            }
+            Effect::Cancel { job } => self.cancel(job),
+            Effect::Clean { job } => {
+                info!(job = %job, "job ended");
+                self.workers.clean(job);
+            }
+            Effect::CollectGrains { probe } => {
+                if self.probes.len() < PROBES_MAX {
+                    self.probes.push(probe);
+                }
+                self.collect();
+            }
+            Effect::Pace { sample_s, spread_s } => self.pace(sample_s, spread_s),
+            Effect::Masters(text) => self.on_masters(&text)?,
+            Effect::Forget { reason } => self.end = Some(End::Removed(reason)),
+            Effect::Incompatible { message } => {
+                error!("{message}");
+                self.end = Some(End::Incompatible);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says a message while hearing goes on: two full queues must not wait for each other.
+    async fn say(&mut self, message: &FromMinion) {
+        let now = self.clock.now();
+        let Some(link) = &mut self.link else { return };
+        let (topic, payload) = link.seal(now, message, &self.identity);
+        if !self.publish(topic, payload).await {
+            debug!("a message was not sent: the connection is over");
+        }
+    }
+
+    pub(super) async fn publish(&mut self, topic: String, payload: Vec<u8>) -> bool {
+        if std::mem::take(&mut self.fresh) {
+            return self.publish_first(&topic, &payload).await;
+        }
+        let mut publish = std::pin::pin!(self.client.publish(topic, payload, false));
+        let limit = Instant::now() + SAY_LIMIT;
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut publish => return sent.is_ok(),
+                Some(event) = self.events.recv(), if self.early.len() < EARLY_MAX => self.early.push_back(event),
+                () = sleep_until(limit) => {
+                    self.end = Some(End::Again);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// `Connected` is told a moment before the client can be published with.
+    async fn publish_first(&self, topic: &str, payload: &[u8]) -> bool {
+        for _ in 0..FIRST_ATTEMPTS {
+            if self.client.publish(topic.to_owned(), payload.to_vec(), false).await.is_ok() {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    fn begin(&mut self, offer: Box<Offer>, attempt: u32) {
+        info!(job = %offer.job, what = offer.what, attempt, "job started");
+        let (workers, larder) = (self.workers.clone(), self.larder.clone());
+        let prepared = workers.prepare(offer.job);
+        self.run = Some(tokio::spawn(async move {
+            let job = offer.job;
+            let recipe = match prepared {
+                Ok(()) => larder.recipe(&offer).await,
+                Err(failure) => Err(format!("cannot make a folder for the run: {failure}")),
+            };
+            let reason = match recipe {
+                Ok(_) if workers.is_cancelled(job) => "cancelled before it began".to_owned(),
+                Ok(recipe) => return workers.run(job, offer.mode, recipe).await,
+                Err(reason) => reason,
+            };
+            // The daemon is gone when this fails.
+            let _ = workers.told.send(Told::Ended { job, end: RunEnd::NotBegun { reason } }).await;
+        }));
+    }
+
+    fn cancel(&self, job: JobId) {
+        info!(job = %job, "cancelling");
+        if let Err(failure) = self.workers.cancel(job) {
+            warn!(job = %job, err = %failure, "the worker cannot be told to stop");
+        }
+    }
+}

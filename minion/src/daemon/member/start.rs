@@ -1,0 +1,140 @@
+//! How a member begins: the connection is made while the journal is read and grains are collected.
+
+use super::{Agent, COLLECT_EVERY};
+use crate::core::{Minion, Settings};
+use crate::daemon::clock::Clock;
+use crate::daemon::larder::Larder;
+use crate::daemon::{DaemonError, Setup, Trust, sources};
+use crate::grains;
+use crate::home::{Home, Membership, make_private_dir};
+use crate::journal::{Journal, Opened};
+use crate::worker::Workers;
+use bus::client::{Client, ClientConfig};
+use bus::{Topic, tls};
+use model::JobId;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// Largest packet: an envelope of 256 KiB and its topic.
+const PACKET_MAX: usize = (256 << 10) + (1 << 10);
+/// Ceiling of the back-off between connections, in milliseconds.
+const BACKOFF_MS: u64 = 60_000;
+/// Words of workers that wait.
+const TOLD_MAX: usize = 64;
+
+impl<'a> Agent<'a> {
+    pub(in crate::daemon) fn start(
+        setup: &'a Setup,
+        home: &'a Home,
+        member: Membership,
+        trust: Trust,
+        clock: &'a mut Clock,
+    ) -> Result<Self, DaemonError> {
+        if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != member.id.as_str()) {
+            let id = &member.id;
+            warn!(minion = %id, wanted, "this minion has a name already: `labminion uninstall` first to give it another");
+        }
+        let identity = Arc::new(home.identity()?);
+        let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
+        let (client, events) = Client::start(ClientConfig {
+            addresses: trust.addresses(),
+            tls: Some(tls.clone()),
+            client_id: member.id.to_string(),
+            login: None,
+            subscribe: vec![Topic::In(member.id.clone()).to_string()],
+            packet_max: PACKET_MAX,
+            keep_alive_s: 30,
+            backoff_max_ms: BACKOFF_MS,
+        });
+        let opened = Journal::open(&home.journal_dir())?;
+        make_private_dir(&setup.config.cache_dir)?;
+        let (tell, told) = mpsc::channel(TOLD_MAX);
+        let workers = Workers {
+            dir: home.work_dir(),
+            blobs: setup.config.cache_dir.clone(),
+            sandbox: setup.config.sandbox.clone(),
+            program: setup.program.clone(),
+            told: tell,
+        };
+        let larder = Larder {
+            id: member.id.clone(),
+            identity: identity.clone(),
+            tls,
+            https: trust.https(),
+            dir: setup.config.cache_dir.clone(),
+            bytes_max: setup.config.cache_bytes,
+        };
+        let (core, journal) = remember(setup, &member, &trust, opened, clock);
+        clean_work(&home.work_dir(), core.running());
+        let now = Instant::now();
+        Ok(Self {
+            setup,
+            home,
+            clock,
+            id: member.id,
+            trust,
+            identity,
+            core,
+            journal: Some(journal),
+            disk_full: false,
+            client,
+            events,
+            early: VecDeque::new(),
+            link: None,
+            fresh: false,
+            refused: (0, 0),
+            workers,
+            larder,
+            told,
+            run: None,
+            sampler: None,
+            sample_every: None,
+            sample_at: now,
+            collected: mpsc::channel(1),
+            probes: Vec::new(),
+            collecting: false,
+            collect_at: now + COLLECT_EVERY,
+            watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            watchdog_at: now,
+            end: None,
+        })
+    }
+}
+
+fn remember(
+    setup: &Setup,
+    member: &Membership,
+    trust: &Trust,
+    opened: Opened,
+    clock: &mut Clock,
+) -> (Minion, Journal) {
+    let (grains, complaints) = grains::collect(&sources(setup, &member.id));
+    for complaint in opened.complaints.iter().chain(&complaints) {
+        warn!("{complaint}");
+    }
+    let settings = Settings {
+        version: model::VERSION.to_owned(),
+        boot: setup.boot.clone(),
+        sandbox: setup.config.sandbox.is_some(),
+        masters: trust.masters.version,
+        grains_hash: grains::hash(&grains),
+        grains,
+    };
+    let core = Minion::restore(settings, clock.now(), opened.entries);
+    clock.not_before(core.clock());
+    (core, opened.journal)
+}
+
+/// Removes what workers of jobs left that have ended: the process was killed before it could.
+fn clean_work(dir: &Path, running: Option<JobId>) {
+    let keep = running.map(|job| job.to_string());
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if keep.as_deref() != entry.file_name().to_str() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
