@@ -3,6 +3,7 @@
 
 mod access;
 mod delivery;
+mod due;
 mod effect;
 mod enroll;
 mod entry;
@@ -103,7 +104,9 @@ impl Master {
         let mut sorted: Vec<Entry> = entries.into_iter().collect();
         sorted.sort_by_key(rank);
         let mut book = Book::default();
-        sorted.iter().for_each(|entry| book.remember(entry));
+        for entry in &sorted {
+            book.remember(entry);
+        }
         let (last_raw, now) = (now, now.max(book.clock));
         let mut master = Self {
             settings,
@@ -186,7 +189,7 @@ impl Master {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Connected { minion, epoch, address } => self.connected(&minion, epoch, address),
+            Input::Connected { minion, epoch, address } => self.connected(&minion, epoch, &address),
             Input::Disconnected { minion, epoch } => self.disconnected(&minion, epoch),
             Input::Message { minion, epoch, message } => self.message(&minion, epoch, *message),
             Input::Sample { minion, sample } => self.sample(&minion, sample),

@@ -5,33 +5,33 @@ use model::{Job, JobId, JobKind, JobTarget, MinionId, TargetState, Terminal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A minion's idea of the master's clock lags by the way of a message.
-pub const LAG_MS: u64 = 5_000;
+pub(crate) const LAG_MS: u64 = 5_000;
 
 /// One begin of a run on a minion, outside of what can be lost.
 #[derive(Debug)]
-pub struct Start {
-    pub at: u64,
-    pub attempt: u32,
-    pub boot: u64,
+pub(crate) struct Start {
+    pub(crate) at: u64,
+    pub(crate) attempt: u32,
+    pub(crate) boot: u64,
 }
 
 /// Everything that was seen.
 #[derive(Default)]
-pub struct Checker {
-    pub jobs: BTreeMap<JobId, Job>,
-    pub submitted: BTreeSet<JobId>,
-    pub ended: BTreeMap<(JobId, MinionId), JobTarget>,
-    pub targets: BTreeSet<(JobId, MinionId)>,
-    pub starts: BTreeMap<(JobId, MinionId), Vec<Start>>,
-    pub events: BTreeMap<(MinionId, u64), u32>,
+pub(crate) struct Checker {
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) submitted: BTreeSet<JobId>,
+    pub(crate) ended: BTreeMap<(JobId, MinionId), JobTarget>,
+    pub(crate) targets: BTreeSet<(JobId, MinionId)>,
+    pub(crate) starts: BTreeMap<(JobId, MinionId), Vec<Start>>,
+    pub(crate) events: BTreeMap<(MinionId, u64), u32>,
     /// Events on the disk of a minion.
-    pub made: BTreeSet<(MinionId, u64)>,
-    pub history: u64,
+    pub(crate) made: BTreeSet<(MinionId, u64)>,
+    pub(crate) history: u64,
 }
 
 impl Checker {
     /// Folds a line into the history, so that two runs can be compared.
-    pub fn note(&mut self, line: &str) {
+    pub(crate) fn note(&mut self, line: &str) {
         if std::env::var_os("SIM_TRACE").is_some() {
             println!("{line}");
         }
@@ -41,7 +41,7 @@ impl Checker {
     }
 
     /// An entry of the master was synced.
-    pub fn synced(&mut self, entry: &Entry) -> Result<(), String> {
+    pub(crate) fn synced(&mut self, entry: &Entry) -> Result<(), String> {
         match entry {
             Entry::Job(job) => {
                 self.jobs.insert(job.id, job.clone());
@@ -76,7 +76,7 @@ impl Checker {
     }
 
     /// Somebody was told that a job is accepted.
-    pub fn replied(&mut self, job: &Job) -> Result<(), String> {
+    pub(crate) fn replied(&mut self, job: &Job) -> Result<(), String> {
         let on_disk = self.jobs.contains_key(&job.id)
             && job.minions.iter().all(|it| self.targets.contains(&(job.id, it.clone())));
         self.submitted.insert(job.id);
@@ -84,7 +84,7 @@ impl Checker {
     }
 
     /// A minion was told to forget a result.
-    pub fn acknowledged(&self, job: JobId, minion: &MinionId) -> Result<(), String> {
+    pub(crate) fn acknowledged(&self, job: JobId, minion: &MinionId) -> Result<(), String> {
         if self.jobs.contains_key(&job) && !self.ended.contains_key(&(job, minion.clone())) {
             return Err(format!("job {job} on {minion} was acknowledged before its end was on disk"));
         }
@@ -92,7 +92,7 @@ impl Checker {
     }
 
     /// A run began.
-    pub fn started(&mut self, job: JobId, minion: &MinionId, start: Start) -> Result<(), String> {
+    pub(crate) fn started(&mut self, job: JobId, minion: &MinionId, start: Start) -> Result<(), String> {
         let Some(known) = self.jobs.get(&job) else {
             return Err(format!("job {job} runs on {minion} and is not on the master's disk"));
         };
@@ -118,7 +118,7 @@ impl Checker {
 
     /// At the end, when all is well again: everything has ended, and the words are true.
     /// `dead` never came back; `gone` are those and the ones that were removed.
-    pub fn finish(&self, dead: &BTreeSet<MinionId>, gone: &BTreeSet<MinionId>) -> Result<(), String> {
+    pub(crate) fn finish(&self, dead: &BTreeSet<MinionId>, gone: &BTreeSet<MinionId>) -> Result<(), String> {
         for job in &self.submitted {
             if !self.jobs.contains_key(job) {
                 return Err(format!("job {job} was lost"));

@@ -7,24 +7,24 @@ use bus::{
 use model::{MinionId, Timestamp};
 
 /// Both ends of a connection.
-pub struct Link {
-    pub epoch: u64,
-    pub minion: usize,
+pub(crate) struct Link {
+    pub(crate) epoch: u64,
+    pub(crate) minion: usize,
     /// Nothing arrives any more.
-    pub cut: bool,
+    pub(crate) cut: bool,
     /// When the last message of each direction arrives: they do not overtake each other.
-    pub arrives_at_master: u64,
-    pub arrives_at_minion: u64,
+    pub(crate) arrives_at_master: u64,
+    pub(crate) arrives_at_minion: u64,
     minion_out: Sequence,
     minion_in: Sequence,
     master_in: Sequence,
 }
 
 /// What one end may sign and must check.
-pub struct Ends<'a> {
-    pub id: &'a MinionId,
-    pub minion: &'a Identity,
-    pub master: &'a Identity,
+pub(crate) struct Ends<'a> {
+    pub(crate) id: &'a MinionId,
+    pub(crate) minion: &'a Identity,
+    pub(crate) master: &'a Identity,
 }
 
 impl Ends<'_> {
@@ -34,7 +34,7 @@ impl Ends<'_> {
 }
 
 impl Link {
-    pub fn new(epoch: u64, minion: usize, session: &str) -> Self {
+    pub(crate) fn new(epoch: u64, minion: usize, session: &str) -> Self {
         Self {
             epoch,
             minion,
@@ -48,17 +48,17 @@ impl Link {
     }
 
     /// The gate took the hello, and with it the session.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.master_in.session().is_some()
     }
 
-    pub fn seal_from_minion(&mut self, ends: &Ends<'_>, now: u64, message: &FromMinion) -> Vec<u8> {
+    pub(crate) fn seal_from_minion(&mut self, ends: &Ends<'_>, now: u64, message: &FromMinion) -> Vec<u8> {
         let header = self.minion_out.next(Timestamp(now), None);
         envelope::seal(&Topic::Out(ends.id.clone()), &header, message, ends.minion)
     }
 
     /// What the gate lets through.
-    pub fn open_at_master(&mut self, ends: &Ends<'_>, bytes: &[u8]) -> Option<FromMinion> {
+    pub(crate) fn open_at_master(&mut self, ends: &Ends<'_>, bytes: &[u8]) -> Option<FromMinion> {
         let topic = Topic::Out(ends.id.clone());
         let verified = envelope::open::<FromMinion>(&topic, bytes, &ends.minion.public()).ok()?;
         self.master_in.accept(verified.header()).ok()?;
@@ -66,7 +66,7 @@ impl Link {
     }
 
     /// What the minion lets through, with the master's clock when it was signed.
-    pub fn open_at_minion(&mut self, ends: &Ends<'_>, bytes: &[u8]) -> Option<(ToMinion, Timestamp)> {
+    pub(crate) fn open_at_minion(&mut self, ends: &Ends<'_>, bytes: &[u8]) -> Option<(ToMinion, Timestamp)> {
         let topic = Topic::In(ends.id.clone());
         let verified = envelope::open::<ToMinion>(&topic, bytes, &ends.master_key()).ok()?;
         self.minion_in.accept(verified.header()).ok()?;
@@ -76,17 +76,17 @@ impl Link {
 }
 
 /// The master's end: its numbers are lost with it, as the connection is.
-pub struct GateEnd {
-    pub epoch: u64,
+pub(crate) struct GateEnd {
+    pub(crate) epoch: u64,
     out: Sequence,
 }
 
 impl GateEnd {
-    pub fn new(epoch: u64, session: &str) -> Self {
+    pub(crate) fn new(epoch: u64, session: &str) -> Self {
         Self { epoch, out: Sequence::of(session.to_owned()) }
     }
 
-    pub fn seal(&mut self, ends: &Ends<'_>, now: Timestamp, message: &ToMinion) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, ends: &Ends<'_>, now: Timestamp, message: &ToMinion) -> Vec<u8> {
         let header = self.out.next(now, None);
         envelope::seal(&Topic::In(ends.id.clone()), &header, message, ends.master)
     }

@@ -4,6 +4,7 @@
 mod check;
 mod link;
 mod nodes;
+mod processes;
 mod world;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use world::World;
 
 /// Seeds in a normal run.
-const SEEDS: u64 = 240;
+const SEEDS: u64 = 200;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

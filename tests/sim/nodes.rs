@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::link::GateEnd;
 
-pub fn master_settings() -> mc::Settings {
+pub(crate) fn master_settings() -> mc::Settings {
     let info = MasterInfo {
         name: "sim".to_owned(),
         version: "0.1.0".to_owned(),
@@ -30,20 +30,20 @@ pub fn master_settings() -> mc::Settings {
 }
 
 /// The master, its disk, and its gate.
-pub struct MasterNode {
-    pub core: Option<mc::Master>,
+pub(crate) struct MasterNode {
+    pub(crate) core: Option<mc::Master>,
     /// Synced, in order.
-    pub disk: Vec<mc::Entry>,
+    pub(crate) disk: Vec<mc::Entry>,
     /// Waits to be written.
-    pub lazy: Vec<mc::Entry>,
+    pub(crate) lazy: Vec<mc::Entry>,
     /// Grows with every start: answers to an earlier process are lost.
-    pub generation: u64,
-    pub links: BTreeMap<usize, GateEnd>,
-    pub tick_at: Option<u64>,
+    pub(crate) generation: u64,
+    pub(crate) links: BTreeMap<usize, GateEnd>,
+    pub(crate) tick_at: Option<u64>,
 }
 
 impl MasterNode {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             core: None,
             disk: Vec::new(),
@@ -54,7 +54,7 @@ impl MasterNode {
         }
     }
 
-    pub fn start(&mut self, now: u64) {
+    pub(crate) fn start(&mut self, now: u64) {
         self.generation += 1;
         self.tick_at = None;
         self.links.clear();
@@ -64,34 +64,34 @@ impl MasterNode {
 }
 
 /// A run beside the minion's process, which outlives it.
-pub struct Worker {
-    pub job: JobId,
-    pub ends_at: u64,
-    pub cancelled: bool,
-    pub check: model::Mode,
+pub(crate) struct Worker {
+    pub(crate) job: JobId,
+    pub(crate) ends_at: u64,
+    pub(crate) cancelled: bool,
+    pub(crate) check: model::Mode,
 }
 
 /// A minion, its disk and its worker.
-pub struct MinionNode {
-    pub id: MinionId,
-    pub identity: Identity,
-    pub core: Option<nc::Minion>,
-    pub disk: Vec<nc::Entry>,
-    pub lazy: Vec<nc::Entry>,
-    pub generation: u64,
-    pub boot: u64,
+pub(crate) struct MinionNode {
+    pub(crate) id: MinionId,
+    pub(crate) identity: Identity,
+    pub(crate) core: Option<nc::Minion>,
+    pub(crate) disk: Vec<nc::Entry>,
+    pub(crate) lazy: Vec<nc::Entry>,
+    pub(crate) generation: u64,
+    pub(crate) boot: u64,
     /// Its clock minus the true one.
-    pub clock_off: i64,
-    pub link: Option<u64>,
-    pub worker: Option<Worker>,
-    pub tick_at: Option<u64>,
-    pub events_made: u64,
+    pub(crate) clock_off: i64,
+    pub(crate) link: Option<u64>,
+    pub(crate) worker: Option<Worker>,
+    pub(crate) tick_at: Option<u64>,
+    pub(crate) events_made: u64,
     /// Not a member any more, or switched off for good.
-    pub gone: bool,
+    pub(crate) gone: bool,
 }
 
 impl MinionNode {
-    pub fn new(index: usize, clock_off: i64) -> Self {
+    pub(crate) fn new(index: usize, clock_off: i64) -> Self {
         let secret = u8::try_from(index + 1).expect("a few minions");
         Self {
             id: format!("m-{index}").parse().expect("a good id"),
@@ -111,11 +111,11 @@ impl MinionNode {
     }
 
     /// Its clock.
-    pub fn clock(&self, now: u64) -> Timestamp {
+    pub(crate) fn clock(&self, now: u64) -> Timestamp {
         Timestamp(now.saturating_add_signed(self.clock_off))
     }
 
-    pub fn start(&mut self, now: u64) {
+    pub(crate) fn start(&mut self, now: u64) {
         self.generation += 1;
         self.tick_at = None;
         self.lazy.clear();
@@ -133,7 +133,7 @@ impl MinionNode {
 }
 
 /// What a run says at its end; `draw` decides how it went.
-pub fn report(worker: &Worker, draw: u64) -> RunReport {
+pub(crate) fn report(worker: &Worker, draw: u64) -> RunReport {
     let outcome = match draw % 4 {
         0 => Outcome::Ok,
         1 => Outcome::Failed,

@@ -1,11 +1,11 @@
 //! The world around the cores: time, a network that delays and breaks, processes that die between two effects.
 
 use crate::{
-    check::{Checker, Start},
+    check::Checker,
     link::{Ends, GateEnd, Link},
-    nodes::{MasterNode, MinionNode, Worker, report},
+    nodes::{MasterNode, MinionNode},
 };
-use bus::{Identity, ToMinion, message};
+use bus::{Identity, message};
 use master::core as mc;
 use minion::core as nc;
 use model::{
@@ -23,26 +23,26 @@ const CALM_MS: u64 = 420_000;
 const HAPPENINGS_MAX: u64 = 200_000;
 
 /// Draws that one seed fixes (`SplitMix64`).
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut it = self.0;
         it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         it ^ (it >> 31)
     }
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.roll() % end
     }
-    fn one_in(&mut self, of: u64) -> bool {
+    pub(crate) fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
 }
 
 /// Something that will happen.
-enum Happening {
+pub(crate) enum Happening {
     MasterStart,
     MasterTick,
     MinionStart(usize),
@@ -64,19 +64,19 @@ enum Happening {
 
 /// What came of a seed.
 #[derive(Debug, Default)]
-pub struct Summary {
-    pub jobs: u64,
-    pub starts: u64,
-    pub cuts: u64,
-    pub master_crashes: u64,
-    pub minion_crashes: u64,
-    pub replays_refused: u64,
-    pub words: BTreeMap<String, u64>,
-    pub history: u64,
+pub(crate) struct Summary {
+    pub(crate) jobs: u64,
+    pub(crate) starts: u64,
+    pub(crate) cuts: u64,
+    pub(crate) master_crashes: u64,
+    pub(crate) minion_crashes: u64,
+    pub(crate) replays_refused: u64,
+    pub(crate) words: BTreeMap<String, u64>,
+    pub(crate) history: u64,
 }
 
 impl Summary {
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.jobs += other.jobs;
         self.starts += other.starts;
         self.cuts += other.cuts;
@@ -91,26 +91,26 @@ impl Summary {
 }
 
 /// One master, some minions, one seed.
-pub struct World {
-    dice: Dice,
-    now: u64,
-    number: u64,
-    queue: BTreeMap<(u64, u64), Happening>,
-    identity: Identity,
-    master: MasterNode,
-    minions: Vec<MinionNode>,
-    links: BTreeMap<u64, Link>,
-    epochs: u64,
-    heard: Vec<Vec<u8>>,
-    check: Checker,
-    removed: BTreeSet<model::MinionId>,
-    summary: Summary,
+pub(crate) struct World {
+    pub(crate) dice: Dice,
+    pub(crate) now: u64,
+    pub(crate) number: u64,
+    pub(crate) queue: BTreeMap<(u64, u64), Happening>,
+    pub(crate) identity: Identity,
+    pub(crate) master: MasterNode,
+    pub(crate) minions: Vec<MinionNode>,
+    pub(crate) links: BTreeMap<u64, Link>,
+    pub(crate) epochs: u64,
+    pub(crate) heard: Vec<Vec<u8>>,
+    pub(crate) check: Checker,
+    pub(crate) removed: BTreeSet<model::MinionId>,
+    pub(crate) summary: Summary,
 }
 
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
         let count = 1 + usize::try_from(dice.below(4)).expect("small");
         let clock = |dice: &mut Dice| i64::try_from(dice.below(7_200_000)).expect("small") - 3_600_000;
@@ -197,22 +197,22 @@ impl World {
         self.at(wait, Happening::Ask(Box::new(submit)));
     }
 
-    fn at(&mut self, wait: u64, it: Happening) {
+    pub(crate) fn at(&mut self, wait: u64, it: Happening) {
         self.number += 1;
         self.queue.insert((self.now + wait, self.number), it);
     }
 
-    fn trouble(&self) -> bool {
+    pub(crate) fn trouble(&self) -> bool {
         self.now < BEGIN + TROUBLE_MS
     }
 
-    fn delay(&mut self) -> u64 {
+    pub(crate) fn delay(&mut self) -> u64 {
         let longest = if self.trouble() { [20, 200, 2_000][self.dice.below(3) as usize] } else { 50 };
         1 + self.dice.below(longest)
     }
 
     /// Lives through it all, then judges.
-    pub fn run(mut self) -> Result<Summary, String> {
+    pub(crate) fn run(mut self) -> Result<Summary, String> {
         while let Some(((at, number), it)) = self.queue.pop_first() {
             if at > BEGIN + TROUBLE_MS + CALM_MS {
                 break;
@@ -432,7 +432,7 @@ impl World {
     }
 
     /// Nothing passes any more; each end hears of it at its own time.
-    fn cut(&mut self, epoch: u64) {
+    pub(crate) fn cut(&mut self, epoch: u64) {
         let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return };
         link.cut = true;
         self.summary.cuts += 1;
@@ -493,235 +493,4 @@ fn ask(ticket: u64, request: Request) -> mc::Input {
     let caller = Caller { name: "admin".to_owned(), via: "sim".to_owned() };
     let request = Box::new(request);
     mc::Input::Request { ticket: mc::Ticket(ticket), caller, request, random: [9; 16] }
-}
-
-/// Processes: steps, and deaths between two effects.
-impl World {
-    fn dies(&mut self) -> bool {
-        self.trouble() && self.dice.one_in(300)
-    }
-
-    fn master_step(&mut self, input: mc::Input) -> Outcome {
-        let Some(core) = &mut self.master.core else { return Ok(()) };
-        let effects = core.step(Timestamp(self.now), input);
-        self.check.note(&format!("{} {effects:?}", self.now));
-        let is_record = |it: &mc::Effect| matches!(it, mc::Effect::Record(_));
-        let records = effects.iter().take_while(|it| is_record(it)).count();
-        if effects.iter().skip(records).any(is_record) {
-            return Err("a record comes behind something that must wait for it".to_owned());
-        }
-        for (index, effect) in effects.into_iter().enumerate() {
-            // All records of one step are one transaction.
-            if (index == 0 || index >= records) && self.dies() {
-                self.crash_master();
-                return Ok(());
-            }
-            self.master_effect(effect)?;
-        }
-        let wake = self.master.core.as_ref().and_then(mc::Master::next_wake).map(|it| it.0.max(self.now + 1));
-        if let Some(wake) = wake
-            && self.master.tick_at.is_none_or(|it| wake < it)
-        {
-            self.master.tick_at = Some(wake);
-            self.at(wake - self.now, Happening::MasterTick);
-        }
-        Ok(())
-    }
-
-    fn crash_master(&mut self) {
-        self.summary.master_crashes += 1;
-        self.master.core = None;
-        self.master.links.clear();
-        let open: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
-        open.into_iter().for_each(|it| self.cut(it));
-        let wait = 100 + self.dice.below(20_000);
-        self.at(wait, Happening::MasterStart);
-    }
-
-    fn master_effect(&mut self, effect: mc::Effect) -> Outcome {
-        match effect {
-            mc::Effect::Record(entry) => {
-                self.check.synced(&entry)?;
-                if let mc::Entry::MinionGone(id) = &*entry {
-                    self.removed.insert(id.clone());
-                }
-                self.master.disk.push(*entry);
-            }
-            mc::Effect::Later(entry) => self.master.lazy.push(*entry),
-            mc::Effect::Send { minion, message } => {
-                if let ToMinion::Ack { jobs, .. } = &*message {
-                    for job in jobs {
-                        self.check.acknowledged(*job, &minion)?;
-                    }
-                }
-                self.send_to_minion(&minion, &message);
-            }
-            mc::Effect::Offer { minion, job, mode, command, full, expires, what, .. } => {
-                let recipe = message::SealedRecipe::Here { sealed: String::new() };
-                let offer = message::Offer { job, mode, command, full, expires, what, recipe };
-                self.send_to_minion(&minion, &ToMinion::Offer(Box::new(offer)));
-            }
-            mc::Effect::Close { minion } => {
-                let index = self.index(&minion);
-                if let Some(epoch) = self.master.links.get(&index).map(|it| it.epoch) {
-                    self.cut(epoch);
-                }
-            }
-            mc::Effect::Compile { job, minion, .. } => {
-                let (generation, minion) = (self.master.generation, self.index(&minion));
-                let (wait, good) = (1 + self.dice.below(300), !self.dice.one_in(12));
-                self.at(wait, Happening::Compiled { generation, job, minion, good });
-            }
-            mc::Effect::Reply { reply, .. } => {
-                if let Reply::Submitted(job) = *reply {
-                    self.check.replied(&job)?;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn index(&self, id: &model::MinionId) -> usize {
-        self.minions.iter().position(|it| it.id == *id).expect("the core knows only these")
-    }
-
-    fn send_to_minion(&mut self, id: &model::MinionId, message: &ToMinion) {
-        let (index, delay) = (self.index(id), self.delay());
-        let Some(end) = self.master.links.get_mut(&index) else { return };
-        let node = &self.minions[index];
-        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
-        let bytes = end.seal(&ends, Timestamp(self.now), message);
-        let Some(link) = self.links.get_mut(&end.epoch).filter(|it| !it.cut) else { return };
-        link.arrives_at_minion = link.arrives_at_minion.max(self.now + delay);
-        let (wait, epoch) = (link.arrives_at_minion - self.now, link.epoch);
-        self.at(wait, Happening::ToMinion(epoch, bytes));
-    }
-
-    fn overhear(&mut self, bytes: &[u8]) {
-        if self.heard.len() < 64 && self.dice.one_in(4) {
-            self.heard.push(bytes.to_vec());
-        }
-    }
-
-    fn minion_step(&mut self, index: usize, input: nc::Input) -> Outcome {
-        let clock = self.minions[index].clock(self.now);
-        let Some(core) = &mut self.minions[index].core else { return Ok(()) };
-        let effects = core.step(clock, input);
-        self.check.note(&format!("{} {index} {effects:?}", self.now));
-        for effect in effects {
-            if self.dies() {
-                self.crash_minion(index);
-                return Ok(());
-            }
-            self.minion_effect(index, effect)?;
-        }
-        let node = &self.minions[index];
-        let wake = node.core.as_ref().and_then(nc::Minion::next_wake);
-        let wake = wake.map(|it| it.0.saturating_add_signed(-node.clock_off).max(self.now + 1));
-        if let Some(wake) = wake
-            && node.tick_at.is_none_or(|it| wake < it)
-        {
-            self.minions[index].tick_at = Some(wake);
-            self.at(wake - self.now, Happening::MinionTick(index));
-        }
-        Ok(())
-    }
-
-    /// The process dies; in one of three cases the machine with it.
-    fn crash_minion(&mut self, index: usize) {
-        self.summary.minion_crashes += 1;
-        let reboot = self.dice.one_in(3);
-        let node = &mut self.minions[index];
-        node.core = None;
-        if reboot || node.gone {
-            node.boot += 1;
-            node.worker = None;
-        }
-        if let Some(epoch) = node.link.take() {
-            self.cut(epoch);
-        }
-        let wait = 100 + self.dice.below(15_000);
-        self.at(wait, Happening::MinionStart(index));
-    }
-
-    fn minion_effect(&mut self, index: usize, effect: nc::Effect) -> Outcome {
-        let now = self.now;
-        let node = &mut self.minions[index];
-        match effect {
-            nc::Effect::Record(entry) => {
-                let lazy = std::mem::take(&mut node.lazy);
-                node.disk.extend(lazy);
-                if let nc::Entry::Event { tag, data, .. } = &*entry
-                    && tag == "event/made"
-                {
-                    let number = data["number"].as_u64().unwrap_or_default();
-                    self.check.made.insert((node.id.clone(), number));
-                }
-                node.disk.push(*entry);
-            }
-            nc::Effect::Later(entry) => node.lazy.push(*entry),
-            nc::Effect::Send(message) => {
-                let delay = self.delay();
-                let node = &self.minions[index];
-                let Some(link) = node.link.and_then(|it| self.links.get_mut(&it)) else { return Ok(()) };
-                let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
-                let bytes = link.seal_from_minion(&ends, node.clock(now).0, &message);
-                link.arrives_at_master = link.arrives_at_master.max(now + delay);
-                let (wait, epoch) = (link.arrives_at_master - now, link.epoch);
-                self.at(wait, Happening::ToMaster(epoch, bytes));
-            }
-            nc::Effect::Start { offer, attempt } => {
-                let start = Start { at: now, attempt, boot: node.boot };
-                let (id, generation, job) = (node.id.clone(), node.generation, offer.job);
-                let lasts = [20, 500, 30_000][self.dice.below(3) as usize];
-                let ends_at = now + 1 + self.dice.below(lasts);
-                let worker = Worker { job, ends_at, cancelled: false, check: offer.mode };
-                self.minions[index].worker = Some(worker);
-                self.check.started(job, &id, start)?;
-                self.at(ends_at - now, Happening::RunDone { minion: index, generation, job });
-            }
-            nc::Effect::Recover { job } => {
-                let ends_at = node.worker.as_ref().filter(|it| it.job == job).map_or(now, |it| it.ends_at);
-                let generation = node.generation;
-                let wait = ends_at.max(now + 1) - now;
-                self.at(wait, Happening::RunDone { minion: index, generation, job });
-            }
-            nc::Effect::Cancel { job } => {
-                let generation = node.generation;
-                if let Some(worker) = node.worker.as_mut().filter(|it| it.job == job && it.ends_at > now) {
-                    worker.cancelled = true;
-                    worker.ends_at = now + 50;
-                    self.at(50, Happening::RunDone { minion: index, generation, job });
-                }
-            }
-            nc::Effect::Clean { job } => {
-                if node.worker.as_ref().is_some_and(|it| it.job == job) {
-                    node.worker = None;
-                }
-            }
-            nc::Effect::Forget { .. } => {
-                node.gone = true;
-                self.crash_minion(index);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn run_done(&mut self, index: usize, generation: u64, job: JobId) -> Outcome {
-        let node = &self.minions[index];
-        if node.generation != generation || node.core.is_none() {
-            return Ok(());
-        }
-        let end = match &node.worker {
-            Some(worker) if worker.job == job && worker.ends_at > self.now => return Ok(()),
-            Some(worker) if worker.job == job => {
-                let draw = u64::try_from(job.0 & 0xffff).expect("small") + index as u64;
-                nc::RunEnd::Report { report: Box::new(report(worker, draw)), events: Vec::new() }
-            }
-            _ => nc::RunEnd::Lost { reason: "the worker is gone".to_owned() },
-        };
-        self.minion_step(index, nc::Input::RunEnded { job, end })
-    }
 }

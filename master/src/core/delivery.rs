@@ -19,7 +19,7 @@ const HELLO_JOBS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Parts {
     job: JobId,
-    parts: u32,
+    of: u32,
     next: u32,
     text: String,
 }
@@ -58,7 +58,7 @@ impl Master {
         minion: &MinionId,
         job: JobId,
         (step, of): (u32, u32),
-        what: String,
+        what: &str,
         ended: Vec<StepReport>,
         output: Vec<OutputPart>,
     ) {
@@ -87,7 +87,7 @@ impl Master {
             line(api::JobLine::Step { minion: minion.clone(), step: Box::new(step) });
         }
         if first || step != before {
-            line(api::JobLine::Started { minion: minion.clone(), step, of, what: cut(&what, 256) });
+            line(api::JobLine::Started { minion: minion.clone(), step, of, what: cut(what, 256) });
         }
         for OutputPart { stderr, text } in output {
             line(api::JobLine::Output { minion: minion.clone(), stderr, text });
@@ -134,9 +134,10 @@ impl Master {
             self.drop_parts(minion);
         }
         let Some(live) = self.live.get_mut(minion) else { return };
-        let so_far =
-            live.parts.get_or_insert_with(|| Box::new(Parts { job, parts, next: 0, text: String::new() }));
-        let fits = so_far.job == job && so_far.parts == parts && so_far.next == part && part < parts;
+        let so_far = live
+            .parts
+            .get_or_insert_with(|| Box::new(Parts { job, of: parts, next: 0, text: String::new() }));
+        let fits = so_far.job == job && so_far.of == parts && so_far.next == part && part < parts;
         let small = parts <= PARTS_MAX
             && text.len() <= PART_BYTES_MAX
             && so_far.text.len() + text.len() <= RESULT_BYTES_MAX

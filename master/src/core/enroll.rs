@@ -107,9 +107,9 @@ impl Master {
         };
         let name = terms.name.clone();
         let known = self.book.tokens.get(&name).cloned();
-        let fresh =
+        let unseen =
             Token { terms: terms.clone(), used_by: Vec::new(), revoked: false, made_by: String::new() };
-        let token = known.unwrap_or(fresh);
+        let token = known.unwrap_or(unseen);
         if token.terms.image_key != terms.image_key {
             return Err(format!("another token has the name {name}"));
         }

@@ -52,6 +52,11 @@ impl End {
     }
 }
 
+fn new_target(job: &Job, minion: &MinionId) -> JobTarget {
+    let state = TargetState::Accepted;
+    JobTarget { job: job.id, minion: minion.clone(), state, diagnostics: Vec::new(), lost: None }
+}
+
 /// Whether it brings about all that is assigned.
 fn is_full(kind: &JobKind) -> bool {
     matches!(kind, JobKind::Apply { states, mode: Mode::Apply, .. } if states.is_empty())
@@ -81,16 +86,11 @@ impl Master {
         };
         self.record(Entry::Job(job.clone()));
         for minion in &job.minions {
-            let target = self.new_target(&job, minion, TargetState::Accepted);
+            let target = new_target(&job, minion);
             self.record(Entry::Target(target));
         }
         self.wake_at(job.expires, Timer::Expire(job.id));
         job
-    }
-
-    fn new_target(&self, job: &Job, minion: &MinionId, state: TargetState) -> JobTarget {
-        debug_assert!(job.minions.contains(minion));
-        JobTarget { job: job.id, minion: minion.clone(), state, diagnostics: Vec::new(), lost: None }
     }
 
     /// Sends an accepted job on its way: ends what cannot be, compiles for the others.

@@ -90,9 +90,8 @@ impl Master {
         self.audit(caller, what, "accepted".to_owned());
         match decision {
             KeyDecision::Accept => {
-                if let Some(holder) = self.holder_of(&minion, &fingerprint) {
+                if self.holder_of(&minion, &fingerprint).is_some() {
                     self.dismiss(&minion, &format!("replaced by {fingerprint}"), Dismissal::Revoked);
-                    let _ = holder;
                 }
                 self.make_member(Key { reason: format!("accepted by {by}"), ..key });
                 Ok(vec![format!("{minion} is a member now")])

@@ -30,7 +30,7 @@ impl Master {
         &mut self,
         ticket: Ticket,
         minions: Vec<MinionId>,
-        ask: Ask,
+        ask: &Ask,
         timeout_ms: u64,
     ) -> Result<(), ErrorView> {
         if self.probes.len() >= PROBES_MAX {
@@ -109,7 +109,9 @@ impl Master {
                 }
             }
         }
-        over.into_iter().for_each(|it| self.end_probe(it));
+        for number in over {
+            self.end_probe(number);
+        }
     }
 }
 

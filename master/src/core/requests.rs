@@ -83,7 +83,7 @@ impl Master {
             }
             Request::Probe { target, ask, timeout_ms } => {
                 let minions = self.expand(&target)?;
-                self.start_probe(ticket, minions, ask, timeout_ms)?;
+                self.start_probe(ticket, minions, &ask, timeout_ms)?;
                 Ok(None)
             }
             Request::Label { target, set, remove } => self.label(caller, &target, &set, &remove).map(Some),

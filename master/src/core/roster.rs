@@ -20,6 +20,7 @@ const SPREAD_MAX_S: u32 = 60;
 
 /// What is known of an accepted minion until the next restart.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about one connection")]
 pub(crate) struct Live {
     pub(crate) presence: Presence,
     /// Of the newest connection.
@@ -98,7 +99,7 @@ impl Master {
         self.out.push(Effect::Send { minion: minion.clone(), message: Box::new(message) });
     }
 
-    pub(crate) fn connected(&mut self, id: &MinionId, epoch: u64, address: String) {
+    pub(crate) fn connected(&mut self, id: &MinionId, epoch: u64, address: &str) {
         let Some(minion) = self.book.minions.get_mut(id) else {
             self.count("connection of no member");
             return self.out.push(Effect::Close { minion: id.clone() });
@@ -107,8 +108,8 @@ impl Master {
         if live.epoch.is_some_and(|known| epoch <= known) {
             return self.count("connection older than the newest");
         }
-        let before = minion.address.replace(address.clone());
-        let twice = live.connected && before.as_ref() != Some(&address);
+        let before = minion.address.replace(address.to_owned());
+        let twice = live.connected && before.as_deref() != Some(address);
         (live.epoch, live.connected, live.ready, live.goodbye) = (Some(epoch), true, false, false);
         live.heard_at = self.now;
         self.drop_parts(id);
@@ -127,7 +128,7 @@ impl Master {
         (live.connected, live.ready, live.running) = (false, false, None);
         let presence = if live.goodbye { Presence::Down } else { Presence::Lost };
         self.drop_parts(id);
-        self.set_presence(id, presence, Value::from("connection ended"));
+        self.set_presence(id, presence, "connection ended");
     }
 
     fn watch_presence(&mut self, id: &MinionId) {
@@ -153,11 +154,11 @@ impl Master {
             self.wake_at(self.now.plus_ms(next), Timer::Presence(id.clone()));
         }
         if !away {
-            self.set_presence(id, presence, Value::from(format!("silent for {} s", silent / 1000)));
+            self.set_presence(id, presence, &format!("silent for {} s", silent / 1000));
         }
     }
 
-    fn set_presence(&mut self, id: &MinionId, presence: Presence, why: Value) {
+    fn set_presence(&mut self, id: &MinionId, presence: Presence, why: &str) {
         let now = self.now;
         let Some(live) = self.live.get_mut(id) else { return };
         let before = std::mem::replace(&mut live.presence, presence);
@@ -206,7 +207,7 @@ impl Master {
             }
         }
         if ready && presence != Presence::Up {
-            self.set_presence(id, Presence::Up, Value::from("heard again"));
+            self.set_presence(id, Presence::Up, "heard again");
             self.watch_presence(id);
         }
     }
@@ -222,12 +223,12 @@ impl Master {
         }
         self.heard(id);
         match message {
-            FromMinion::Hello(hello) => self.hello(id, *hello),
+            FromMinion::Hello(hello) => self.hello(id, &hello),
             FromMinion::Heartbeat { running } => self.heartbeat(id, running),
             FromMinion::Received { job } => self.received(id, job),
             FromMinion::Refused { job, reason } => self.refused(id, job, reason),
             FromMinion::Progress { job, step, of, what, ended, output } => {
-                self.progress(id, job, (step, of), what, ended, output);
+                self.progress(id, job, (step, of), &what, ended, output);
             }
             FromMinion::Result(result) => self.result(id, *result),
             FromMinion::ResultPart { job, part, parts, text } => {
@@ -255,11 +256,11 @@ impl Master {
     fn goodbye(&mut self, id: &MinionId, reason: &str) {
         let Some(live) = self.live.get_mut(id) else { return };
         (live.goodbye, live.ready) = (true, false);
-        self.set_presence(id, Presence::Down, Value::from(cut(reason, 64)));
+        self.set_presence(id, Presence::Down, &cut(reason, 64));
     }
 
     /// First message of a connection.
-    fn hello(&mut self, id: &MinionId, hello: Hello) {
+    fn hello(&mut self, id: &MinionId, hello: &Hello) {
         if !compatible(&self.settings.version, &hello.version) {
             let ours = self.settings.version.clone();
             let message = format!(
@@ -304,12 +305,12 @@ impl Master {
         live.ready = true;
         live.running = hello.running.map(|job| (job, 0, 0));
         let unassigned = live.assigned.is_none();
-        self.set_presence(id, Presence::Up, Value::from("hello"));
+        self.set_presence(id, Presence::Up, "hello");
         self.watch_presence(id);
         if unassigned && self.revision.is_some() {
             self.out.push(Effect::Assign { minion: id.clone() });
         }
-        self.reconcile(id, &hello);
+        self.reconcile(id, hello);
         if booted {
             self.emit_start(id);
         } else {

@@ -77,7 +77,7 @@ fn a_boot_that_could_not_be_configured_stays_due() {
     let mut bench = configured(CONFIGURE);
     let job = job_of(&bench.back("vm-1", hello()));
     run(&mut bench, job, Terminal::Failed);
-    assert!(decisions(&bench.pass(super::RETRY_MS[0] - 1)).is_empty());
+    assert!(decisions(&bench.pass(crate::core::due::RETRY_MS[0] - 1)).is_empty());
     bench.say("vm-1", FromMinion::Heartbeat { running: None });
     let effects = bench.pass(1);
     let second = job_of(&effects);
@@ -88,7 +88,7 @@ fn a_boot_that_could_not_be_configured_stays_due() {
     assert!(decisions(&bench.back("vm-1", hello())).is_empty(), "one is under way");
     run(&mut bench, second, Terminal::Failed);
     bench.disconnect("vm-1");
-    bench.pass(super::RETRY_MS[1]);
+    bench.pass(crate::core::due::RETRY_MS[1]);
     let effects = bench.back("vm-1", hello());
     let third = job_of(&effects);
     assert!(third != second && third != job);
@@ -110,7 +110,7 @@ fn attempts_are_bounded_until_the_trees_change() {
         next = decisions(&effects).first().and_then(|it| it.verdicts[0].actions.first()?.job);
         assert!(attempts < 100);
     }
-    assert_eq!(attempts, super::ATTEMPTS_MAX);
+    assert_eq!(attempts, crate::core::due::ATTEMPTS_MAX);
     assert!(!decisions(&sources(&mut bench, CONFIGURE)).is_empty());
 }
 

@@ -1,0 +1,202 @@
+//! Boots that a rule has not configured yet: they stay due until it has, with longer and longer waits between attempts.
+
+use super::{
+    Effect, Entry, Master,
+    reactor::{Queued, boot_identity, level, reaction_id},
+    timers::Timer,
+};
+use lang::rules::{Context, Rule};
+use model::{Event, Job, JobId, MinionId, Source, Timestamp};
+use serde_json::json;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Waits between attempts to configure a boot; the last one is repeated.
+pub(crate) const RETRY_MS: &[u64] = &[60_000, 300_000, 900_000, 3_600_000];
+/// Attempts to configure a boot until the trees change.
+pub(crate) const ATTEMPTS_MAX: u32 = 12;
+/// Attempts in all for one boot.
+const ATTEMPTS_EVER_MAX: u32 = 64;
+
+/// A boot that a rule is configuring.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) boot: String,
+    pub(crate) attempt: u32,
+    /// Attempts since the trees changed.
+    pub(crate) tries: u32,
+    pub(crate) waiting: BTreeSet<JobId>,
+    pub(crate) failed: bool,
+    pub(crate) starting: bool,
+    pub(crate) next_at: Option<Timestamp>,
+}
+
+impl Master {
+    /// Whether a rule may configure this boot now; if so, which attempt it is.
+    pub(crate) fn begin_due(&mut self, rule: &str, id: &MinionId, boot: &str) -> Result<u32, String> {
+        let done = self.book.minions.get(id).and_then(|it| it.configured_boots.get(rule));
+        if done.is_some_and(|it| it == boot) {
+            return Err("this boot is configured already".to_owned());
+        }
+        self.recall_due(rule, id, boot);
+        let now = self.now;
+        let key = (id.clone(), rule.to_owned());
+        let due = self.reactor.dues.entry(key).or_insert_with(|| Due {
+            boot: boot.to_owned(),
+            attempt: 0,
+            tries: 0,
+            waiting: BTreeSet::new(),
+            failed: false,
+            starting: false,
+            next_at: None,
+        });
+        if let Some(job) = due.waiting.first() {
+            return Err(format!("job {} is configuring this boot", job.short()));
+        }
+        if due.tries >= ATTEMPTS_MAX || due.attempt >= ATTEMPTS_EVER_MAX {
+            return Err(format!("given up after {} attempts, until the trees change", due.tries));
+        }
+        if due.next_at.is_some_and(|it| it > now) {
+            return Err(format!("attempt {} failed; the next one waits", due.attempt));
+        }
+        (due.starting, due.failed, due.next_at) = (true, false, None);
+        let attempt = due.attempt;
+        due.attempt += 1;
+        due.tries += 1;
+        Ok(attempt)
+    }
+
+    /// After a restart: jobs of this boot tell which attempt is next, and whether one is under way.
+    fn recall_due(&mut self, rule: &str, id: &MinionId, boot: &str) {
+        let key = (id.clone(), rule.to_owned());
+        if self.reactor.dues.get(&key).is_some_and(|it| it.boot == boot) {
+            return;
+        }
+        self.reactor.dues.remove(&key);
+        let Some(actions) = self.reactor.rules.iter().find(|it| it.name == rule).map(|it| it.actions.len())
+        else {
+            return;
+        };
+        let ids = |attempt: u32| {
+            let identity = boot_identity(id, boot, attempt);
+            (0..actions).map(move |index| reaction_id(rule, &identity, index))
+        };
+        let known = |attempt: &u32| ids(*attempt).any(|it| self.book.knows_job(it));
+        let attempt = (0..ATTEMPTS_EVER_MAX).take_while(known).count();
+        let attempt = u32::try_from(attempt).unwrap_or(ATTEMPTS_EVER_MAX);
+        let Some(last) = attempt.checked_sub(1) else { return };
+        let waiting: BTreeSet<JobId> = ids(last).filter(|it| self.book.open.contains_key(it)).collect();
+        let failed = ids(last).any(|it| self.book.bad_of(it).is_some_and(|bad| !bad.is_empty()));
+        for job in &waiting {
+            self.reactor.due_jobs.insert(*job, key.clone());
+        }
+        let boot = boot.to_owned();
+        let due = Due { boot, attempt, tries: attempt, waiting, failed, starting: false, next_at: None };
+        self.reactor.dues.insert(key, due);
+    }
+
+    pub(crate) fn expect_job(&mut self, rule: &str, id: &MinionId, job: JobId) {
+        let key = (id.clone(), rule.to_owned());
+        if let Some(due) = self.reactor.dues.get_mut(&key) {
+            due.waiting.insert(job);
+            self.reactor.due_jobs.insert(job, key);
+        }
+    }
+
+    pub(crate) fn finish_start(&mut self, rule: &str, id: &MinionId, failed: bool) {
+        let key = (id.clone(), rule.to_owned());
+        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+        due.starting = false;
+        due.failed |= failed;
+        let book = &self.book;
+        due.waiting.retain(|job| book.open.contains_key(job));
+        if due.waiting.is_empty() {
+            self.settle_due(key);
+        }
+    }
+
+    /// A job ended, perhaps one that configures a boot.
+    pub(crate) fn rule_job_ended(&mut self, job: &Job, good: bool) {
+        let Some(key) = self.reactor.due_jobs.remove(&job.id) else { return };
+        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+        if due.waiting.remove(&job.id) {
+            due.failed |= !good;
+            if due.waiting.is_empty() && !due.starting {
+                self.settle_due(key);
+            }
+        }
+    }
+
+    /// All jobs of an attempt have ended: the boot is configured, or due again later.
+    fn settle_due(&mut self, key: (MinionId, String)) {
+        let now = self.now;
+        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+        if due.failed {
+            let step = (due.tries.max(1) as usize - 1).min(RETRY_MS.len() - 1);
+            let next = now.plus_ms(RETRY_MS[step]);
+            due.next_at = Some(next);
+            return self.wake_at(next, Timer::Due(key.0, key.1));
+        }
+        let boot = due.boot.clone();
+        self.reactor.dues.remove(&key);
+        if let Some(minion) = self.book.minions.get(&key.0).cloned()
+            && minion.boot.as_ref() == Some(&boot)
+        {
+            let mut minion = minion;
+            minion.configured_boots.insert(key.1, boot);
+            let rules = &self.reactor.rules;
+            minion.configured_boots.retain(|name, _| rules.iter().any(|it| it.name == *name));
+            self.record(Entry::Minion(minion));
+        }
+    }
+
+    /// A wait between attempts is over.
+    pub(crate) fn due_again(&mut self, id: &MinionId, rule: &str) {
+        let rules = Arc::clone(&self.reactor.rules);
+        if let Some(rule) = rules.iter().find(|it| it.name == rule) {
+            self.due_boot(id, rule);
+        }
+    }
+
+    /// Looks for rules that have not configured the boot of a minion that is here.
+    pub(crate) fn due_boots(&mut self, id: &MinionId) {
+        let tag = format!("minion/{id}/start");
+        let rules = Arc::clone(&self.reactor.rules);
+        for rule in rules.matching(&tag).filter(|it| it.once_per_boot) {
+            self.due_boot(id, rule);
+        }
+    }
+
+    fn due_boot(&mut self, id: &MinionId, rule: &Rule) {
+        let Some(minion) = self.book.minions.get(id) else { return };
+        let Some(boot) = minion.boot.clone() else { return };
+        let done = minion.configured_boots.get(&rule.name) == Some(&boot);
+        if done || !self.is_ready(id) || self.degraded.is_some() {
+            return;
+        }
+        self.recall_due(&rule.name, id, &boot);
+        let key = (id.clone(), rule.name.clone());
+        let (now, attempt) = (self.now, self.reactor.dues.get(&key).map_or(0, |it| it.attempt));
+        let may = self.reactor.dues.get(&key).is_none_or(|it| {
+            it.waiting.is_empty() && it.tries < ATTEMPTS_MAX && it.next_at.is_none_or(|at| at <= now)
+        });
+        let number = self.book.last_event + 1;
+        let tag = format!("rule/{}/due", level(&rule.name));
+        let data = json!({"minion": id, "boot_id": boot, "attempt": attempt + 1});
+        let event = Event { number, tag, source: Source::Master, at: now, data, hops: 0 };
+        if !may || !self.would_hold(id, rule, &event) {
+            return;
+        }
+        self.record(Entry::Event(event.clone()));
+        self.out.push(Effect::Event(Box::new(event.clone())));
+        let identity = format!("event:{number}");
+        self.reactor.queue.push_back(Queued { event, identity, due: Some(key) });
+    }
+
+    /// A boot is due only for rules whose condition it meets; the others say so once, at the start itself.
+    fn would_hold(&self, id: &MinionId, rule: &Rule, event: &Event) -> bool {
+        let start = Event { tag: format!("minion/{id}/start"), data: self.start_data(id), ..event.clone() };
+        let member = self.book.minions.get(id);
+        let (grains, labels) = (member.map(|it| &it.grains), member.map(|it| &it.labels));
+        rule.holds(Context { event: &start, minion: Some(id), grains, labels }).0
+    }
+}
