@@ -91,7 +91,7 @@ impl Gate {
     /// One whose files cannot grow beyond so many blocks of 512 bytes, until `prlimit` says otherwise.
     pub(crate) fn minion_with_little_room(&self, blocks: u32) -> Minion {
         let mut shell = Command::new("sh");
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
         shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_labminion"));
         self.spawn(shell)
     }
@@ -235,9 +235,15 @@ impl Talk {
         }
     }
 
+    /// The next result, whole or from its parts.
     pub(crate) async fn result(&mut self) -> JobResult {
+        let mut whole = String::new();
         self.until(|message| match message {
             FromMinion::Result(result) => Some(*result),
+            FromMinion::ResultPart { part, parts, text, .. } => {
+                whole.push_str(&text);
+                (part + 1 == parts).then(|| serde_json::from_str(&whole).unwrap())
+            }
             _ => None,
         })
         .await

@@ -222,3 +222,43 @@ async fn sigterm_says_goodbye() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_jobs_loses_no_result_and_recovers_by_itself() {
+    let gate = Gate::open().await;
+    let minion = gate.minion_with_little_room(900);
+    let (mut talk, key) = gate.enrolled().await;
+    let ledger = gate.sandbox().join("ledger");
+    let (begun, go) = (gate.sandbox().join("begun"), gate.sandbox().join("go"));
+    let line = "touch begun; while [ ! -e go ]; do sleep 0.01; done; echo first >> ledger";
+    talk.say(&command(1, line, &key, true), &gate.signer).await;
+    eventually("the command begins", || begun.exists()).await;
+    let filler = format!("echo filler >> ledger # {}", "x".repeat(60_000));
+    let mut taken = 0;
+    let refused = loop {
+        taken += 1;
+        assert!(taken < 20, "the disk is never full");
+        talk.say(&command(1 + taken, &filler, &key, true), &gate.signer).await;
+        let answer = talk.until(|message| match message {
+            FromMinion::Received { job } if job != JobId(1) => Some((job, false)),
+            FromMinion::Refused { job, .. } => Some((job, true)),
+            _ => None,
+        });
+        if let (job, true) = answer.await {
+            break job;
+        }
+    };
+    assert!(refused > JobId(2), "some were taken before");
+    let limit = format!("--pid={}", minion.0.id());
+    let status = std::process::Command::new("prlimit").arg(limit).arg("--fsize=unlimited:").status().unwrap();
+    assert!(status.success());
+    std::fs::write(go, "").unwrap();
+    let mut ended = Vec::new();
+    while ended.len() < usize::try_from(taken).unwrap() {
+        ended.push(talk.result().await);
+    }
+    assert!(ended.iter().all(|it| it.word == Terminal::Changed), "{ended:?}");
+    talk.say(&command(99, "echo last >> ledger", &key, true), &gate.signer).await;
+    assert_eq!(talk.result().await.job, JobId(99));
+    assert_eq!(lines(&ledger), ended.len() + 1, "each once, the refused one never");
+}
