@@ -70,3 +70,6 @@ impl Drop for Web {
         let _ = std::fs::remove_file(&self.socket);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// The minion's unit.
-const UNIT: &str = include_str!("labminion.service");
+/// The minion's unit, as it is for a minion that was built here.
+const UNIT: &str = include_str!("../../../minion/labminion.service");
+/// Where that one is, and where packages and images have it.
+const BUILT_HERE: &str = "/usr/local/bin/labminion";
+const INSTALLED: &str = "/usr/bin/labminion";
 /// Symbolic links followed on the way to one path.
 const LINKS_MAX: usize = 40;
 /// Bytes of a minion.
@@ -63,7 +66,8 @@ fn install(root: &Path, seed: &Path, minion: Option<&Path>) -> Outcome<Vec<Strin
         .map_err(|error| Failure::usage(format!("`{}` is no seed: {error}", seed.display())))?;
     let program = read_minion(minion)?;
     root.write("usr/bin/labminion", &program, 0o755)?;
-    root.write("etc/systemd/system/labminion.service", UNIT.as_bytes(), 0o644)?;
+    let unit = UNIT.replace(BUILT_HERE, INSTALLED);
+    root.write("etc/systemd/system/labminion.service", unit.as_bytes(), 0o644)?;
     root.link(
         "etc/systemd/system/multi-user.target.wants/labminion.service",
         "/etc/systemd/system/labminion.service",

@@ -416,4 +416,4 @@ pub(crate) fn golden(path: &str, actual: &str) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

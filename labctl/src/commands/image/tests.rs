@@ -46,6 +46,8 @@ fn minion_unit_and_seed_are_put_in_place_and_machine_ids_reset() {
         assert_eq!(fs::read(bench.at("root/usr/bin/labminion")).unwrap(), b"\x7fELF minion");
         assert_eq!(bench.mode("root/usr/bin/labminion"), 0o755);
         assert_eq!(bench.mode("root/etc/labctl/seed.json"), 0o600);
+        let unit = fs::read_to_string(bench.at("root/etc/systemd/system/labminion.service")).unwrap();
+        assert!(unit.contains("ExecStart=/usr/bin/labminion run\n"), "{unit}");
         assert_eq!(fs::read(bench.at("root/etc/machine-id")).unwrap(), b"");
         let enabled = bench.at("root/etc/systemd/system/multi-user.target.wants/labminion.service");
         assert_eq!(fs::read_link(enabled).unwrap(), Path::new("/etc/systemd/system/labminion.service"));
