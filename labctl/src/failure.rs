@@ -117,15 +117,19 @@ impl From<io::Error> for Failure {
 pub(crate) fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const ALIKE: f64 = 0.8;
     const OFFERED_MAX: usize = 3;
-    let mut alike: Vec<(f64, &str)> = known
-        .into_iter()
-        .map(|it| (strsim::jaro_winkler(typed, it), it))
-        .filter(|(score, _)| *score >= ALIKE)
-        .collect();
+    let mut alike: Vec<(f64, &str)> =
+        known.into_iter().map(|it| (likeness(typed, it), it)).filter(|(score, _)| *score >= ALIKE).collect();
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     alike.dedup();
     let names: Vec<String> = alike.iter().take(OFFERED_MAX).map(|(_, it)| format!("`{it}`")).collect();
     (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+}
+
+/// As Jaro and Winkler count; letters that changed places in a short word are alike, too.
+fn likeness(typed: &str, known: &str) -> f64 {
+    const ONE_SLIP: f64 = 0.9;
+    let slip = typed.chars().count() > 2 && strsim::osa_distance(typed, known) <= 1;
+    strsim::jaro_winkler(typed, known).max(if slip { ONE_SLIP } else { 0.0 })
 }
 
 /// A bug: writes what is known to a file, says where it is, ends with 70.
