@@ -207,7 +207,16 @@ pub(crate) fn folder() -> PathBuf {
 
 /// Which master is meant.
 pub(crate) fn place(global: &Global) -> Outcome<Place> {
-    if let Some(path) = &global.socket {
+    let named = |variable: &str| std::env::var_os(variable).and_then(|it| it.into_string().ok());
+    let typed =
+        |value: Option<&str>, variable| value.is_some() && value.map(str::to_owned) != named(variable);
+    if typed(global.context.as_deref(), "LABCTL_CONTEXT") {
+        let config = Config::read(&path(global))?;
+        return config.get(global.context.as_deref().unwrap_or_default())?.place(None);
+    }
+    if let Some(path) = &global.socket
+        && !typed(global.master.as_deref(), "LABCTL_MASTER")
+    {
         return Ok(Place::Socket(path.clone()));
     }
     if let Some(url) = &global.master {

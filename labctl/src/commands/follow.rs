@@ -279,6 +279,11 @@ impl Following<'_> {
                     self.print_logfmt(desk, &minion)?;
                 }
                 desk.screen.line(&job::logfmt_result(&view, took))?;
+                if exit == Exit::Compile {
+                    let paint = desk.screen.err_style.diagnostics();
+                    let drawn = lang::render_diagnostics(&job::diagnostics(&view), paint);
+                    desk.screen.note(drawn.trim_end())?;
+                }
             }
         }
         Ok(self.passed_through(&view).unwrap_or(exit))

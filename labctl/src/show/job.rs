@@ -51,6 +51,8 @@ fn is_check(kind: &JobKind) -> bool {
 pub(crate) fn word(kind: &JobKind, target: &JobTarget) -> &'static str {
     match &target.state {
         TargetState::Ended { word: Terminal::Changed, .. } if is_check(kind) => "would change",
+        // A command that ran is no change of state: what it did nobody knows.
+        TargetState::Ended { word: Terminal::Changed, .. } if matches!(kind, JobKind::Run { .. }) => "ok",
         TargetState::Ended { word, .. } => word.word(),
         _ if target.lost.is_some() => "lost contact",
         TargetState::Accepted => "accepted",
