@@ -44,7 +44,7 @@ pub(crate) struct Global {
     /// Which master, by its name in `labctl context list`
     #[arg(short, long, global = true, env = "LABCTL_CONTEXT", hide_env = true)]
     pub(crate) context: Option<String>,
-    /// Which master, by its URL: https://HOST:8443 (with LABCTL_TOKEN and LABCTL_MASTER_KEY)
+    /// Which master, by its URL: <https://HOST:8443> (with `LABCTL_TOKEN` and `LABCTL_MASTER_KEY`)
     #[arg(
         long,
         global = true,
@@ -274,7 +274,7 @@ mod tests {
                     format!("exit {}: {}", error.exit_code(), text.lines().next().unwrap_or_default())
                 }
             };
-            said += &format!("$ labctl {line}\n{understood}\n\n");
+            said = format!("{said}$ labctl {line}\n{understood}\n\n");
         }
         crate::show::job::golden("src/cli/lines.out", &said);
     }

@@ -14,6 +14,7 @@ pub(crate) mod man;
 pub(crate) mod master;
 pub(crate) mod minion;
 pub(crate) mod pillar;
+pub(crate) mod ping;
 pub(crate) mod rule;
 pub(crate) mod state;
 pub(crate) mod status;

@@ -6,7 +6,7 @@ use model::{Reply, Request, api::JobFilter};
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 /// How long remembered words are good.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// Minion ids for a target expression.
 pub(crate) fn targets(typed: &OsStr) -> Vec<CompletionCandidate> {

@@ -324,9 +324,9 @@ mod tests {
             }
             Ok(ControlFlow::Continue(()))
         };
-        take_lines(&mut buffer, &mut on).unwrap();
+        assert!(take_lines(&mut buffer, &mut on).unwrap().is_continue());
         buffer.extend_from_slice(b"p\":2}\n");
-        take_lines(&mut buffer, &mut on).unwrap();
+        assert!(take_lines(&mut buffer, &mut on).unwrap().is_continue());
         assert_eq!(seen, [serde_json::json!({ "gap": 1 }), serde_json::json!({ "gap": 2 })]);
         assert!(buffer.is_empty());
         let mut bad = b"nonsense\n".to_vec();

@@ -47,7 +47,7 @@ enum ContextVerb {
 struct Add {
     /// A name for it
     name: String,
-    /// https://HOST:8443, or unix:///run/labmaster/api.sock
+    /// <https://HOST:8443>, or <unix:///run/labmaster/api.sock>
     url: String,
     /// Hash of the master's key: `labctl master cert -o name` prints it there
     #[arg(long, value_name = "HEX")]

@@ -109,9 +109,8 @@ fn watch(desk: &mut Desk<'_>, tag: Option<&str>, limit: Option<u64>, timeout: Op
     });
     desk.put_session(session);
     match end? {
-        StreamEnd::Stopped => Ok(Exit::Done),
         StreamEnd::TimedOut if limit.is_some() => Ok(Exit::Unanswered),
-        StreamEnd::TimedOut => Ok(Exit::Done),
+        StreamEnd::Stopped | StreamEnd::TimedOut => Ok(Exit::Done),
         StreamEnd::Interrupted => Ok(Exit::Interrupted),
         StreamEnd::Finished => Err(Failure::new(Exit::NoMaster, "the master ended the stream")),
         StreamEnd::Broken(why) => Err(Failure::new(Exit::NoMaster, format!("lost the master: {why}"))),
@@ -145,17 +144,14 @@ fn escaped(text: &str) -> String {
 fn send(desk: &mut Desk<'_>, tag: String, pairs: &[String]) -> Ended {
     let mut data = Map::new();
     for pair in pairs {
-        match pair.strip_prefix('@') {
-            Some(path) => {
-                let text = crate::config::read_small(path.as_ref())?;
-                let read: Map<String, Value> = serde_json::from_str(&text)
-                    .map_err(|error| Failure::usage(format!("`{path}` holds no JSON object: {error}")))?;
-                data.extend(read);
-            }
-            None => {
-                let (key, value) = key_value(pair).map_err(Failure::usage)?;
-                data.insert(key, value);
-            }
+        if let Some(path) = pair.strip_prefix('@') {
+            let text = crate::config::read_small(path.as_ref())?;
+            let read: Map<String, Value> = serde_json::from_str(&text)
+                .map_err(|error| Failure::usage(format!("`{path}` holds no JSON object: {error}")))?;
+            data.extend(read);
+        } else {
+            let (key, value) = key_value(pair).map_err(Failure::usage)?;
+            data.insert(key, value);
         }
     }
     let reply = desk.ask(&Request::SendEvent { tag, data })?;

@@ -24,8 +24,7 @@ pub(crate) struct ExplainCommand {
 impl ExplainCommand {
     pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
         if self.what.is_empty() {
-            let text: String = TOPICS.iter().map(|(name, _)| format!("{name}\n")).collect();
-            desk.screen.raw(&text)?;
+            TOPICS.iter().try_for_each(|(name, _)| desk.screen.line(name))?;
             desk.screen
                 .note("explain one of these topics, an error code (E0102) or a function (file.managed)")?;
             return Ok(Exit::Done);
@@ -99,20 +98,19 @@ mod tests {
         let table = TOPICS.iter().find(|(name, _)| *name == "exit-codes").unwrap().1;
         let listed: Vec<u8> =
             table.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
-        use Exit as E;
         let ours = [
-            E::Done,
-            E::Failed,
-            E::Usage,
-            E::Compile,
-            E::Unanswered,
-            E::NoMatch,
-            E::NoMaster,
-            E::Forbidden,
-            E::NotFound,
-            E::Changed,
-            E::Command(70),
-            E::Interrupted,
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Compile,
+            Exit::Unanswered,
+            Exit::NoMatch,
+            Exit::NoMaster,
+            Exit::Forbidden,
+            Exit::NotFound,
+            Exit::Changed,
+            Exit::Command(70),
+            Exit::Interrupted,
         ];
         assert_eq!(listed, ours.map(Exit::code));
     }

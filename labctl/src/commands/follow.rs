@@ -11,6 +11,7 @@ use crate::{
         job::{self, Detail},
         json,
         progress::{News, Watched, heartbeat},
+        style::prefixed,
     },
 };
 use model::{
@@ -201,14 +202,14 @@ impl Following<'_> {
         }
         let so_far = self.streamed.entry(minion.clone()).or_default();
         if stderr {
-            so_far.1.push_str(text)
+            so_far.1.push_str(text);
         } else {
-            so_far.0.push_str(text)
+            so_far.0.push_str(text);
         }
         let hosts = self.watched.view.as_ref().map_or(0, |it| it.targets.len());
         let text = match hosts {
             1 => text.to_owned(),
-            _ => text.lines().map(|line| format!("{minion}: {line}\n")).collect(),
+            _ => prefixed(text, &format!("{minion}: ")),
         };
         if stderr {
             return desk.screen.raw_err(&text);
@@ -327,7 +328,7 @@ impl Following<'_> {
         if self.is_streaming() {
             for (host, said) in said.iter().filter(|it| !quiet_success(it)) {
                 let bare = Said { stdout: String::new(), stderr: String::new(), ..said.clone() };
-                let block = fold::block(&[host.clone()], &bare, 0, &desk.screen.err_style);
+                let block = fold::block(std::slice::from_ref(host), &bare, 0, &desk.screen.err_style);
                 desk.screen.note(block.trim_end())?;
             }
         } else {
@@ -359,19 +360,18 @@ impl Following<'_> {
         let streamed = self.streamed.get(&target.minion).cloned().unwrap_or_default();
         for (stderr, whole, so_far) in [(false, output.stdout, streamed.0), (true, output.stderr, streamed.1)]
         {
-            let rest = match whole.strip_prefix(so_far.as_str()) {
-                Some(rest) => rest.to_owned(),
-                None => {
-                    desk.screen.note("the live output had a gap; here is the whole:")?;
-                    whole
-                }
+            let rest = if let Some(rest) = whole.strip_prefix(so_far.as_str()) {
+                rest.to_owned()
+            } else {
+                desk.screen.note("the live output had a gap; here is the whole:")?;
+                whole
             };
             if rest.is_empty() {
                 continue;
             }
             let text = match hosts {
                 1 => rest,
-                _ => rest.lines().map(|line| format!("{}: {line}\n", target.minion)).collect(),
+                _ => prefixed(&rest, &format!("{}: ", target.minion)),
             };
             if stderr { desk.screen.raw_err(&text)? } else { desk.screen.raw(&text)? }
         }

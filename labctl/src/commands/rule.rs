@@ -4,7 +4,7 @@ use super::{Desk, state, unexpected};
 use crate::{Ended, failure::Exit, show, tree::Folders};
 use clap::{Args, Subcommand};
 use model::{Reply, Request};
-use std::path::PathBuf;
+use std::{fmt::Write, path::PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct RuleCommand {
@@ -65,10 +65,10 @@ fn history(desk: &mut Desk<'_>, rule: Option<String>, limit: u32) -> Ended {
         let at = show::time::clock(decision.at, style.time);
         for verdict in &decision.verdicts {
             let mark = style.mark(if verdict.fired { "ok" } else { "skipped" });
-            text += &format!("{at}  {mark} {}  {}  {}\n", verdict.rule, decision.tag, verdict.reason);
+            let _ = writeln!(text, "{at}  {mark} {}  {}  {}", verdict.rule, decision.tag, verdict.reason);
             for action in &verdict.actions {
                 let job = action.job.map(|it| format!("  job {}", it.short())).unwrap_or_default();
-                text += &format!("            {}: {}{job}\n", action.what, action.result);
+                let _ = writeln!(text, "            {}: {}{job}", action.what, action.result);
             }
         }
     }

@@ -119,7 +119,9 @@ fn list(desk: &mut Desk<'_>, prefix: Option<&str>, tree: Option<&Path>) -> Ended
     let mut names = compiler.states();
     names.retain(|it| prefix.is_none_or(|prefix| it.starts_with(prefix)));
     let mut table = show::table::Table::new([show::table::Column::new("STATE")]);
-    names.iter().for_each(|it| table.row([it.as_str().into()]));
+    for name in &names {
+        table.row([name.as_str().into()]);
+    }
     let items = names.iter().map(|it| serde_json::json!({ "name": it })).collect();
     desk.screen.list(show::List { kind: "StateList", table, items, names, footer: None })?;
     Ok(Exit::Done)
@@ -176,16 +178,15 @@ fn show_steps(desk: &mut Desk<'_>, folders: &Folders, names: Vec<String>, subjec
     let (grains, labels) = (subject.grains()?, subject.labels()?);
     let id = subject.id(&grains)?;
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
-    let compiled =
-        compiler.compile(Subject { id: &id, grains: &grains, labels: &labels }, &wanted, &Map::new());
-    let Some(recipe) = compiled.value else {
+    let made = compiler.compile(Subject { id: &id, grains: &grains, labels: &labels }, &wanted, &Map::new());
+    let Some(recipe) = made.value else {
         return Err(Failure {
-            diagnostics: compiled.diagnostics,
+            diagnostics: made.diagnostics,
             ..Failure::new(Exit::Compile, format!("the states do not compile for {id}"))
         });
     };
-    if !compiled.diagnostics.is_empty() {
-        let text = lang::render_diagnostics(&compiled.diagnostics, desk.screen.err_style.diagnostics());
+    if !made.diagnostics.is_empty() {
+        let text = lang::render_diagnostics(&made.diagnostics, desk.screen.err_style.diagnostics());
         desk.screen.note(text.trim_end())?;
     }
     let steps = Compiler::show(&recipe);
@@ -235,7 +236,7 @@ fn doc(desk: &mut Desk<'_>, wanted: Option<&str>) -> Ended {
 /// One function for people.
 pub(crate) fn function_doc(name: &str, function: &lang::Function, style: &show::Style) -> String {
     let mut text = format!("{}\n", style.paint(Tone::Strong, name));
-    function.doc.lines().for_each(|line| text += &format!("  {line}\n"));
+    text += &show::style::prefixed(function.doc, "  ");
     text += "\n  parameters\n";
     let width = function.params.iter().map(|it| it.name.len()).max().unwrap_or(0);
     for param in function.params {
@@ -246,7 +247,7 @@ pub(crate) fn function_doc(name: &str, function: &lang::Function, style: &show::
     }
     for example in function.examples {
         text += "\n  example\n";
-        example.lines().for_each(|line| text += &format!("    {line}\n"));
+        text += &show::style::prefixed(example, "    ");
     }
     text
 }

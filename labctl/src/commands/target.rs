@@ -3,27 +3,24 @@
 use super::{
     Desk,
     follow::{self, Follow},
-    key, key_value, minion, nested, unexpected,
+    key, key_value, minion, nested, ping, unexpected,
 };
 use crate::{
     Ended, Outcome,
     cli::Format,
     complete,
     failure::{Exit, Failure},
-    session::{Call, Heard, StreamEnd},
-    show::{self, Tone, json, table, time},
+    show::{self, json, table, time},
 };
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use model::{
-    Ask, JobId, JobKind, MinionId, Mode, Reply, Request, Timestamp,
-    api::{CompiledView, PillarView, ProbeAnswer, ProbeLine},
+    Ask, JobId, JobKind, MinionId, Mode, Reply, Request,
+    api::{CompiledView, PillarView, ProbeAnswer},
 };
 use serde_json::{Value, json};
-use std::{io::Read, ops::ControlFlow, time::Duration};
+use std::{io::Read, time::Duration};
 
-/// How long minions have for an answer that is no job.
-const PROBE_MS: u64 = 5000;
 /// How long an offer stays good without `--wait`.
 const OFFER_MS: u64 = 60_000;
 /// How long a command may run without `--limit`.
@@ -124,8 +121,8 @@ struct Wait {
     #[arg(long, value_name = "D", value_parser = time::parse_duration)]
     timeout: Option<u64>,
     /// Also for machines that are away: the offer waits that long
-    #[arg(long, value_name = "D", value_parser = time::parse_duration)]
-    wait: Option<u64>,
+    #[arg(long = "wait", value_name = "D", value_parser = time::parse_duration)]
+    for_absent: Option<u64>,
     /// An empty match is no error
     #[arg(long)]
     allow_empty: bool,
@@ -169,7 +166,7 @@ impl TargetCommand {
         let target = expression(&self.expr)?;
         match self.verb.unwrap_or(TargetVerb::List { allow_empty: false }) {
             TargetVerb::List { allow_empty } => allowing(allow_empty, list(desk, &target)),
-            TargetVerb::Ping { timeout } => ping(desk, &target, timeout),
+            TargetVerb::Ping { timeout } => ping::ping(desk, &target, timeout),
             TargetVerb::Apply(apply) => apply.run(desk, &target),
             TargetVerb::Plan(apply) => Apply { check: true, diff: true, ..apply }.run(desk, &target),
             TargetVerb::Show { states } => show_states(desk, &target, states),
@@ -228,149 +225,6 @@ fn list(desk: &mut Desk<'_>, target: &str) -> Ended {
     Ok(Exit::Done)
 }
 
-/// What a probe brought.
-#[derive(Default)]
-struct Probed {
-    answers: Vec<ProbeAnswer>,
-    unreachable: Vec<(MinionId, Timestamp)>,
-    silent: Vec<MinionId>,
-}
-
-impl Probed {
-    fn exit(&self) -> Exit {
-        if self.unreachable.is_empty() && self.silent.is_empty() { Exit::Done } else { Exit::Unanswered }
-    }
-}
-
-/// Asks, and hands over each line as it comes.
-fn probe(
-    desk: &mut Desk<'_>,
-    target: &str,
-    ask: Ask,
-    timeout_ms: u64,
-    on: &mut dyn FnMut(&mut Desk<'_>, &ProbeLine) -> Outcome<()>,
-) -> Outcome<Probed> {
-    let request =
-        Request::Probe { target: target.to_owned(), ask, timeout_ms: timeout_ms.clamp(1, PROBE_MS) };
-    let call = Call {
-        path: "/api/v1/probe",
-        body: Some(&request),
-        until: Some(std::time::Instant::now() + Duration::from_millis(2 * PROBE_MS)),
-        tick: Duration::from_secs(1),
-    };
-    let mut probed = Probed::default();
-    let mut session = desk.take_session()?;
-    let end = session.stream(&call, &mut |heard| {
-        let Heard::Line(line) = heard else { return Ok(ControlFlow::Continue(())) };
-        on(desk, &line)?;
-        match line {
-            ProbeLine::Targets { unreachable, .. } => probed.unreachable = unreachable,
-            ProbeLine::Answer(answer) => probed.answers.push(answer),
-            ProbeLine::Silent(silent) => probed.silent = silent,
-        }
-        Ok(ControlFlow::Continue(()))
-    });
-    desk.put_session(session);
-    match end {
-        Ok(StreamEnd::Finished | StreamEnd::Stopped) => Ok(probed),
-        Ok(StreamEnd::Interrupted) => Err(Failure::new(Exit::Interrupted, "interrupted")),
-        Ok(StreamEnd::TimedOut) => Err(Failure::new(Exit::NoMaster, "the master did not end the probe")),
-        Ok(StreamEnd::Broken(why)) => Err(Failure::new(Exit::NoMaster, format!("lost the master: {why}"))),
-        Err(failure) if failure.exit == Exit::NoMatch => Err(minion::nobody(desk, target)),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn ping(desk: &mut Desk<'_>, target: &str, timeout_ms: u64) -> Ended {
-    let mut width = 0;
-    let probed = probe(desk, target, Ask::Ping, timeout_ms, &mut |desk, line| {
-        if let ProbeLine::Targets { asked, unreachable } = line {
-            let ids = asked.iter().chain(unreachable.iter().map(|(id, _)| id));
-            width = ids.map(|it| it.as_str().len()).max().unwrap_or(0);
-        }
-        ping_line(desk, line, width)
-    })?;
-    if matches!(desk.screen.format, Format::Json | Format::Yaml) {
-        let value = json!({
-            "answers": json::of(&probed.answers),
-            "unreachable": unreachable_value(&probed.unreachable),
-            "silent": probed.silent,
-        });
-        desk.screen.thing("Ping", value, "", "")?;
-    } else if desk.screen.human && probed.answers.len() + probed.unreachable.len() + probed.silent.len() > 1 {
-        let mut parts = vec![format!("{} up", probed.answers.len())];
-        if !probed.unreachable.is_empty() {
-            parts.push(format!("{} unreachable", probed.unreachable.len()));
-        }
-        if !probed.silent.is_empty() {
-            parts.push(format!("{} silent", probed.silent.len()));
-        }
-        desk.screen.note(&parts.join(", "))?;
-    }
-    Ok(probed.exit())
-}
-
-fn unreachable_value(unreachable: &[(MinionId, Timestamp)]) -> Vec<Value> {
-    unreachable.iter().map(|(minion, seen)| json!({ "minion": minion, "seen_at": seen })).collect()
-}
-
-fn ping_line(desk: &mut Desk<'_>, line: &ProbeLine, width: usize) -> Outcome<()> {
-    let format = desk.screen.format;
-    if format == Format::Jsonl {
-        let line = match line {
-            ProbeLine::Targets { unreachable, .. } => {
-                return unreachable_value(unreachable).into_iter().try_for_each(|it| {
-                    let mut it = json::dated(it);
-                    it["word"] = "unreachable".into();
-                    desk.screen.line(&it.to_string())
-                });
-            }
-            ProbeLine::Answer(answer) => {
-                json!({ "minion": answer.minion, "word": "up", "round_trip_us": answer.round_trip_us })
-            }
-            ProbeLine::Silent(silent) => {
-                return silent.iter().try_for_each(|it| {
-                    desk.screen.line(&json!({ "minion": it, "word": "timeout" }).to_string())
-                });
-            }
-        };
-        desk.screen.line(&line.to_string())?;
-        return desk.screen.flush();
-    }
-    if !matches!(format, Format::Table | Format::Wide | Format::Name) {
-        return Ok(());
-    }
-    let style = desk.screen.style.clone();
-    match line {
-        ProbeLine::Targets { unreachable, .. } => {
-            for (minion, seen) in unreachable.iter().filter(|_| format != Format::Name) {
-                let ago = time::ago(*seen, style.now, style.time);
-                let word = style.paint(Tone::Away, "unreachable");
-                desk.screen.line(&format!(
-                    "{:width$}  {}  {word} (last seen {ago})",
-                    minion,
-                    style.mark("unreachable")
-                ))?;
-            }
-        }
-        ProbeLine::Answer(answer) if format == Format::Name => desk.screen.line(answer.minion.as_str())?,
-        ProbeLine::Answer(ProbeAnswer { minion, round_trip_us, .. }) => {
-            let (whole, part) = (round_trip_us / 1000, round_trip_us % 1000 / 100);
-            desk.screen.line(&format!("{minion:width$}  {}  {whole}.{part} ms", style.mark("ok")))?;
-        }
-        ProbeLine::Silent(silent) => {
-            for minion in silent.iter().filter(|_| format != Format::Name) {
-                let word = style.paint(Tone::Away, "timeout");
-                desk.screen.line(&format!(
-                    "{minion:width$}  {}  {word} (connected, did not answer)",
-                    style.mark("timeout")
-                ))?;
-            }
-        }
-    }
-    desk.screen.flush()
-}
-
 /// A new job id, made here: a retry of the request is the same job.
 pub(crate) fn new_job_id() -> Outcome<JobId> {
     let mut random = [0; 10];
@@ -381,16 +235,16 @@ pub(crate) fn new_job_id() -> Outcome<JobId> {
 
 impl Wait {
     /// Submits, and follows unless told not to.
-    fn submit(&self, desk: &mut Desk<'_>, target: &str, kind: JobKind, follow: Follow) -> Ended {
+    fn submit(&self, desk: &mut Desk<'_>, target: &str, kind: JobKind, follow: &Follow) -> Ended {
         let request = Request::Submit {
             job: new_job_id()?,
             target: target.to_owned(),
             kind,
-            expires_ms: self.wait.unwrap_or(OFFER_MS),
-            wait: self.wait.is_some(),
+            expires_ms: self.for_absent.unwrap_or(OFFER_MS),
+            wait: self.for_absent.is_some(),
             retry_of: None,
         };
-        let follow = Follow { timeout: self.timeout.map(Duration::from_millis), ..follow };
+        let follow = Follow { timeout: self.timeout.map(Duration::from_millis), ..follow.clone() };
         let ended = submit(desk, &request, target, (!self.detached).then_some(&follow));
         allowing(self.allow_empty, ended)
     }
@@ -404,13 +258,12 @@ pub(crate) fn submit(desk: &mut Desk<'_>, request: &Request, target: &str, follo
         Err(failure) if failure.exit == Exit::NoMatch => return Err(minion::nobody(desk, target)),
         Err(failure) => return Err(failure),
     };
-    match follow {
-        Some(follow) => follow::job(desk, job.id, follow),
-        None => {
-            let id = job.id.to_string();
-            desk.screen.thing("Job", json::of(&job), &id, &format!("{id}\n"))?;
-            Ok(Exit::Done)
-        }
+    if let Some(follow) = follow {
+        follow::job(desk, job.id, follow)
+    } else {
+        let id = job.id.to_string();
+        desk.screen.thing("Job", json::of(&job), &id, &format!("{id}\n"))?;
+        Ok(Exit::Done)
     }
 }
 
@@ -425,7 +278,7 @@ impl Apply {
             detailed_exitcode: self.detailed_exitcode,
             ..Follow::plainly(None)
         };
-        self.wait.submit(desk, target, kind, follow)
+        self.wait.submit(desk, target, kind, &follow)
     }
 }
 
@@ -444,7 +297,7 @@ impl Run {
         };
         let follow =
             Follow { passthrough: self.passthrough, folding: !self.no_fold, ..Follow::plainly(None) };
-        self.wait.submit(desk, target, kind, follow)
+        self.wait.submit(desk, target, kind, &follow)
     }
 }
 
@@ -509,7 +362,7 @@ fn parts(value: &Value, paths: &[String]) -> Value {
 
 fn grains(desk: &mut Desk<'_>, target: &str, paths: &[String], refresh: bool) -> Ended {
     if refresh {
-        let probed = probe(desk, target, Ask::Grains, PROBE_MS, &mut |_, _| Ok(()))?;
+        let probed = ping::probe(desk, target, Ask::Grains, ping::PROBE_MS, &mut |_, _| Ok(()))?;
         let of = |it: &ProbeAnswer| (it.minion.to_string(), Some(parts(&it.answer, paths)));
         show_each(desk, "Grains", probed.answers.iter().map(of).collect())?;
         let away = probed.unreachable.iter().map(|(it, _)| it).chain(&probed.silent);

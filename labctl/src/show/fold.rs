@@ -109,7 +109,7 @@ pub(crate) fn block(hosts: &[String], said: &Said, name_width: usize, style: &St
         }
         _ => {
             text.push('\n');
-            lines.iter().for_each(|line| text += &format!("    {line}\n"));
+            text += &super::style::prefixed(&lines.join("\n"), "    ");
         }
     }
     text

@@ -2,7 +2,7 @@
 
 use super::{
     Style, Tone,
-    style::tone_of,
+    style::{prefixed, tone_of},
     table::{Cell, Column, Shape, Table},
     time,
 };
@@ -218,7 +218,7 @@ pub(crate) fn host_block(
     }
     if !target.diagnostics.is_empty() {
         let drawn = lang::render_diagnostics(&target.diagnostics, style.diagnostics());
-        drawn.trim_end().lines().for_each(|line| text += &format!("  {line}\n"));
+        text += &prefixed(drawn.trim_end(), "  ");
     }
     let reason = end(target).reason;
     if !reason.is_empty() && steps.iter().all(|it| outcome_word(it) != "failed") {
@@ -256,7 +256,8 @@ fn step_lines(text: &mut String, step: &StepReport, widths: [usize; 3], detail: 
         _ => change_text(step),
     };
     if style.verbosity > 1 && word != "failed" {
-        said = format!("{said}  {}", time::took(step.duration_ms)).trim_start().to_owned();
+        let gap = if said.is_empty() { "" } else { "  " };
+        said = format!("{said}{gap}{}", time::took(step.duration_ms));
     }
     let line = format!(
         "{} {}  {}  {}  {said}",

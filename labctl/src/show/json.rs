@@ -72,7 +72,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Value {
         "exit": failure.exit.code(),
         "message": failure.message,
         "hint": failure.hint,
-        "spans": first.map(|it| of(&it.spans)).unwrap_or_else(|| json!([])),
+        "spans": first.map_or_else(|| json!([]), |it| of(&it.spans)),
         "diagnostics": of(&failure.diagnostics),
     } })
 }

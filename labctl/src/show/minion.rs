@@ -63,6 +63,11 @@ fn sampled(view: &MinionView, key: &str) -> Option<f64> {
     view.sample.as_ref()?.get(key)?.as_f64()
 }
 
+fn uptime_ms(view: &MinionView) -> Option<u64> {
+    let seconds = sampled(view, "uptime_s").or_else(|| sampled(view, "uptime"))?;
+    u64::try_from(std::time::Duration::try_from_secs_f64(seconds).ok()?.as_millis()).ok()
+}
+
 fn last_apply(view: &MinionView, style: &Style) -> Cell {
     match &view.last_apply {
         None => Cell::of(Tone::Dim, "never"),
@@ -93,7 +98,7 @@ pub(crate) fn list(views: &[MinionView], footer: Option<String>, style: &Style) 
     ]);
     for view in views {
         let word = presence(view.presence);
-        let up = sampled(view, "uptime_s").or_else(|| sampled(view, "uptime"));
+        let up = uptime_ms(view);
         let load =
             sampled(view, "load1").or_else(|| sampled(view, "load_1")).or_else(|| sampled(view, "load"));
         let name = if view.sandbox { format!("{} (sandbox)", view.id) } else { view.id.to_string() };
@@ -105,7 +110,7 @@ pub(crate) fn list(views: &[MinionView], footer: Option<String>, style: &Style) 
             labels(&view.labels).into(),
             or_dash(view.assigned.as_ref().map(|it| it.join(" ")).unwrap_or_default()).into(),
             last_apply(view, style),
-            up.map_or_else(|| "-".to_owned(), |it| time::rough((it * 1000.0).max(0.0) as u64)).into(),
+            up.map_or_else(|| "-".to_owned(), time::rough).into(),
             load.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}")).into(),
             time::ago(view.seen_at, style.now, style.time).into(),
             or_dash(grain(&view.grains, &["kernelrelease"]) + &grain(&view.grains, &["kernel", "release"]))
@@ -176,7 +181,7 @@ pub(crate) fn show(view: &MinionView, style: &Style) -> String {
     if style.verbosity > 0 {
         text += "Grains\n";
         let grains = super::yaml::of(&Value::Object(view.grains.clone()));
-        grains.lines().for_each(|line| text += &format!("  {line}\n"));
+        text += &super::style::prefixed(&grains, "  ");
     }
     text
 }

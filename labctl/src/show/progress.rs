@@ -50,7 +50,7 @@ impl Watched {
             JobLine::Snapshot(view) => self.view = Some(*view),
             JobLine::Target(target) => return self.moved(*target),
             JobLine::Step { minion, step } => {
-                self.stepped(minion, u32::try_from(step.index).unwrap_or(0) + 1)
+                self.stepped(&minion, u32::try_from(step.index).unwrap_or(0) + 1);
             }
             JobLine::Started { minion, step, of, what } => {
                 self.steps.insert(minion, Step { number: step, of, what });
@@ -84,8 +84,8 @@ impl Watched {
         if ended { News::Ended(minion) } else { News::Nothing }
     }
 
-    fn stepped(&mut self, minion: MinionId, done: u32) {
-        if let Some(step) = self.steps.get_mut(&minion) {
+    fn stepped(&mut self, minion: &MinionId, done: u32) {
+        if let Some(step) = self.steps.get_mut(minion) {
             step.number = step.number.max(done);
         }
     }

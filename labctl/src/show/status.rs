@@ -105,7 +105,7 @@ pub(crate) fn bytes(count: u64) -> String {
         0..1024 => format!("{count} B"),
         1024..1_048_576 => format!("{} KiB", count / 1024),
         1_048_576..1_073_741_824 => format!("{} MiB", count / 1_048_576),
-        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
+        _ => format!("{}.{} GiB", count >> 30, ((count & 0x3fff_ffff) * 10) >> 30),
     }
 }
 

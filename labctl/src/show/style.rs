@@ -6,6 +6,7 @@ use crate::{
 };
 use lang::Paint;
 use model::Timestamp;
+use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 /// What a text means.
@@ -170,6 +171,15 @@ fn speaks_unicode(variable: Variable<'_>) -> bool {
     })
 }
 
+/// Every line with `prefix` in front.
+pub(crate) fn prefixed(text: &str, prefix: &str) -> String {
+    let mut lines = String::new();
+    for line in text.lines() {
+        let _ = writeln!(lines, "{prefix}{line}");
+    }
+    lines
+}
+
 /// What happened, where, what to do next.
 pub(crate) fn failure_text(failure: &Failure, style: &Style) -> String {
     let mut text = String::new();
@@ -178,9 +188,9 @@ pub(crate) fn failure_text(failure: &Failure, style: &Style) -> String {
         text.truncate(text.trim_end().len());
         text.push_str("\n\n");
     }
-    text += &format!("{} {}", style.paint(Tone::Bad, "error:"), failure.message);
+    let _ = write!(text, "{} {}", style.paint(Tone::Bad, "error:"), failure.message);
     if let Some(hint) = &failure.hint {
-        text += &format!("\n  {} {hint}", style.paint(Tone::Strong, "help:"));
+        let _ = write!(text, "\n  {} {hint}", style.paint(Tone::Strong, "help:"));
     }
     text
 }

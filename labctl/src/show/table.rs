@@ -173,12 +173,12 @@ impl Table {
             let text = super::style::clip(&text, *width, style.either("…", "..."));
             let pad = width - text.width();
             let (before, after) = if self.columns[*index].right { (pad, 0) } else { (0, pad) };
-            if !text.is_empty() {
+            if text.is_empty() {
+                owed += before;
+            } else {
                 line += &" ".repeat(owed + before);
                 line += &style.paint(tone, &text);
                 owed = 0;
-            } else {
-                owed += before;
             }
             owed += after + 2;
         }

@@ -173,18 +173,17 @@ fn the_worst_word_decides_the_exit_code() {
         let states = words.iter().map(|word| ("vm-1", ended(*word, Tally::default(), Some(1), ""))).collect();
         exit(&view(Mode::Apply, states), detailed).code()
     };
-    use Terminal as T;
     for (words, code, detailed) in [
-        (&[T::Ok, T::Ok][..], 0, 0),
-        (&[T::Ok, T::Changed], 0, 10),
-        (&[T::Ok, T::Failed], 1, 1),
-        (&[T::Failed, T::Unreachable], 1, 1),
-        (&[T::Changed, T::Unreachable], 4, 4),
-        (&[T::Ok, T::Expired], 4, 4),
-        (&[T::Cancelled], 1, 1),
-        (&[T::Superseded], 1, 1),
-        (&[T::Interrupted], 1, 1),
-        (&[T::Refused], 1, 1),
+        (&[Terminal::Ok, Terminal::Ok][..], 0, 0),
+        (&[Terminal::Ok, Terminal::Changed], 0, 10),
+        (&[Terminal::Ok, Terminal::Failed], 1, 1),
+        (&[Terminal::Failed, Terminal::Unreachable], 1, 1),
+        (&[Terminal::Changed, Terminal::Unreachable], 4, 4),
+        (&[Terminal::Ok, Terminal::Expired], 4, 4),
+        (&[Terminal::Cancelled], 1, 1),
+        (&[Terminal::Superseded], 1, 1),
+        (&[Terminal::Interrupted], 1, 1),
+        (&[Terminal::Refused], 1, 1),
         (&[], 0, 0),
     ] {
         assert_eq!((of(words, false), of(words, true)), (code, detailed), "{words:?}");
