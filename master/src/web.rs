@@ -1,4 +1,4 @@
-//! The HTTP API on a Unix socket and over HTTPS: requests, streams, files by hash, MQTT over websocket, OpenAPI.
+//! The HTTP API on a Unix socket and over HTTPS: requests, streams, files by hash, MQTT over websocket, `OpenAPI`.
 
 mod caller;
 mod files;

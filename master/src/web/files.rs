@@ -41,12 +41,11 @@ fn range_start(headers: &HeaderMap) -> Result<u64, ()> {
     text.strip_prefix("bytes=").and_then(|it| it.strip_suffix('-')).and_then(|it| it.parse().ok()).ok_or(())
 }
 
-fn head(from: u64, size: u64) -> Result<(StatusCode, [(header::HeaderName, String); 3]), Response> {
-    let length = size.checked_sub(from).filter(|left| *left > 0 || from == 0);
-    let Some(length) = length else { return Err(StatusCode::RANGE_NOT_SATISFIABLE.into_response()) };
+fn head(from: u64, size: u64) -> Option<(StatusCode, [(header::HeaderName, String); 3])> {
+    let length = size.checked_sub(from).filter(|left| *left > 0 || from == 0)?;
     let status = if from == 0 { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
     let range = format!("bytes {from}-{}/{size}", size.saturating_sub(1));
-    Ok((
+    Some((
         status,
         [
             (header::CONTENT_LENGTH, length.to_string()),
@@ -58,20 +57,19 @@ fn head(from: u64, size: u64) -> Result<(StatusCode, [(header::HeaderName, Strin
 
 fn from_memory(mut bytes: Vec<u8>, from: u64) -> Response {
     match head(from, bytes.len() as u64) {
-        Ok((status, headers)) => {
+        Some((status, headers)) => {
             let from = usize::try_from(from).unwrap_or(bytes.len()).min(bytes.len());
             (status, headers, Body::from(bytes.split_off(from))).into_response()
         }
-        Err(response) => response,
+        None => StatusCode::RANGE_NOT_SATISFIABLE.into_response(),
     }
 }
 
 async fn from_disk(path: &std::path::Path, from: u64) -> std::io::Result<Response> {
     let mut file = tokio::fs::File::open(path).await?;
     let size = file.metadata().await?.len();
-    let (status, headers) = match head(from, size) {
-        Ok(head) => head,
-        Err(response) => return Ok(response),
+    let Some((status, headers)) = head(from, size) else {
+        return Ok(StatusCode::RANGE_NOT_SATISFIABLE.into_response());
     };
     file.seek(SeekFrom::Start(from)).await?;
     file.set_max_buf_size(CHUNK);
@@ -91,8 +89,8 @@ mod tests {
         for bad in ["bytes=1-2", "bytes=-5", "items=1-", "bytes=1-2,4-", "bytes=18446744073709551616-"] {
             assert_eq!(of(bad), Err(()), "{bad}");
         }
-        assert!(head(10, 10).is_err(), "nothing left");
-        assert!(head(0, 0).is_ok(), "an empty content");
-        assert!(head(11, 10).is_err());
+        assert!(head(10, 10).is_none(), "nothing left");
+        assert!(head(0, 0).is_some(), "an empty content");
+        assert!(head(11, 10).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: made from one table, with examples that the real types wrote.
+//! The `OpenAPI` document: made from one table, with examples that the real types wrote.
 
 use model::{
     Ask, EnrollTerms, Fingerprint, JobId, JobKind, KeyDecision, Labels, MinionId, ObserverRole, Request,

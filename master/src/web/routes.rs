@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 /// Bytes of a request's body.
 const BODY_MAX: usize = 1024 * 1024;
 /// For an answer that is no stream; compiles for many minions take long.
-const ANSWER_MAX: Duration = Duration::from_secs(120);
+const ANSWER_MAX: Duration = Duration::from_mins(2);
 /// How long an offer stays good unless the request says otherwise, in milliseconds.
 const OFFER_MS: u64 = 60_000;
 
@@ -164,7 +164,7 @@ fn status_of(reply: &Reply) -> StatusCode {
     }
 }
 
-fn usage(message: impl ToString) -> Response {
+fn usage(message: &dyn std::fmt::Display) -> Response {
     reply_response(&Reply::Error(ErrorView {
         kind: ErrorKind::Usage,
         message: message.to_string(),
@@ -179,7 +179,7 @@ async fn request(who: Operator, Json(request): Json<Request>) -> Response {
 
 async fn probe(who: Operator, Json(request): Json<Request>) -> Response {
     if !matches!(request, Request::Probe { .. }) {
-        return usage("only the request `probe` is streamed here");
+        return usage(&"only the request `probe` is streamed here");
     }
     match who.site.daemon.probe(who.caller, request).await {
         Ok(lines) => stream::of_channel(lines),
@@ -200,7 +200,7 @@ async fn minions(who: Operator, Query(query): Query<TargetQuery>) -> Response {
 async fn minion(who: Operator, Path(id): Path<String>) -> Response {
     match id.parse::<MinionId>() {
         Ok(id) => who.ask(Request::Minions { target: Some(id.to_string()) }).await,
-        Err(error) => usage(error),
+        Err(error) => usage(&error),
     }
 }
 
@@ -268,7 +268,7 @@ async fn cancel(who: Operator, Path(job): Path<String>) -> Response {
 async fn report(who: Operator, Path((job, minion)): Path<(String, String)>) -> Response {
     match (job.parse(), minion.parse()) {
         (Ok(job), Ok(minion)) => who.ask(Request::Report { job, minion }).await,
-        (Err(error), _) | (_, Err(error)) => usage(error),
+        (Err(error), _) | (_, Err(error)) => usage(&error),
     }
 }
 
