@@ -3,8 +3,8 @@
 use crate::{
     commands::{
         completion::CompletionCommand, context::ContextCommand, event::EventCommand, explain::ExplainCommand,
-        image::ImageCommand, job::JobCommand, key::KeyCommand, man::ManCommand, master::MasterCommand,
-        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, state::StateCommand,
+        image::ImageCommand, job::JobCommand, key::KeyCommand, man::ManCommand, minion::MinionCommand,
+        pillar::PillarCommand, rule::RuleCommand, server::MasterCommand, state::StateCommand,
         target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
@@ -276,6 +276,6 @@ mod tests {
             };
             said = format!("{said}$ labctl {line}\n{understood}\n\n");
         }
-        crate::show::job::golden("src/cli/lines.out", &said);
+        crate::show::job::tests::golden("src/cli/lines.out", &said);
     }
 }

@@ -1,6 +1,6 @@
 //! `labctl doctor`: looks for what is wrong, and says what to do.
 
-use super::{Desk, master};
+use super::{Desk, server};
 use crate::{
     Ended, Outcome,
     config::{self, Place},
@@ -91,7 +91,7 @@ fn look(desk: &mut Desk<'_>) -> Outcome<(Vec<Finding>, Exit)> {
                 status.name
             )));
             judge(&status, &mut findings);
-            let info = master::info(desk)?;
+            let info = server::info(desk)?;
             bus_port(desk, &place, &info, &mut findings)?;
             Ok((findings, Exit::Failed))
         }

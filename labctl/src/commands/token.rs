@@ -1,6 +1,6 @@
 //! `labctl token`: users of dashboards, integrations and remote operators.
 
-use super::{Desk, master, unexpected};
+use super::{Desk, server, unexpected};
 use crate::{
     Ended, Outcome,
     config::write_private,
@@ -86,7 +86,7 @@ fn create(desk: &mut Desk<'_>, name: String, role: RoleWord, for_ms: Option<u64>
         RoleWord::Integration => ObserverRole::Integration,
         RoleWord::Operator => ObserverRole::Operator,
     };
-    let info = master::info(desk)?;
+    let info = server::info(desk)?;
     let reply = desk.ask(&Request::CreateObserver { name, role, for_ms })?;
     let Reply::Observer(view) = reply else { return Err(unexpected(&reply)) };
     let secret =
@@ -102,7 +102,7 @@ fn create(desk: &mut Desk<'_>, name: String, role: RoleWord, for_ms: Option<u64>
 
 /// A line that works as it stands on this machine.
 fn try_it(info: &MasterInfo, view: &ObserverView, secret: &str) -> Outcome<String> {
-    let address = master::address(info)?;
+    let address = server::address(info)?;
     let name = &view.name;
     if view.role == ObserverRole::Operator {
         let (pin, port) = (&info.tls_pin, info.https_port);

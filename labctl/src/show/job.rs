@@ -407,16 +407,5 @@ pub(crate) fn diagnostics(view: &JobView) -> Vec<Diagnostic> {
     all
 }
 
-/// Compares with a golden file below this crate; `UPDATE=1` writes it.
-#[cfg(test)]
-pub(crate) fn golden(path: &str, actual: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(actual, expected, "differs from {}; UPDATE=1 rewrites it", path.display());
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,6 +3,16 @@
 use super::*;
 use model::{Caller, Job, JobId, Outcome as StepOutcome, Output, Place, Plan, Timestamp};
 
+/// Compares with a golden file below this crate; `UPDATE=1` writes it.
+pub(crate) fn golden(path: &str, actual: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "differs from {}; UPDATE=1 rewrites it", path.display());
+}
+
 pub(crate) const JOB: JobId = JobId(0x0192_f3c1_7abc_7def_8123_4567_89ab_cdef);
 
 /// A job on as many minions as there are states.

@@ -40,7 +40,7 @@ fn those_at_work_come_first_and_the_rest_is_counted() {
     assert_eq!(news, News::Ended(id("vm-01")));
     let style = Style::plain(Timestamp(0));
     let lines = watched.lines(Duration::from_secs(6), 7, &style).join("\n") + "\n";
-    crate::show::job::golden("src/show/progress/five.txt", &lines);
+    crate::show::job::tests::golden("src/show/progress/five.txt", &lines);
     assert_eq!(
         heartbeat(&watched, Duration::from_secs(30)),
         "waiting for 4 minions after 30.0s: vm-02 vm-03 vm-04 ..."
