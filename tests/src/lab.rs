@@ -98,10 +98,15 @@ impl Lab {
             master: None,
             minions: Vec::new(),
         };
+        let config = lab.root().join("etc/labctl/master.yaml");
+        fs::create_dir_all(config.parent().expect("it is below the root")).expect("the folder is ours");
+        let text = format!(
+            "name: test\naddresses: ['{0}']\nlisten:\n  mqtt: ['{0}:{1}']\n  https: ['{0}:{2}']\n",
+            lab.address, lab.mqtt, lab.https
+        );
+        fs::write(&config, text).expect("the folder is ours");
         let output = Command::new(program("labmaster"))
-            .args(["init", "--no-example", "--name", "test", "--address", &lab.address])
-            .args(["--mqtt-port", &lab.mqtt.to_string(), "--https-port", &lab.https.to_string()])
-            .args(["--listen", &lab.address])
+            .args(["init", "--no-example"])
             .arg("--root")
             .arg(lab.root())
             .output()
