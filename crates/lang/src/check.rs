@@ -14,6 +14,9 @@ use model::Diagnostic;
 use serde_json::{Map, json};
 use std::collections::HashSet;
 
+/// Complaints that hang on values: without a minion, a template may have left out what it takes from pillar or grains.
+const UNCERTAIN: &[&str] = &["E0107", "E0108", "E0109", "E0110", "E0111", "E0112", "E0113", "E0114", "E0115", "E0116"];
+
 /// All complaints, in order of place.
 pub(crate) fn check(compiler: &Compiler, subjects: &[Subject<'_>]) -> Vec<Diagnostic> {
     let mut all = Complaints::default();
@@ -49,6 +52,7 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
     all.extend(std::mem::take(&mut session.complaints).finish());
     let states = compiler.names("states");
     let elsewhere = words(compiler, &states);
+    let templated = is_templated(compiler);
     let mut covered: HashSet<String> = HashSet::new();
     for name in &states {
         // What another file includes was checked together with that.
@@ -59,7 +63,8 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
         session.set_pillar(json!({}));
         session.elsewhere.clone_from(&elsewhere);
         let (_, files) = recipe_and_files(&mut session, &[(name.clone(), None)]);
-        all.extend(session.complaints.finish());
+        let is_certain = |it: &Diagnostic| !(templated && UNCERTAIN.contains(&it.code.as_str()));
+        all.extend(session.complaints.finish().into_iter().filter(is_certain));
         reached.extend(files.iter().filter(|it| *it != name).cloned());
         covered.extend(files);
     }
@@ -67,6 +72,13 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
         unassigned(compiler, &states, &reached, &mut all);
     }
     all.finish()
+}
+
+/// Whether any state file has a template in it.
+fn is_templated(compiler: &Compiler) -> bool {
+    let has_tags = |bytes: &[u8]| bytes.windows(2).any(|it| it == b"{{");
+    let states = compiler.tree().iter().filter(|(path, _)| path.starts_with("states/") && path.ends_with(".sls"));
+    states.filter_map(|(_, source)| source.bytes.as_deref()).any(has_tags)
 }
 
 /// Names of all files and ids: what a requisite may mean.
