@@ -15,7 +15,8 @@ use serde_json::{Map, json};
 use std::collections::HashSet;
 
 /// Complaints that hang on values: without a minion, a template may have left out what it takes from pillar or grains.
-const UNCERTAIN: &[&str] = &["E0107", "E0108", "E0109", "E0110", "E0111", "E0112", "E0113", "E0114", "E0115", "E0116"];
+const UNCERTAIN: &[&str] =
+    &["E0107", "E0108", "E0109", "E0110", "E0111", "E0112", "E0113", "E0114", "E0115", "E0116"];
 
 /// All complaints, in order of place.
 pub(crate) fn check(compiler: &Compiler, subjects: &[Subject<'_>]) -> Vec<Diagnostic> {
@@ -77,7 +78,8 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
 /// Whether any state file has a template in it.
 fn is_templated(compiler: &Compiler) -> bool {
     let has_tags = |bytes: &[u8]| bytes.windows(2).any(|it| it == b"{{");
-    let states = compiler.tree().iter().filter(|(path, _)| path.starts_with("states/") && path.ends_with(".sls"));
+    let states =
+        compiler.tree().iter().filter(|(path, _)| path.starts_with("states/") && path.ends_with(".sls"));
     states.filter_map(|(_, source)| source.bytes.as_deref()).any(has_tags)
 }
 
