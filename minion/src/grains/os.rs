@@ -3,7 +3,7 @@
 use super::Sources;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sysinfo::{MemoryRefreshKind, Networks, RefreshKind, System};
 
 /// Largest of the small files read here.
@@ -45,10 +45,10 @@ pub(super) fn small(path: &Path) -> String {
 }
 
 fn release(root: &Path, put: &mut impl FnMut(&str, Value)) {
-    let mut text = small(&root.join("etc/os-release"));
-    if text.is_empty() {
-        text = small(&root.join("usr/lib/os-release"));
-    }
+    // A sandbox that brings no os-release of its own is of the machine's own kind.
+    let places =
+        [root.join("etc/os-release"), root.join("usr/lib/os-release"), PathBuf::from("/etc/os-release")];
+    let text = places.iter().map(|path| small(path)).find(|it| !it.is_empty()).unwrap_or_default();
     let fields: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.split_once('=')).map(|(key, it)| (key, unquoted(it))).collect();
     let field = |name: &str| fields.get(name).copied().unwrap_or_default();
