@@ -11,6 +11,7 @@ auto_upgrades:
       APT::Periodic::Unattended-Upgrade "1";
       APT::Periodic::AutocleanInterval "7";
     mode: '0644'
+    makedirs: true
     require:
       - pkg: unattended_upgrades
 

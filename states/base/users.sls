@@ -10,6 +10,7 @@ lab_sudoers:
     contents: |
       %{{ pillar.base.admin_group }} ALL=(ALL:ALL) NOPASSWD: ALL
     mode: '0440'
+    makedirs: true
     user: root
     group: root
     require:
@@ -33,6 +34,7 @@ user_{{ @key }}_ssh:
     user: {{ @key }}
     group: {{ @key }}
     mode: '0700'
+    makedirs: true
     require:
       - user: user_{{ @key }}
 

@@ -17,6 +17,7 @@ nfs_packages:
       Type=nfs
       Options={{ default this.options "nfsvers=4.2,soft,timeo=100,noatime" }}
     mode: '0644'
+    makedirs: true
     require:
       - pkg: nfs_packages
 
@@ -33,6 +34,7 @@ nfs_packages:
       [Install]
       WantedBy=multi-user.target
     mode: '0644'
+    makedirs: true
 
 {{ @key }}_reload:
   cmd.run:

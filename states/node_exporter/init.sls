@@ -10,6 +10,7 @@ node_exporter_defaults:
       # Written by labctl for {{ id }}.
       ARGS="--web.listen-address={{ pillar.node_exporter.listen }}{{#each pillar.node_exporter.disabled}} --no-collector.{{ this }}{{/each}}"
     mode: '0644'
+    makedirs: true
     require:
       - pkg: node_exporter
 

@@ -26,6 +26,7 @@ web_status_password:
     user: root
     group: www-data
     mode: '0640'
+    makedirs: true
     require:
       - pkg: nginx
 
@@ -35,6 +36,7 @@ web_site:
     source: lab://web/files/site.conf
     template: handlebars
     mode: '0644'
+    makedirs: true
     require:
       - pkg: nginx
       - file: web_status_password
@@ -43,6 +45,7 @@ web_site_enabled:
   file.symlink:
     name: /etc/nginx/sites-enabled/lab
     target: /etc/nginx/sites-available/lab
+    makedirs: true
     require:
       - file: web_site
 
