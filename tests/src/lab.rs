@@ -209,12 +209,25 @@ impl Lab {
     }
     /// The same with other arguments than `--id`.
     pub fn launch_with(&mut self, name: &str, seed: &Path, more: &[&str]) -> usize {
-        let folder = self.folder.path().join("minions").join(name);
-        fs::create_dir_all(folder.join("host")).expect("the folder is ours");
+        let host = self.minion_folder(name).join("host");
+        fs::create_dir_all(&host).expect("the folder is ours");
+        let host = host.display().to_string();
+        self.launch_agent(name, seed, &[&["--sandbox", &host], more].concat())
+    }
+    /// Starts a minion that works on this very machine: only for states that stay in the lab's folder.
+    pub fn launch_on_this_machine(&mut self, id: &str, seed: &Path) -> usize {
+        self.launch_agent(id, seed, &["--id", id])
+    }
+    fn minion_folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join("minions").join(name)
+    }
+    fn launch_agent(&mut self, name: &str, seed: &Path, more: &[&str]) -> usize {
+        let folder = self.minion_folder(name);
+        fs::create_dir_all(&folder).expect("the folder is ours");
         let mut arguments: Vec<String> = ["run", "--seed"].map(str::to_owned).to_vec();
         arguments.push(seed.display().to_string());
+        arguments.extend(["--root".to_owned(), folder.display().to_string()]);
         arguments.extend(["--state-dir".to_owned(), folder.join("state").display().to_string()]);
-        arguments.extend(["--sandbox".to_owned(), folder.join("host").display().to_string()]);
         arguments.extend(more.iter().map(|it| (*it).to_owned()));
         self.minions.push(Agent { id: name.to_owned(), folder, arguments, child: None });
         let index = self.minions.len() - 1;
@@ -261,7 +274,11 @@ impl Lab {
     }
     /// A file on a sandbox minion.
     pub fn on_minion(&self, id: &str, path: &str) -> PathBuf {
-        self.folder.path().join("minions").join(id).join("host").join(path.trim_start_matches('/'))
+        self.minion_folder(id).join("host").join(path.trim_start_matches('/'))
+    }
+    /// Where a minion keeps contents that it fetched.
+    pub fn cache(&self, id: &str) -> PathBuf {
+        self.minion_folder(id).join("var/cache/labctl/minion")
     }
     /// Calls `labctl` over the master's socket.
     pub fn labctl(&self, arguments: &[&str]) -> Said {

@@ -1,0 +1,38 @@
+//! Enrolments by token: many in a row, and thirty at once.
+
+use crate::figure::{Bench, Figure, lab, median};
+use crate::pace::ms;
+use crate::swarm::{AT_ONCE, Swarm};
+
+const THIRTY: usize = 30;
+
+/// Prints the figures.
+pub(crate) fn measure(bench: &Bench) {
+    let mut lab = lab();
+    lab.start_master();
+    let (minions, runs) = (bench.of(600, 200), bench.of(3, 1));
+    let mut rates = Vec::new();
+    for run in 0..runs {
+        let mut swarm = Swarm::start(&lab, &format!("s{run}"), minions, AT_ONCE);
+        let reached = swarm.complete();
+        rates
+            .push(f64::from(u32::try_from(minions).expect("not that many")) / reached.enrolled.as_secs_f64());
+    }
+    bench.print(
+        Figure::new("enroll_per_s", median(&mut rates), "1/s")
+            .with("minions", minions)
+            .with("at_once", AT_ONCE)
+            .with("runs", runs)
+            .with("swarm", true),
+    );
+    let runs = bench.of(7, 3);
+    let mut times: Vec<f64> = (0..runs)
+        .map(|run| ms(Swarm::start(&lab, &format!("t{run}"), THIRTY, THIRTY).complete().enrolled))
+        .collect();
+    bench.print(
+        Figure::new("enroll_at_once_ms", median(&mut times), "ms")
+            .with("minions", THIRTY)
+            .with("runs", runs)
+            .with("swarm", true),
+    );
+}

@@ -1,0 +1,56 @@
+//! `./dev bench [--quick] [--only NAME]`: speed and memory, one JSON line a figure on standard output.
+//!
+//! Every figure is measured at real programs in a release build, on loopback, with the store on disk. A figure is the
+//! median of its runs. `bench swarm` is the process of many light minions that some figures start.
+
+mod apply;
+mod enrolment;
+mod figure;
+mod files;
+mod memory;
+mod pace;
+mod ping;
+mod programs;
+mod start;
+mod swarm;
+
+use figure::Bench;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: ./dev bench [--quick] [--only NAME]...
+  --quick       under two minutes: fewer runs, a smaller swarm, nobody is stopped for 90 s
+  --only NAME   only figures whose name begins like this; may be repeated";
+
+/// The parts, and the figures that each prints.
+const PARTS: &[(&[&str], fn(&Bench))] = &[
+    (&["minion_binary_bytes", "labctl_start_ms"], programs::measure),
+    (&["start_to_hello_ms", "start_to_reacted_ms"], start::measure),
+    (&["apply_first_ms", "apply_noop_ms", "apply_cpu_ms"], apply::measure),
+    (&["ping_ms", "ping_one_down_ms"], ping::measure_real),
+    (&["enroll_per_s", "enroll_at_once_ms"], enrolment::measure),
+    (&["ping_ms", "per_minion_kib"], swarm::measure),
+    (&["idle_minion_pss_kib", "idle_master_pss_kib"], memory::measure),
+    (&["file_mb_per_s"], files::measure),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|it| it == "swarm") {
+        return swarm::child(&arguments[1..]);
+    }
+    let bench = match Bench::parse(&arguments) {
+        Ok(bench) => bench,
+        Err(mistake) => {
+            eprintln!("error: {mistake}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    pace::raise_descriptors();
+    for (names, measure) in PARTS {
+        if names.iter().any(|name| bench.wants(name)) {
+            eprintln!("==> {}", names.join(", "));
+            measure(&bench);
+        }
+    }
+    ExitCode::SUCCESS
+}
