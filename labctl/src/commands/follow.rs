@@ -240,7 +240,9 @@ impl Following<'_> {
     fn print_logfmt(&mut self, desk: &mut Desk<'_>, minion: &MinionId) -> Outcome<()> {
         let Some(view) = &self.watched.view else { return Ok(()) };
         let Some(target) = self.watched.target(minion) else { return Ok(()) };
-        let line = job::logfmt(&view.job.kind, target, self.watched.reports.get(minion));
+        let style = desk.screen.style.clone();
+        let detail = Detail { diff: self.follow.diff || style.verbosity > 0, whole: false, all: false };
+        let line = job::logfmt(&view.job.kind, target, self.watched.reports.get(minion), detail, &style);
         desk.screen.line(&line)?;
         desk.screen.flush()?;
         self.printed.push(minion.clone());

@@ -110,8 +110,14 @@ fn end(target: &JobTarget) -> End<'_> {
     }
 }
 
-/// One line of logfmt for a minion, and one for each step that is worth a word.
-pub(crate) fn logfmt(kind: &JobKind, target: &JobTarget, report: Option<&RunReport>) -> String {
+/// One line of logfmt for a minion, one for each step that is worth a word, and its diff where diffs are wanted.
+pub(crate) fn logfmt(
+    kind: &JobKind,
+    target: &JobTarget,
+    report: Option<&RunReport>,
+    detail: Detail,
+    style: &Style,
+) -> String {
     let (word, end) = (word(kind, target), end(target));
     let mut line = format!("{} {}", target.minion, word.replace(' ', "_"));
     if let Some(code) = end.code {
@@ -140,6 +146,11 @@ pub(crate) fn logfmt(kind: &JobKind, target: &JobTarget, report: Option<&RunRepo
         let _ = write!(line, "\n  {} {} {} {}", word.replace(' ', "_"), step.id, step.kind, step.name);
         if word == "failed" {
             let _ = write!(line, ": {}", step.comment.lines().next().unwrap_or_default());
+        }
+        if detail.diff {
+            let mut changes = String::new();
+            step.plan.changes.iter().for_each(|it| change_lines(&mut changes, it, detail, style));
+            let _ = write!(line, "\n{}", changes.trim_end());
         }
     }
     line

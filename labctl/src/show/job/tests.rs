@@ -168,9 +168,10 @@ fn a_plan_shows_diffs() {
 #[test]
 fn in_a_pipe_each_host_is_a_line_of_logfmt() {
     let (view, reports) = apply();
+    let style = Style::plain(Timestamp(1_732_105_320_000));
     let mut text = String::new();
     for target in &view.targets {
-        text += &logfmt(&view.job.kind, target, reports.get(&target.minion));
+        text += &logfmt(&view.job.kind, target, reports.get(&target.minion), BRIEF, &style);
         text += "\n";
     }
     text += &logfmt_result(&view, 7102);
