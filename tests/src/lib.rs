@@ -28,9 +28,8 @@ pub fn program(name: &str) -> PathBuf {
     let release = exe.ancestors().any(|it| it.ends_with("release"));
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "--bins", "-p", "master", "-p", "minion", "-p", "labctl"])
-            .current_dir(project());
+        // The whole workspace, so that features are the same as in `./dev test` and nothing is built twice.
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(project());
         cargo.env("CARGO_TARGET_DIR", target_dir());
         // What the outer cargo says of this crate would make ring, and all that is built on it, be built anew.
         for (name, _) in std::env::vars_os() {
