@@ -126,7 +126,7 @@ fn configured(lab: &Lab, ids: &[String], limit: std::time::Duration) {
 
 fn show(lab: &Lab, arguments: &[&str], code: i32) -> bool {
     let typed: Vec<String> = arguments.iter().map(|it| quoted(it)).collect();
-    println!("\n\x1b[1m$ labctl {}\x1b[0m", typed.join(" "));
+    println!("\n{}", painted(1, &format!("$ labctl {}", typed.join(" "))));
     let _ = stdout().flush();
     let status = lab.labctl_command(arguments).status().expect("labctl runs");
     if status.code() != Some(code) {
@@ -157,8 +157,13 @@ fn stay(lab: &Lab) {
 }
 
 fn title(line: &str) {
-    println!("\n\x1b[36m# {line}\x1b[0m");
+    println!("\n{}", painted(36, &format!("# {line}")));
     let _ = stdout().flush();
+}
+
+/// In colour on a terminal, plain elsewhere.
+fn painted(code: u8, text: &str) -> String {
+    if stdout().is_terminal() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 fn quoted(word: &str) -> String {

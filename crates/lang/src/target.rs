@@ -451,11 +451,11 @@ fn salt(cursor: &mut Cursor<'_>, kind: char, start: usize) -> Parsed<Test> {
     }
 }
 
-/// Ids that a templated `target:` of a rule gives: one id, or several separated by commas or white space. Never parsed
+/// Ids that a templated `target:` of a rule gives: one id, or several separated by commas. Never parsed
 /// as an expression, so that event data cannot widen it.
 pub fn literal_ids(text: &str) -> Result<Vec<MinionId>, String> {
     let mut ids: BTreeMap<String, MinionId> = BTreeMap::new();
-    for word in text.split([',', ' ', '\t', '\n', '\r']).filter(|it| !it.is_empty()) {
+    for word in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
         let id: MinionId = word.parse().map_err(|cause: model::InvalidId| cause.to_string())?;
         ids.insert(word.to_owned(), id);
         if ids.len() > limits::LITERAL_IDS {

@@ -85,9 +85,12 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
         say(format!("new jobs are refused: {reason}"));
     }
     if !status.tree_errors.is_empty() {
-        let count = status.tree_errors.len();
+        let (count, first) = (status.tree_errors.len(), &status.tree_errors[0]);
+        let place = first.spans.first().map(|it| format!("{}:{}: ", it.file, it.line)).unwrap_or_default();
+        let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         say(format!(
-            "the newest edit of the trees has {count} errors, the one before is in use: labctl state check"
+            "the newest edit of the trees is broken, the one before is in use\n      {place}{}{more}",
+            first.message
         ));
     }
     if !status.fanout {
