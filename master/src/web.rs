@@ -14,6 +14,11 @@ use site::Site;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::task::JoinSet;
 
+/// The `OpenAPI` document, for the reference.
+pub fn openapi() -> serde_json::Value {
+    openapi::document()
+}
+
 /// How the web server is set up.
 #[derive(Clone)]
 pub struct WebConfig {

@@ -62,6 +62,11 @@ pub(crate) fn word(kind: &JobKind, target: &JobTarget) -> &'static str {
     }
 }
 
+/// A terminal word as people are told it: what a check found has not changed anything.
+pub(crate) fn word_of(kind: &JobKind, word: &'static str) -> &'static str {
+    if word == "changed" && is_check(kind) { "would change" } else { word }
+}
+
 /// Worst last, as the count line and the exit code see it.
 fn badness(word: &str) -> u8 {
     match word {

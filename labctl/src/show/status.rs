@@ -218,7 +218,10 @@ fn result_cell(view: &JobView, style: &Style) -> Cell {
     ];
     let worst = ORDER.iter().find_map(|word| Some((*word, *view.words.get(*word).filter(|it| **it > 0)?)));
     match worst {
-        Some((word, count)) => Cell::of(tone_of(word), format!("{} {count} {word}", style.icon(word))),
+        Some((word, count)) => {
+            let said = super::job::word_of(&view.job.kind, word);
+            Cell::of(tone_of(word), format!("{} {count} {said}", style.icon(word)))
+        }
         None => Cell::of(Tone::Good, style.icon("ok")),
     }
 }
