@@ -107,6 +107,7 @@ impl<O: Outside> Daemon<O> {
             Effect::JobLine { job, line } => self.tickets.job_line(job, &line),
             Effect::Event(event) => self.event(*event),
             Effect::Publish { topic, payload, retain } => {
+                // First: who subscribes in between gets it twice rather than never.
                 if retain {
                     self.register.retain(&topic, &payload);
                 }

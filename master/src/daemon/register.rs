@@ -3,7 +3,7 @@
 use super::{Credential, clock};
 use crate::core::{Entry, SealedRef};
 use crate::gate::Directory;
-use bus::PublicKey;
+use bus::{PublicKey, packet};
 use model::{
     Caller, ContentHash, Fingerprint, JobId, KeyStatus, MinionId, Observer, ObserverRole, TargetState,
     Timestamp,
@@ -176,7 +176,7 @@ impl Directory for Register {
         let begin = literal.trim_end_matches('/');
         let from = (std::ops::Bound::Included(begin), std::ops::Bound::Unbounded);
         let near = tables.retained.range::<str, _>(from).take_while(|(topic, _)| topic.starts_with(begin));
-        near.filter(|(topic, _)| lang::rules::filter_matches(filter, topic))
+        near.filter(|(topic, _)| packet::matches(filter, topic))
             .map(|(topic, payload)| (topic.clone(), payload.clone()))
             .collect()
     }
@@ -186,4 +186,31 @@ impl Directory for Register {
 fn same_text(one: &str, other: &str) -> bool {
     let differ = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     one.len() == other.len() && differ == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retained_topics_are_found_as_mqtt_says() {
+        let register = Register::default();
+        for topic in ["$SYS/x", "homeassistant/x", "lab", "lab/a", "lab/a/b", "lab/ab", "labs"] {
+            register.retain(topic, "1");
+        }
+        for (filter, wanted) in [
+            ("#", "homeassistant/x lab lab/a lab/a/b lab/ab labs"),
+            ("lab/#", "lab lab/a lab/a/b lab/ab"),
+            ("lab/a/#", "lab/a lab/a/b"),
+            ("lab/+", "lab/a lab/ab"),
+            ("+/x", "homeassistant/x"),
+            ("+/a/+", "lab/a/b"),
+            ("$SYS/#", "$SYS/x"),
+            ("lab/a", "lab/a"),
+            ("lab/A", ""),
+        ] {
+            let found: Vec<String> = register.retained(filter).into_iter().map(|it| it.0).collect();
+            assert_eq!(found.join(" "), wanted, "{filter}");
+        }
+    }
 }
