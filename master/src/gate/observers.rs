@@ -44,7 +44,7 @@ const PUBLISH_RATE: Rate = Rate::new(Duration::from_millis(50), 100);
 /// A retained answer waits so long for the live stream to begin before it.
 const LIVE_LIMIT: Duration = Duration::from_secs(2);
 /// Whether the token is still good is looked up this often.
-const REVIEW_EVERY: Duration = Duration::from_secs(10);
+const REVIEW_EVERY: Duration = Duration::from_secs(1);
 /// What is left to say at the end has so long.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
