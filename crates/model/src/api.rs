@@ -162,7 +162,8 @@ pub struct JobView {
     pub job: Job,
     /// Where each minion stands; in lists, empty.
     pub targets: Vec<JobTarget>,
-    /// How many minions stand where, by word (`ok`, `changed`, ..., `accepted`, `offered`, `received`, `running`, `lost contact`).
+    /// How many minions stand where, by word (`ok`, `changed`, ..., `accepted`, `offered`, `received`, `running`,
+    /// `lost contact`).
     pub words: std::collections::BTreeMap<String, u32>,
 }
 
