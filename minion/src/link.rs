@@ -4,7 +4,13 @@
 use bus::envelope::{self, Sequence};
 use bus::masters::Masters;
 use bus::{FromMinion, Identity, PublicKey, Rejected, ToMinion, Topic};
-use model::{MinionId, Timestamp};
+use model::{Grains, MinionId, Timestamp};
+use serde_json::{Value, json};
+
+/// Characters of a text that stays of a message that was too long.
+const TEXT_MAX: usize = 200;
+/// Members that stay of a list that was too long.
+const LIST_MAX: usize = 256;
 
 /// An open connection of a member.
 #[derive(Debug)]
@@ -28,10 +34,16 @@ impl Link {
         }
     }
 
-    /// Topic and payload of the next message.
+    /// Topic and payload of the next message. What the master would not take, because people or programs made it too
+    /// deep or too long, is said shorter: it would be refused, kept, and said again for ever.
     pub fn seal(&mut self, now: Timestamp, message: &FromMinion, key: &Identity) -> (String, Vec<u8>) {
         let header = self.outgoing.next(now, None);
-        (self.outbox.to_string(), envelope::seal(&self.outbox, &header, message, key))
+        let mut payload = envelope::seal(&self.outbox, &header, message, key);
+        if envelope::acceptable(&self.outbox, &payload).is_err() {
+            tracing::warn!(bytes = payload.len(), "a message was too deep or too long and was cut");
+            payload = envelope::seal(&self.outbox, &header, &shorter(message.clone(), payload.len()), key);
+        }
+        (self.outbox.to_string(), payload)
     }
 
     /// What was heard, and the master's clock when it was said. `master_now` is that clock now, once it is known.
@@ -60,6 +72,53 @@ impl Link {
         }
         Err(refusal)
     }
+}
+
+/// The message without what may be of any size; an event says that it was cut.
+fn shorter(message: FromMinion, bytes: usize) -> FromMinion {
+    match message {
+        FromMinion::Hello(mut hello) => {
+            hello.grains = hello.grains.map(plain);
+            hello.waiting.truncate(LIST_MAX);
+            hello.unacknowledged.truncate(LIST_MAX);
+            FromMinion::Hello(hello)
+        }
+        FromMinion::Grains { grains, hash } => FromMinion::Grains { grains: plain(grains), hash },
+        FromMinion::Event { number, tag, gap, .. } => {
+            FromMinion::Event { number, tag: cut(&tag), data: json!({ "cut": bytes }), gap }
+        }
+        FromMinion::Answer { probe, answer: Value::Object(grains) } => {
+            FromMinion::Answer { probe, answer: Value::Object(plain(grains)) }
+        }
+        FromMinion::Answer { probe, .. } => FromMinion::Answer { probe, answer: json!({ "cut": bytes }) },
+        FromMinion::Progress { job, step, of, what, .. } => {
+            let (what, ended, output) = (cut(&what), Vec::new(), Vec::new());
+            FromMinion::Progress { job, step, of, what, ended, output }
+        }
+        FromMinion::Result(mut result) => {
+            result.reason = cut(&result.reason);
+            result.report = None;
+            FromMinion::Result(result)
+        }
+        FromMinion::Refused { job, reason } => FromMinion::Refused { job, reason: cut(&reason) },
+        FromMinion::Goodbye { reason } => FromMinion::Goodbye { reason: cut(&reason) },
+        short @ (FromMinion::Heartbeat { .. }
+        | FromMinion::Received { .. }
+        | FromMinion::ResultPart { .. }) => short,
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_MAX).collect()
+}
+
+/// Short values only.
+fn plain(grains: Grains) -> Grains {
+    let short = |(name, value): &(String, Value)| {
+        let nested = matches!(value, Value::Array(_) | Value::Object(_));
+        !nested && name.len() + value.to_string().len() <= TEXT_MAX
+    };
+    grains.into_iter().filter(short).take(LIST_MAX).collect()
 }
 
 /// The keys that masters sign with.
@@ -106,6 +165,67 @@ mod tests {
 
     fn said(by: &Identity, to: &str, header: &Header) -> Vec<u8> {
         envelope::seal(&Topic::In(to.parse().unwrap()), header, &offer(), by)
+    }
+
+    /// What people and programs may write: far too deep, and far too long.
+    fn extremes() -> [Value; 2] {
+        let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
+        [deep, json!("\u{1}".repeat(300 << 10))]
+    }
+
+    #[test]
+    fn what_the_master_would_not_take_is_said_shorter_and_in_order() {
+        let key = Identity::from_secrets([5; 32], [6; 32]);
+        let mut link = link();
+        let mut master = Sequence::of("session-1".to_owned());
+        let topic = Topic::Out(id());
+        let hash = model::ContentHash([0; 32]);
+        for value in extremes() {
+            let text = value.to_string();
+            let grains: Grains = [("os".to_owned(), json!("Debian")), ("mine".to_owned(), value.clone())]
+                .into_iter()
+                .collect();
+            let hello = bus::message::Hello {
+                version: "0.1.0".to_owned(),
+                boot: "b".to_owned(),
+                first_of_boot: true,
+                sandbox: false,
+                grains_hash: hash,
+                grains: Some(grains.clone()),
+                running: None,
+                waiting: Vec::new(),
+                unacknowledged: vec![JobId(7); 20_000],
+                next_event: 1,
+                masters: 1,
+            };
+            let what = text.clone();
+            for message in [
+                FromMinion::Hello(Box::new(hello)),
+                FromMinion::Grains { grains: grains.clone(), hash },
+                FromMinion::Answer { probe: 1, answer: Value::Object(grains) },
+                FromMinion::Answer { probe: 1, answer: value.clone() },
+                FromMinion::Event { number: 4, tag: "event/x".to_owned(), data: value, gap: 2 },
+                FromMinion::Progress { job: JobId(1), step: 1, of: 2, what, ended: vec![], output: vec![] },
+                FromMinion::Refused { job: JobId(1), reason: text.clone() },
+                FromMinion::Goodbye { reason: text },
+            ] {
+                let (_, payload) = link.seal(NOW, &message, &key);
+                let heard = envelope::open::<FromMinion>(&topic, &payload, &key.public()).unwrap();
+                assert_eq!(master.accept(heard.header()), Ok(()));
+                match heard.into_message() {
+                    FromMinion::Hello(hello) => assert_eq!(hello.grains.unwrap()["os"], "Debian"),
+                    FromMinion::Grains { grains, .. } => assert_eq!(grains.len(), 1),
+                    FromMinion::Event { number, gap, data, .. } => {
+                        assert_eq!((number, gap), (4, 2));
+                        assert!(data["cut"].as_u64().is_some(), "{data}");
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let fine = FromMinion::Event { number: 5, tag: "x".to_owned(), data: json!({"a": 1}), gap: 0 };
+        let (_, payload) = link.seal(NOW, &fine, &key);
+        assert_eq!(*envelope::open::<FromMinion>(&topic, &payload, &key.public()).unwrap().message(), fine);
     }
 
     #[test]
