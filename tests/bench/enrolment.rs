@@ -1,7 +1,7 @@
 //! Enrolments by token: many in a row, and thirty at once.
 
 use crate::figure::{Bench, Figure, lab, median};
-use crate::pace::ms;
+use crate::pace::{cpu_ms, ms};
 use crate::swarm::{AT_ONCE, Swarm};
 
 const THIRTY: usize = 30;
@@ -12,16 +12,20 @@ pub(crate) fn measure(bench: &Bench) {
     lab.start_master();
     let (minions, runs) = (bench.of(600, 200), bench.of(3, 1));
     let mut rates = Vec::new();
+    let before = cpu_ms(lab.master_pid());
     for run in 0..runs {
         let mut swarm = Swarm::start(&lab, &format!("s{run}"), minions, AT_ONCE);
         let reached = swarm.complete();
         rates
             .push(f64::from(u32::try_from(minions).expect("not that many")) / reached.enrolled.as_secs_f64());
     }
+    let all = f64::from(u32::try_from(minions * runs).expect("not that many"));
+    let cpu = (cpu_ms(lab.master_pid()) - before) / all;
     bench.print(
         Figure::new("enroll_per_s", median(&mut rates), "1/s")
             .with("minions", minions)
             .with("at_once", AT_ONCE)
+            .with("master_cpu_ms_each", (cpu * 100.0).round() / 100.0)
             .with("runs", runs)
             .with("swarm", true),
     );

@@ -1,7 +1,7 @@
 //! A thousand light minions in a process of their own: `bench swarm SEED PREFIX COUNT AT_ONCE`.
 
 use crate::figure::{Bench, Figure, lab};
-use crate::pace::{pss_kib, raise_descriptors, settle};
+use crate::pace::{cpu_ms, pss_kib, raise_descriptors, settle};
 use crate::ping::ping;
 use std::{
     io::{BufRead, BufReader, Read},
@@ -134,9 +134,15 @@ pub(crate) fn measure(bench: &Bench) {
             .with("swarm", true),
     );
     let runs = bench.of(15, 5);
+    let before = cpu_ms(lab.master_pid());
     let value = ping(&lab, runs, 0);
+    let each = f64::from(u32::try_from(runs + 1).expect("few runs"));
     bench.print(
-        Figure::new("ping_ms", value, "ms").with("minions", minions).with("runs", runs).with("swarm", true),
+        Figure::new("ping_ms", value, "ms")
+            .with("minions", minions)
+            .with("runs", runs)
+            .with("swarm", true)
+            .with("master_cpu_ms", ((cpu_ms(lab.master_pid()) - before) / each).round()),
     );
 }
 

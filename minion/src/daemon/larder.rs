@@ -81,6 +81,8 @@ impl Larder {
             touch(&path);
             return Ok(());
         }
+        // Somebody may have cleaned the caches of this machine.
+        crate::home::make_private_dir(&self.dir).map_err(|error| chain(&error))?;
         // Whole files only have the plain name: what is here was checked.
         let part = self.dir.join(format!("{hash}.part"));
         let mut reason = String::new();
