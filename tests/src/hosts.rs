@@ -14,7 +14,7 @@ use std::{
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A bridge in a network namespace of its own, with other namespaces on it: 10.77.0.0/24 and fd77::/64.
+/// A bridge in a network namespace of its own, with other namespaces on it: `10.77.0.0/24` and `fd77::/64`.
 #[derive(Debug)]
 pub struct Bridge {
     prefix: String,
@@ -102,7 +102,7 @@ impl Host {
         let mut nspawn =
             String::from("exec systemd-nspawn -q --register=no --keep-unit --boot --console=pipe");
         match namespace {
-            Some(name) => nspawn.push_str(&format!(" --network-namespace-path=/run/netns/{name}")),
+            Some(name) => nspawn.extend([" --network-namespace-path=/run/netns/", name]),
             None => nspawn.push_str(" --private-network"),
         }
         let script = format!(

@@ -55,6 +55,7 @@ impl Said {
     }
     /// Itself, if the exit code is as wanted.
     #[track_caller]
+    #[expect(clippy::return_self_not_must_use, reason = "often only the check is wanted")]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
@@ -304,7 +305,9 @@ impl Lab {
             let lines: Vec<&str> = text.lines().collect();
             lines[lines.len().saturating_sub(40)..].join("\n")
         };
-        logs.iter().map(|(name, path)| format!("--- {name}\n{}\n", tail(path))).collect()
+        let told: Vec<String> =
+            logs.iter().map(|(name, path)| format!("--- {name}\n{}\n", tail(path))).collect();
+        told.concat()
     }
 }
 

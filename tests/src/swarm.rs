@@ -32,7 +32,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 /// Longest wait of a connected minion between two looks at its core.
-const WAKE_MAX: Duration = Duration::from_secs(60);
+const WAKE_MAX: Duration = Duration::from_mins(1);
 /// Ceiling of the back-off between connections, in milliseconds.
 const BACKOFF_MS: u64 = 60_000;
 /// Attempts to say the first message: `Connected` is told a moment before the client can be published with.
