@@ -78,8 +78,9 @@ fn alone(compiler: &Compiler) -> Vec<Diagnostic> {
 /// Whether any state file has a template in it.
 fn is_templated(compiler: &Compiler) -> bool {
     let has_tags = |bytes: &[u8]| bytes.windows(2).any(|it| it == b"{{");
-    let states =
-        compiler.tree().iter().filter(|(path, _)| path.starts_with("states/") && path.ends_with(".sls"));
+    let is_state =
+        |path: &str| path.strip_prefix("states/").is_some_and(|it| it.strip_suffix(".sls").is_some());
+    let states = compiler.tree().iter().filter(|(path, _)| is_state(path));
     states.filter_map(|(_, source)| source.bytes.as_deref()).any(has_tags)
 }
 

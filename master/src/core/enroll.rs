@@ -131,8 +131,8 @@ impl Master {
             return Err(format!("token {name} is not for address {}", key.address));
         }
         let used = token.used_by.contains(&key.fingerprint);
-        let uses = usize::try_from(terms.uses).unwrap_or(usize::MAX);
-        if !used && token.used_by.len() >= uses {
+        let limit = usize::try_from(terms.uses).unwrap_or(usize::MAX);
+        if !used && token.used_by.len() >= limit {
             return Err(format!("token {name} is used up"));
         }
         Ok(Grant { labels: terms.labels, token })
