@@ -445,15 +445,11 @@ pub(crate) fn show_whole(
         desk.screen.note(&format!("{}\n", drawn.trim_end()))?;
     }
     let notable = |it: &&JobTarget| follow.all || style.verbosity > 0 || job::is_notable(&view.job.kind, it);
-    for target in view.targets.iter().filter(notable) {
-        let report = reports.get(&target.minion);
-        if report.is_none() && (target.diagnostics.is_empty() || exit == Exit::Compile) {
-            continue;
-        }
-        let block = job::host_block(&view.job.kind, target, report, detail, &style);
-        desk.screen.raw(&block)?;
-        desk.screen.raw("\n")?;
-    }
+    let hosts = view.targets.iter().filter(notable).map(|it| (it, reports.get(&it.minion)));
+    let told = hosts.filter(|(target, report)| {
+        report.is_some() || !(target.diagnostics.is_empty() || exit == Exit::Compile)
+    });
+    desk.screen.raw(&job::host_blocks(&view.job.kind, told, detail, &style))?;
     desk.screen.raw(&job::host_table(view, follow.all, &style)?)?;
     desk.screen.line("")?;
     desk.screen.line(&job::result_line(view, took, &style))?;

@@ -2,6 +2,7 @@
 
 use super::{
     Style, Tone,
+    fold::fold_names,
     style::{prefixed, tone_of},
     table::{Cell, Column, Shape, Table},
     time,
@@ -207,6 +208,30 @@ pub(crate) fn result_line(view: &JobView, took_ms: u64, style: &Style) -> String
     )
 }
 
+/// Blocks of hosts: those that say the same are one, under all their names.
+pub(crate) fn host_blocks<'a>(
+    kind: &JobKind,
+    hosts: impl Iterator<Item = (&'a JobTarget, Option<&'a RunReport>)>,
+    detail: Detail,
+    style: &Style,
+) -> String {
+    let mut blocks: Vec<(Vec<String>, String)> = Vec::new();
+    for (target, report) in hosts {
+        let block = host_block(kind, target, report, detail, style);
+        let name = target.minion.as_str();
+        let said = block.strip_prefix(&style.paint(Tone::Strong, name)).unwrap_or(&block);
+        match blocks.iter_mut().find(|it| it.1 == said) {
+            Some(same) => same.0.push(name.to_owned()),
+            None => blocks.push((vec![name.to_owned()], said.to_owned())),
+        }
+    }
+    let block = |(names, said): &(Vec<String>, String)| {
+        let hosts = if names.len() > 1 { format!("  ({} hosts)", names.len()) } else { String::new() };
+        format!("{}{hosts}{said}\n", style.paint(Tone::Strong, &fold_names(names)))
+    };
+    blocks.iter().map(block).collect()
+}
+
 /// Block of one host: its name, then the steps that are worth a line.
 pub(crate) fn host_block(
     kind: &JobKind,
@@ -217,7 +242,13 @@ pub(crate) fn host_block(
 ) -> String {
     let mut text = String::new();
     let steps = report.map(|it| &it.steps[..]).unwrap_or_default();
-    let shown: Vec<&StepReport> = steps.iter().filter(|it| is_shown(it, detail, style)).collect();
+    // What was skipped is worth a line where something failed; else it only waited for a change.
+    let failed = steps.iter().any(|it| outcome_word(it) == "failed");
+    let shown: Vec<&StepReport> = steps
+        .iter()
+        .filter(|it| is_shown(it, detail, style))
+        .filter(|it| failed || detail.all || style.verbosity > 0 || outcome_word(it) != "skipped")
+        .collect();
     let sandbox = if report.is_some_and(|it| it.sandbox) { "  (sandbox)" } else { "" };
     let head = if is_check(kind) && !steps.is_empty() {
         let would = steps.iter().filter(|it| outcome_word(it) == "would change").count();
@@ -293,7 +324,9 @@ fn step_lines(text: &mut String, step: &StepReport, widths: [usize; 3], detail: 
 
 /// `12 lines changed, mode 0600 → 0644`, or the step's own sentence.
 fn change_text(step: &StepReport) -> String {
-    let mut parts: Vec<String> = step.plan.changes.iter().map(change_gist).collect();
+    // The name of a command's step is the command.
+    let says_more = |it: &&Change| it.diff.is_some() || it.to.as_deref() != Some(step.name.as_str());
+    let mut parts: Vec<String> = step.plan.changes.iter().filter(says_more).map(change_gist).collect();
     if !step.comment.is_empty() {
         parts.push(step.comment.lines().next().unwrap_or_default().to_owned());
     }

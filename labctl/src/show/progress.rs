@@ -133,12 +133,13 @@ impl Watched {
             TargetState::Running { .. } => step.map(|it| it.what.clone()).unwrap_or_default(),
             _ => job::word(&view.job.kind, target).to_owned(),
         };
-        let (number, of) = match &target.state {
-            TargetState::Ended { .. } => (of, of),
-            _ => (number, of),
+        // The step at work is not done yet.
+        let (number, of, done) = match &target.state {
+            TargetState::Ended { .. } => (of, of, of),
+            _ => (number, of, number.saturating_sub(1)),
         };
         let fraction = if of > 0 { format!("{number:>3}/{of}") } else { "      ".to_owned() };
-        format!("  {name:name_width$}  {}  {fraction}  {said}", bar(number, of, style))
+        format!("  {name:name_width$}  {}  {fraction}  {said}", bar(done, of, style))
     }
 }
 
@@ -152,8 +153,8 @@ fn rank(state: &TargetState) -> u8 {
     }
 }
 
-fn bar(number: u32, of: u32, style: &Style) -> String {
-    let full = if of == 0 { 0 } else { (number as usize * BAR) / of as usize };
+fn bar(done: u32, of: u32, style: &Style) -> String {
+    let full = if of == 0 { 0 } else { (done as usize * BAR) / of as usize };
     style.either("█", "#").repeat(full) + &style.either("░", ".").repeat(BAR - full)
 }
 

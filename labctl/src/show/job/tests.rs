@@ -224,3 +224,20 @@ fn what_compiles_for_nobody_is_another_exit_code_than_what_compiles_for_some() {
     assert_eq!(exit(&view, false), Exit::Compile);
     assert_eq!(diagnostics(&view), [complaint], "said once");
 }
+
+#[test]
+fn hosts_that_say_the_same_are_one_block_and_steps_that_wait_for_a_change_are_no_news() {
+    let names = ["vm-01", "vm-02", "vm-09"];
+    let states = names.iter().map(|it| (*it, ended(Terminal::Changed, Tally::default(), Some(9), "")));
+    let view = view(Mode::Apply, states.collect());
+    let mut waits = changed_report(StepOutcome::Changed);
+    let last = waits.steps.last_mut().unwrap();
+    last.outcome = StepOutcome::Skipped;
+    last.comment = "nothing changed that it waits for (onchanges)".to_owned();
+    let whole = changed_report(StepOutcome::Changed);
+    let hosts = view.targets.iter().zip([Some(&waits), Some(&waits), Some(&whole)]);
+    let text = host_blocks(&view.job.kind, hosts, BRIEF, &Style::plain(Timestamp(0)));
+    let heads: Vec<&str> = text.lines().filter(|it| it.starts_with("vm-")).collect();
+    assert_eq!(heads, ["vm-[01-02]  (2 hosts)", "vm-09"]);
+    assert!(!text.contains("skipped"), "{text}");
+}
