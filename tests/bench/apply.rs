@@ -2,7 +2,7 @@
 
 use crate::figure::{Bench, Figure, lab, median};
 use crate::pace::{cpu_ms, labctl, ms};
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 use tests::lab::Lab;
 
 const FILES: usize = 100;
@@ -71,20 +71,22 @@ fn trees(lab: &Lab, out: &Path) {
     let out = out.display();
     let mut states = format!("out:\n  file.directory:\n    name: {out}\n    makedirs: true\n");
     for number in 0..FILES {
-        states.push_str(&format!(
+        let _ = write!(
+            states,
             "f{number}:\n  file.managed:\n    name: {out}/f{number}\n    source: lab://bench/files/t{number}.conf\n    \
              template: handlebars\n    mode: '0644'\n"
-        ));
+        );
         let mut text = format!("# {{{{grains.id}}}} file number {number}\nlisten = {{{{pillar.port}}}}\n");
         for line in 0..10 {
-            text.push_str(&format!("key{line} = {number}-{line}-{{{{grains.os}}}}\n"));
+            let _ = write!(text, "key{line} = {number}-{line}-{{{{grains.os}}}}\n");
         }
         lab.tree(&format!("states/bench/files/t{number}.conf"), &text);
     }
     for number in 0..COMMANDS {
-        states.push_str(&format!(
+        let _ = write!(
+            states,
             "c{number}:\n  cmd.run:\n    name: touch {out}/c{number}\n    creates: {out}/c{number}\n"
-        ));
+        );
     }
     lab.tree("states/bench/init.sls", &states);
     lab.tree("pillar/top.sls", "base:\n  '*':\n    - p\n");

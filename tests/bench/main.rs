@@ -21,8 +21,11 @@ const USAGE: &str = "usage: ./dev bench [--quick] [--only NAME]...
   --quick       under two minutes: fewer runs, a smaller swarm, nobody is stopped for 90 s
   --only NAME   only figures whose name begins like this; may be repeated";
 
+/// Names of figures, and what prints them.
+type Part = (&'static [&'static str], fn(&Bench));
+
 /// The parts, and the figures that each prints.
-const PARTS: &[(&[&str], fn(&Bench))] = &[
+const PARTS: &[Part] = &[
     (&["minion_binary_bytes", "labctl_start_ms"], programs::measure),
     (&["start_to_hello_ms", "start_to_reacted_ms"], start::measure),
     (&["apply_first_ms", "apply_noop_ms", "apply_cpu_ms"], apply::measure),

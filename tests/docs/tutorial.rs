@@ -3,6 +3,7 @@
 
 use super::pages;
 use std::{
+    fmt::Write as _,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -61,13 +62,14 @@ fn script(blocks: &[Block]) -> String {
     for block in blocks {
         match block {
             Block::Write(path, text) => {
-                script.push_str(&format!(
+                let _ = write!(
+                    script,
                     "mkdir -p \"$(dirname {path})\"\ncat > {path} <<'END-OF-FILE'\n{text}END-OF-FILE\n"
-                ));
+                );
             }
             Block::Type(all) => {
                 for it in all {
-                    script.push_str(&format!("printf '\\n@@{number}\\n'\n{}\n", it.command));
+                    let _ = write!(script, "printf '\\n@@{number}\\n'\n{}\n", it.command);
                     number += 1;
                 }
             }

@@ -7,7 +7,7 @@ use super::{
     time,
 };
 use model::{
-    Event, Key, KeyStatus,
+    Event, JobKind, Key, KeyStatus, Mode,
     api::{JobView, MasterStatus, ObserverView, RuleView},
 };
 use std::fmt::Write;
@@ -63,8 +63,18 @@ pub(crate) fn status(status: &MasterStatus, place: &str, style: &Style) -> Strin
     text + &troubles(status, style)
 }
 
+/// A command that ran is ok, a plan would change: the words of every other screen.
+fn said<'a>(kind: &JobKind, word: &'a str) -> &'a str {
+    match (kind, word) {
+        (JobKind::Run { .. }, "changed") => "ok",
+        (JobKind::Apply { mode: Mode::Check, .. }, "changed") => "would change",
+        _ => word,
+    }
+}
+
 fn last_job(view: &JobView, style: &Style) -> String {
-    let words: Vec<String> = view.words.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let words: Vec<String> =
+        view.words.iter().map(|(word, count)| format!("{count} {}", said(&view.job.kind, word))).collect();
     let ago = time::ago(view.job.at, style.now, style.time);
     format!(
         "{} {} on {} {ago} {}",
