@@ -82,6 +82,12 @@ fn remove_all(config: &Config, root: &Path) -> Result<Vec<PathBuf>, UninstallErr
             Err(source) => return Err(UninstallError::Remove { path, source }),
         }
     }
+    // The folders above are ours unless something else is in them: `remove_dir` leaves those.
+    for path in &removed {
+        if let Some(above) = path.parent().filter(|it| it.ends_with("labctl")) {
+            let _ = std::fs::remove_dir(above);
+        }
+    }
     Ok(removed)
 }
 
@@ -113,6 +119,7 @@ mod tests {
         let removed = uninstall(&config, dir.path()).unwrap();
         assert_eq!(removed, [config.state_dir.clone(), config.installed_seed.clone()]);
         assert!(!config.state_dir.exists());
+        assert!(!dir.path().join("var/lib/labctl").exists(), "nothing else was in it");
         assert!(dir.path().join("etc/labctl/minion.toml").exists());
         assert!(uninstall(&config, dir.path()).unwrap().is_empty(), "a second time finds nothing");
     }
