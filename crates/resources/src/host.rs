@@ -169,7 +169,10 @@ impl Query {
     pub fn command(&self) -> Command {
         match self {
             Self::GitHead(folder) => folder.git(&["rev-parse", "HEAD"]),
-            Self::GitAltered(folder) => folder.git(&["status", "--porcelain", "--untracked-files=no"]),
+            // Without the lock it leaves the index as it is: this is a look.
+            Self::GitAltered(folder) => {
+                folder.git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"])
+            }
             Self::GitOrigin(folder) => folder.git(&["config", "--get", "remote.origin.url"]),
             Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
             Self::GitRemote { url, rev, user } => {

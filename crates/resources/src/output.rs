@@ -55,7 +55,8 @@ impl Exit {
         match self {
             Self::Code(code) => format!("exited with {code}"),
             Self::Signal(signal) => format!("was ended by signal {signal}"),
-            Self::TimedOut(ms) => format!("was killed after {} s (timeout)", ms.div_ceil(1000)),
+            Self::TimedOut(ms) if ms % 1000 == 0 => format!("was killed after {} s (timeout)", ms / 1000),
+            Self::TimedOut(ms) => format!("was killed after {ms} ms (timeout)"),
             Self::Cancelled => "was cancelled".to_owned(),
         }
     }

@@ -1,6 +1,7 @@
 //! systemd's units, crontabs and kernel parameters.
 
 use super::{ask, command::run};
+use nix::unistd::User;
 use resources::host::{Command, Exit, Unit, UnitAction, Watch};
 use std::{
     fs, io,
@@ -82,7 +83,11 @@ pub(crate) fn act(name: &str, action: UnitAction, watch: &mut dyn Watch) -> io::
 
 pub(crate) fn crontab(user: &str) -> io::Result<String> {
     let argv = ["crontab", "-u", user, "-l"].map(str::to_owned).to_vec();
-    let (exit, output) = ask(&Command { argv, timeout_ms: SHOW_TIMEOUT_MS, ..Command::default() })?;
+    let (exit, output) = match ask(&Command { argv, timeout_ms: SHOW_TIMEOUT_MS, ..Command::default() }) {
+        // Cron may come with a package that the same run installs: a crontab cannot be there before.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        told => told?,
+    };
     if output.dropped > 0 {
         return Err(io::Error::other("the crontab is longer than 64 KiB"));
     }
@@ -92,6 +97,8 @@ pub(crate) fn crontab(user: &str) -> io::Result<String> {
         }
         Exit::Code(0) => Ok(output.stdout),
         _ if output.stderr.contains("no crontab for") => Ok(String::new()),
+        // The user may be made by the same run; else writing the crontab fails.
+        _ if User::from_name(user)?.is_none() => Ok(String::new()),
         exit => Err(io::Error::other(format!("crontab {}: {}", exit.describe(), output.stderr.trim()))),
     }
 }

@@ -97,6 +97,8 @@ pub(super) struct Directory {
     clean: Option<BTreeSet<PathBuf>>,
     links: Links,
     force: bool,
+    /// Whether there is a parameter for that.
+    forcible: bool,
 }
 
 fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
@@ -112,6 +114,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         clean: args.bool("clean", false).then(|| kept(&args)),
         links: if args.bool("follow_symlinks", false) { Links::Follow } else { Links::Keep },
         force: args.bool("force", false),
+        forcible: true,
     }))
 }
 
@@ -151,6 +154,7 @@ impl Directory {
             clean: None,
             links: Links::Follow,
             force: false,
+            forcible: false,
         }
     }
 
@@ -198,7 +202,11 @@ impl Resource for Directory {
         if folder.is_none() {
             if let Some(found) = found.filter(|_| !self.force) {
                 let kind = found.kind.describe();
-                let text = format!("`{}` is {kind}; `force: true` would replace it", self.path.display());
+                let path = self.path.display();
+                let text = match self.forcible {
+                    true => format!("`{path}` is {kind}; `force: true` would replace it"),
+                    false => format!("`{path}` is {kind}, where a folder has to be"),
+                };
                 return Err(Error::Refused(text));
             }
             plan.push(kind_change("directory", found.map(|it| it.kind), FileKind::Directory));
