@@ -1,7 +1,7 @@
 //! Booted hosts: systemd-nspawn on overlays of the Debian root, each in a network namespace on one bridge.
 
 use crate::{
-    roots::{Overlay, debian, run},
+    roots::{Overlay, debian, overlays, run},
     wait,
 };
 use std::{
@@ -9,7 +9,10 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -24,7 +27,7 @@ pub struct Bridge {
 impl Bridge {
     /// A new one; its namespaces are named so that several test processes do not meet.
     pub fn new() -> Self {
-        let prefix = format!("lab{}x{}", std::process::id() % 100_000, COUNT.fetch_add(1, Ordering::Relaxed));
+        let prefix = format!("lab{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let bridge = format!("{prefix}-br");
         run(Command::new("ip").args(["netns", "add", &bridge]));
         for command in ["link add br0 type bridge", "link set br0 up", "link set lo up"] {
@@ -82,6 +85,8 @@ pub struct Host {
 impl Host {
     /// Prepares a host (not booted), with the flat repository in place.
     pub fn prepare(name: &str) -> Self {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let overlay = Overlay::new(name);
         fs::write(overlay.root().join("etc/hostname"), format!("{name}\n")).expect("the overlay is ours");
         fs::write(overlay.root().join("etc/hosts"), format!("127.0.0.1 localhost {name}\n"))
@@ -99,10 +104,14 @@ impl Host {
         for hierarchy in ["systemd", "unified"] {
             let _ = fs::create_dir_all(Path::new("/sys/fs/cgroup").join(hierarchy).join(&cgroup));
         }
-        let mut nspawn =
-            String::from("exec systemd-nspawn -q --register=no --keep-unit --boot --console=pipe");
+        let mut nspawn = String::from(
+            "exec setpriv --pdeathsig KILL systemd-nspawn -q --register=no --keep-unit --boot --console=pipe",
+        );
         match namespace {
-            Some(name) => nspawn.extend([" --network-namespace-path=/run/netns/", name]),
+            // Within its own network a host may do what a machine may: set filters, for one.
+            Some(name) => {
+                nspawn.extend([" --capability=CAP_NET_ADMIN --network-namespace-path=/run/netns/", name]);
+            }
             None => nspawn.push_str(" --private-network"),
         }
         let script = format!(
@@ -179,16 +188,43 @@ impl Host {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for hierarchy in ["systemd", "unified"] {
-            let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(self.cgroup());
+        remove_cgroups(&self.cgroup());
+    }
+    fn cgroup(&self) -> String {
+        format!("{}-{}", self.name, std::process::id())
+    }
+}
+
+/// Removes a host's cgroups; its last processes may still be on their way out.
+fn remove_cgroups(name: &str) {
+    for hierarchy in ["systemd", "unified"] {
+        let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(name);
+        let _ = wait::try_until(wait::seconds(5), || {
             let _ = Command::new("find")
                 .arg(&path)
                 .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
                 .output();
+            (!path.exists()).then_some(())
+        });
+    }
+}
+
+/// Removes what test processes left that were killed: overlays, cgroups, network namespaces.
+fn sweep() {
+    let gone = |pid: &str| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
+    for entry in fs::read_dir(overlays()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.rsplit_once('-').is_some_and(|(_, pid)| gone(pid)) {
+            drop(Overlay::adopt(entry.path()));
+            remove_cgroups(&name);
         }
     }
-    fn cgroup(&self) -> String {
-        format!("{}-{}", self.name, std::process::id())
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("lab").and_then(|it| it.split_once('x'));
+        if pid.is_some_and(|(pid, _)| gone(pid)) {
+            let _ = Command::new("ip").args(["netns", "del", &name]).status();
+        }
     }
 }
 

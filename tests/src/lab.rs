@@ -191,7 +191,9 @@ impl Lab {
     /// A seed for ids that match, by `labctl key enroll` with more arguments.
     pub fn seed(&self, ids: &str, more: &[&str]) -> PathBuf {
         let mut arguments = vec!["key", "enroll", "--ids", ids];
-        arguments.extend(["--for", "1d"]);
+        if !more.contains(&"--for") {
+            arguments.extend(["--for", "1d"]);
+        }
         if !more.contains(&"--uses") {
             arguments.extend(["--uses", "100"]);
         }

@@ -32,6 +32,11 @@ const REPO_PACKAGES: &[&str] = &[
     "unattended-upgrades",
 ];
 
+/// Where the overlays are.
+pub(crate) fn overlays() -> PathBuf {
+    target_dir().join("overlays")
+}
+
 /// Bumped when the lists above change, so that an old cache is not taken for a new one.
 const EDITION: &str = "1";
 
@@ -126,7 +131,7 @@ pub struct Overlay {
 impl Overlay {
     /// On top of the base root, in a temporary folder named `name`.
     pub fn new(name: &str) -> Self {
-        let folder = target_dir().join("overlays").join(format!("{name}-{}", std::process::id()));
+        let folder = overlays().join(format!("{name}-{}", std::process::id()));
         for part in ["upper", "work", "merged"] {
             fs::create_dir_all(folder.join(part)).expect("the target folder can be written");
         }
@@ -140,6 +145,10 @@ impl Overlay {
         run(Command::new("mount")
             .args(["-t", "overlay", "overlay", "-o", &options])
             .arg(folder.join("merged")));
+        Self { folder }
+    }
+    /// One that another process left.
+    pub(crate) fn adopt(folder: PathBuf) -> Self {
         Self { folder }
     }
     /// The merged root.
