@@ -1,39 +1,12 @@
 //! The whole, untouched by hands: images with a minion and a seed boot on a bridge, enrol, and are configured.
 
-use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use crate::images::{SLOW, copy_tree, install, last_word};
+use std::{fs, process::Command};
 use tests::{
     hosts::{Bridge, Host},
-    lab::{Lab, find},
-    program, project, roots_missing, skip, wait,
+    lab::Lab,
+    roots_missing, skip, wait,
 };
-
-/// Real apt on a loaded machine.
-const SLOW: std::time::Duration = std::time::Duration::from_secs(240);
-
-fn copy_tree(lab: &Lab) {
-    for tree in ["states", "pillar", "reactors"] {
-        let to = lab.root().join("srv/labctl").join(tree);
-        fs::create_dir_all(&to).unwrap();
-        let status =
-            Command::new("cp").args(["-r", "-T"]).arg(project().join(tree)).arg(&to).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-fn install(lab: &Lab, host: &Host, seed: &Path) {
-    let root = host.root();
-    let minion = program("labminion");
-    let arguments = ["image", "install", "--root", root.to_str().unwrap(), "--seed", seed.to_str().unwrap()];
-    lab.labctl(&[&arguments[..], &["--minion", minion.to_str().unwrap()]].concat()).expect(0);
-}
-
-/// The word of the last apply, once there is one.
-fn last_word(lab: &Lab, id: &str) -> Option<String> {
-    let said = lab.labctl(&["minion", "show", id, "-o", "json"]);
-    let json: Value = serde_json::from_str(&said.stdout).ok()?;
-    Some(find(find(&json, "last_apply")?, "word")?.as_str()?.to_owned())
-}
 
 fn page(namespace: &str, address: &str) -> String {
     let output = Command::new("ip")

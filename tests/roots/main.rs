@@ -1,4 +1,8 @@
 //! Real Debian roots: resources on a real machine, the shipped tree, and the acceptance of the whole.
 
 mod acceptance;
+mod functions;
 mod harness;
+mod images;
+mod machine;
+mod shipped;

@@ -1,0 +1,38 @@
+//! Images with a minion and a seed in them, and a master with the shipped tree.
+
+use serde_json::Value;
+use std::{fs, path::Path, process::Command, time::Duration};
+use tests::{
+    hosts::Host,
+    lab::{Lab, find},
+    program, project,
+};
+
+/// Real apt on a loaded machine.
+pub(crate) const SLOW: Duration = Duration::from_secs(240);
+
+/// Gives a master the tree that is shipped.
+pub(crate) fn copy_tree(lab: &Lab) {
+    for tree in ["states", "pillar", "reactors"] {
+        let to = lab.root().join("srv/labctl").join(tree);
+        fs::create_dir_all(&to).unwrap();
+        let status =
+            Command::new("cp").args(["-r", "-T"]).arg(project().join(tree)).arg(&to).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+/// Puts a minion and a seed into a host that is not booted.
+pub(crate) fn install(lab: &Lab, host: &Host, seed: &Path) {
+    let root = host.root();
+    let minion = program("labminion");
+    let arguments = ["image", "install", "--root", root.to_str().unwrap(), "--seed", seed.to_str().unwrap()];
+    lab.labctl(&[&arguments[..], &["--minion", minion.to_str().unwrap()]].concat()).expect(0);
+}
+
+/// The word of the last apply, once there is one.
+pub(crate) fn last_word(lab: &Lab, id: &str) -> Option<String> {
+    let said = lab.labctl(&["minion", "show", id, "-o", "json"]);
+    let json: Value = serde_json::from_str(&said.stdout).ok()?;
+    Some(find(find(&json, "last_apply")?, "word")?.as_str()?.to_owned())
+}
