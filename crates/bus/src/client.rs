@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS,
-    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+    SubAck, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use std::{
     collections::VecDeque,
@@ -40,6 +40,8 @@ const LINGER_MAX: Duration = Duration::from_millis(250);
 const BACKOFF_FIRST_MS: u64 = 1000;
 /// A connection that lasted this long was a success: the back-off starts over.
 const STABLE: Duration = Duration::from_secs(10);
+/// Failures that count after a connection that was short: the next attempt comes within 4 s.
+const SHORT_LIVED_MAX: usize = 3;
 /// Incoming packets that rumqttc keeps room for; it would take 100 for each of a thousand clients.
 const READ_AHEAD: usize = 12;
 
@@ -210,8 +212,7 @@ impl Task {
             let over = self.connection(&address, &mut connected).await;
             self.link.set(None);
             let Over::Lost(reason) = over else { return };
-            let stable = connected.is_some_and(|since| since.elapsed() >= STABLE);
-            failures = if stable { 0 } else { failures + 1 };
+            failures = failures_after(failures, connected.map(|since| since.elapsed()));
             index = if connected.is_some() { 0 } else { (index + 1) % self.config.addresses.len().max(1) };
             let retry_ms = self.retry_ms(connected.is_some(), failures);
             tracing::debug!(address, reason, retry_ms, "not connected");
@@ -342,12 +343,19 @@ async fn subscribed(
     client.try_subscribe_many(filters).map_err(bad)?;
     let answer = async {
         loop {
-            match eventloop.poll().await? {
-                Event::Incoming(Packet::SubAck(ack)) => return Ok(ack),
-                Event::Incoming(Packet::Publish(message)) if early.len() < EVENTS_MAX => {
+            match eventloop.poll().await {
+                Ok(Event::Incoming(Packet::SubAck(ack))) => return Ok(ack),
+                Ok(Event::Incoming(Packet::Publish(message))) if early.len() < EVENTS_MAX => {
                     early.push(received(message));
                 }
-                _ => {}
+                Ok(_) => {}
+                // A refusal that came together with the end is still the reason.
+                Err(error) => {
+                    return std::mem::take(&mut eventloop.state.events)
+                        .into_iter()
+                        .find_map(refused)
+                        .ok_or(error);
+                }
             }
         }
     };
@@ -356,6 +364,15 @@ async fn subscribed(
         return Err(Over::Lost(REFUSED_SUBSCRIPTION.to_owned()));
     }
     Ok(early)
+}
+
+fn refused(event: Event) -> Option<SubAck> {
+    match event {
+        Event::Incoming(Packet::SubAck(ack)) if ack.return_codes.contains(&SubscribeReasonCode::Failure) => {
+            Some(ack)
+        }
+        _ => None,
+    }
 }
 
 fn publish(event: Event) -> Option<rumqttc::Publish> {
@@ -429,6 +446,16 @@ async fn unwanted(quit: &mut watch::Receiver<bool>, events: &mpsc::Sender<Client
     }
 }
 
+/// Failures in a row, after a connection that lived so long, or none: a server that takes connections and drops them
+/// is tried less often than a good one, but not as rarely as one that is away.
+fn failures_after(failures: usize, lived: Option<Duration>) -> usize {
+    match lived {
+        Some(lived) if lived >= STABLE => 0,
+        Some(_) => (failures + 1).min(SHORT_LIVED_MAX),
+        None => failures + 1,
+    }
+}
+
 fn ceiling_ms(failures: usize, addresses: usize) -> u64 {
     let rounds = failures.saturating_sub(1) / addresses.max(1);
     BACKOFF_FIRST_MS << rounds.min(20)
@@ -457,6 +484,16 @@ mod tests {
         assert_eq!(ceilings(1), [1000, 1000, 2000, 4000, 8000, 16_000, 32_000]);
         assert_eq!(ceilings(3), [1000, 1000, 1000, 1000, 2000, 2000, 2000]);
         assert!(ceiling_ms(usize::MAX, 1) > 1_000_000);
+    }
+
+    #[test]
+    fn short_connections_do_not_lead_to_the_longest_waits() {
+        let short = Some(Duration::from_secs(1));
+        let after = |lives: &[Option<Duration>]| lives.iter().fold(0, |sum, it| failures_after(sum, *it));
+        assert_eq!(after(&[None; 9]), 9);
+        assert_eq!(ceiling_ms(after(&[short; 9]), 1), 4000);
+        assert_eq!(after(&[None, None, None, None, None, None, None, short]), SHORT_LIVED_MAX);
+        assert_eq!(after(&[None, short, Some(STABLE)]), 0);
     }
 
     #[test]

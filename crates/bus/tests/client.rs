@@ -2,7 +2,7 @@
 
 use bus::{
     Identity,
-    client::{Client, ClientConfig, ClientEvent, NotSent},
+    client::{Client, ClientConfig, ClientEvent, NotSent, Refusal, refusal},
     tls::{MasterCertificate, client_config, peer_key},
 };
 use std::{
@@ -309,6 +309,22 @@ async fn refusals_are_told_with_their_reason_and_waited_out() {
             told.await
         };
         assert!(reason.contains(word) && retry_ms <= 20, "{reason} {retry_ms}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_subscription_is_told_even_if_the_server_hangs_up_at_once() {
+    let (listener, address) = broker().await;
+    let (_client, mut events) = Client::start(ClientConfig { backoff_max_ms: 1, ..config(&[&address]) });
+    for _ in 0..20 {
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect(CONNECT).await;
+        peer.send(&[0x20, 2, 0, 0]).await;
+        let subscribe = peer.expect(SUBSCRIBE).await;
+        peer.send(&[0x90, 3, subscribe[0], subscribe[1], 0x80]).await;
+        drop(peer);
+        let (reason, _) = disconnected(&mut events).await;
+        assert_eq!(refusal(&reason), Some(Refusal::Subscription), "{reason}");
     }
 }
 
