@@ -186,13 +186,17 @@ async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), Dae
     if let Some(reason) = &chosen.quarantine {
         warn!(id = %chosen.id, reason, "this says not which machine it is: it waits in quarantine without using a token; give it a name with --id");
     }
+    let sent_away = home.is_sent_away();
+    if sent_away {
+        warn!(id = %chosen.id, "it was removed: it asks again without its token, and waits for `labctl key accept`");
+    }
     let trust = Trust::newest(home, org, Some(&found))?;
     let identity = home.identity()?;
     let (grains, _) = grains::collect(&sources(setup, &chosen.id));
     let candidate = Candidate {
         identity: &identity,
         id: chosen.id.clone(),
-        token: found.seed.token.as_ref().filter(|_| chosen.quarantine.is_none()),
+        token: found.seed.token.as_ref().filter(|_| chosen.quarantine.is_none() && !sent_away),
         claims: grains::claims(&grains, &setup.config.machine_root),
         version: model::VERSION.to_owned(),
         masters: signers(&trust.masters),

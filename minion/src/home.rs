@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Format of `member.json`.
 const VERSION: u32 = 1;
+/// A file that is there from a removal until somebody lets the machine in again.
+const SENT_AWAY: &str = "sent-away";
 /// Dropped identities that are kept aside; the oldest go first.
 const ASIDE_MAX: usize = 4;
 
@@ -130,7 +132,12 @@ impl Home {
         let member = Membership { v: VERSION, id: id.clone(), org: org.to_owned() };
         let text = serde_json::to_string(&member).expect("a membership is plain data");
         write_private(&self.dir.join("member.json"), text.as_bytes())?;
-        Ok(member)
+        match std::fs::remove_file(self.dir.join(SENT_AWAY)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &self.dir.join(SENT_AWAY))(error))
+            }
+            _ => Ok(member),
+        }
     }
 
     /// The list of masters in use here, if there is one.
@@ -146,8 +153,15 @@ impl Home {
         write_private(&self.dir.join("masters.json"), text.as_bytes())
     }
 
-    /// Moves key, membership and journal aside: the next start makes a new key. `stamp` names the folder.
+    /// Whether an operator sent this machine away, and nobody has let it in again.
+    pub fn is_sent_away(&self) -> bool {
+        self.dir.join(SENT_AWAY).exists()
+    }
+
+    /// Moves key, membership and journal aside: the next start makes a new key, and asks without a token. `stamp`
+    /// names the folder.
     pub fn drop_identity(&self, stamp: u64) -> Result<PathBuf, HomeError> {
+        write_private(&self.dir.join(SENT_AWAY), b"")?;
         let aside = self.dir.join(format!("dropped-{stamp}"));
         make_private_dir(&aside)?;
         for name in ["member.json", "key.pem", "key-seal.pem", "journal", "work"] {
@@ -228,10 +242,14 @@ mod tests {
         let joined = home.join(&"vm-1".parse().unwrap(), "org").unwrap();
         assert_eq!(home.membership().unwrap(), Some(joined));
         assert_eq!(home.identity().unwrap().public(), key);
+        assert!(!home.is_sent_away());
         let aside = home.drop_identity(7).unwrap();
+        assert!(home.is_sent_away());
         assert!(aside.join("key.pem").exists());
         assert_eq!(home.membership().unwrap(), None);
         assert_ne!(home.identity().unwrap().public(), key);
+        home.join(&"vm-1".parse().unwrap(), "org").unwrap();
+        assert!(!home.is_sent_away(), "somebody let it in again");
     }
 
     #[test]

@@ -250,9 +250,14 @@ impl Talk {
     }
 
     pub(crate) async fn say<T: Serialize>(&mut self, message: &T, signer: &Identity) {
-        let header = self.outgoing.as_mut().expect("the minion speaks first").next(now(), None);
-        let payload = envelope::seal(&self.inbox, &header, message, signer);
+        let payload = self.sealed(message, signer);
         self.send_raw(payload).await;
+    }
+
+    /// The next envelope of this session.
+    pub(crate) fn sealed<T: Serialize>(&mut self, message: &T, signer: &Identity) -> Vec<u8> {
+        let header = self.outgoing.as_mut().expect("the minion speaks first").next(now(), None);
+        envelope::seal(&self.inbox, &header, message, signer)
     }
 
     pub(crate) async fn send_raw(&mut self, payload: Vec<u8>) {

@@ -97,11 +97,27 @@ async fn offers_of_another_master_replayed_altered_or_for_another_are_not_run() 
         talk.send_raw(payload).await;
         while talk.next::<FromMinion>().await.is_some() {}
     }
+    // A genuine offer, heard on the wire: again in the same session, in a new one, and with a byte changed.
+    let (mut talk, _) = gate.member().await;
+    talk.welcome(&gate.signer).await;
+    let genuine = talk.sealed(&command(3, "echo genuine >> ledger", &key, true), &gate.signer);
+    talk.send_raw(genuine.clone()).await;
+    assert_eq!(talk.result().await.job, JobId(3));
+    talk.send_raw(genuine.clone()).await;
+    while talk.next::<FromMinion>().await.is_some() {}
+    let mut flipped = genuine.clone();
+    flipped[genuine.len() / 2] ^= 1;
+    for payload in [genuine, flipped] {
+        let (mut talk, _) = gate.member().await;
+        talk.welcome(&gate.signer).await;
+        talk.send_raw(payload).await;
+        while talk.next::<FromMinion>().await.is_some() {}
+    }
     let (mut talk, _) = gate.member().await;
     talk.welcome(&gate.signer).await;
     talk.say(&command(2, "echo own >> ledger", &key, true), &gate.signer).await;
-    assert_eq!(talk.result().await.job, JobId(2));
-    assert_eq!(std::fs::read_to_string(ledger).unwrap(), "own\n");
+    while talk.result().await.job != JobId(2) {}
+    assert_eq!(std::fs::read_to_string(ledger).unwrap(), "genuine\nown\n");
 }
 
 #[tokio::test]
@@ -180,9 +196,11 @@ async fn a_removed_minion_drops_its_key_and_asks_anew_with_another() {
     let (mut talk, _) = gate.enrolled().await;
     let key = talk.key;
     talk.say(&ToMinion::Removed { reason: "removed".to_owned() }, &gate.signer).await;
-    let talk = gate.accept().await;
+    let mut talk = gate.accept().await;
     assert!(matches!(talk.inbox, Topic::EnrollIn(_)));
     assert_ne!(talk.key, key);
+    let request: EnrollRequest = talk.hear().await;
+    assert_eq!(request.token, None, "who was removed is let in by a person, not by what is left in its seed");
 }
 
 #[tokio::test]
