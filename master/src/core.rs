@@ -34,7 +34,7 @@ use model::{
 };
 use probe::Probe;
 use reactor::Reactor;
-use roster::{LOST_MS, Live};
+use roster::{Live, RETURN_MS};
 use std::collections::{BTreeMap, BTreeSet};
 use timers::{CLOCK_MS, MASTER_STATE_MS, Timer};
 
@@ -140,7 +140,7 @@ impl Master {
     fn wake(&mut self) {
         for id in self.book.minions.keys() {
             self.live.insert(id.clone(), Live::at_start(self.now));
-            self.timers.insert((self.now.plus_ms(LOST_MS), Timer::Presence(id.clone())));
+            self.timers.insert((self.now.plus_ms(RETURN_MS), Timer::Presence(id.clone())));
         }
         for (id, open) in &self.book.open {
             self.timers.insert((open.job.expires, Timer::Expire(*id)));

@@ -5,10 +5,12 @@ use bus::message::{FromMinion, Hello, ToMinion};
 use model::{Grains, JobId, MinionId, Presence, Source, Timestamp};
 use serde_json::{Map, Value, json};
 
-/// Nothing heard for so long: quiet.
-pub(crate) const QUIET_MS: u64 = 45_000;
-/// Nothing heard for so long: lost.
-pub(crate) const LOST_MS: u64 = 90_000;
+/// Nothing heard for so many milliseconds for each second between heartbeats: quiet. 45 s by default.
+const QUIET_MS_PER_S: u64 = 1_500;
+/// The same for lost: 90 s by default.
+const LOST_MS_PER_S: u64 = 3_000;
+/// After a start of the master minions have at least so long to come back before they are lost.
+pub(crate) const RETURN_MS: u64 = 90_000;
 /// Grains as JSON.
 pub(crate) const GRAINS_BYTES_MAX: usize = 64 << 10;
 /// Between two times that "last heard of" goes to disk.
@@ -135,18 +137,29 @@ impl Master {
         let Some(live) = self.live.get_mut(id) else { return };
         if !live.watched {
             live.watched = true;
-            self.wake_at(self.now.plus_ms(QUIET_MS), Timer::Presence(id.clone()));
+            self.wake_at(self.now.plus_ms(self.quiet_ms()), Timer::Presence(id.clone()));
         }
+    }
+
+    /// Silence after which a minion is quiet: one heartbeat and a half.
+    fn quiet_ms(&self) -> u64 {
+        u64::from(self.settings.heartbeat_s) * QUIET_MS_PER_S
+    }
+
+    /// Silence after which a minion is lost: three heartbeats.
+    fn lost_ms(&self) -> u64 {
+        u64::from(self.settings.heartbeat_s) * LOST_MS_PER_S
     }
 
     /// One timer for each connection; messages only move `heard_at`.
     pub(crate) fn check_presence(&mut self, id: &MinionId) {
+        let (quiet_ms, lost_ms) = (self.quiet_ms(), self.lost_ms());
         let Some(live) = self.live.get_mut(id) else { return };
         let silent = self.now.since_ms(live.heard_at);
         let (presence, next) = match silent {
-            LOST_MS.. => (Presence::Lost, LOST_MS),
-            QUIET_MS.. => (Presence::Quiet, LOST_MS - silent),
-            _ => (live.presence, QUIET_MS - silent),
+            _ if silent >= lost_ms => (Presence::Lost, lost_ms),
+            _ if silent >= quiet_ms => (Presence::Quiet, lost_ms - silent),
+            _ => (live.presence, quiet_ms - silent),
         };
         let away = matches!(live.presence, Presence::Lost | Presence::Down);
         live.watched = live.connected || presence == Presence::Quiet;

@@ -36,6 +36,21 @@ fn presence_follows_sockets_and_heartbeats() {
 }
 
 #[test]
+fn with_shorter_heartbeats_silence_is_noticed_sooner() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.master.settings.heartbeat_s = 2;
+    bench.disconnect("vm-1");
+    bench.pass(45_000);
+    bench.back("vm-1", hello());
+    for (wait, wanted) in
+        [(2_999, Presence::Up), (1, Presence::Quiet), (2_999, Presence::Quiet), (1, Presence::Lost)]
+    {
+        bench.pass(wait);
+        assert_eq!(presence(&bench), wanted);
+    }
+}
+
+#[test]
 fn after_a_start_everybody_is_quiet_until_the_spread_is_over() {
     let mut bench = Bench::with(&["vm-1"]);
     bench.crash();
