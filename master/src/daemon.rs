@@ -14,7 +14,9 @@ use crate::sources::{Generation, Reading, still_is};
 use crate::store::{Health, Keep, Reader, Row, Store};
 use bus::message::{EnrollAnswer, ToMinion};
 use compile::{Done, Pool};
-use model::{Caller, ContentHash, Event, Fingerprint, JobId, MinionId, Reply, Request, Timestamp, api};
+use model::{
+    Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
+};
 use register::Register;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -41,6 +43,8 @@ const WAKE_MAX: Duration = Duration::from_secs(10);
 const RETAINED_EVERY: Duration = Duration::from_mins(10);
 /// Sealed recipes kept in memory for their first offer.
 const SEALED_MAX: usize = 64;
+/// Requests that wait for the first reading of the trees.
+const EARLY_MAX: usize = 64;
 
 /// What the web server holds of the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -201,6 +205,8 @@ pub(crate) struct Daemon<O> {
     pub(crate) pool: Pool,
     tickets: Tickets,
     generation: Option<Arc<Generation>>,
+    /// Asked before the trees were read for the first time.
+    early: Vec<Incoming>,
     held: VecDeque<(u64, Act)>,
     barrier: u64,
     sealed: VecDeque<(JobId, MinionId, Arc<[u8]>)>,
@@ -245,6 +251,7 @@ impl<O: Outside> Daemon<O> {
             pool: Pool::new(threads),
             tickets: Tickets::default(),
             generation: None,
+            early: Vec::new(),
             held: VecDeque::new(),
             barrier: 0,
             sealed: VecDeque::new(),
@@ -288,6 +295,11 @@ impl<O: Outside> Daemon<O> {
         self.stop().await
     }
     fn take(&mut self, incoming: Incoming) {
+        if let Incoming::Ask { request, .. } = &incoming
+            && self.is_early(request)
+        {
+            return self.early.push(incoming);
+        }
         match incoming {
             Incoming::Ask { caller, request, random, waiter } => {
                 let ticket = self.tickets.issue(waiter);
@@ -301,6 +313,15 @@ impl<O: Outside> Daemon<O> {
             Incoming::Trees(reading) => self.trees(reading),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
         }
+    }
+    /// Whether it is about the trees, and these are still being read for the first time.
+    fn is_early(&self, request: &Request) -> bool {
+        let needs_trees = match request {
+            Request::Submit { kind, .. } => matches!(kind, JobKind::Apply { .. }),
+            Request::Compile { .. } | Request::Pillar { .. } | Request::Rules => true,
+            _ => false,
+        };
+        self.generation.is_none() && needs_trees && self.early.len() < EARLY_MAX
     }
     fn take_message(&mut self, message: FromGate) {
         let input = match message {
@@ -360,6 +381,9 @@ impl<O: Outside> Daemon<O> {
                 first, says, "the newest edit of the trees is broken, the last good one stays in use"
             );
             self.step(Input::BrokenSources(errors), None);
+        }
+        for waiting in std::mem::take(&mut self.early) {
+            self.take(waiting);
         }
     }
     fn adopt(&mut self, generation: &Arc<Generation>) {

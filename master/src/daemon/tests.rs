@@ -81,6 +81,18 @@ fn settings() -> Settings {
 }
 
 fn start(folder: &Path) -> Rig {
+    let (rig, loopback) = start_without_trees(folder);
+    read_trees(folder, loopback);
+    rig
+}
+
+fn read_trees(folder: &Path, loopback: mpsc::Sender<Incoming>) {
+    let layout = Layout { states: vec![folder.join("states")], ..Layout::default() };
+    let again = Arc::new(tokio::sync::Notify::new());
+    tokio::spawn(trees::keep_reading(Sources::new(layout), again, loopback));
+}
+
+fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {
     let store = Store::open(&StoreConfig { path: folder.join("store.db"), ballast_bytes: 4096 }).unwrap();
     let entries = store.load().unwrap();
     let register = Arc::new(Register::default());
@@ -122,10 +134,8 @@ fn start(folder: &Path) -> Rig {
     let running = tokio::spawn(Daemon::new(parts).run(inputs, from_gate, async {
         let _ = stopped.await;
     }));
-    let layout = Layout { states: vec![folder.join("states")], ..Layout::default() };
-    let again = Arc::new(tokio::sync::Notify::new());
-    tokio::spawn(trees::keep_reading(Sources::new(layout), again, loopback));
-    Rig { handle, gate, out, stop, running, key: Identity::from_secrets([3; 32], [4; 32]) }
+    let rig = Rig { handle, gate, out, stop, running, key: Identity::from_secrets([3; 32], [4; 32]) };
+    (rig, loopback)
 }
 
 fn caller() -> Caller {
@@ -277,6 +287,32 @@ async fn a_command_is_on_disk_then_offered_sealed_then_watched_to_its_end() {
     assert_eq!(view.words.get("ok"), Some(&1));
     assert!(!rig.handle.is_open(JobId(5)));
     assert_eq!(rig.handle.recipe(&id("vm-1"), hash).await, None, "gone with its end");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_needs_the_trees_waits_for_their_first_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("states")).unwrap();
+    std::fs::write(folder.path().join("states/it.sls"), "it:\n  cmd.run:\n    name: 'true'\n").unwrap();
+    let (mut rig, loopback) = start_without_trees(folder.path());
+    rig.enroll().await;
+    let kind = JobKind::Apply {
+        states: vec!["it".into()],
+        mode: model::Mode::Apply,
+        pillar: serde_json::Map::new(),
+        env: None,
+    };
+    let (job, target) = (JobId(7), "vm-1".into());
+    let submit = Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None };
+    let handle = rig.handle.clone();
+    let asked = handle.request(caller(), submit);
+    tokio::pin!(asked);
+    assert!(timeout(Duration::from_millis(200), &mut asked).await.is_err(), "it waits");
+    assert!(matches!(rig.submit(8).await, Reply::Submitted(_)), "a command does not");
+    read_trees(folder.path(), loopback);
+    let reply = timeout(LIMIT, asked).await.unwrap();
+    assert!(matches!(reply, Reply::Submitted(_)), "{reply:?}");
     rig.stop().await;
 }
 
