@@ -153,3 +153,124 @@ impl Checker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Caller, Tally, Timestamp};
+
+    const JOB: JobId = JobId(1);
+
+    fn minion() -> MinionId {
+        "vm-1".parse().unwrap()
+    }
+
+    fn end(word: Terminal) -> Entry {
+        let at = Timestamp(2);
+        let (tally, reason) = (Tally::default(), String::new());
+        let state = TargetState::Ended { word, at, duration_ms: None, tally, reason, code: None };
+        Entry::Target(JobTarget { job: JOB, minion: minion(), state, diagnostics: Vec::new(), lost: None })
+    }
+
+    /// A checker that saw a command for one minion, accepted.
+    fn checker() -> Checker {
+        let kind = JobKind::Run {
+            command: vec!["true".to_owned()],
+            shell: false,
+            cwd: None,
+            user: None,
+            environment: BTreeMap::new(),
+            timeout_ms: 1_000,
+        };
+        let job = Job {
+            id: JOB,
+            kind,
+            target: "vm-1".to_owned(),
+            minions: vec![minion()],
+            caller: Caller { name: "admin".to_owned(), via: "sim".to_owned() },
+            at: Timestamp(1),
+            expires: Timestamp(60_000),
+            wait: false,
+            revision: None,
+            retry_of: None,
+            ended: None,
+            cancelled: None,
+            hops: 0,
+        };
+        let state = TargetState::Accepted;
+        let target = JobTarget { job: JOB, minion: minion(), state, diagnostics: Vec::new(), lost: None };
+        let mut checker = Checker::default();
+        assert!(checker.replied(&job).is_err(), "shown before it was on disk");
+        checker.synced(&Entry::Job(job.clone())).unwrap();
+        checker.synced(&Entry::Target(target)).unwrap();
+        checker.replied(&job).unwrap();
+        checker
+    }
+
+    fn start(at: u64, attempt: u32, boot: u64) -> Start {
+        Start { at, attempt, boot }
+    }
+
+    fn finish(checker: &Checker) -> Result<(), String> {
+        checker.finish(&BTreeSet::new(), &BTreeSet::new())
+    }
+
+    #[test]
+    fn a_good_history_is_good() {
+        let mut checker = checker();
+        checker.started(JOB, &minion(), start(2, 1, 1)).unwrap();
+        checker.synced(&end(Terminal::Ok)).unwrap();
+        checker.synced(&end(Terminal::Ok)).unwrap();
+        checker.acknowledged(JOB, &minion()).unwrap();
+        finish(&checker).unwrap();
+    }
+
+    #[test]
+    fn a_second_terminal_record_is_found() {
+        let mut checker = checker();
+        checker.synced(&end(Terminal::Failed)).unwrap();
+        let complaint = checker.synced(&end(Terminal::Expired)).unwrap_err();
+        assert!(complaint.starts_with("a terminal record changed"), "{complaint}");
+    }
+
+    #[test]
+    fn a_job_without_an_end_and_one_that_was_lost_are_found() {
+        let open = checker();
+        assert!(finish(&open).unwrap_err().contains("has no end"));
+        let mut lost = checker();
+        lost.synced(&end(Terminal::Failed)).unwrap();
+        lost.submitted.insert(JobId(9));
+        assert!(finish(&lost).unwrap_err().contains("was lost"));
+    }
+
+    #[test]
+    fn an_acknowledgement_before_the_end_is_on_disk_is_found() {
+        assert!(checker().acknowledged(JOB, &minion()).is_err());
+    }
+
+    #[test]
+    fn runs_that_may_not_be_are_found() {
+        for (starts, wanted) in [
+            (vec![start(2, 1, 1), start(3, 2, 2)], "a command ran twice"),
+            (vec![start(60_000 + LAG_MS + 1, 1, 1)], "began after its expiry"),
+        ] {
+            let mut checker = checker();
+            let complaint = starts.into_iter().find_map(|it| checker.started(JOB, &minion(), it).err());
+            assert!(complaint.as_ref().is_some_and(|it| it.contains(wanted)), "{complaint:?}");
+        }
+        assert!(
+            checker().started(JobId(9), &minion(), start(2, 1, 1)).unwrap_err().contains("not on the master")
+        );
+    }
+
+    #[test]
+    fn words_that_are_not_true_are_found() {
+        let mut never = checker();
+        never.synced(&end(Terminal::Changed)).unwrap();
+        assert!(finish(&never).unwrap_err().contains("never ran"));
+        let mut ran = checker();
+        ran.started(JOB, &minion(), start(2, 1, 1)).unwrap();
+        ran.synced(&end(Terminal::Unreachable)).unwrap();
+        assert!(finish(&ran).unwrap_err().contains("ran and ended"));
+    }
+}

@@ -4,6 +4,7 @@
 mod check;
 mod link;
 mod nodes;
+mod plan;
 mod processes;
 mod world;
 

@@ -8,15 +8,13 @@ use crate::{
 use bus::{Identity, message};
 use master::core as mc;
 use minion::core as nc;
-use model::{
-    Caller, ContentHash, JobId, JobKind, KeyStatus, Mode, Reply, Request, Revision, Timestamp, TokenTerms,
-};
-use serde_json::{Map, json};
+use model::{Caller, ContentHash, JobId, KeyStatus, Reply, Request, Revision, Timestamp, TokenTerms};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 const BEGIN: u64 = 1_000_000_000;
 /// Faults happen so long.
-const TROUBLE_MS: u64 = 300_000;
+pub(crate) const TROUBLE_MS: u64 = 300_000;
 /// Then all is well so long.
 const CALM_MS: u64 = 420_000;
 /// Happenings of one world.
@@ -134,69 +132,6 @@ impl World {
         world
     }
 
-    fn plan(&mut self) {
-        self.at(0, Happening::MasterStart);
-        for index in 0..self.minions.len() {
-            let wait = self.dice.below(20_000);
-            self.at(wait, Happening::Enroll(index));
-            for _ in 0..3 {
-                let wait = self.dice.below(TROUBLE_MS);
-                self.at(wait, Happening::MakeEvent(index));
-            }
-        }
-        for _ in 0..3 + self.dice.below(8) {
-            let wait = self.dice.below(TROUBLE_MS);
-            self.plan_job(wait);
-        }
-        for _ in 0..6 {
-            let wait = self.dice.below(TROUBLE_MS);
-            self.at(wait, Happening::Cut);
-            let wait = self.dice.below(TROUBLE_MS);
-            self.at(wait, Happening::Replay);
-        }
-        let wait = TROUBLE_MS / 2 + self.dice.below(TROUBLE_MS / 2);
-        let unlucky = usize::try_from(self.dice.below(self.minions.len() as u64)).expect("small");
-        match self.dice.below(6) {
-            0 => self.at(wait, Happening::Die(unlucky)),
-            1 => {
-                let minion = self.minions[unlucky].id.clone();
-                self.at(wait, Happening::Ask(Box::new(Request::RemoveMinion { minion })));
-            }
-            _ => {}
-        }
-    }
-
-    fn plan_job(&mut self, wait: u64) {
-        let job = JobId(u128::from(self.dice.roll()) << 64 | u128::from(self.dice.roll()));
-        let command = JobKind::Run {
-            command: vec!["true".to_owned()],
-            shell: false,
-            cwd: None,
-            user: None,
-            environment: BTreeMap::new(),
-            timeout_ms: 60_000,
-        };
-        let states = if self.dice.one_in(2) { Vec::new() } else { vec!["web".to_owned()] };
-        let apply = JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None };
-        let kind = if self.dice.one_in(2) { command } else { apply };
-        let one = self.minions[usize::try_from(self.dice.below(self.minions.len() as u64)).expect("small")]
-            .id
-            .to_string();
-        let target = if self.dice.one_in(2) { "*".to_owned() } else { one };
-        let expires_ms = [1_000, 5_000, 60_000, 200_000][usize::try_from(self.dice.below(4)).expect("small")];
-        let submit =
-            Request::Submit { job, target, kind, expires_ms, wait: self.dice.one_in(3), retry_of: None };
-        if self.dice.one_in(4) {
-            let again = wait + self.dice.below(20_000);
-            self.at(again, Happening::Ask(Box::new(submit.clone())));
-        }
-        if self.dice.one_in(5) {
-            let later = wait + self.dice.below(30_000);
-            self.at(later, Happening::Ask(Box::new(Request::Cancel { job: job.to_string() })));
-        }
-        self.at(wait, Happening::Ask(Box::new(submit)));
-    }
-
     pub(crate) fn at(&mut self, wait: u64, it: Happening) {
         self.number += 1;
         self.queue.insert((self.now + wait, self.number), it);
@@ -290,42 +225,10 @@ impl World {
             Happening::Connect(index) => self.connect(index),
             Happening::ToMaster(epoch, bytes) => self.to_master(epoch, &bytes),
             Happening::ToMinion(epoch, bytes) => self.to_minion(epoch, &bytes),
-            Happening::MasterHearsEnd(epoch) => {
-                let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
-                if self.master.links.get(&index).is_some_and(|it| it.epoch == epoch) {
-                    self.master.links.remove(&index);
-                }
-                let minion = self.minions[index].id.clone();
-                self.master_step(mc::Input::Disconnected { minion, epoch })
-            }
-            Happening::MinionHearsEnd(epoch) => {
-                let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
-                if self.minions[index].link != Some(epoch) {
-                    return Ok(());
-                }
-                self.minions[index].link = None;
-                let wait = 500 + self.dice.below(8_000);
-                self.at(wait, Happening::Connect(index));
-                self.minion_step(index, nc::Input::Disconnected)
-            }
-            Happening::Compiled { generation, job, minion, good } => {
-                if generation != self.master.generation {
-                    return Ok(());
-                }
-                let hash = ContentHash([1; 32]);
-                let result = if good {
-                    Ok(mc::SealedRef { hash, size: 10, steps: 1, grants: Vec::new() })
-                } else {
-                    Err(Vec::new())
-                };
-                let minion = self.minions[minion].id.clone();
-                self.master_step(mc::Input::Compiled {
-                    job,
-                    minion,
-                    revision: Revision(ContentHash([7; 32])),
-                    result,
-                })
-            }
+            Happening::MasterHearsEnd(epoch) => self.master_hears_end(epoch),
+            Happening::MinionHearsEnd(epoch) => self.minion_hears_end(epoch),
+            Happening::Compiled { generation, .. } if generation != self.master.generation => Ok(()),
+            Happening::Compiled { job, minion, good, .. } => self.compiled(job, minion, good),
             Happening::RunDone { minion, generation, job } => self.run_done(minion, generation, job),
             Happening::Ask(request) => self.ask(*request),
             Happening::MakeEvent(index) => {
@@ -352,6 +255,42 @@ impl World {
             }
             Happening::Replay => self.replay(),
         }
+    }
+
+    fn master_hears_end(&mut self, epoch: u64) -> Outcome {
+        let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
+        if self.master.links.get(&index).is_some_and(|it| it.epoch == epoch) {
+            self.master.links.remove(&index);
+        }
+        let minion = self.minions[index].id.clone();
+        self.master_step(mc::Input::Disconnected { minion, epoch })
+    }
+
+    fn minion_hears_end(&mut self, epoch: u64) -> Outcome {
+        let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
+        if self.minions[index].link != Some(epoch) {
+            return Ok(());
+        }
+        self.minions[index].link = None;
+        let wait = 500 + self.dice.below(8_000);
+        self.at(wait, Happening::Connect(index));
+        self.minion_step(index, nc::Input::Disconnected)
+    }
+
+    fn compiled(&mut self, job: JobId, minion: usize, good: bool) -> Outcome {
+        let hash = ContentHash([1; 32]);
+        let result = if good {
+            Ok(mc::SealedRef { hash, size: 10, steps: 1, grants: Vec::new() })
+        } else {
+            Err(Vec::new())
+        };
+        let minion = self.minions[minion].id.clone();
+        self.master_step(mc::Input::Compiled {
+            job,
+            minion,
+            revision: Revision(ContentHash([7; 32])),
+            result,
+        })
     }
 
     fn ask(&mut self, request: Request) -> Outcome {
