@@ -1,9 +1,13 @@
 //! kill -9 at points spread over an apply: nothing is lost, nothing ends twice, and what does not converge runs once.
 
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 use tests::{
-    lab::{LIMIT, Lab, find},
+    lab::{LIMIT, Lab, find, kill},
     wait,
 };
 
@@ -38,7 +42,8 @@ fn reset(lab: &Lab, ledger: &PathBuf) {
 }
 
 fn submit(lab: &Lab, arguments: &[&str]) -> String {
-    let said = lab.labctl(&[&["target", "vm-1"], arguments, &["--async", "-o", "json"]].concat()).expect(0);
+    let (verb, rest) = arguments.split_first().expect("there is a verb");
+    let said = lab.labctl(&[&["target", "vm-1", verb, "--async", "-o", "json"], rest].concat()).expect(0);
     find(&said.json(), "id").and_then(Value::as_str).expect("a job id").to_owned()
 }
 
@@ -92,6 +97,42 @@ fn the_master_is_killed_at_each_of_twenty_points() {
         assert_eq!(word(&lab, &job), "changed", "killed at {point}");
         check_ledger(&ledger, point);
     }
+}
+
+/// Process ids of the children of a process.
+fn children(of: u32) -> Vec<u32> {
+    let path = format!("/proc/{of}/task/{of}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|it| it.parse().ok()).collect()
+}
+
+#[test]
+fn a_run_whose_worker_is_killed_starts_over_and_converges() {
+    let (mut lab, ledger) = lab_with_ledger();
+    for point in [1, 7, 13] {
+        reset(&lab, &ledger);
+        let job = submit(&lab, &["apply", "ledger"]);
+        wait::until("the step to be reached", LIMIT, || (lines(&ledger).len() >= point).then_some(()));
+        let workers = children(lab.agent(0).pid());
+        assert_eq!(workers.len(), 1, "one run at a time has a process of its own");
+        kill(workers[0], "KILL");
+        assert_eq!(word(&lab, &job), "changed", "killed at {point}");
+        let ran: BTreeSet<String> = lines(&ledger).into_iter().collect();
+        assert_eq!(ran.len(), POINTS, "killed at {point}: every step ran");
+    }
+}
+
+#[test]
+fn a_command_whose_worker_is_killed_is_interrupted_and_not_run_again() {
+    let (mut lab, ledger) = lab_with_ledger();
+    let script = format!("echo begun >> {0}; sleep 0.5; echo ended >> {0}", ledger.display());
+    let job = submit(&lab, &["run", "--", "sh", "-c", &script]);
+    wait::until("the command to begin", LIMIT, || (!lines(&ledger).is_empty()).then_some(()));
+    kill(children(lab.agent(0).pid())[0], "KILL");
+    assert_eq!(word(&lab, &job), "interrupted");
+    let after = submit(&lab, &["run", "--", "sh", "-c", &format!("echo after >> {}", ledger.display())]);
+    assert_eq!(word(&lab, &after), "changed", "the next command runs");
+    assert_eq!(lines(&ledger).iter().filter(|it| *it == "begun").count(), 1);
 }
 
 #[test]

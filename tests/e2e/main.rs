@@ -1,7 +1,10 @@
 //! Real processes on loopback: the main job, enrolment, presence, jobs under kill -9, isolation, observers, the reactor.
 
+mod content;
 mod crash;
+mod disk;
 mod enrolment;
+mod intruder;
 mod isolation;
 mod main_job;
 mod observers;
