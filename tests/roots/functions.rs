@@ -41,7 +41,7 @@ const FUNCTIONS: &[&str] = &[
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Cases {
+struct Module {
     /// Script that is run once.
     #[serde(default)]
     prepare: String,
@@ -77,7 +77,7 @@ fn folder() -> PathBuf {
     project().join("tests/roots/functions")
 }
 
-fn load(module: &str) -> Cases {
+fn load(module: &str) -> Module {
     let path = folder().join(format!("{module}.yaml"));
     let text = fs::read_to_string(&path).unwrap();
     let compiled = value_of_yaml(path.to_str().unwrap(), &text);
@@ -91,8 +91,8 @@ fn compile(case: &Case) -> Recipe {
     let compiler = Compiler::new(Tree::of_texts(files.chain([own])), Options::default());
     let (id, grains, labels) = ("vm-1".parse().unwrap(), model::Grains::default(), model::Labels::default());
     let subject = Subject { id: &id, grains: &grains, labels: &labels };
-    let compiled = compiler.compile(subject, &Wanted::Named(vec!["case".to_owned()]), &Map::new());
-    compiled.value.unwrap_or_else(|| panic!("{}: {:?}", case.name, compiled.diagnostics))
+    let recipe = compiler.compile(subject, &Wanted::Named(vec!["case".to_owned()]), &Map::new());
+    recipe.value.unwrap_or_else(|| panic!("{}: {:?}", case.name, recipe.diagnostics))
 }
 
 fn run(host: &Host, recipe: &[u8], check: bool) -> RunReport {
@@ -175,16 +175,16 @@ fn try_module(module: &str) {
     if let Some(reason) = roots_missing() {
         return skip(&name, &reason);
     }
-    let cases = load(module);
+    let Module { prepare, watch, observe, cases } = load(module);
     let mut host = Host::prepare(module);
     fs::copy(program("labminion"), host.root().join("usr/local/bin/labminion")).unwrap();
     host.boot(None);
     host.sh("apt-get update -qq");
-    if !cases.prepare.is_empty() {
-        host.sh(&cases.prepare);
+    if !prepare.is_empty() {
+        host.sh(&prepare);
     }
-    let observer = Observer { host: &host, watch: &cases.watch, script: &cases.observe };
-    let text: Vec<String> = cases.cases.iter().map(|case| try_case(&host, &observer, case)).collect();
+    let observer = Observer { host: &host, watch: &watch, script: &observe };
+    let text: Vec<String> = cases.iter().map(|case| try_case(&host, &observer, case)).collect();
     let text = text.join("\n");
     let golden = folder().join(format!("{module}.txt"));
     if std::env::var_os("UPDATE").is_some() {

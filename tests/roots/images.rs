@@ -9,7 +9,7 @@ use tests::{
 };
 
 /// Real apt on a loaded machine.
-pub(crate) const SLOW: Duration = Duration::from_secs(240);
+pub(crate) const SLOW: Duration = Duration::from_mins(4);
 
 /// Gives a master the tree that is shipped.
 pub(crate) fn copy_tree(lab: &Lab) {
