@@ -203,9 +203,10 @@ impl Resource for Directory {
             if let Some(found) = found.filter(|_| !self.force) {
                 let kind = found.kind.describe();
                 let path = self.path.display();
-                let text = match self.forcible {
-                    true => format!("`{path}` is {kind}; `force: true` would replace it"),
-                    false => format!("`{path}` is {kind}, where a folder has to be"),
+                let text = if self.forcible {
+                    format!("`{path}` is {kind}; `force: true` would replace it")
+                } else {
+                    format!("`{path}` is {kind}, where a folder has to be")
                 };
                 return Err(Error::Refused(text));
             }
