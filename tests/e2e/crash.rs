@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     fs,
     path::PathBuf,
 };
@@ -19,10 +20,11 @@ fn lab_with_ledger() -> (Lab, PathBuf) {
     let ledger = lab.folder().join("ledger");
     let mut states = String::new();
     for step in 0..POINTS {
-        states.push_str(&format!(
+        let _ = write!(
+            states,
             "step_{step}:\n  cmd.run:\n    name: touch done-{step} && echo {step} >> {} && sleep 0.02\n    creates: /done-{step}\n",
             ledger.display()
-        ));
+        );
     }
     lab.tree("states/ledger.sls", &states);
     lab.start_master();

@@ -28,7 +28,7 @@ impl World {
             self.at(wait, Happening::Replay);
         }
         let wait = TROUBLE_MS / 2 + self.dice.below(TROUBLE_MS / 2);
-        let unlucky = usize::try_from(self.dice.below(self.minions.len() as u64)).expect("small");
+        let unlucky = self.dice.index(self.minions.len());
         match self.dice.below(6) {
             0 => self.at(wait, Happening::Die(unlucky)),
             1 => {
@@ -52,11 +52,9 @@ impl World {
         let states = if self.dice.one_in(2) { Vec::new() } else { vec!["web".to_owned()] };
         let apply = JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None };
         let kind = if self.dice.one_in(2) { command } else { apply };
-        let one = self.minions[usize::try_from(self.dice.below(self.minions.len() as u64)).expect("small")]
-            .id
-            .to_string();
+        let one = self.minions[self.dice.index(self.minions.len())].id.to_string();
         let target = if self.dice.one_in(2) { "*".to_owned() } else { one };
-        let expires_ms = [1_000, 5_000, 60_000, 200_000][usize::try_from(self.dice.below(4)).expect("small")];
+        let expires_ms = [1_000, 5_000, 60_000, 200_000][self.dice.index(4)];
         let submit =
             Request::Submit { job, target, kind, expires_ms, wait: self.dice.one_in(3), retry_of: None };
         if self.dice.one_in(4) {

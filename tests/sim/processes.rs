@@ -48,7 +48,9 @@ impl World {
         self.master.core = None;
         self.master.links.clear();
         let open: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
-        open.into_iter().for_each(|it| self.cut(it));
+        for it in open {
+            self.cut(it);
+        }
         let wait = 100 + self.dice.below(20_000);
         self.at(wait, Happening::MasterStart);
     }
@@ -189,7 +191,7 @@ impl World {
             nc::Effect::Start { offer, attempt } => {
                 let start = Start { at: now, attempt, boot: node.boot };
                 let (id, generation, job) = (node.id.clone(), node.generation, offer.job);
-                let lasts = [20, 500, 30_000][self.dice.below(3) as usize];
+                let lasts = [20, 500, 30_000][self.dice.index(3)];
                 let ends_at = now + 1 + self.dice.below(lasts);
                 let worker = Worker { job, ends_at, cancelled: false, check: offer.mode };
                 self.minions[index].worker = Some(worker);
@@ -211,9 +213,7 @@ impl World {
                 }
             }
             nc::Effect::Clean { job } => {
-                if node.worker.as_ref().is_some_and(|it| it.job == job) {
-                    node.worker = None;
-                }
+                node.worker.take_if(|it| it.job == job);
             }
             nc::Effect::Forget { .. } => {
                 node.gone = true;

@@ -34,6 +34,10 @@ impl Dice {
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.roll() % end
     }
+    /// Which of so many.
+    pub(crate) fn index(&mut self, of: usize) -> usize {
+        usize::try_from(self.below(of as u64)).expect("it is below a usize")
+    }
     pub(crate) fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
@@ -142,7 +146,7 @@ impl World {
     }
 
     pub(crate) fn delay(&mut self) -> u64 {
-        let longest = if self.trouble() { [20, 200, 2_000][self.dice.below(3) as usize] } else { 50 };
+        let longest = if self.trouble() { [20, 200, 2_000][self.dice.index(3)] } else { 50 };
         1 + self.dice.below(longest)
     }
 
@@ -223,8 +227,8 @@ impl World {
             }
             Happening::Enroll(index) => self.enroll(index),
             Happening::Connect(index) => self.connect(index),
-            Happening::ToMaster(epoch, bytes) => self.to_master(epoch, &bytes),
-            Happening::ToMinion(epoch, bytes) => self.to_minion(epoch, &bytes),
+            Happening::ToMaster(epoch, bytes) => self.reach_master(epoch, &bytes),
+            Happening::ToMinion(epoch, bytes) => self.reach_minion(epoch, &bytes),
             Happening::MasterHearsEnd(epoch) => self.master_hears_end(epoch),
             Happening::MinionHearsEnd(epoch) => self.minion_hears_end(epoch),
             Happening::Compiled { generation, .. } if generation != self.master.generation => Ok(()),
@@ -243,7 +247,7 @@ impl World {
             Happening::Cut => {
                 let all: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
                 if !all.is_empty() {
-                    let epoch = all[self.dice.below(all.len() as u64) as usize];
+                    let epoch = all[self.dice.index(all.len())];
                     self.cut(epoch);
                 }
                 Ok(())
@@ -375,13 +379,13 @@ impl World {
         let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return };
         link.cut = true;
         self.summary.cuts += 1;
-        let slow = if self.trouble() { [100, 5_000, 70_000][self.dice.below(3) as usize] } else { 100 };
+        let slow = if self.trouble() { [100, 5_000, 70_000][self.dice.index(3)] } else { 100 };
         let (master, minion) = (self.dice.below(slow), self.dice.below(5_000));
         self.at(master, Happening::MasterHearsEnd(epoch));
         self.at(minion, Happening::MinionHearsEnd(epoch));
     }
 
-    fn to_master(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
+    fn reach_master(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
         let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return Ok(()) };
         let node = &self.minions[link.minion];
         let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
@@ -391,7 +395,7 @@ impl World {
         self.master_step(mc::Input::Message { minion, epoch, message: Box::new(message) })
     }
 
-    fn to_minion(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
+    fn reach_minion(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
         let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return Ok(()) };
         let index = link.minion;
         let node = &self.minions[index];
@@ -410,10 +414,10 @@ impl World {
         if epochs.is_empty() || self.heard.is_empty() {
             return Ok(());
         }
-        let epoch = epochs[self.dice.below(epochs.len() as u64) as usize];
-        let mut bytes = self.heard[self.dice.below(self.heard.len() as u64) as usize].clone();
+        let epoch = epochs[self.dice.index(epochs.len())];
+        let mut bytes = self.heard[self.dice.index(self.heard.len())].clone();
         if self.dice.one_in(3) {
-            let place = self.dice.below(bytes.len() as u64) as usize;
+            let place = self.dice.index(bytes.len());
             bytes[place] ^= 1;
         }
         // Before the hello only TLS tells who is at the other end.
