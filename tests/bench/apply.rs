@@ -78,7 +78,7 @@ fn trees(lab: &Lab, out: &Path) {
         );
         let mut text = format!("# {{{{grains.id}}}} file number {number}\nlisten = {{{{pillar.port}}}}\n");
         for line in 0..10 {
-            let _ = write!(text, "key{line} = {number}-{line}-{{{{grains.os}}}}\n");
+            let _ = writeln!(text, "key{line} = {number}-{line}-{{{{grains.os}}}}");
         }
         lab.tree(&format!("states/bench/files/t{number}.conf"), &text);
     }

@@ -15,7 +15,7 @@ use tests::{
 
 const SANDBOXES: usize = 5;
 const REAL_HOSTS: u8 = 3;
-const REAL_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
+const REAL_LIMIT: std::time::Duration = std::time::Duration::from_mins(5);
 
 fn main() -> ExitCode {
     let real = match std::env::args().nth(1).as_deref() {
