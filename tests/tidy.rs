@@ -149,7 +149,7 @@ fn files_are_tidy() {
             wrong.push(format!("{file}: {lines} lines, more than {FILE_LINES_MAX}"));
         }
         for (index, line) in code.lines().enumerate() {
-            if line.chars().count() > LINE_CHARS_MAX && !line.contains("\"") {
+            if line.chars().count() > LINE_CHARS_MAX && !line.contains('"') {
                 wrong.push(format!("{file}:{}: a line of more than {LINE_CHARS_MAX} characters", index + 1));
             }
         }

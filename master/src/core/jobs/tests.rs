@@ -139,10 +139,12 @@ fn a_word_on_its_way_at_the_expiry_is_believed() {
     assert_eq!(bench.word(1, "vm-1"), Some(Terminal::Ok));
 }
 
+/// (command?, received before, what the minion has, expected word, expected offers)
+type Reconnect = (bool, bool, &'static [u128], Option<Terminal>, usize);
+
 #[test]
 fn a_reconnect_compares_what_both_sides_know() {
-    // (command?, received before, what the minion has, expected word, expected offers)
-    let cases: &[(bool, bool, &[u128], Option<Terminal>, usize)] = &[
+    let cases: &[Reconnect] = &[
         (true, false, &[], None, 1),
         (true, false, &[1], None, 0),
         (true, true, &[1], None, 0),
