@@ -137,7 +137,7 @@ fn show(lab: &Lab, arguments: &[&str], code: i32) -> bool {
 
 fn stay(lab: &Lab) {
     println!(
-        "\nAPI and dashboards: https://127.0.0.1:{}   MQTT over TLS: 127.0.0.1:{}",
+        "\nAPI: https://127.0.0.1:{}   MQTT over TLS, for dashboards: 127.0.0.1:{}",
         lab.https(),
         lab.mqtt()
     );
