@@ -66,11 +66,14 @@ fn uses_are_counted_on_disk_before_the_answer_and_a_retry_is_free() {
 }
 
 #[test]
-fn expiry_waits_for_a_clock_that_is_set() {
-    let mut bench = Bench::new();
-    bench.step(Input::Clock { set: false });
-    let old = TokenTerms { expires: Timestamp(5), ..terms() };
-    assert_eq!(word(&bench.enroll(1, "vm-1", Ok(old))), "accepted");
+fn a_clock_that_is_not_set_proves_expiry_and_nothing_else() {
+    let early = TokenTerms { not_before: NOW.plus_ms(1), ..terms() };
+    let old = TokenTerms { expires: NOW, ..terms() };
+    for (terms, expected) in [(terms(), "accepted"), (early, "accepted"), (old, "pending")] {
+        let mut bench = Bench::new();
+        bench.step(Input::Clock { set: false });
+        assert_eq!(word(&bench.enroll(1, "vm-1", Ok(terms))), expected);
+    }
 }
 
 #[test]
