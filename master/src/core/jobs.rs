@@ -3,7 +3,7 @@
 use super::{
     Effect, Entry, Master, SealedRef,
     memory::{OpenJob, OpenTarget, has_ended, is_good},
-    publish::{describe, state_word},
+    publish::{describe, gist, state_word},
     timers::Timer,
 };
 use bus::message::ToMinion;
@@ -97,14 +97,11 @@ impl Master {
     pub(crate) fn launch(&mut self, job: &Job) {
         self.publish_job(job, "accepted", &BTreeMap::new());
         let data = json!({
-            "job": job.id, "what": describe(&job.kind), "caller": job.caller.name, "minions": job.minions.len(),
+            "job": job.id, "what": gist(&job.kind), "caller": job.caller.name, "minions": job.minions.len(),
             "target": super::roster::cut(&job.target, 256),
         });
         self.emit_as("job/accepted".to_owned(), model::Source::Master, data, job.hops, None);
         for minion in &job.minions {
-            if is_full(&job.kind) {
-                self.supersede_older(job.id, minion);
-            }
             let open = self.book.open_of.get(minion).map_or(0, std::collections::BTreeSet::len);
             if !self.is_reachable(minion) && !job.wait {
                 let reason = match self.live.get(minion) {
@@ -121,11 +118,16 @@ impl Master {
         }
     }
 
-    /// A full run replaces older full runs that were not sent yet.
+    /// A full run that is sent replaces older full runs that were not.
     fn supersede_older(&mut self, job: JobId, minion: &MinionId) {
+        let Some((newer, _)) = self.book.open_target(job, minion) else { return };
+        if !is_full(&newer.kind) {
+            return;
+        }
+        let age = (newer.at, newer.id);
         for older in self.book.jobs_of(minion) {
             let waits = |(it, target): (&Job, &OpenTarget)| {
-                older != job && is_full(&it.kind) && target.target.state == TargetState::Accepted
+                (it.at, it.id) < age && is_full(&it.kind) && target.target.state == TargetState::Accepted
             };
             if self.book.open_target(older, minion).is_some_and(waits) {
                 let reason = format!("job {} is newer", job.short());
@@ -149,6 +151,7 @@ impl Master {
         }
         if target.recipe.is_some() {
             if self.is_ready(minion) {
+                self.supersede_older(job, minion);
                 self.offer(job, minion);
             }
             return;
@@ -355,7 +358,7 @@ impl Master {
             self.out.push(Effect::JobLine { job: id, line: Box::new(line) });
         }
         let data = json!({
-            "job": id, "what": describe(&job.kind), "caller": job.caller.name, "ok": good, "words": words,
+            "job": id, "what": gist(&job.kind), "caller": job.caller.name, "ok": good, "words": words,
             "minion": if job.minions.len() == 1 { job.minions.first() } else { None },
         });
         self.emit_as("job/ended".to_owned(), model::Source::Master, data, job.hops, None);

@@ -156,7 +156,7 @@ impl Master {
     /// One line of `lab/job`.
     pub(crate) fn publish_job(&mut self, job: &Job, state: &str, words: &BTreeMap<String, u32>) {
         let payload = json!({
-            "job": job.id, "state": state, "what": describe(&job.kind), "target": super::roster::cut(&job.target, 256),
+            "job": job.id, "state": state, "what": gist(&job.kind), "target": super::roster::cut(&job.target, 256),
             "caller": job.caller.name, "minions": job.minions.len(), "words": words, "time": self.now,
         });
         self.publish("lab/job".to_owned(), payload.to_string(), false);
@@ -202,7 +202,7 @@ pub(crate) fn state_word(state: &TargetState) -> &'static str {
     }
 }
 
-/// What a job does, for people: `apply web`, `run uptime`.
+/// What a job does, for operators: `apply web`, `run uptime`.
 pub(crate) fn describe(kind: &model::JobKind) -> String {
     match kind {
         model::JobKind::Apply { states, mode, .. } => {
@@ -212,4 +212,12 @@ pub(crate) fn describe(kind: &model::JobKind) -> String {
         }
         model::JobKind::Run { command, .. } => super::roster::cut(&format!("run {}", command.join(" ")), 200),
     }
+}
+
+/// What a job does, for viewers: of a command only the program, since the rest may hold secrets.
+pub(crate) fn gist(kind: &model::JobKind) -> String {
+    let model::JobKind::Run { command, .. } = kind else { return describe(kind) };
+    let program = command.first().and_then(|it| it.split_whitespace().next());
+    let program = program.filter(|it| !it.contains('=')).unwrap_or("(command)");
+    super::roster::cut(&format!("run {program}"), 200)
 }

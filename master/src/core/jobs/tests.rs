@@ -219,8 +219,60 @@ fn a_newer_full_run_takes_the_place_of_one_that_waits() {
     bench.ask(submit(1, "vm-1", apply(), true));
     bench.ask(submit(2, "vm-1", command(), true));
     bench.ask(submit(3, "vm-1", apply(), true));
-    let words = [1, 2, 3].map(|it| bench.word(it, "vm-1"));
-    assert_eq!(words, [Some(Terminal::Superseded), None, None]);
+    let words = |bench: &Bench| [1, 2, 3].map(|it| bench.word(it, "vm-1"));
+    assert_eq!(words(&bench), [None, None, None]);
+    bench.back("vm-1", knows(&[]));
+    assert_eq!(offers(&bench.compiled(3, "vm-1")), [(id("vm-1"), JobId(3))]);
+    assert_eq!(words(&bench), [Some(Terminal::Superseded), None, None]);
+}
+
+#[test]
+fn a_newer_full_run_that_is_never_sent_takes_nobodys_place() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.disconnect("vm-1");
+    bench.ask(submit(1, "vm-1", apply(), true));
+    bench.submit(2, "vm-1", apply());
+    assert_eq!(bench.word(2, "vm-1"), Some(Terminal::Unreachable));
+    assert_eq!(bench.word(1, "vm-1"), None);
+    bench.back("vm-1", knows(&[]));
+    bench.submit(3, "vm-1", apply());
+    let (job, minion) = (JobId(3), id("vm-1"));
+    bench.step(Input::Compiled { job, minion, revision: revision(), result: Err(Vec::new()) });
+    assert_eq!(bench.word(3, "vm-1"), Some(Terminal::Failed));
+    assert_eq!(offers(&bench.compiled(1, "vm-1")), [(id("vm-1"), JobId(1))]);
+}
+
+#[test]
+fn viewers_see_the_program_and_operators_the_whole_command() {
+    let mut bench = Bench::with(&["vm-1"]);
+    let cases: [(&[&str], &str); 4] = [
+        (&["mysql", "-psecret"], "run mysql"),
+        (&["mysql -psecret"], "run mysql"),
+        (&["PW=secret mysql"], "run (command)"),
+        (&[], "run (command)"),
+    ];
+    for (number, (words, gist)) in (1..).zip(cases) {
+        let model::JobKind::Run { shell, cwd, user, environment, timeout_ms, .. } = command() else {
+            panic!()
+        };
+        let command = words.iter().map(|it| (*it).to_owned()).collect();
+        let kind = model::JobKind::Run { command, shell, cwd, user, environment, timeout_ms };
+        assert_eq!(crate::core::publish::gist(&kind), gist);
+        if words.is_empty() {
+            continue;
+        }
+        let effects = bench.submit(number, "vm-1", kind);
+        let line = published(&effects, "lab/job").unwrap();
+        assert!(line.contains(&format!("{gist:?}")) && !line.contains("secret"), "{line}");
+        let event = effects.iter().find_map(|it| match it {
+            Effect::Event(event) if event.tag == "job/accepted" => Some(event.data.to_string()),
+            _ => None,
+        });
+        assert!(event.is_some_and(|it| !it.contains("secret")));
+        assert!(
+            matches!(&bench.job(number).kind, model::JobKind::Run { command, .. } if command.concat().contains("secret"))
+        );
+    }
 }
 
 #[test]
