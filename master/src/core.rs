@@ -211,7 +211,7 @@ impl Master {
                     live.assigned = states;
                 }
             }
-            Input::StoreHealth(reason) => self.degraded = reason,
+            Input::StoreHealth(reason) => self.store_health(reason),
             Input::Clock { set } => self.clock_set = set,
             Input::Tick => {}
         }

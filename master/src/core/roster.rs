@@ -33,6 +33,8 @@ pub(crate) struct Live {
     pub(crate) heard_at: Timestamp,
     pub(crate) saved_at: Timestamp,
     goodbye: bool,
+    /// Events of this connection were left with the minion, as the store was full: none may be acknowledged on it.
+    pub(crate) held_events: bool,
     /// A presence timer is set.
     watched: bool,
     /// Newest sample as JSON text.
@@ -55,6 +57,7 @@ impl Live {
             heard_at: now,
             saved_at: now,
             goodbye: false,
+            held_events: false,
             watched: true,
             sample: None,
             running: None,
@@ -113,6 +116,7 @@ impl Master {
         let before = minion.address.replace(address.to_owned());
         let twice = live.connected && before.as_deref() != Some(address);
         (live.epoch, live.connected, live.ready, live.goodbye) = (Some(epoch), true, false, false);
+        live.held_events = false;
         live.heard_at = self.now;
         self.drop_parts(id);
         self.watch_presence(id);
@@ -381,9 +385,29 @@ impl Master {
         self.publish_sample(id, sample);
     }
 
+    /// The store is full, or has room again: who had to keep events comes back and says them all, and boots are looked
+    /// at for which nothing could be done.
+    pub(crate) fn store_health(&mut self, full: Option<String>) {
+        let recovered = self.degraded.is_some() && full.is_none();
+        self.degraded = full;
+        if !recovered {
+            return;
+        }
+        let held = self.live.iter().filter(|it| it.1.connected && it.1.held_events);
+        let held: Vec<MinionId> = held.map(|it| it.0.clone()).collect();
+        self.out.extend(held.into_iter().map(|minion| Effect::Close { minion }));
+        let here: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
+        for id in &here {
+            self.due_boots(id);
+        }
+    }
+
     /// An event that a minion saw: taken once, acknowledged when it is on disk.
     fn minion_event(&mut self, id: &MinionId, number: u64, tag: &str, data: Value, gap: u64) {
-        if self.degraded.is_some() {
+        let full = self.degraded.is_some();
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.held_events |= full;
+        if live.held_events {
             return self.count("event while the store is full");
         }
         let taken = self.book.events_taken.get(id).copied().unwrap_or(0);

@@ -122,6 +122,16 @@ fn a_rule_that_comes_later_finds_the_boots_that_are_due() {
 }
 
 #[test]
+fn a_boot_while_the_store_was_full_is_due_when_there_is_room() {
+    let mut bench = configured(CONFIGURE);
+    bench.step(Input::StoreHealth(Some("no space left".to_owned())));
+    assert!(decisions(&bench.back("vm-1", hello())).is_empty());
+    let effects = bench.step(Input::StoreHealth(None));
+    assert_eq!(compiles(&effects), [id("vm-1")]);
+    assert!(decisions(&effects)[0].verdicts[0].fired);
+}
+
+#[test]
 fn the_same_event_after_a_crash_starts_no_second_job() {
     let text = "go:\n  on: minion/+/event/deployed\n  do:\n    - run: { target: \"{{minion}}\", command: [\"true\"] }\n";
     let mut bench = configured(text);

@@ -147,6 +147,28 @@ fn an_event_is_taken_once_and_only_below_its_own_part() {
 }
 
 #[test]
+fn an_event_that_came_while_the_store_was_full_is_not_acknowledged_by_a_later_one() {
+    let mut bench = Bench::with(&["vm-1", "vm-2"]);
+    let event = |number| FromMinion::Event { number, tag: "event/x".to_owned(), data: json!({}), gap: 0 };
+    bench.step(Input::StoreHealth(Some("no space left".to_owned())));
+    assert_eq!(sent(&bench.say("vm-1", event(1))), Vec::<&ToMinion>::new());
+    let effects = bench.step(Input::StoreHealth(None));
+    let closed: Vec<_> = effects.iter().filter(|it| matches!(it, Effect::Close { .. })).collect();
+    assert_eq!(closed, [&Effect::Close { minion: id("vm-1") }]);
+    // What was under way before the connection ends.
+    let effects = bench.say("vm-1", event(2));
+    assert!(sent(&effects).is_empty() && tags(&effects).is_empty(), "{effects:?}");
+    assert!(bench.step(Input::StoreHealth(None)).is_empty(), "once is enough");
+    bench.disconnect("vm-1");
+    bench.back("vm-1", hello());
+    for number in [1, 2] {
+        let effects = bench.say("vm-1", event(number));
+        assert_eq!(tags(&effects), ["minion/vm-1/event/x"]);
+        assert_eq!(sent(&effects), [&ToMinion::Ack { jobs: Vec::new(), events: Some(number) }]);
+    }
+}
+
+#[test]
 fn a_sample_is_published_flat_with_the_last_word_and_time_last() {
     let mut bench = Bench::with(&["vm-1"]);
     let mut sample = Map::new();
