@@ -16,12 +16,15 @@ const STEPS_MAX: u32 = 20_000;
 /// The audit log is kept at least so long, in milliseconds.
 const AUDIT_MS: u64 = 365 * 24 * 3600 * 1000;
 
+/// Later than anything in the store.
+const FOREVER: Timestamp = Timestamp(i64::MAX as u64);
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// Age at which ended jobs, events and decisions are deleted, in milliseconds.
     pub age_ms: u64,
-    /// Bytes above which the oldest ended jobs are deleted before their age.
+    /// Bytes above which the oldest events and decisions, and then ended jobs, are deleted before their age.
     pub bytes: u64,
 }
 
@@ -60,10 +63,10 @@ impl Gc {
         let audit = Timestamp(self.now.0.saturating_sub(self.keep.age_ms.max(AUDIT_MS)));
         let transaction = db.transaction()?;
         let mut jobs = delete_jobs(&transaction, "ended < ?1", before)?;
-        if jobs == 0 && used_bytes(&transaction)? > self.keep.bytes {
-            jobs = delete_jobs(&transaction, "ended IS NOT NULL AND ?1 >= 0", before)?;
+        let mut events = delete_events(&transaction, before)?;
+        if jobs + events == 0 && used_bytes(&transaction)? > self.keep.bytes {
+            (jobs, events) = delete_oldest(&transaction, self.keep.bytes)?;
         }
-        let events = delete_events(&transaction, before)?;
         let lines = transaction.execute(
             "DELETE FROM audit WHERE n IN (SELECT n FROM audit WHERE at < ?1 ORDER BY n LIMIT ?2)",
             params![time(audit), ROWS_STEP],
@@ -89,6 +92,30 @@ impl Gc {
             let _ = done.send(self.report.clone());
         }
     }
+}
+
+/// Makes the store smaller: events and decisions have at most half of it, and the rest is for jobs.
+fn delete_oldest(db: &Connection, bytes: u64) -> rusqlite::Result<(u64, u64)> {
+    let talk = estimated_bytes(db, "events", "number")? + estimated_bytes(db, "decisions", "event")?;
+    if talk >= bytes / 2 {
+        let events = delete_events(db, FOREVER)?;
+        let jobs = if events == 0 { delete_jobs(db, "?1 >= 0", FOREVER)? } else { 0 };
+        return Ok((jobs, events));
+    }
+    let jobs = delete_jobs(db, "?1 >= 0", FOREVER)?;
+    let events = if jobs == 0 { delete_events(db, FOREVER)? } else { 0 };
+    Ok((jobs, events))
+}
+
+/// From the oldest rows and how far the numbers go: to read all would hold up the commits.
+fn estimated_bytes(db: &Connection, table: &str, number: &str) -> rusqlite::Result<u64> {
+    let sql = format!(
+        "SELECT CAST(coalesce(sum(length(data)) * ((SELECT max({number}) FROM {table}) - min({number}) + 1)
+           / (max({number}) - min({number}) + 1), 0) AS INTEGER)
+         FROM (SELECT {number}, data FROM {table} ORDER BY {number} LIMIT {ROWS_STEP})"
+    );
+    let bytes: i64 = db.query_row(&sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
 fn delete_jobs(db: &Connection, which: &str, before: Timestamp) -> rusqlite::Result<u64> {

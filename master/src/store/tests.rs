@@ -339,6 +339,27 @@ fn gc_deletes_by_age_and_by_size_but_never_what_is_open_nor_the_newest_event() {
 }
 
 #[test]
+fn gc_by_size_takes_the_oldest_events_before_any_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut batch = vec![Entry::Job(job(1, NOW, Some(NOW)))];
+    for number in 1..=3000 {
+        let Entry::Event(mut it) = event(number, "a") else { unreachable!() };
+        (it.at, it.data) = (Timestamp(NOW.0 + number), serde_json::json!("x".repeat(1000)));
+        batch.push(Entry::Event(it));
+    }
+    let seq = store.commit(rows(batch));
+    wait(&store, seq.unwrap());
+    let keep = Keep { age_ms: 30 * 86_400_000, bytes: 2_500_000 };
+    let done = store.gc(keep, NOW).blocking_recv().unwrap();
+    assert_eq!((done.jobs, done.events % 1000), (0, 0), "{done:?}");
+    assert!(done.events > 0 && done.events < 3000 && done.bytes <= keep.bytes, "{done:?}");
+    let filter = EventFilter { limit: 5000, ..EventFilter::default() };
+    let Reply::Events(events) = store.reader().answer(&Query::Events(filter)) else { panic!() };
+    assert!(events.last().is_some_and(|it| it.number == 3000), "the oldest go");
+}
+
+#[test]
 fn a_full_disk_refuses_new_jobs_keeps_promises_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
