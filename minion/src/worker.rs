@@ -97,10 +97,9 @@ fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut dyn Wri
             }
             Progress::Output { stderr, text, .. } => RunLine::Output { stderr, text },
             Progress::Ended(step) => RunLine::Ended(step),
-            Progress::Event { index, tag } => {
-                let step = recipe.steps.get(index);
-                let data = step.map(|it| json!({ "state": it.id, "sls": it.sls, "name": it.name }));
-                events.push((tag, data.unwrap_or_default()));
+            Progress::Event { index, tag, id, name } => {
+                let sls = recipe.steps.get(index).map(|it| &it.sls);
+                events.push((tag, json!({ "state": id, "sls": sls, "name": name })));
                 return;
             }
         };

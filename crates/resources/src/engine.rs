@@ -62,6 +62,10 @@ pub enum Progress {
         index: usize,
         /// Suffix of the event's tag.
         tag: String,
+        /// Block's name.
+        id: String,
+        /// What the step manages.
+        name: String,
     },
 }
 
@@ -265,7 +269,8 @@ impl Run<'_> {
         let report = self.masker.report(report);
         (self.progress)(Progress::Ended(Box::new(report.clone())));
         if let (Outcome::Changed, Some(tag)) = (report.outcome, &step.global.fire_event) {
-            (self.progress)(Progress::Event { index, tag: self.masker.text(tag) });
+            let (tag, id, name) = (self.masker.text(tag), report.id.clone(), report.name.clone());
+            (self.progress)(Progress::Event { index, tag, id, name });
         }
         self.reports.push(report);
     }

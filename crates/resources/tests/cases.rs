@@ -88,7 +88,7 @@ impl Case {
         let mut live = String::new();
         let report = run(&self.recipe(), &options, host, &mut |progress| match progress {
             Progress::Output { text, .. } => live.push_str(&text),
-            Progress::Event { tag, .. } => writeln!(live, "event {tag}").unwrap(),
+            Progress::Event { tag, id, name, .. } => writeln!(live, "event {tag} of {id} {name}").unwrap(),
             Progress::Started { .. } | Progress::Ended(_) => (),
         });
         (report, live)
