@@ -71,6 +71,8 @@ pub struct Journal {
     file: File,
     length: u64,
     compacted: u64,
+    /// Not written anew before it has this many bytes: the last attempt failed.
+    compact_at: u64,
     /// Entries that go with the next synced ones.
     lazy: Vec<u8>,
 }
@@ -99,8 +101,14 @@ impl Journal {
             file.set_len(scan.good).map_err(io_error("cut", &path))?;
         }
         file.seek(SeekFrom::Start(scan.good)).map_err(io_error("read", &path))?;
-        let mut journal =
-            Self { dir: dir.to_owned(), file, length: scan.good, compacted: scan.good, lazy: Vec::new() };
+        let mut journal = Self {
+            dir: dir.to_owned(),
+            file,
+            length: scan.good,
+            compacted: scan.good,
+            compact_at: 0,
+            lazy: Vec::new(),
+        };
         if scan.good == 0 {
             journal.write(HEADER.as_bytes())?;
             journal.sync()?;
@@ -119,7 +127,7 @@ impl Journal {
         }
         let written = self.write(&bytes).or_else(|error| {
             self.take_back(before)?;
-            if !(error.is_full() && self.drop_ballast() && entries.iter().all(is_promised)) {
+            if !self.give_up_ballast(&error, entries) {
                 return Err(error);
             }
             self.write(&bytes).inspect_err(|_| {
@@ -138,27 +146,28 @@ impl Journal {
 
     /// Whether it is time to write the file anew.
     pub fn wants_compaction(&self) -> bool {
-        self.length > COMPACT_FROM && self.length > self.compacted.saturating_mul(COMPACT_FACTOR)
+        self.length > COMPACT_FROM.max(self.compact_at)
+            && self.length > self.compacted.saturating_mul(COMPACT_FACTOR)
     }
 
-    /// Replaces the file by one that holds just these.
+    /// Replaces the file by one that holds just these. After an error the old one is as it was.
     pub fn compact(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
         let fresh = self.dir.join("journal.new");
         let mut bytes = HEADER.as_bytes().to_vec();
         for entry in entries {
             line(entry, &mut bytes);
         }
-        let mut file = private(OpenOptions::new().write(true).create(true).truncate(true))
-            .open(&fresh)
-            .map_err(io_error("open", &fresh))?;
-        file.write_all(&bytes).map_err(io_error("write", &fresh))?;
-        file.sync_data().map_err(io_error("sync", &fresh))?;
-        let path = self.dir.join("journal.jsonl");
+        let file = write_fresh(&fresh, &bytes).inspect_err(|_| {
+            let _ = std::fs::remove_file(&fresh);
+            self.compact_at = self.length + COMPACT_FROM;
+        })?;
+        let path = self.path();
         std::fs::rename(&fresh, &path).map_err(io_error("replace", &path))?;
         sync_dir(&self.dir)?;
         self.file = file;
         self.length = bytes.len() as u64;
         self.compacted = self.length;
+        self.compact_at = 0;
         self.lazy.clear();
         self.keep_ballast();
         Ok(())
@@ -199,8 +208,10 @@ impl Journal {
         }
     }
 
-    fn drop_ballast(&self) -> bool {
-        std::fs::remove_file(self.dir.join("ballast")).is_ok()
+    /// Makes room for `entries`, if they may have it.
+    fn give_up_ballast(&self, error: &JournalError, entries: &[Entry]) -> bool {
+        let deserved = error.is_full() && entries.iter().all(is_promised);
+        deserved && std::fs::remove_file(self.dir.join("ballast")).is_ok()
     }
 
     /// Sets the ballast aside again once the disk has room.
@@ -216,6 +227,17 @@ fn is_promised(entry: &Entry) -> bool {
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
+}
+
+/// A new file, synced.
+fn write_fresh(path: &Path, bytes: &[u8]) -> Result<File, JournalError> {
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true))
+        .open(path)
+        .map_err(io_error("open", path))?;
+    file.write_all(bytes).map_err(io_error("write", path))?;
+    // Nothing was promised of it: a disk that is found to be full only now is survived too.
+    file.sync_data().map_err(io_error("store", path))?;
+    Ok(file)
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> JournalError + 'a {
@@ -382,6 +404,39 @@ mod tests {
         journal.compact(&[clock(2)]).unwrap();
         journal.append(&[clock(3)]).unwrap();
         assert_eq!(Journal::open(dir.path()).unwrap().entries, [clock(2), clock(3)]);
+    }
+
+    #[test]
+    fn only_what_was_promised_gets_the_ballast() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap().journal;
+        let ballast = dir.path().join("ballast");
+        let full = io_error("write", &ballast)(io::ErrorKind::StorageFull.into());
+        let intent = Entry::Intent { job: model::JobId(1), attempt: 1 };
+        assert!(!journal.give_up_ballast(&full, &[clock(1), intent]));
+        assert!(ballast.exists());
+        assert!(journal.give_up_ballast(&full, &[clock(1)]));
+        assert!(!ballast.exists());
+    }
+
+    #[test]
+    fn a_compaction_that_finds_the_disk_full_leaves_nothing_and_waits_until_the_file_has_grown() {
+        let (dir, _) = written(&[clock(1)]);
+        let mut journal = Journal::open(dir.path()).unwrap().journal;
+        let grow = |journal: &mut Journal| {
+            journal.append(&[Entry::Boot("x".repeat(2 << 20)), clock(2)]).unwrap();
+        };
+        grow(&mut journal);
+        assert!(journal.wants_compaction());
+        let fresh = dir.path().join("journal.new");
+        std::os::unix::fs::symlink("/dev/full", &fresh).unwrap();
+        assert!(journal.compact(&[clock(2)]).unwrap_err().is_full());
+        assert!(!fresh.is_symlink() && !fresh.exists());
+        assert!(!journal.wants_compaction());
+        grow(&mut journal);
+        assert!(journal.wants_compaction());
+        journal.compact(&[clock(2)]).unwrap();
+        assert_eq!(Journal::open(dir.path()).unwrap().entries, [clock(2)]);
     }
 
     #[test]
