@@ -239,7 +239,12 @@ impl Minion {
             Input::NotRecorded { entries, reason } => {
                 self.on_not_recorded(now, entries, reason, &mut effects);
             }
-            Input::DiskGood => self.disk_fault = None,
+            Input::DiskGood => {
+                self.disk_fault = None;
+                if !self.unwritten.is_empty() {
+                    self.retry_disk(now, &mut effects);
+                }
+            }
             Input::Stop { reason } => {
                 self.stopping = true;
                 self.later(Entry::Clock(now), &mut effects);

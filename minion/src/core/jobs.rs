@@ -203,6 +203,8 @@ impl Minion {
                     self.say(now, FromMinion::Refused { job: offer.job, reason }, effects);
                 }
                 Entry::Intent { job, .. } => self.memory.put_back(job),
+                // There is a later one with each attempt.
+                Entry::Clock(_) => {}
                 other => self.unwritten.push(other),
             }
         }
@@ -213,17 +215,17 @@ impl Minion {
     pub(super) fn retry_disk(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.disk_retry = now.plus_ms(DISK_RETRY_MS);
         let entries = std::mem::take(&mut self.unwritten);
-        let mut ended = Vec::new();
-        for entry in entries {
-            if let Entry::Ended(result) = &entry {
-                ended.push(result.job);
-            }
-            effects.push(Effect::Record(Box::new(entry)));
-        }
+        effects.extend(entries.iter().cloned().map(|entry| Effect::Record(Box::new(entry))));
         effects.push(Effect::Record(Box::new(Entry::Clock(now))));
-        for job in ended {
-            effects.push(Effect::Clean { job });
-            self.say_result(now, job, effects);
+        for entry in entries {
+            match entry {
+                Entry::Event { number, .. } => self.say_event(now, number, effects),
+                Entry::Ended(result) => {
+                    effects.push(Effect::Clean { job: result.job });
+                    self.say_result(now, result.job, effects);
+                }
+                _ => {}
+            }
         }
     }
 }

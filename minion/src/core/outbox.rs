@@ -17,7 +17,9 @@ const RESULT_WHOLE_MAX: usize = 64 << 10;
 /// Bytes of a piece: as text within JSON it may grow sixfold and must fit into a packet of 256 KiB.
 const PART_MAX: usize = 32 << 10;
 /// A result whose JSON is longer is cut.
-const RESULT_MAX: usize = 16 << 20;
+const RESULT_MAX: usize = 15 << 20;
+/// Longest reason of a result that has to be cut.
+const REASON_MAX: usize = 16 << 10;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Kept {
@@ -78,8 +80,15 @@ impl Outbox {
         }
     }
 
-    pub(super) fn messages(&self) -> impl Iterator<Item = FromMinion> {
-        self.events.iter().map(|it| FromMinion::Event {
+    /// Number of the oldest one that is kept.
+    fn oldest(&self) -> u64 {
+        self.events.front().map_or(self.next, |it| it.number)
+    }
+
+    /// From number `from` on, below `below`.
+    fn messages(&self, from: u64, below: u64) -> impl Iterator<Item = FromMinion> {
+        let wanted = move |it: &&Kept| (from..below).contains(&it.number);
+        self.events.iter().filter(wanted).map(|it| FromMinion::Event {
             number: it.number,
             tag: it.tag.clone(),
             data: it.data.clone(),
@@ -108,16 +117,42 @@ impl Minion {
             length if length > EVENT_MAX => serde_json::json!({ "cut": length }),
             _ => data,
         };
-        self.record(Entry::Event { number, tag: tag.clone(), data: data.clone(), gap: 0 }, effects);
-        if self.link.welcomed {
-            let gap = 0;
-            self.say(now, FromMinion::Event { number, tag, data, gap }, effects);
+        let entry = Entry::Event { number, tag, data, gap: 0 };
+        if self.unwritten_event().is_some() {
+            // One before it is not on disk: it waits behind it, for the master takes them in order.
+            self.memory.remember(&entry);
+            self.unwritten.push(entry);
+            let oldest = self.memory.outbox.oldest();
+            self.unwritten.retain(|it| !matches!(it, Entry::Event { number, .. } if *number < oldest));
+            return;
         }
+        self.record(entry, effects);
+        self.say_event(now, number, effects);
+    }
+
+    /// Says one event; nothing if it was dropped.
+    pub(super) fn say_event(&mut self, now: Timestamp, number: u64, effects: &mut Vec<Effect>) {
+        if !self.link.welcomed {
+            return;
+        }
+        let event = self.memory.outbox.messages(number, number.saturating_add(1)).next();
+        if let Some(event) = event {
+            self.say(now, event, effects);
+        }
+    }
+
+    /// Number of the first event that is not on disk because it is full.
+    fn unwritten_event(&self) -> Option<u64> {
+        self.unwritten.iter().find_map(|entry| match entry {
+            Entry::Event { number, .. } => Some(*number),
+            _ => None,
+        })
     }
 
     /// Everything the master has not acknowledged: events first, so that what a run fired comes before its end.
     pub(super) fn say_outbox(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let events: Vec<FromMinion> = self.memory.outbox.messages().collect();
+        let below = self.unwritten_event().unwrap_or(u64::MAX);
+        let events: Vec<FromMinion> = self.memory.outbox.messages(0, below).collect();
         for event in events {
             self.say(now, event, effects);
         }
@@ -182,33 +217,46 @@ fn pieces(text: &str, bytes_max: usize) -> Vec<&str> {
     pieces
 }
 
-/// Cuts what commands said and diffs, longest first, until the result fits; says so where it cut.
+/// Cuts what commands said and diffs, longest first, until the result fits; says so where it cut. What is still too
+/// long goes without its report.
 pub(super) fn fit(result: &mut JobResult) {
+    let text = |it: &JobResult| serde_json::to_string(it).unwrap_or_default();
+    let whole = text(result);
+    if whole.len() <= RESULT_MAX {
+        return;
+    }
+    let hash = crate::grains::sha256_text(&whole);
+    cut_text(&mut result.reason, REASON_MAX, &hash);
     for keep in [256 << 10, 16 << 10, 1 << 10, 0] {
-        let text = serde_json::to_string(&*result).unwrap_or_default();
-        if text.len() <= RESULT_MAX {
-            return;
-        }
-        let hash = crate::grains::sha256_text(&text);
-        let Some(report) = &mut result.report else { return };
-        for step in &mut report.steps {
+        for step in result.report.iter_mut().flat_map(|it| &mut it.steps) {
             cut_step(step, keep, &hash);
         }
+        if text(result).len() <= RESULT_MAX {
+            return;
+        }
+    }
+    result.report = None;
+    let space = if result.reason.is_empty() { "" } else { "; " };
+    let length = whole.len();
+    result.reason += &format!(
+        "{space}the report of {length} bytes is left out: a result has {RESULT_MAX} at most; SHA-256 of the whole result: {hash}"
+    );
+}
+
+fn cut_text(text: &mut String, keep: usize, hash: &str) {
+    if text.len() > keep {
+        text.truncate(text.floor_char_boundary(keep));
+        text.push_str("\n[cut");
+        if !hash.is_empty() {
+            text.push_str("; SHA-256 of the whole result: ");
+            text.push_str(hash);
+        }
+        text.push(']');
     }
 }
 
 pub(super) fn cut_step(step: &mut model::StepReport, keep: usize, hash: &str) {
-    let cut = |text: &mut String| {
-        if text.len() > keep {
-            text.truncate(text.floor_char_boundary(keep));
-            text.push_str("\n[cut");
-            if !hash.is_empty() {
-                text.push_str("; SHA-256 of the whole result: ");
-                text.push_str(hash);
-            }
-            text.push(']');
-        }
-    };
+    let cut = |text: &mut String| cut_text(text, keep, hash);
     if let Some(output) = &mut step.output {
         cut(&mut output.stdout);
         cut(&mut output.stderr);

@@ -483,6 +483,86 @@ fn an_offer_that_could_not_be_written_was_never_received() {
     assert_eq!(bench.minion.running(), None);
 }
 
+/// What a failed write leaves of the effects: every entry of it.
+fn entries(effects: &[Effect]) -> Vec<Entry> {
+    let entry = |effect: &Effect| match effect {
+        Effect::Record(entry) => Some((**entry).clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(entry).collect()
+}
+
+#[test]
+fn the_next_job_begins_once_the_end_of_the_last_one_could_be_written() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    bench.offer(offer(2));
+    let events = vec![("deployed".to_owned(), json!({}))];
+    let end = RunEnd::Report { report: Box::new(report(Outcome::Ok)), events };
+    let failed = bench.minion.step(NOW, Input::RunEnded { job: JobId(1), end });
+    let input = Input::NotRecorded { entries: entries(&failed), reason: "no space".to_owned() };
+    assert_eq!(bench.minion.step(NOW, input), []);
+    assert_eq!(bench.minion.running(), None);
+    assert_eq!(bench.minion.memory.waiting(), [JobId(2)]);
+    let input = Input::Event { tag: "x".to_owned(), data: json!({}) };
+    assert_eq!(bench.minion.step(NOW, input), [], "it waits behind the one that is not on disk");
+    assert!(bench.minion.step(NOW, Input::Disconnected).is_empty());
+    bench.minion.link.connected = true;
+    let mut said = Vec::new();
+    bench.minion.on_welcome(NOW, false, &mut said);
+    let said: Vec<_> = said.iter().map(gist).filter(|it| it.starts_with("send")).collect();
+    assert_eq!(said, ["send event 1 start"], "what is not on disk is not said");
+    bench.now = NOW.plus_ms(DISK_RETRY_MS);
+    let retried: Vec<_> = bench.minion.step(bench.now, Input::Tick).iter().map(gist).collect();
+    let wanted = [
+        "record event 2 event/deployed",
+        "record ended 1 ok",
+        "record event 3 x",
+        "record clock",
+        "send event 2 event/deployed",
+        "clean 1",
+        "send result 1 ok",
+        "send event 3 x",
+    ];
+    assert_eq!(retried.iter().filter(|it| *it != "send heartbeat").collect::<Vec<_>>(), wanted);
+    let good: Vec<_> = bench.minion.step(bench.now, Input::DiskGood).iter().map(gist).collect();
+    assert_eq!(good, ["record intent 2 1", "start 2 1"]);
+}
+
+#[test]
+fn when_another_record_finds_room_first_what_waits_for_the_disk_is_written_at_once() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    let end = RunEnd::Report { report: Box::new(report(Outcome::Ok)), events: Vec::new() };
+    let failed = bench.minion.step(NOW, Input::RunEnded { job: JobId(1), end });
+    let reason = || "no space".to_owned();
+    bench.minion.step(NOW, Input::NotRecorded { entries: entries(&failed), reason: reason() });
+    let good = bench.minion.step(NOW, Input::DiskGood);
+    let gists: Vec<_> = good.iter().map(gist).collect();
+    assert_eq!(gists, ["record ended 1 ok", "record clock", "clean 1", "send result 1 ok"]);
+    for _ in 0..3 {
+        bench.minion.step(NOW, Input::NotRecorded { entries: entries(&good), reason: reason() });
+        assert_eq!(bench.minion.unwritten.len(), 1, "clocks are not collected");
+        bench.minion.unwritten.clear();
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_cut_enough_goes_without_its_report_and_says_so() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    let mut long = report(Outcome::Failed);
+    long.steps[0].comment = "x".repeat(16 << 20);
+    let change = model::Change { what: "w".repeat(16 << 20), from: None, to: None, diff: None };
+    long.steps[0].plan.changes = vec![change];
+    let end = RunEnd::Report { report: Box::new(long), events: Vec::new() };
+    let effects = bench.minion.step(NOW, Input::RunEnded { job: JobId(1), end });
+    let Some(Entry::Ended(result)) = entries(&effects).pop() else { panic!("no result") };
+    assert_eq!((result.word, &result.report), (Terminal::Failed, &None));
+    assert!(result.reason.contains("is left out"), "{}", result.reason);
+    assert!(serde_json::to_string(&*result).unwrap().len() < 64 << 10);
+}
+
 #[test]
 fn a_long_result_goes_in_pieces_that_make_it_whole() {
     let mut bench = Bench::member();

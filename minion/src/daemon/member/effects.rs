@@ -45,7 +45,7 @@ impl Agent<'_> {
     /// Puts entries on disk. If it is full, what was to follow is replaced by what the core says to that.
     async fn record(
         &mut self,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         effects: &mut VecDeque<Effect>,
     ) -> Result<(), DaemonError> {
         let Some(mut journal) = self.journal.take() else { return Ok(()) };
@@ -53,7 +53,8 @@ impl Agent<'_> {
             let written = journal.append(&entries);
             (journal, entries, written)
         };
-        let (journal, entries, written) =
+        let (journal, written);
+        (journal, entries, written) =
             tokio::task::spawn_blocking(write).await.expect("an append does not panic");
         self.journal = Some(journal);
         match written {
@@ -71,7 +72,7 @@ impl Agent<'_> {
                 self.disk_full = true;
                 let reason = chain(&failure);
                 error!(reason, "the disk is full: new jobs are refused until it is not");
-                effects.clear();
+                give_up(effects, &mut entries);
                 effects.extend(self.core.step(self.clock.now(), Input::NotRecorded { entries, reason }));
                 Ok(())
             }
@@ -189,5 +190,36 @@ impl Agent<'_> {
         if let Err(failure) = self.workers.cancel(job) {
             warn!(job = %job, err = %failure, "the worker cannot be told to stop");
         }
+    }
+}
+
+/// Takes out what must not happen once a write failed. The core knows the later entries already: they go to `entries`,
+/// for it to take them back or keep them.
+fn give_up(effects: &mut VecDeque<Effect>, entries: &mut Vec<Entry>) {
+    for effect in std::mem::take(effects) {
+        match effect {
+            Effect::Record(entry) => entries.push(*entry),
+            Effect::Send(_) | Effect::Start { .. } | Effect::Clean { .. } => {}
+            other => effects.push_back(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Timestamp;
+
+    #[test]
+    fn after_a_failed_write_later_entries_are_told_and_only_what_needs_no_disk_is_done() {
+        let job = JobId(7);
+        let clean = || Effect::Clean { job };
+        let recover = || Effect::Recover { job };
+        let intent = || Entry::Intent { job, attempt: 1 };
+        let mut entries = vec![Entry::Clock(Timestamp(1))];
+        let mut effects = VecDeque::from([clean(), recover(), Effect::Record(Box::new(intent()))]);
+        give_up(&mut effects, &mut entries);
+        assert_eq!(effects, [recover()]);
+        assert_eq!(entries, [Entry::Clock(Timestamp(1)), intent()]);
     }
 }
