@@ -238,8 +238,9 @@ pub(super) fn fit(result: &mut JobResult) {
     result.report = None;
     let space = if result.reason.is_empty() { "" } else { "; " };
     let length = whole.len();
-    result.reason += &format!(
-        "{space}the report of {length} bytes is left out: a result has {RESULT_MAX} at most; SHA-256 of the whole result: {hash}"
+    result.reason = format!(
+        "{}{space}the report of {length} bytes is left out: a result has {RESULT_MAX} at most; SHA-256 of the whole result: {hash}",
+        result.reason
     );
 }
 
