@@ -274,6 +274,13 @@ impl Minion {
         self.link.offset_ms.map(|offset| Timestamp(now.0.saturating_add_signed(offset)))
     }
 
+    /// The clock of the inputs was set forward by so much, which the master's was not: what waits is not the older.
+    pub fn clock_jumped(&mut self, ms: u64) {
+        if let Some(offset) = &mut self.link.offset_ms {
+            *offset = offset.saturating_sub_unsigned(ms);
+        }
+    }
+
     /// The job at work.
     pub fn running(&self) -> Option<JobId> {
         self.memory.running

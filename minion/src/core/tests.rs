@@ -280,6 +280,22 @@ fn a_job_that_waits_until_its_expiry_ends_there() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_makes_no_waiting_job_older() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    bench.offer(offer(2));
+    let hour = 60 * 60 * 1000;
+    bench.minion.clock_jumped(hour);
+    bench.now = bench.now.plus_ms(hour + 1000);
+    assert_eq!(bench.minion.master_now(bench.now), Some(NOW.plus_ms(AHEAD_MS + 1000)));
+    let ticked = bench.step(Input::Tick);
+    assert!(!ticked.iter().any(|it| it.contains("ended")), "{ticked:?}");
+    bench.now = bench.now.plus_ms(60_000);
+    let ticked = bench.step(Input::Tick);
+    assert!(ticked.contains(&"record ended 2 expired".to_owned()), "{ticked:?}");
+}
+
+#[test]
 fn a_newer_full_run_supersedes_an_older_one_that_still_waits() {
     let full = |number| Offer { full: true, ..offer(number) };
     let mut bench = Bench::member();

@@ -15,7 +15,7 @@ use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, refusal};
 use bus::{Identity, Topic, envelope};
-use model::{ContentHash, Grains, MinionId};
+use model::{ContentHash, Grains, MinionId, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,11 +103,18 @@ impl Agent<'_> {
         }
     }
 
+    /// The time. The core hears first how far the clock was set since the last look.
+    fn now(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        self.core.clock_jumped(self.clock.take_jump());
+        now
+    }
+
     async fn hear(&mut self, stop: &mut Stop) -> Heard {
         if let Some(event) = self.early.pop_front() {
             return Heard::Bus(Some(event));
         }
-        let now = self.clock.now();
+        let now = self.now();
         let wait = self.core.next_wake().map_or(COLLECT_EVERY, |at| Duration::from_millis(at.since_ms(now)));
         tokio::select! {
             event = self.events.recv() => Heard::Bus(event),
@@ -161,7 +168,7 @@ impl Agent<'_> {
                 self.step(Input::Connected).await?;
             }
             Some(ClientEvent::Message { topic, payload }) => {
-                let now = self.clock.now();
+                let now = self.now();
                 let master_now = self.core.master_now(now);
                 let Some(link) = &mut self.link else { return Ok(()) };
                 match link.open(&topic, &payload, master_now) {

@@ -23,7 +23,7 @@ const PROBES_MAX: usize = 64;
 
 impl Agent<'_> {
     pub(super) async fn step(&mut self, input: Input) -> Result<(), DaemonError> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut effects = VecDeque::from(self.core.step(now, input));
         while let Some(effect) = effects.pop_front() {
             match effect {
@@ -64,7 +64,8 @@ impl Agent<'_> {
                 if let Some(journal) = &self.journal {
                     journal.recovered();
                 }
-                effects.extend(self.core.step(self.clock.now(), Input::DiskGood));
+                let now = self.now();
+                effects.extend(self.core.step(now, Input::DiskGood));
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -73,7 +74,8 @@ impl Agent<'_> {
                 let reason = chain(&failure);
                 error!(reason, "the disk is full: new jobs are refused until it is not");
                 give_up(effects, &mut entries);
-                effects.extend(self.core.step(self.clock.now(), Input::NotRecorded { entries, reason }));
+                let now = self.now();
+                effects.extend(self.core.step(now, Input::NotRecorded { entries, reason }));
                 Ok(())
             }
             Err(failure) => Err(failure.into()),
@@ -127,7 +129,7 @@ impl Agent<'_> {
 
     /// Says a message while hearing goes on: two full queues must not wait for each other.
     async fn say(&mut self, message: &FromMinion) {
-        let now = self.clock.now();
+        let now = self.now();
         let Some(link) = &mut self.link else { return };
         let (topic, payload) = link.seal(now, message, &self.identity);
         if !self.publish(topic, payload).await {
