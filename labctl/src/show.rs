@@ -89,7 +89,7 @@ impl Screen {
     pub(crate) fn note(&mut self, text: &str) -> Outcome<()> {
         self.flush()?;
         self.erase()?;
-        writeln!(self.err, "{text}").map_err(Failure::from)
+        writeln!(self.err, "{}", style::harmless(text)).map_err(Failure::from)
     }
 
     /// Draws live lines in place of the last ones.
@@ -154,7 +154,7 @@ impl Screen {
     /// Shows one thing: `text` to people, `value` to machines, `name` where only that is wanted.
     pub(crate) fn thing(&mut self, kind: &str, value: Value, name: &str, text: &str) -> Outcome<()> {
         match self.format {
-            Format::Table | Format::Wide => self.raw(text),
+            Format::Table | Format::Wide => self.raw(&style::harmless(text)),
             Format::Name => self.line(name),
             Format::Json | Format::Yaml | Format::Jsonl => self.document(kind, &json::dated(value)),
         }

@@ -78,6 +78,8 @@ pub struct Master {
     probes: BTreeMap<u64, Probe>,
     next_probe: u64,
     reactor: Reactor,
+    /// When waiting keys changed what they say, lately.
+    key_changes: BTreeMap<Fingerprint, Timestamp>,
     revision: Option<Revision>,
     tree_errors: Vec<Diagnostic>,
     degraded: Option<String>,
@@ -118,6 +120,7 @@ impl Master {
             probes: BTreeMap::new(),
             next_probe: now.0.saturating_mul(1000),
             reactor: Reactor::default(),
+            key_changes: BTreeMap::new(),
             revision: None,
             tree_errors: Vec::new(),
             degraded: None,

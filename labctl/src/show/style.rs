@@ -9,6 +9,20 @@ use model::Timestamp;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
+/// A text in which strangers may have had a say, without what terminals obey; lines, tabs and colours stay.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, it) in text.char_indices() {
+        let colour = || {
+            let rest = text[index..].strip_prefix("\x1b[").unwrap_or_default();
+            rest.trim_start_matches(|it: char| it.is_ascii_digit() || it == ';').starts_with('m')
+        };
+        let stays = !it.is_control() || it == '\n' || it == '\t' || (it == '\x1b' && colour());
+        shown.push(if stays { it } else { '\u{fffd}' });
+    }
+    shown
+}
+
 /// What a text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -198,6 +212,20 @@ pub(crate) fn failure_text(failure: &Failure, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminals_are_told_colours_and_nothing_else() {
+        let cases = [
+            ("a\tb\n", "a\tb\n"),
+            ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
+            ("\x1b[2J", "\u{fffd}[2J"),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("a\rb\u{9b}1m\x1b", "a\u{fffd}b\u{fffd}1m\u{fffd}"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(harmless(text), shown);
+        }
+    }
 
     #[test]
     fn colours_follow_flag_then_environment_then_terminal() {

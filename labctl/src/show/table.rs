@@ -47,7 +47,8 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn of(tone: Tone, text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone }
+        let text: String = text.into();
+        Self { text: text.replace(char::is_control, "\u{fffd}"), tone }
     }
 }
 impl From<String> for Cell {

@@ -18,6 +18,9 @@ pub(crate) const PENDING_PER_ADDRESS_MAX: usize = 8;
 const CLAIMS_MAX: usize = 16;
 const CLAIM_CHARS_MAX: usize = 128;
 
+/// Between two changes of one waiting key that go to disk.
+const CHANGE_MS: u64 = 60_000;
+
 /// What a good token gives.
 struct Grant {
     token: Token,
@@ -186,6 +189,20 @@ impl Master {
         self.emit_master(tag, data);
     }
 
+    /// Whether a waiting key may be written again: its owner is a stranger, and each time costs a synced transaction.
+    fn may_change(&mut self, fingerprint: &Fingerprint) -> bool {
+        let now = self.now;
+        self.key_changes.retain(|_, at| now.since_ms(*at) < CHANGE_MS);
+        let full = self.key_changes.len() >= PENDING_MAX;
+        let may = !full && !self.key_changes.contains_key(fingerprint);
+        if may {
+            self.key_changes.insert(fingerprint.clone(), now);
+        } else {
+            self.count("change of a waiting key too soon");
+        }
+        may
+    }
+
     fn quarantine(&mut self, mut key: Key, status: KeyStatus, reason: String) {
         let fingerprint = key.fingerprint.clone();
         let known = self.book.keys.get(&fingerprint);
@@ -203,7 +220,7 @@ impl Master {
                 return self.answer_enroll(&fingerprint, EnrollAnswer::Pending { reason });
             }
         }
-        if changed {
+        if changed && (known.is_none() || self.may_change(&fingerprint)) {
             (key.status, key.reason) = (status, reason.clone());
             let word = if status == KeyStatus::Conflict { "conflict" } else { "pending" };
             self.put_key(key, word);
@@ -231,9 +248,14 @@ fn new_key(fingerprint: &Fingerprint, request: &EnrollRequest, address: String, 
         address,
         at: now,
         labels: Labels::new(),
-        claims: claims.map(|(name, it)| (cut(name, CLAIM_CHARS_MAX), cut(it, CLAIM_CHARS_MAX))).collect(),
+        claims: claims.map(|(name, it)| (claim(name), claim(it))).collect(),
         token: None,
     }
+}
+
+/// A text from a stranger that operators will read: short, and without what terminals obey.
+fn claim(text: &str) -> String {
+    cut(text, CLAIM_CHARS_MAX).replace(char::is_control, "\u{fffd}")
 }
 
 /// Globs as in targets: `*`, `?`, `[..]`, `{a,b}`.

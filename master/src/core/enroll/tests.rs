@@ -95,6 +95,32 @@ fn quarantine_is_bounded_in_all_and_per_address() {
 }
 
 #[test]
+fn a_waiting_key_that_changes_its_name_all_the_time_costs_no_writes() {
+    let mut bench = Bench::new();
+    let mut writes = 0;
+    for number in 0..20 {
+        let effects = bench.enroll(1, &format!("vm-{number}"), Err(TokenFault::Absent));
+        assert_eq!(word(&effects), "pending");
+        writes += usize::from(!records(&effects).is_empty());
+    }
+    assert_eq!(writes, 2, "the first word and one correction");
+    bench.pass(60_000);
+    assert!(!records(&bench.enroll(1, "vm-7", Err(TokenFault::Absent))).is_empty());
+    assert_eq!(bench.master.key(&fingerprint(1)).unwrap().minion, id("vm-7"));
+    assert_eq!(word(&bench.enroll(1, "vm-2", Ok(terms()))), "accepted", "a token is never too soon");
+}
+
+#[test]
+fn claims_are_kept_without_what_terminals_obey() {
+    let mut bench = Bench::new();
+    let mut request = enroll_request("vm-1");
+    request.claims.insert("os\u{1b}[2J".to_owned(), "a\r\nb\u{9b}1m".to_owned());
+    bench.enroll_from(1, request, Err(TokenFault::Absent), "10.0.0.1");
+    let claims = &bench.master.key(&fingerprint(1)).unwrap().claims;
+    assert_eq!(claims["os\u{fffd}[2J"], "a\u{fffd}\u{fffd}b\u{fffd}1m");
+}
+
+#[test]
 fn a_name_that_is_taken_is_a_conflict_unless_the_token_says_otherwise() {
     let uuid = |it: &str| {
         let mut request = enroll_request("vm-1");
