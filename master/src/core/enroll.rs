@@ -21,6 +21,9 @@ const CLAIM_CHARS_MAX: usize = 128;
 /// Between two changes of one waiting key that go to disk.
 const CHANGE_MS: u64 = 60_000;
 
+/// How the reason of a key begins that an operator revoked; one that was replaced or removed may come back.
+pub(crate) const REVOKED_BY: &str = "revoked by ";
+
 /// What a good token gives.
 struct Grant {
     token: Token,
@@ -122,6 +125,9 @@ impl Master {
         if self.is_clock_set() && self.now < terms.not_before {
             return Err(format!("token {name} is not good yet"));
         }
+        if self.was_revoked(&key.minion, &name) {
+            return Err(format!("a key of {} was revoked: labctl key accept lets this one in", key.minion));
+        }
         // A clock that is behind proves expiry all the same: it is never earlier than a time that has been.
         if self.now >= terms.expires {
             return Err(format!("token {name} has expired"));
@@ -138,6 +144,16 @@ impl Master {
             return Err(format!("token {name} is used up"));
         }
         Ok(Grant { labels: terms.labels, token })
+    }
+
+    /// Whether an operator revoked a key that this token had let in under this name: the seed may be in wrong hands.
+    fn was_revoked(&self, minion: &MinionId, token: &str) -> bool {
+        self.book.keys.values().any(|it| {
+            it.status == KeyStatus::Revoked
+                && it.minion == *minion
+                && it.token.as_deref() == Some(token)
+                && it.reason.starts_with(REVOKED_BY)
+        })
     }
 
     /// Use of the token, key and minion are on disk before the answer leaves.

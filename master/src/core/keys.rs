@@ -104,7 +104,7 @@ impl Master {
                 Ok(vec![format!("the key of {minion} is rejected")])
             }
             KeyDecision::Revoke => {
-                self.dismiss(&minion, &format!("revoked by {by}"), Dismissal::Revoked);
+                self.dismiss(&minion, &format!("{}{by}", super::enroll::REVOKED_BY), Dismissal::Revoked);
                 Ok(vec![format!("the key of {minion} is revoked; {minion} is no member any more")])
             }
         }

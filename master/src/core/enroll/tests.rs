@@ -111,6 +111,24 @@ fn a_waiting_key_that_changes_its_name_all_the_time_costs_no_writes() {
 }
 
 #[test]
+fn a_name_that_was_revoked_does_not_come_back_by_the_same_token() {
+    let revoke =
+        Request::DecideKey { key: "vm-1".to_owned(), fingerprint: None, decision: KeyDecision::Revoke };
+    let remove = Request::RemoveMinion { minion: id("vm-1") };
+    for (request, expected) in [(revoke, "pending"), (remove, "accepted")] {
+        let mut bench = Bench::with(&["vm-1"]);
+        bench.ask(request);
+        bench.crash();
+        assert_eq!(word(&bench.enroll(5, "vm-1", Ok(terms()))), expected);
+        let other = TokenTerms { name: "other".to_owned(), ..terms() };
+        assert_eq!(word(&bench.enroll(6, "vm-2", Ok(terms()))), "accepted");
+        if expected == "pending" {
+            assert_eq!(word(&bench.enroll(5, "vm-1", Ok(other))), "accepted");
+        }
+    }
+}
+
+#[test]
 fn claims_are_kept_without_what_terminals_obey() {
     let mut bench = Bench::new();
     let mut request = enroll_request("vm-1");
