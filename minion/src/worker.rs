@@ -6,6 +6,8 @@
 use crate::core::{RunEnd, RunLine};
 use crate::home::make_private_dir;
 use model::{JobId, Mode, Recipe};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use resources::{Host, Progress, RunOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -221,8 +223,43 @@ impl Workers {
         if let Some(sandbox) = &self.sandbox {
             command.arg("--sandbox").arg(sandbox);
         }
+        self.hand_over(job, said, command)
+    }
+
+    /// Starts a worker that holds the lock of `said`.
+    fn hand_over(&self, job: JobId, said: File, mut command: Command) -> io::Result<Child> {
         // A group of its own: what ends the agent does not end the worker. The lock goes with standard output.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::from(said)).spawn()
+        let child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::from(said)).spawn()?;
+        if let Some(process) = child.id() {
+            // Needed only to kill it: the run is worth more.
+            let _ = std::fs::write(self.job_dir(job).join("process"), process.to_string());
+        }
+        Ok(child)
+    }
+
+    /// Waits until no worker of this job is alive, at most for `limit`; says whether it is so.
+    pub async fn wait_for_end(&self, job: JobId, limit: Duration) -> bool {
+        let path = self.job_dir(job).join("said.jsonl");
+        let start = Instant::now();
+        while is_held(&path) {
+            if start.elapsed() > limit {
+                return false;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        true
+    }
+
+    /// Kills a living worker with its process group.
+    pub fn kill(&self, job: JobId) -> io::Result<()> {
+        let dir = self.job_dir(job);
+        if !is_held(&dir.join("said.jsonl")) {
+            return Ok(());
+        }
+        let text = std::fs::read_to_string(dir.join("process"))?;
+        let group = text.parse::<i32>().ok().filter(|it| *it > 1);
+        let group = group.ok_or_else(|| io::Error::other("`process` holds no process id"))?;
+        killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(io::Error::from)
     }
 
     async fn feed_and_watch(&self, job: JobId, mut child: Child, recipe: Vec<u8>) -> RunEnd {
@@ -324,5 +361,33 @@ impl Tail {
             }
         }
         self.rest = tail;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_stop_is_killed_by_an_agent_that_did_not_start_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let (told, _) = mpsc::channel(1);
+        let workers =
+            Workers { dir: path.clone(), blobs: path.clone(), sandbox: None, program: path.clone(), told };
+        let job = JobId(1);
+        workers.prepare(job).unwrap();
+        let said = File::create(workers.job_dir(job).join("said.jsonl")).unwrap();
+        said.try_lock().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let mut child = workers.hand_over(job, said, command).unwrap();
+        let again = workers.clone();
+        again.cancel(job).unwrap();
+        assert!(!again.wait_for_end(job, Duration::ZERO).await);
+        again.kill(job).unwrap();
+        assert!(again.wait_for_end(job, Duration::from_secs(10)).await);
+        assert!(!child.wait().await.unwrap().success());
+        again.kill(job).unwrap();
     }
 }

@@ -15,19 +15,23 @@ use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, refusal};
 use bus::{Identity, Topic, envelope};
-use model::{ContentHash, Grains, MinionId, Timestamp};
+use model::{ContentHash, Grains, JobId, MinionId, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Between two collections of grains.
 const COLLECT_EVERY: Duration = Duration::from_hours(1);
 /// Refusals in a row before they are believed.
 const REFUSED_MAX: u32 = 3;
+/// A run that is to end because the minion was removed is killed after this; both together are below the watchdog's.
+const CANCEL_LIMIT: Duration = Duration::from_secs(30);
+/// Until a killed worker must be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a member stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -271,6 +275,9 @@ impl Agent<'_> {
             run.abort();
             let _ = run.await;
         }
+        if let (End::Removed(_), Some(job)) = (&end, self.core.running()) {
+            self.put_out(job).await;
+        }
         self.client.close().await;
         if let Some(journal) = &mut self.journal {
             match journal.append(&[Entry::Clock(self.clock.now())]) {
@@ -279,5 +286,20 @@ impl Agent<'_> {
             }
         }
         Ok(end)
+    }
+
+    /// Ends the run of a minion that is not a member any more: it may do nothing, and the next member's run must not
+    /// meet it.
+    async fn put_out(&self, job: JobId) {
+        self.cancel(job);
+        if self.workers.wait_for_end(job, CANCEL_LIMIT).await {
+            return;
+        }
+        warn!(job = %job, "the worker does not stop: it is killed");
+        let killed = self.workers.kill(job);
+        if killed.is_err() || !self.workers.wait_for_end(job, KILL_LIMIT).await {
+            let reason = killed.err().map(|failure| failure.to_string());
+            error!(job = %job, reason, "the worker cannot be killed: end its process by hand");
+        }
     }
 }

@@ -187,7 +187,7 @@ impl Agent<'_> {
         }));
     }
 
-    fn cancel(&self, job: JobId) {
+    pub(super) fn cancel(&self, job: JobId) {
         info!(job = %job, "cancelling");
         if let Err(failure) = self.workers.cancel(job) {
             warn!(job = %job, err = %failure, "the worker cannot be told to stop");
