@@ -289,6 +289,9 @@ impl<O: Outside> Daemon<O> {
                 self.health(health.borrow().clone())?;
                 return Err("the store's writer has ended".into());
             }
+            if self.barrier == effects::LOST {
+                return Err("the store takes no more writes".into());
+            }
         }
         info!("stopping");
         drop((inputs, gate));

@@ -25,6 +25,8 @@ const SCHEMA: i32 = 1;
 const APPLICATION: i32 = 0x6c61_626d;
 /// Batches that may wait for the writer.
 const QUEUE_MAX: usize = 8192;
+/// Of these, lazy writes: while the disk is full they must not take the place of what is promised.
+const LATERS_MAX: usize = 1024;
 /// Connections that read at the same time and are kept open.
 const READERS_MAX: usize = 4;
 /// Pages of 4 KiB that each connection may cache, as a negative number of KiB.
@@ -163,6 +165,8 @@ pub struct Store {
     health: watch::Receiver<Health>,
     stopping: Arc<std::sync::atomic::AtomicBool>,
     writer: Option<JoinHandle<()>>,
+    /// Shared with each lazy write that waits in the queue.
+    laters: Arc<()>,
     submitted: u64,
     reader: Reader,
 }
@@ -188,7 +192,8 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         let reader = Reader { path: path.clone(), idle: Arc::default() };
         let queue = Some(queue);
-        Ok(Self { path, queue, committed, health, stopping, writer: Some(writer), submitted: 0, reader })
+        let (writer, laters, submitted) = (Some(writer), Arc::default(), 0);
+        Ok(Self { path, queue, committed, health, stopping, writer, laters, submitted, reader })
     }
     /// Everything that the core wakes up with: keys and minions first, then jobs.
     pub fn load(&self) -> Result<Vec<Entry>, StoreError> {
@@ -204,9 +209,10 @@ impl Store {
         self.submitted += 1;
         self.send(writer::Command::Batch { number: self.submitted, rows }).then_some(self.submitted)
     }
-    /// Keeps rows for the next lazy write; the newest of a key wins.
+    /// Keeps rows for the next lazy write; the newest of a key wins. False if too many wait, or the writer has ended.
     pub fn later(&self, rows: Vec<Row>) -> bool {
-        self.send(writer::Command::Later(rows))
+        Arc::strong_count(&self.laters) <= LATERS_MAX
+            && self.send(writer::Command::Later(rows, Arc::clone(&self.laters)))
     }
     /// Deletes what is older than the limits, in small steps between commits.
     pub fn gc(&self, keep: Keep, now: Timestamp) -> oneshot::Receiver<GcReport> {

@@ -10,6 +10,9 @@ use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms};
 use std::sync::Arc;
 use tracing::{error, warn};
 
+/// A barrier that is never reached: a transaction was lost.
+pub(super) const LOST: u64 = u64::MAX;
+
 impl<O: Outside> Daemon<O> {
     /// Takes one input in. `sealed` is ciphertext that is stored if the core records where it lies.
     pub(super) fn step(&mut self, input: Input, sealed: Option<(JobId, MinionId, Arc<[u8]>)>) {
@@ -52,9 +55,9 @@ impl<O: Outside> Daemon<O> {
     fn write(&mut self, rows: Vec<Row>, later: Vec<Row>) {
         if !rows.is_empty() {
             match self.store.commit(rows) {
-                Some(number) => self.barrier = number,
-                // The writer has ended: its health says so, and what follows never leaves.
-                None => self.barrier = u64::MAX,
+                Some(number) => self.barrier = self.barrier.max(number),
+                // What follows never leaves, and the process ends.
+                None => self.barrier = LOST,
             }
         }
         if !later.is_empty() && !self.store.later(later) {

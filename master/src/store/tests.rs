@@ -360,6 +360,21 @@ fn gc_by_size_takes_the_oldest_events_before_any_job() {
 }
 
 #[test]
+fn lazy_writes_beyond_the_limit_are_dropped_and_commits_still_go_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let blocker = Connection::open(folder.path().join("store.db")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.commit(rows([event(1, "a")])).unwrap();
+    let row = || vec![Row::Retained { topic: "lab/x".to_owned(), payload: None }];
+    let refused = (0..1_000_000).any(|_| !store.later(row()));
+    assert!(refused, "there is a limit");
+    let seq = store.commit(rows([event(2, "b")])).unwrap();
+    blocker.execute_batch("ROLLBACK").unwrap();
+    wait(&store, seq);
+}
+
+#[test]
 fn a_full_disk_refuses_new_jobs_keeps_promises_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")

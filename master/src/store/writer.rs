@@ -34,8 +34,8 @@ pub(super) enum Command {
         /// What.
         rows: Vec<Row>,
     },
-    /// For the next lazy write.
-    Later(Vec<Row>),
+    /// For the next lazy write; held by each that waits, so that they can be counted.
+    Later(Vec<Row>, Arc<()>),
     /// Delete what is old.
     Gc {
         /// Limits.
@@ -129,7 +129,7 @@ impl Writer {
                 group.extend(rows);
                 Some(number)
             }
-            Command::Later(rows) => {
+            Command::Later(rows, _waits) => {
                 self.lazy.extend(rows.into_iter().map(|row| (lazy_key(&row), row)));
                 None
             }
