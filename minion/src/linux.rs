@@ -6,6 +6,7 @@ mod command;
 mod files;
 mod packages;
 pub mod space;
+pub mod system;
 mod units;
 
 pub use blobs::BlobSource;

@@ -5,9 +5,8 @@
 
 use crate::core::{RunEnd, RunLine};
 use crate::home::make_private_dir;
+use crate::linux::system::kill_group;
 use model::{JobId, Mode, Recipe};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use resources::{Host, Progress, RunOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -259,7 +258,7 @@ impl Workers {
         let text = std::fs::read_to_string(dir.join("process"))?;
         let group = text.parse::<i32>().ok().filter(|it| *it > 1);
         let group = group.ok_or_else(|| io::Error::other("`process` holds no process id"))?;
-        killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(io::Error::from)
+        kill_group(group)
     }
 
     async fn feed_and_watch(&self, job: JobId, mut child: Child, recipe: Vec<u8>) -> RunEnd {

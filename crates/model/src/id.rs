@@ -147,7 +147,7 @@ impl FromStr for ContentHash {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let invalid = || InvalidId::Hash(text.chars().take(80).collect());
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 || !text.bytes().all(|it| it.is_ascii_hexdigit()) {
             return Err(invalid());
         }
         let mut bytes = [0_u8; 32];

@@ -1,7 +1,7 @@
 //! A clock that never goes back: not when the system's does, and not behind the last stored time (a Pi has none of its own).
 
+use crate::linux::system::since_boot;
 use model::Timestamp;
-use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(Debug)]
@@ -42,10 +42,6 @@ impl Clock {
         self.at += Duration::from_millis(passed);
         self.base
     }
-}
-
-fn since_boot() -> Option<Duration> {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(Duration::from)
 }
 
 fn whole_ms(duration: Duration) -> u64 {
