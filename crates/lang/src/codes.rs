@@ -111,7 +111,11 @@ const CODES: &[(&str, &str)] = &[
         "a recipe cannot be made for this minion although its states compile: it is too large, or its key is unknown.",
     ),
     ("E0701", "a configuration file or variable has a key that is not known, or a value that is wrong."),
+    ("E0702", "a value of the configuration or of a variable is not of the kind that its key takes."),
     ("E0703", "the configuration contradicts itself."),
+    ("W0005", "a state is in no top.sls and no file includes it. Assign it, or apply it by name."),
+    ("W0102", "an argument is understood and has no effect here."),
+    ("W0401", "a part of a top file is not used: there is the environment `base` only."),
 ];
 
 /// What a code means; `None` for one that does not exist.
