@@ -191,7 +191,7 @@ impl Host {
         remove_cgroups(&self.cgroup());
     }
     fn cgroup(&self) -> String {
-        format!("{}-{}", self.name, std::process::id())
+        self.overlay.name()
     }
 }
 

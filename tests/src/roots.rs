@@ -6,8 +6,13 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What the root itself has.
 const ROOT_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,ca-certificates";
@@ -131,7 +136,9 @@ pub struct Overlay {
 impl Overlay {
     /// On top of the base root, in a temporary folder named `name`.
     pub fn new(name: &str) -> Self {
-        let folder = overlays().join(format!("{name}-{}", std::process::id()));
+        // Tests of one process may use the same host names at the same time.
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = overlays().join(format!("{name}x{count}-{}", std::process::id()));
         for part in ["upper", "work", "merged"] {
             fs::create_dir_all(folder.join(part)).expect("the target folder can be written");
         }
@@ -150,6 +157,10 @@ impl Overlay {
     /// One that another process left.
     pub(crate) fn adopt(folder: PathBuf) -> Self {
         Self { folder }
+    }
+    /// A name that no other overlay has.
+    pub fn name(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
     /// The merged root.
     pub fn root(&self) -> PathBuf {
