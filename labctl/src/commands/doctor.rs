@@ -116,7 +116,7 @@ fn judge(status: &MasterStatus, findings: &mut Vec<Finding>) {
     });
     if !status.clock_set {
         findings.push(Finding::odd(
-            "the master's clock is not set: it is earlier than what is stored, so token expiry is not judged",
+            "the master's clock is not set: it is earlier than what is stored, so a token's expiry is judged by the last stored time only",
             "wait for time synchronisation on the master, or set its clock",
         ));
     }

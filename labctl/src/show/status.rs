@@ -107,7 +107,8 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
         say("the fan-out for observers is down: it is being started again".to_owned());
     }
     if !status.clock_set {
-        say("the master's clock is not set: token expiry is not judged until it is".to_owned());
+        say("the master's clock is not set: a token's expiry is judged by the last stored time until it is"
+            .to_owned());
     }
     if text.is_empty() { text } else { text + "\n" }
 }
