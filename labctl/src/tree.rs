@@ -1,7 +1,7 @@
 //! Reads a folder with `states/`, `pillar/` and `reactors/` into memory, for checks without a master.
 
 use crate::{Outcome, failure::Failure};
-use lang::{Source, Tree};
+use lang::{Dialect, Source, Tree};
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -106,5 +106,11 @@ fn read_file(path: &Path, metadata: &std::fs::Metadata) -> Outcome<Source> {
     let hash = bus::seed::sha256(&bytes);
     let size = bytes.len() as u64;
     let bytes: Option<Arc<[u8]>> = (size <= KEPT_MAX).then(|| bytes.into());
-    Ok(Source { bytes, hash, size, mode: metadata.permissions().mode() & 0o7777 })
+    Ok(Source {
+        bytes,
+        hash,
+        size,
+        mode: metadata.permissions().mode() & 0o7777,
+        dialect: Dialect::default(),
+    })
 }

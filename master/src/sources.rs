@@ -3,7 +3,7 @@
 mod scan;
 mod watch;
 
-use lang::{Compiler, Options, Tree, rules::Rules};
+use lang::{Compiler, Tree, rules::Rules};
 use model::{ContentHash, Diagnostic, Revision, Severity, Span};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ impl Sources {
         }
         self.last = found.problems.is_empty().then_some(revision);
         let rules = Rules::load(&tree);
-        let compiler = Compiler::new(tree, Options::default());
+        let compiler = Compiler::new(tree);
         let mut errors = found.problems;
         errors.extend(rules.diagnostics);
         errors.extend(compiler.check(&[]));

@@ -2,7 +2,7 @@
 //! wanted, the `.txt` beside each what comes of it in a check, an apply and a second apply (`UPDATE=1` writes it).
 
 use crate::machine::{Observer, fingerprint};
-use lang::{Compiler, Options, Subject, Tree, Wanted, value_of_yaml};
+use lang::{Compiler, Subject, Tree, Wanted, value_of_yaml};
 use minion::{core::RunEnd, worker::Said};
 use model::{Outcome, Recipe, RunReport};
 use serde::Deserialize;
@@ -88,7 +88,7 @@ fn load(module: &str) -> Module {
 fn compile(case: &Case) -> Recipe {
     let own = ("states/case.sls", case.states.as_str());
     let files = case.tree.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-    let compiler = Compiler::new(Tree::of_texts(files.chain([own])), Options::default());
+    let compiler = Compiler::new(Tree::of_texts(files.chain([own])));
     let (id, grains, labels) = ("vm-1".parse().unwrap(), model::Grains::default(), model::Labels::default());
     let subject = Subject { id: &id, grains: &grains, labels: &labels };
     let recipe = compiler.compile(subject, &Wanted::Named(vec!["case".to_owned()]), &Map::new());

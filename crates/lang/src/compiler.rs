@@ -36,43 +36,22 @@ pub enum Wanted {
     Named(Vec<String>),
 }
 
-/// The template engine of files without a renderer line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Renderer {
-    /// `handlebars|yaml`
-    #[default]
-    Handlebars,
-    /// `yaml`
-    Plain,
-}
-
-/// How a tree is read.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// For files without a renderer line.
-    pub renderer: Renderer,
-}
-
 /// One generation of the trees, with everything that can be kept between compiles (parsed templates, parsed YAML).
 /// Shared by threads.
 pub struct Compiler {
     tree: Tree,
-    options: Options,
     templates: Templates,
     plain: Mutex<HashMap<(String, ContentHash), Arc<Parsed>>>,
 }
 
 impl Compiler {
     /// For a tree.
-    pub fn new(tree: Tree, options: Options) -> Self {
-        Self { tree, options, templates: Templates::default(), plain: Mutex::default() }
+    pub fn new(tree: Tree) -> Self {
+        Self { tree, templates: Templates::default(), plain: Mutex::default() }
     }
     /// Its tree.
     pub fn tree(&self) -> &Tree {
         &self.tree
-    }
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
     }
     pub(crate) fn templates(&self) -> &Templates {
         &self.templates

@@ -279,7 +279,7 @@ impl Work<'_, '_> {
             self.recipe.files.entry(source.hash).or_insert(FileRef { size: source.size, inline });
             return Some(source.hash);
         };
-        let (text, hash) = self.session.text(path)?;
+        let (text, hash, _) = self.session.text(path)?;
         let rendered = self.render(&text, hash, variables, param)?;
         let hash = ContentHash(Sha256::digest(rendered.as_bytes()).into());
         let inline = Some(URL_SAFE_NO_PAD.encode(&rendered));

@@ -37,9 +37,9 @@ mod values;
 mod yaml;
 
 pub use codes::explain;
-pub use compiler::{Compiler, Options, Renderer, Subject, Wanted};
+pub use compiler::{Compiler, Subject, Wanted};
 pub use config::ConfigReader;
 pub use render::{Paint, render_diagnostics};
 pub use resources::{Function, Module, Param, ParamType, modules};
-pub use tree::{Source, Tree};
+pub use tree::{Dialect, Renderer, Source, Tree};
 pub use values::value_of_yaml;

@@ -1,7 +1,7 @@
 //! One compile: the minion it is for, what its templates see, what was complained about so far; and reading files.
 
 use crate::{
-    Compiler, Renderer, Subject, limits,
+    Compiler, Dialect, Renderer, Subject, limits,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
     target::Candidate,
     templates::Scope,
@@ -83,8 +83,8 @@ impl<'a> Session<'a> {
             self.complaints.push(error("E0104", message).note(format!("the last one was {path}")));
             return None;
         }
-        let (text, hash) = self.text(path)?;
-        let renderer = self.renderer(&text)?;
+        let (text, hash, dialect) = self.text(path)?;
+        let renderer = self.renderer(&text, dialect)?;
         let plain = renderer == Renderer::Plain || !text.body.contains("{{") && !text.body.contains("{%");
         if plain {
             return self.read_plain(text, hash);
@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
     }
 
     /// A file of the tree as text.
-    pub(crate) fn text(&mut self, path: &str) -> Option<(Arc<Text>, ContentHash)> {
+    pub(crate) fn text(&mut self, path: &str) -> Option<(Arc<Text>, ContentHash, Dialect)> {
         let source = self.compiler.tree().get(path)?;
         let body = match &source.bytes {
             Some(bytes) if bytes.len() <= limits::TEXT_BYTES => String::from_utf8(bytes.to_vec()).ok(),
@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
             return None;
         };
         let body = body.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(body);
-        Some((Arc::new(Text::new(path.to_owned(), body)), source.hash))
+        Some((Arc::new(Text::new(path.to_owned(), body)), source.hash, source.dialect))
     }
 
     /// Fills in a template with some more variables.
@@ -154,9 +154,9 @@ impl<'a> Session<'a> {
     }
 
     /// What the first line asks for.
-    fn renderer(&mut self, text: &Text) -> Option<Renderer> {
+    fn renderer(&mut self, text: &Text, dialect: Dialect) -> Option<Renderer> {
         let first = text.line(1);
-        let Some(line) = first.strip_prefix("#!") else { return Some(self.compiler.options().renderer) };
+        let Some(line) = first.strip_prefix("#!") else { return Some(dialect.renderer) };
         let wanted: Vec<&str> = line.split('|').map(str::trim).collect();
         let message = match wanted[..] {
             ["handlebars", "yaml"] => return Some(Renderer::Handlebars),

@@ -4,6 +4,27 @@ use model::{ContentHash, Revision};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// The template engine of a file without a renderer line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renderer {
+    /// `handlebars|yaml`
+    #[default]
+    Handlebars,
+    /// `jinja|yaml`
+    Jinja,
+    /// `yaml`
+    Plain,
+}
+
+/// How the files of one folder of the trees are read. Each folder of a layered tree has its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dialect {
+    /// For files without a renderer line.
+    pub renderer: Renderer,
+    /// It comes from Salt: unknown parameters, and requisites where Salt ignored them, are warnings.
+    pub salt: bool,
+}
+
 /// One file.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -15,6 +36,8 @@ pub struct Source {
     pub size: u64,
     /// Permission bits, for `mode: keep` and executable sources.
     pub mode: u32,
+    /// How it is read.
+    pub dialect: Dialect,
 }
 
 /// `states/...`, `pillar/...` and `reactors/...`, already layered: path with `/` -> file. Cheap to clone.
@@ -33,7 +56,16 @@ impl Tree {
         Self::new(files.into_iter().map(|(path, text)| {
             let hash = ContentHash(Sha256::digest(text.as_bytes()).into());
             let bytes: Arc<[u8]> = text.as_bytes().into();
-            (path.to_owned(), Source { size: bytes.len() as u64, bytes: Some(bytes), hash, mode: 0o644 })
+            (
+                path.to_owned(),
+                Source {
+                    size: bytes.len() as u64,
+                    bytes: Some(bytes),
+                    hash,
+                    mode: 0o644,
+                    dialect: Dialect::default(),
+                },
+            )
         }))
     }
     /// The file at `path`.

@@ -1,6 +1,6 @@
 //! Trees in, recipes or complaints out: each folder below `cases/` is one. `UPDATE=1` writes what came out.
 
-use lang::{Compiler, Options, Paint, Source, Subject, Tree, Wanted, render_diagnostics};
+use lang::{Compiler, Paint, Source, Subject, Tree, Wanted, render_diagnostics};
 use model::{ContentHash, Grains, Labels};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -38,7 +38,10 @@ fn files(root: &Path, folder: &Path, found: &mut Vec<(String, Source)>) {
         let hash = ContentHash(Sha256::digest(&bytes).into());
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let size = bytes.len() as u64;
-        found.push((name, Source { bytes: Some(bytes.into()), hash, size, mode: 0o644 }));
+        found.push((
+            name,
+            Source { bytes: Some(bytes.into()), hash, size, mode: 0o644, dialect: lang::Dialect::default() },
+        ));
     }
 }
 
@@ -46,7 +49,7 @@ fn outcome(folder: &Path) -> (&'static str, String) {
     let mut found = Vec::new();
     files(&folder.join("tree"), &folder.join("tree"), &mut found);
     let case: Case = serde_json::from_slice(&fs::read(folder.join("subject.json")).unwrap()).unwrap();
-    let compiler = Compiler::new(Tree::new(found), Options::default());
+    let compiler = Compiler::new(Tree::new(found));
     let id = case.id.parse().unwrap();
     let subject = Subject { id: &id, grains: &case.grains, labels: &case.labels };
     if case.check {

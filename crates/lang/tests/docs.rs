@@ -1,6 +1,6 @@
 //! The examples in the reference are true.
 
-use lang::{Compiler, Options, Subject, Tree, Wanted, rules::Rules, target::Target};
+use lang::{Compiler, Subject, Tree, Wanted, rules::Rules, target::Target};
 use model::{Grains, Labels};
 use serde_json::{Map, json};
 use std::fs;
@@ -98,7 +98,7 @@ fn helpers_of_the_reference_exist_and_nest() {
     let grains: Grains = json!({"os": "Debian"}).as_object().cloned().expect("an object");
     let (id, labels) = ("vm-1".parse().expect("an id"), Labels::new());
     let subject = Subject { id: &id, grains: &grains, labels: &labels };
-    let compiler = Compiler::new(Tree::of_texts([("states/a.sls", text.as_str())]), Options::default());
+    let compiler = Compiler::new(Tree::of_texts([("states/a.sls", text.as_str())]));
     let made = compiler.compile(subject, &Wanted::Named(vec!["a".to_owned()]), &Map::new());
     assert!(made.value.is_some(), "{:?}", made.diagnostics);
 }

@@ -7,7 +7,7 @@
     reason = "texts are put together as they read"
 )]
 
-use lang::{Compiler, Options, Subject, Tree, Wanted, rules::Rules};
+use lang::{Compiler, Subject, Tree, Wanted, rules::Rules};
 use model::{Compiled, Diagnostic, Grains, Labels, Recipe};
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -21,7 +21,7 @@ fn compile(files: &[(&str, &str)]) -> Compiled<Recipe> {
     let labels = Labels::new();
     let id = "vm-1".parse().unwrap();
     let subject = Subject { id: &id, grains: &grains, labels: &labels };
-    let compiler = Compiler::new(Tree::of_texts(files.iter().copied()), Options::default());
+    let compiler = Compiler::new(Tree::of_texts(files.iter().copied()));
     let wanted = Wanted::Named(vec!["a".to_owned()]);
     let compiled = compiler.compile(subject, &wanted, &Map::new());
     compiler.check(&[subject]);

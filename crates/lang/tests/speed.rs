@@ -2,7 +2,7 @@
 
 #![expect(clippy::similar_names, clippy::format_collect, reason = "texts are put together as they read")]
 
-use lang::{Compiler, Options, Subject, Tree, Wanted};
+use lang::{Compiler, Subject, Tree, Wanted};
 use model::Labels;
 use serde_json::{Map, json};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn a_hundred_templated_files_compile_at_once() {
         files.push((format!("states/f/{number}.hbs"), format!("# {number}\n{}", line.repeat(5))));
     }
     let tree = Tree::of_texts(files.iter().map(|it| (it.0.as_str(), it.1.as_str())));
-    let compiler = Compiler::new(tree, Options::default());
+    let compiler = Compiler::new(tree);
     let grains = json!({"os": "Debian", "filler": vec!["x".repeat(100); 100]})
         .as_object()
         .cloned()

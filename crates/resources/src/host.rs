@@ -1,5 +1,9 @@
 //! The machine, as the state modules may see and alter it.
 
+pub mod query;
+
+pub use query::{GitFolder, Query};
+
 use crate::Collected;
 use model::{ContentHash, Output};
 use std::{
@@ -127,73 +131,6 @@ pub struct Unit {
     pub can_reload: bool,
     /// Whether its unit file changed since it was loaded.
     pub stale: bool,
-}
-
-/// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Query {
-    /// The commit that is checked out in a folder.
-    GitHead(GitFolder),
-    /// Which tracked files were altered: a line each.
-    GitAltered(GitFolder),
-    /// The address of the remote `origin`.
-    GitOrigin(GitFolder),
-    /// The branch that is checked out; `HEAD` if it is none.
-    GitBranch(GitFolder),
-    /// What names stand for at a remote: hash, tab, name on each line.
-    GitRemote {
-        /// Where.
-        url: String,
-        /// Branch, tag or `HEAD`.
-        rev: String,
-        /// Who asks; root if `None`.
-        user: Option<String>,
-    },
-}
-
-/// A working copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitFolder {
-    /// Where.
-    pub path: PathBuf,
-    /// Who looks; root if `None`.
-    pub user: Option<String>,
-}
-
-/// Longest that a query may take; one that asks a remote may take longer.
-const QUERY_TIMEOUT_MS: u64 = 30_000;
-const REMOTE_TIMEOUT_MS: u64 = 120_000;
-
-impl Query {
-    /// The command that answers it.
-    pub fn command(&self) -> Command {
-        match self {
-            Self::GitHead(folder) => folder.git(&["rev-parse", "HEAD"]),
-            // Without the lock it leaves the index as it is: this is a look.
-            Self::GitAltered(folder) => {
-                folder.git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"])
-            }
-            Self::GitOrigin(folder) => folder.git(&["config", "--get", "remote.origin.url"]),
-            Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
-            Self::GitRemote { url, rev, user } => {
-                let peeled = format!("{rev}^{{}}");
-                Command {
-                    user: user.clone(),
-                    timeout_ms: REMOTE_TIMEOUT_MS,
-                    ..Command::git(&["ls-remote", "--", url, rev, &peeled])
-                }
-            }
-        }
-    }
-}
-
-impl GitFolder {
-    /// A git command in it.
-    pub fn git(&self, args: &[&str]) -> Command {
-        let safe = format!("safe.directory={}", self.path.display());
-        let args: Vec<&str> = ["-c", &safe].into_iter().chain(args.iter().copied()).collect();
-        Command { user: self.user.clone(), cwd: Some(self.path.clone()), ..Command::git(&args) }
-    }
 }
 
 /// What a check may do: look. Answers are taken fresh unless it says otherwise.
@@ -429,7 +366,7 @@ impl Command {
         Self {
             argv: fixed.iter().chain(args).map(|it| (*it).to_owned()).collect(),
             env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            timeout_ms: QUERY_TIMEOUT_MS,
+            timeout_ms: query::TIMEOUT_MS,
             ..Self::default()
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     tree::Folders,
 };
 use clap::{Args, Subcommand};
-use lang::{Compiler, Options, Subject, Wanted};
+use lang::{Compiler, Subject, Wanted};
 use model::{Diagnostic, Grains, Labels, MinionId, Severity};
 use serde_json::{Map, Value};
 use std::{
@@ -115,7 +115,7 @@ impl StateCommand {
 }
 
 fn list(desk: &mut Desk<'_>, prefix: Option<&str>, tree: Option<&Path>) -> Ended {
-    let compiler = Compiler::new(Folders::find(tree)?.read()?, Options::default());
+    let compiler = Compiler::new(Folders::find(tree)?.read()?);
     let mut names = compiler.states();
     names.retain(|it| prefix.is_none_or(|prefix| it.starts_with(prefix)));
     let mut table = show::table::Table::new([show::table::Column::new("STATE")]);
@@ -132,7 +132,7 @@ fn check(desk: &mut Desk<'_>, path: Option<&Path>, subject: &SubjectArgs) -> End
     let folders = Folders::find(path)?;
     let tree = folders.read()?;
     let files = tree.iter().count();
-    let compiler = Compiler::new(tree, Options::default());
+    let compiler = Compiler::new(tree);
     let (grains, labels) = (subject.grains()?, subject.labels()?);
     let id = subject.id(&grains)?;
     let given = subject.id.is_some() || subject.grains.is_some();
@@ -174,7 +174,7 @@ pub(crate) fn report(desk: &mut Desk<'_>, diagnostics: &[Diagnostic], said: &str
 }
 
 fn show_steps(desk: &mut Desk<'_>, folders: &Folders, names: Vec<String>, subject: &SubjectArgs) -> Ended {
-    let compiler = Compiler::new(folders.read()?, Options::default());
+    let compiler = Compiler::new(folders.read()?);
     let (grains, labels) = (subject.grains()?, subject.labels()?);
     let id = subject.id(&grains)?;
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };

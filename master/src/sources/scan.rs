@@ -1,7 +1,7 @@
 //! Walks the folders of the trees: relative paths only, nothing outside of them, everything bounded.
 
 use super::{Layout, complaint};
-use lang::Source;
+use lang::{Dialect, Source};
 use model::{ContentHash, Diagnostic};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -197,12 +197,18 @@ fn read(path: &Path, meta: &Metadata) -> io::Result<Source> {
         (&mut file).take(KEPT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() <= KEPT_BYTES_MAX {
             let hash = ContentHash(Sha256::digest(&bytes).into());
-            return Ok(Source { size: bytes.len() as u64, bytes: Some(bytes.into()), hash, mode });
+            return Ok(Source {
+                size: bytes.len() as u64,
+                bytes: Some(bytes.into()),
+                hash,
+                mode,
+                dialect: Dialect::default(),
+            });
         }
         file = File::open(path)?.take(FILE_BYTES_MAX);
     }
     let (hash, size) = digest(&mut file)?;
-    Ok(Source { bytes: None::<Arc<[u8]>>, hash, size, mode })
+    Ok(Source { bytes: None::<Arc<[u8]>>, hash, size, mode, dialect: Dialect::default() })
 }
 
 /// Hash and length of what is read.

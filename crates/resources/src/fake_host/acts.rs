@@ -2,10 +2,18 @@
 
 use super::machine::{FakeGroup, FakeUser, Machine, Reply};
 use crate::host::{Action, Command, GroupChange, UnitAction, UserChange};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 fn failure(code: i32, stderr: &str) -> Reply {
     Reply { code, stderr: stderr.to_owned(), ..Reply::default() }
+}
+
+/// As `commands` has it: a shell's script, or the arguments joined by spaces.
+pub(super) fn line(command: &Command) -> String {
+    match &command.argv[..] {
+        [_, option, script] if option == "-c" => script.clone(),
+        argv => argv.join(" "),
+    }
 }
 
 impl Machine {
@@ -39,13 +47,13 @@ impl Machine {
         if command.user.as_ref().is_some_and(|it| !self.users.contains_key(it)) {
             return failure(1, "there is no such user");
         }
-        let line = match &command.argv[..] {
-            [_, option, script] if option == "-c" => script.clone(),
-            argv => argv.join(" "),
+        let Some(reply) = self.commands.get(&line(command)).cloned() else {
+            return failure(127, "not found");
         };
-        let Some(reply) = self.commands.get(&line).cloned() else { return failure(127, "not found") };
+        self.files.retain(|it, _| !reply.removed.iter().any(|gone| Path::new(it).starts_with(gone)));
         self.files.extend(reply.files.clone());
         self.working_copies.extend(reply.working_copies.clone());
+        self.commands.extend(reply.commands.clone());
         reply
     }
 

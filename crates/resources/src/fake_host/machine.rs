@@ -136,6 +136,12 @@ pub struct Reply {
     pub files: BTreeMap<String, Node>,
     /// Working copies that are so afterwards.
     pub working_copies: BTreeMap<String, WorkingCopy>,
+    /// What commands say afterwards: a list after something was created.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub commands: BTreeMap<String, Reply>,
+    /// Files and folders that are gone afterwards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
 }
 
 /// A remote.
@@ -272,18 +278,26 @@ impl Machine {
         })
     }
 
-    pub(super) fn answer(&self, query: &Query) -> Option<String> {
+    /// Recorded output if there is any; else what git would say of what is here.
+    pub(super) fn answer(&self, query: &Query) -> Reply {
+        let command = query.command();
+        if let Some(reply) = self.commands.get(&super::acts::line(&command)) {
+            return reply.clone();
+        }
         let copy = |path: &Path| self.working_copies.get(&path.display().to_string());
-        match query {
+        let said = match query {
             Query::GitHead(folder) => copy(&folder.path).map(|it| it.head.clone()),
             Query::GitAltered(folder) => copy(&folder.path).map(|it| it.altered.join("\n")),
             Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
             Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
-            Query::GitRemote { url, .. } => {
-                let lines =
-                    self.repositories.get(url)?.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
-                Some(lines.collect::<Vec<_>>().join("\n"))
-            }
+            Query::GitRemote { url, .. } => self.repositories.get(url).map(|it| {
+                let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
+                lines.collect::<Vec<_>>().join("\n")
+            }),
+        };
+        match said {
+            Some(stdout) => Reply { stdout, ..Reply::default() },
+            None => Reply { code: 128, stderr: "fatal: no such repository".to_owned(), ..Reply::default() },
         }
     }
 }

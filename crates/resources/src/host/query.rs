@@ -1,0 +1,72 @@
+//! What a check may ask programs: a closed list. Each tool has a file in the folder with an enum of its own, which is a
+//! variant of [`Query`]; on a fake machine its recorded output is looked up in `commands` by the command line.
+
+use super::Command;
+use std::path::PathBuf;
+
+/// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The commit that is checked out in a folder.
+    GitHead(GitFolder),
+    /// Which tracked files were altered: a line each.
+    GitAltered(GitFolder),
+    /// The address of the remote `origin`.
+    GitOrigin(GitFolder),
+    /// The branch that is checked out; `HEAD` if it is none.
+    GitBranch(GitFolder),
+    /// What names stand for at a remote: hash, tab, name on each line.
+    GitRemote {
+        /// Where.
+        url: String,
+        /// Branch, tag or `HEAD`.
+        rev: String,
+        /// Who asks; root if `None`.
+        user: Option<String>,
+    },
+}
+
+/// A working copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitFolder {
+    /// Where.
+    pub path: PathBuf,
+    /// Who looks; root if `None`.
+    pub user: Option<String>,
+}
+
+/// Longest that a query may take; one that asks a remote may take longer.
+pub(super) const TIMEOUT_MS: u64 = 30_000;
+const REMOTE_TIMEOUT_MS: u64 = 120_000;
+
+impl Query {
+    /// The command that answers it: a program and arguments, never a shell.
+    pub fn command(&self) -> Command {
+        match self {
+            Self::GitHead(folder) => folder.git(&["rev-parse", "HEAD"]),
+            // Without the lock it leaves the index as it is: this is a look.
+            Self::GitAltered(folder) => {
+                folder.git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"])
+            }
+            Self::GitOrigin(folder) => folder.git(&["config", "--get", "remote.origin.url"]),
+            Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
+            Self::GitRemote { url, rev, user } => {
+                let peeled = format!("{rev}^{{}}");
+                Command {
+                    user: user.clone(),
+                    timeout_ms: REMOTE_TIMEOUT_MS,
+                    ..Command::git(&["ls-remote", "--", url, rev, &peeled])
+                }
+            }
+        }
+    }
+}
+
+impl GitFolder {
+    /// A git command in it.
+    pub fn git(&self, args: &[&str]) -> Command {
+        let safe = format!("safe.directory={}", self.path.display());
+        let args: Vec<&str> = ["-c", &safe].into_iter().chain(args.iter().copied()).collect();
+        Command { user: self.user.clone(), cwd: Some(self.path.clone()), ..Command::git(&args) }
+    }
+}
