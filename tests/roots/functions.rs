@@ -4,7 +4,7 @@
 use crate::machine::{Observer, fingerprint};
 use lang::{Compiler, Subject, Tree, Wanted, value_of_yaml};
 use minion::{core::RunEnd, worker::Said};
-use model::{Outcome, Recipe, RunReport};
+use model::{Answers, Outcome, Recipe, RunReport};
 use serde::Deserialize;
 use serde_json::Map;
 use std::{
@@ -90,7 +90,7 @@ fn compile(case: &Case) -> Recipe {
     let files = case.tree.iter().map(|(path, text)| (path.as_str(), text.as_str()));
     let compiler = Compiler::new(Tree::of_texts(files.chain([own])));
     let (id, grains, labels) = ("vm-1".parse().unwrap(), model::Grains::default(), model::Labels::default());
-    let subject = Subject { id: &id, grains: &grains, labels: &labels };
+    let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
     let recipe = compiler.compile(subject, &Wanted::Named(vec!["case".to_owned()]), &Map::new());
     recipe.value.unwrap_or_else(|| panic!("{}: {:?}", case.name, recipe.diagnostics))
 }

@@ -9,7 +9,7 @@ use crate::{
     templates::Templates,
     top,
 };
-use model::{Compiled, ContentHash, Diagnostic, Grains, Labels, MinionId, Recipe};
+use model::{Answers, Compiled, ContentHash, Diagnostic, Grains, Labels, MinionId, Recipe};
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
@@ -25,6 +25,8 @@ pub struct Subject<'a> {
     pub grains: &'a Grains,
     /// Matched as `label:key=value`; seen by templates as `labels`.
     pub labels: &'a Labels,
+    /// To what templates asked this minion.
+    pub answers: &'a Answers,
 }
 
 /// Which states.
@@ -179,5 +181,5 @@ pub(crate) fn recipe_and_files(
 
 fn finish<T>(session: Session<'_>, value: T) -> Compiled<T> {
     let value = (!session.complaints.has_errors()).then_some(value);
-    Compiled { value, diagnostics: session.complaints.finish() }
+    Compiled { value, questions: session.questions, diagnostics: session.complaints.finish() }
 }

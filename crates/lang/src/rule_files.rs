@@ -61,7 +61,7 @@ pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
         }
     }
     let value = (!reader.complaints.has_errors()).then_some(Rules { rules: reader.rules });
-    Compiled { value, diagnostics: reader.complaints.finish() }
+    Compiled { value, diagnostics: reader.complaints.finish(), questions: Vec::new() }
 }
 
 fn is_rule_file(path: &str) -> bool {

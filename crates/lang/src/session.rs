@@ -7,7 +7,7 @@ use crate::{
     templates::Scope,
     yaml::{self, Node},
 };
-use model::{ContentHash, Grains, Labels, MinionId, Presence};
+use model::{ContentHash, Grains, Labels, MinionId, Presence, Question};
 use serde_json::{Map, Value, json};
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
@@ -31,6 +31,8 @@ pub(crate) struct Session<'a> {
     /// Files and ids that a requisite may mean although they are not here: without a minion nobody knows which states
     /// come together.
     pub(crate) elsewhere: HashSet<String>,
+    /// What templates asked and `subject.answers` does not have.
+    pub(crate) questions: Vec<Question>,
     files: usize,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Session<'a> {
             complaints: Complaints::default(),
             secrets: Vec::new(),
             elsewhere: HashSet::new(),
+            questions: Vec::new(),
             files: 0,
         }
     }

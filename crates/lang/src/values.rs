@@ -19,7 +19,7 @@ pub fn value_of_yaml(file: &str, text: &str) -> Compiled<Value> {
         None if diagnostics.is_empty() => Some(Value::Null),
         None => None,
     };
-    Compiled { value, diagnostics }
+    Compiled { value, diagnostics, questions: Vec::new() }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Trees in, recipes or complaints out: each folder below `cases/` is one. `UPDATE=1` writes what came out.
 
 use lang::{Compiler, Paint, Source, Subject, Tree, Wanted, render_diagnostics};
-use model::{ContentHash, Grains, Labels};
+use model::{Answers, ContentHash, Grains, Labels};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -51,7 +51,7 @@ fn outcome(folder: &Path) -> (&'static str, String) {
     let case: Case = serde_json::from_slice(&fs::read(folder.join("subject.json")).unwrap()).unwrap();
     let compiler = Compiler::new(Tree::new(found));
     let id = case.id.parse().unwrap();
-    let subject = Subject { id: &id, grains: &case.grains, labels: &case.labels };
+    let subject = Subject { id: &id, grains: &case.grains, labels: &case.labels, answers: Answers::none() };
     if case.check {
         let text = render_diagnostics(&compiler.check(&[]), Paint::Plain);
         return ("diagnostics.txt", format!("{text}\n"));

@@ -1,7 +1,7 @@
 //! The examples in the reference are true.
 
 use lang::{Compiler, Subject, Tree, Wanted, rules::Rules, target::Target};
-use model::{Grains, Labels};
+use model::{Answers, Grains, Labels};
 use serde_json::{Map, json};
 use std::fs;
 
@@ -97,7 +97,7 @@ fn helpers_of_the_reference_exist_and_nest() {
     let text = calls.iter().map(|it| row(it)).collect::<Vec<_>>().concat() + &example;
     let grains: Grains = json!({"os": "Debian"}).as_object().cloned().expect("an object");
     let (id, labels) = ("vm-1".parse().expect("an id"), Labels::new());
-    let subject = Subject { id: &id, grains: &grains, labels: &labels };
+    let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
     let compiler = Compiler::new(Tree::of_texts([("states/a.sls", text.as_str())]));
     let made = compiler.compile(subject, &Wanted::Named(vec!["a".to_owned()]), &Map::new());
     assert!(made.value.is_some(), "{:?}", made.diagnostics);

@@ -8,7 +8,7 @@
 )]
 
 use lang::{Compiler, Subject, Tree, Wanted, rules::Rules};
-use model::{Compiled, Diagnostic, Grains, Labels, Recipe};
+use model::{Answers, Compiled, Diagnostic, Grains, Labels, Recipe};
 use proptest::prelude::*;
 use serde_json::{Map, json};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn compile(files: &[(&str, &str)]) -> Compiled<Recipe> {
     let grains: Grains = json!({"os": "Debian", "list": ["a", "b"]}).as_object().unwrap().clone();
     let labels = Labels::new();
     let id = "vm-1".parse().unwrap();
-    let subject = Subject { id: &id, grains: &grains, labels: &labels };
+    let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
     let compiler = Compiler::new(Tree::of_texts(files.iter().copied()));
     let wanted = Wanted::Named(vec!["a".to_owned()]);
     let compiled = compiler.compile(subject, &wanted, &Map::new());

@@ -3,6 +3,7 @@
 #![expect(clippy::similar_names, clippy::format_collect, reason = "texts are put together as they read")]
 
 use lang::{Compiler, Subject, Tree, Wanted};
+use model::Answers;
 use model::Labels;
 use serde_json::{Map, json};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn a_hundred_templated_files_compile_at_once() {
         .cloned()
         .unwrap_or_default();
     let (id, labels) = ("vm-1".parse().unwrap(), Labels::new());
-    let subject = Subject { id: &id, grains: &grains, labels: &labels };
+    let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
     let mut times = Vec::new();
     for _ in 0..3 {
         let start = Instant::now();

@@ -1,5 +1,6 @@
 //! Complaints about people's files, as data: made where text is read, shown anywhere.
 
+use crate::Question;
 use serde::{Deserialize, Serialize};
 
 /// Stable code such as `E0102`; `labctl explain` knows each.
@@ -56,12 +57,15 @@ pub struct Compiled<T> {
     pub value: Option<T>,
     /// What is wrong with the sources: errors and warnings, in order of place.
     pub diagnostics: Vec<Diagnostic>,
+    /// What templates asked the minion and nobody has answered: it counted as false or empty. Answers may lead to
+    /// further questions.
+    pub questions: Vec<Question>,
 }
 
 impl<T> Compiled<T> {
     /// A value without complaints.
     pub fn clean(value: T) -> Self {
-        Self { value: Some(value), diagnostics: Vec::new() }
+        Self { value: Some(value), diagnostics: Vec::new(), questions: Vec::new() }
     }
     /// Whether something is wrong enough that there is no value.
     pub fn has_errors(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use lang::{Compiler, Subject, Wanted};
-use model::{Diagnostic, Grains, Labels, MinionId, Severity};
+use model::{Answers, Diagnostic, Grains, Labels, MinionId, Severity};
 use serde_json::{Map, Value};
 use std::{
     fmt::Write,
@@ -136,7 +136,7 @@ fn check(desk: &mut Desk<'_>, path: Option<&Path>, subject: &SubjectArgs) -> End
     let (grains, labels) = (subject.grains()?, subject.labels()?);
     let id = subject.id(&grains)?;
     let given = subject.id.is_some() || subject.grains.is_some();
-    let subjects = [Subject { id: &id, grains: &grains, labels: &labels }];
+    let subjects = [Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() }];
     let diagnostics = compiler.check(if given { &subjects } else { &[] });
     let states = compiler.states().len();
     let took = show::time::took(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -178,7 +178,11 @@ fn show_steps(desk: &mut Desk<'_>, folders: &Folders, names: Vec<String>, subjec
     let (grains, labels) = (subject.grains()?, subject.labels()?);
     let id = subject.id(&grains)?;
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
-    let made = compiler.compile(Subject { id: &id, grains: &grains, labels: &labels }, &wanted, &Map::new());
+    let made = compiler.compile(
+        Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() },
+        &wanted,
+        &Map::new(),
+    );
     let Some(recipe) = made.value else {
         return Err(Failure {
             diagnostics: made.diagnostics,

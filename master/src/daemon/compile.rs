@@ -5,7 +5,9 @@ use crate::sources::Generation;
 use bus::SealKey;
 use lang::{Compiler, Subject, Wanted};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
-use model::{Diagnostic, Global, JobId, JobKind, Minion, MinionId, Recipe, Reply, Revision, Severity, Step};
+use model::{
+    Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Recipe, Reply, Revision, Severity, Step,
+};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -159,7 +161,7 @@ fn answered(ticket: Ticket, asked: usize, known: usize, reply: Reply) -> Done {
 }
 
 fn subject(minion: &Minion) -> Subject<'_> {
-    Subject { id: &minion.id, grains: &minion.grains, labels: &minion.labels }
+    Subject { id: &minion.id, grains: &minion.grains, labels: &minion.labels, answers: Answers::none() }
 }
 
 type Sealed = (SealedRef, Arc<[u8]>);
