@@ -5,7 +5,7 @@ mod requisites;
 mod step;
 mod watched;
 
-use crate::{Host, instantiate};
+use crate::{Host, instantiate, keep::Keeper};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
 use requisites::{Fate, Verdict, title, verdict};
@@ -84,6 +84,7 @@ pub fn run(
         host,
         progress,
         masker: &masker,
+        keeper: Keeper::default(),
         fates: vec![None; recipe.steps.len()],
         reports: Vec::with_capacity(recipe.steps.len()),
         cancelled: false,
@@ -108,6 +109,7 @@ struct Run<'a> {
     host: &'a mut dyn Host,
     progress: &'a mut dyn FnMut(Progress),
     masker: &'a Masker,
+    keeper: Keeper,
     fates: Vec<Option<Fate>>,
     reports: Vec<StepReport>,
     cancelled: bool,
@@ -241,6 +243,7 @@ impl Run<'_> {
             progress: self.progress,
             cancelled: self.options.cancelled,
             masker: self.masker,
+            keeper: &mut self.keeper,
             index,
             live: true,
             told: 0,
@@ -329,7 +332,8 @@ impl Run<'_> {
         if self.options.mode == Mode::Check {
             return;
         }
-        let Err(error) = self.host.settle() else { return };
+        let kept = self.keeper.after(self.host);
+        let Err(error) = kept.and_then(|()| self.host.settle()) else { return };
         let changed = |it: &&mut StepReport| it.outcome == Outcome::Changed;
         for report in self.reports.iter_mut().filter(changed) {
             report.outcome = Outcome::Failed;

@@ -8,8 +8,9 @@ pub use machine::{FakeGroup, FakeUnit, FakeUser, Machine, Node, Reply, Repositor
 use crate::{
     Host, Probe,
     host::{Action, Attributes, Contents, Exit, FileKind, Group, Links, Query, Stat, Unit, User, Watch},
+    keep::{Kept, State},
 };
-use model::{ContentHash, Output};
+use model::{ContentHash, JobId, Output};
 use sha2::{Digest, Sha256};
 use std::{
     cell::Cell,
@@ -29,6 +30,10 @@ pub struct FakeHost {
     pub blobs: BTreeMap<ContentHash, Arc<[u8]>>,
     /// The call, counted from 1, that fails. Names of users and groups for display are no calls.
     pub fail_at: Option<usize>,
+    /// The job whose run keeps what it alters; `None` keeps nothing.
+    pub job: Option<JobId>,
+    /// What jobs kept.
+    pub kept: BTreeMap<JobId, Vec<Kept>>,
     calls: Cell<usize>,
 }
 
@@ -176,6 +181,13 @@ impl Probe for FakeHost {
         let reply = self.machine.answer(query);
         Ok(Output { stdout: reply.stdout, stderr: reply.stderr, code: Some(reply.code), dropped: 0 })
     }
+    fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
+        self.call()?;
+        Ok(self.kept.get(&job).cloned())
+    }
+    fn kept_contents(&self, _: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
+        self.blob(hash).map(|it| it.to_vec())
+    }
 }
 
 impl Host for FakeHost {
@@ -240,6 +252,21 @@ impl Host for FakeHost {
         watch.output(false, reply.stdout.as_bytes());
         watch.output(true, reply.stderr.as_bytes());
         Ok(if watch.cancelled() { Exit::Cancelled } else { Exit::Code(reply.code) })
+    }
+    fn is_keeping(&self) -> bool {
+        self.job.is_some()
+    }
+    fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
+        self.call()?;
+        let Some(job) = self.job else { return Ok(()) };
+        let lines = self.kept.entry(job).or_default();
+        if !lines.iter().any(|it| it.path == kept.path && it.after == kept.after) {
+            lines.push(kept.clone());
+        }
+        if let (State::File { hash, .. }, Some(bytes)) = (&kept.state, contents) {
+            self.blobs.insert(*hash, bytes.into());
+        }
+        Ok(())
     }
     fn settle(&mut self) -> io::Result<()> {
         self.call()

@@ -4,8 +4,8 @@ pub mod query;
 
 pub use query::{GitFolder, Query};
 
-use crate::Collected;
-use model::{ContentHash, Output};
+use crate::{Collected, keep::Kept};
+use model::{ContentHash, JobId, Output};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -174,6 +174,14 @@ pub trait Probe {
     fn sysctl(&self, name: &str) -> io::Result<Option<String>>;
     /// Answers a question from the closed list.
     fn query(&self, query: &Query) -> io::Result<Output>;
+    /// What a job kept here of the files that it altered, in the order in which it did; `None` if it kept nothing.
+    fn kept(&self, _job: JobId) -> io::Result<Option<Vec<Kept>>> {
+        Ok(None)
+    }
+    /// Contents that it kept.
+    fn kept_contents(&self, _job: JobId, _hash: ContentHash) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
     /// Whether the machine is a pretended one, see `labminion run --sandbox`.
     fn is_sandbox(&self) -> bool {
         false
@@ -197,6 +205,14 @@ pub trait Host: Probe {
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit>;
     /// Makes durable what was written so far: called once, at the end of a run.
     fn settle(&mut self) -> io::Result<()>;
+    /// Whether what is altered is to be kept first: a job that can be undone.
+    fn is_keeping(&self) -> bool {
+        false
+    }
+    /// Keeps what is at a path, with its contents if it is a file. The first line of a path counts.
+    fn keep(&mut self, _kept: &Kept, _contents: Option<&[u8]>) -> io::Result<()> {
+        Ok(())
+    }
     /// [`act`](Host::act) with its output collected: what modules call. While the engine runs, the output is also
     /// told as it comes, and it is masked.
     fn perform(&mut self, action: &Action) -> io::Result<Done> {

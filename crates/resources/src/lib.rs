@@ -9,6 +9,7 @@ mod engine;
 pub mod fake_host;
 
 pub mod host;
+pub mod keep;
 mod modules;
 mod output;
 mod resource;
@@ -29,14 +30,19 @@ pub fn modules() -> &'static [&'static Module] {
 
 /// The function that `kind` (`module.function`) names.
 pub fn function(kind: &str) -> Option<&'static Function> {
+    find(modules(), kind)
+}
+
+fn find(modules: &[&'static Module], kind: &str) -> Option<&'static Function> {
     let (module, function) = kind.split_once('.')?;
-    let module = modules().iter().find(|it| it.name == module)?;
+    let module = modules.iter().find(|it| it.name == module)?;
     module.functions.iter().find(|it| it.name == function)
 }
 
 /// Makes the resource that `kind` and its parameters (`name` included) describe. Used by the compiler to check
 /// parameters, and by the engine to run them.
 pub fn instantiate(kind: &str, params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
-    let function = function(kind).ok_or_else(|| ParamsError::UnknownKind(kind.to_owned()))?;
+    let function = function(kind).or_else(|| find(modules::INTERNAL, kind));
+    let function = function.ok_or_else(|| ParamsError::UnknownKind(kind.to_owned()))?;
     (function.parse)(params)
 }

@@ -9,6 +9,7 @@ mod pkg;
 mod service;
 mod sysctl;
 mod test;
+mod undo;
 mod user;
 
 use crate::Module;
@@ -25,3 +26,6 @@ pub(crate) const ALL: &[&Module] = &[
     &test::MODULE,
     &user::MODULE,
 ];
+
+/// What only the master puts into recipes: no part of the language.
+pub(crate) const INTERNAL: &[&Module] = &[&undo::MODULE];

@@ -7,8 +7,9 @@ use super::{
 use crate::{
     Collected, Host, Probe,
     host::{Action, Attributes, Contents, Done, Exit, Group, Links, Query, Stat, Unit, User, Watch},
+    keep::{Keeper, Kept},
 };
-use model::{ContentHash, Output};
+use model::{ContentHash, JobId, Output};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -27,6 +28,7 @@ pub(super) struct Watched<'a> {
     pub(super) cancelled: &'a dyn Fn() -> bool,
     pub(super) masker: &'a Masker,
     pub(super) index: usize,
+    pub(super) keeper: &'a mut Keeper,
     /// Whether output is told: that of guards is not.
     pub(super) live: bool,
     /// Bytes told so far.
@@ -80,18 +82,23 @@ impl Host for Watched<'_> {
         how: Attributes,
         links: Links,
     ) -> io::Result<()> {
+        self.keeper.before(self.host, path, links)?;
         self.host.write(path, contents, how, links)
     }
     fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()> {
+        self.keeper.before(self.host, path, Links::Keep)?;
         self.host.make_directory(path, how)
     }
     fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        self.keeper.before(self.host, path, Links::Keep)?;
         self.host.make_symlink(path, target)
     }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
+        self.keeper.before(self.host, path, links)?;
         self.host.set(path, how, links)
     }
     fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.keeper.before_removal(self.host, path)?;
         self.host.remove(path)
     }
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
@@ -174,6 +181,12 @@ impl Probe for Watched<'_> {
     }
     fn query(&self, query: &Query) -> io::Result<Output> {
         self.host.query(query)
+    }
+    fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
+        self.host.kept(job)
+    }
+    fn kept_contents(&self, job: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
+        self.host.kept_contents(job, hash)
     }
     fn is_sandbox(&self) -> bool {
         self.host.is_sandbox()

@@ -1,0 +1,223 @@
+//! `undo.job`: puts back the files that a job altered. Made by the master for `labctl job undo`; states cannot use it.
+
+use crate::{
+    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    args::{Args, invalid},
+    host::{Attributes, Contents, Links},
+    keep::{self, Kept, State},
+};
+use model::{Change, JobId, Plan};
+use serde_json::{Map, Value};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+pub(crate) const MODULE: Module = Module {
+    name: "undo",
+    doc: "What jobs did, put back.",
+    functions: &[Function {
+        name: "job",
+        doc: "Every file, link and folder is as it was before a job altered it.",
+        params: PARAMS,
+        examples: &["01JD4Z3K8Q0V7YJ6R2T4M9XH5B:\n  undo.job: []\n"],
+        parse,
+    }],
+};
+
+const PARAMS: &[Param] = &[
+    Param { name: "name", kind: ParamType::Text, required: false, default: "", doc: "The job." },
+    Param {
+        name: "force",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "Whether what was altered since the job is put back as well.",
+    },
+];
+
+/// Paths that a message names.
+const NAMED_MAX: usize = 10;
+/// Folders within folders that are looked into.
+const DEPTH_MAX: usize = 100;
+
+#[derive(Debug)]
+struct Undo {
+    job: JobId,
+    force: bool,
+}
+
+fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("undo.job", PARAMS, params)?;
+    let job = args.name().parse().map_err(|error: model::InvalidId| invalid("name", error.to_string()))?;
+    Ok(Box::new(Undo { job, force: args.bool("force", false) }))
+}
+
+/// What is to be put back at a path.
+#[derive(Debug)]
+struct Item {
+    path: PathBuf,
+    wanted: State,
+    now: State,
+}
+
+/// What can be put back, in the order in which the job altered it, and what cannot.
+#[derive(Debug, Default)]
+struct Work {
+    items: Vec<Item>,
+    left: Vec<PathBuf>,
+    altered: Vec<PathBuf>,
+}
+
+fn named(paths: &[PathBuf]) -> String {
+    let mut text: Vec<String> = paths.iter().take(NAMED_MAX).map(|it| it.display().to_string()).collect();
+    if paths.len() > NAMED_MAX {
+        text.push(format!("and {} more", paths.len() - NAMED_MAX));
+    }
+    text.join(", ")
+}
+
+impl Undo {
+    fn lines(&self, host: &dyn Probe) -> Result<Vec<Kept>, Error> {
+        let found = host.kept(self.job).map_err(Error::host("read what was kept of job", self.job))?;
+        found.ok_or_else(|| {
+            let text =
+                "this machine keeps nothing of that job: it altered no file here, or it is too long ago";
+            Error::Refused(text.to_owned())
+        })
+    }
+
+    fn work(&self, host: &dyn Probe) -> Result<Work, Error> {
+        let (ends, lines): (Vec<Kept>, Vec<Kept>) = self.lines(host)?.into_iter().partition(|it| it.after);
+        let ends: BTreeMap<PathBuf, State> = ends.into_iter().map(|it| (it.path, it.state)).collect();
+        let ours: BTreeSet<PathBuf> = lines.iter().map(|it| it.path.clone()).collect();
+        let mut work = Work::default();
+        for Kept { path, state: wanted, .. } in lines {
+            let now = keep::state(host, &path, false).map_err(Error::host("look at", path.display()))?.0;
+            if now == wanted {
+                continue;
+            }
+            let end = ends.get(&path);
+            // What was in a folder that the job made and that is in use since stays, and the folder with it.
+            let is_in_use = wanted == State::Absent && is_in_use(host, &path, &now, &ours)?;
+            match (&wanted, &now) {
+                (State::Other, _) => work.left.push(path),
+                _ if is_in_use || end.is_some_and(|end| *end != now) && !self.force => {
+                    work.altered.push(path);
+                }
+                _ => work.items.push(Item { path, wanted, now }),
+            }
+        }
+        Ok(work)
+    }
+
+    fn put_back(&self, host: &mut dyn Host, item: &Item) -> Result<(), Error> {
+        let path = &item.path;
+        let failed = |action| Error::host(action, path.display());
+        let same_kind = std::mem::discriminant(&item.now) == std::mem::discriminant(&item.wanted);
+        if !same_kind && item.now != State::Absent && !matches!(item.wanted, State::Link { .. }) {
+            host.remove(path).map_err(failed("remove"))?;
+        }
+        let how = |mode: &u32, uid: &u32, gid: &u32| Attributes {
+            mode: Some(*mode),
+            uid: Some(*uid),
+            gid: Some(*gid),
+        };
+        match &item.wanted {
+            State::Absent | State::Other => Ok(()),
+            State::Link { target } => {
+                if matches!(item.now, State::Folder { .. }) {
+                    host.remove(path).map_err(failed("remove"))?;
+                }
+                host.make_symlink(path, target).map_err(failed("make link"))
+            }
+            State::Folder { mode, uid, gid } if same_kind => {
+                host.set(path, how(mode, uid, gid), Links::Keep).map_err(failed("set"))
+            }
+            State::Folder { mode, uid, gid } => {
+                host.make_directory(path, how(mode, uid, gid)).map_err(failed("make folder"))
+            }
+            State::File { mode, uid, gid, hash } => {
+                let bytes = host
+                    .kept_contents(self.job, *hash)
+                    .map_err(Error::host("read what was kept of", path.display()))?;
+                host.write(path, Contents::Bytes(&bytes), how(mode, uid, gid), Links::Keep)
+                    .map_err(failed("write"))
+            }
+        }
+    }
+}
+
+/// Whether a folder that is to go holds something that the job did not make.
+fn is_in_use(host: &dyn Probe, path: &Path, now: &State, ours: &BTreeSet<PathBuf>) -> Result<bool, Error> {
+    if !matches!(now, State::Folder { .. }) {
+        return Ok(false);
+    }
+    for name in host.list(path).map_err(Error::host("list", path.display()))? {
+        let path = path.join(name);
+        let is_ours = ours.contains(&path) && path.components().count() < DEPTH_MAX;
+        let now = keep::state(host, &path, false).map_err(Error::host("look at", path.display()))?.0;
+        if !is_ours || is_in_use(host, &path, &now, ours)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Contents are not shown: what is a secret in them is not known here.
+fn word(state: &State, other: &State) -> String {
+    match (state, other) {
+        (State::File { hash, .. }, State::File { hash: other, .. }) if hash != other => {
+            format!("sha256 {}", &hash.to_string()[..12])
+        }
+        (
+            State::File { mode, uid, gid, .. } | State::Folder { mode, uid, gid },
+            State::File { .. } | State::Folder { .. },
+        ) => format!("mode {mode:04o}, owner {uid}:{gid}"),
+        (State::Link { target }, _) => format!("a link to {}", target.display()),
+        _ => state.describe().to_owned(),
+    }
+}
+
+impl Resource for Undo {
+    fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
+        let work = self.work(host)?;
+        if !work.altered.is_empty() && !self.force {
+            let text = format!(
+                "altered since the job: {}; nothing is put back. With --force these are put back as well (a folder \
+                 that holds other files stays)",
+                named(&work.altered)
+            );
+            return Err(Error::Refused(text));
+        }
+        let mut plan = Plan::default();
+        for item in &work.items {
+            plan.push(Change {
+                what: item.path.display().to_string(),
+                from: Some(word(&item.now, &item.wanted)),
+                to: Some(word(&item.wanted, &item.now)),
+                diff: None,
+            });
+        }
+        Ok(plan)
+    }
+
+    fn apply(&self, _: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
+        let work = self.work(host)?;
+        let (gone, back): (Vec<&Item>, Vec<&Item>) =
+            work.items.iter().partition(|it| it.wanted == State::Absent);
+        // What the job made last goes first, so that folders are empty when they go.
+        for item in gone.into_iter().rev() {
+            host.remove(&item.path).map_err(Error::host("remove", item.path.display()))?;
+        }
+        // Folders come before what is in them.
+        let mut back = back;
+        back.sort_by_key(|it| it.path.components().count());
+        for item in back {
+            self.put_back(host, item)?;
+        }
+        let left: Vec<PathBuf> = work.left.into_iter().chain(work.altered).collect();
+        let said = if left.is_empty() { String::new() } else { format!("not put back: {}", named(&left)) };
+        Ok(Applied::saying(said))
+    }
+}

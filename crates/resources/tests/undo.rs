@@ -1,0 +1,164 @@
+//! What a job did to files can be undone, and that too; what was altered since stays.
+
+use model::{Global, JobId, Mode, Outcome, Recipe, RunReport, Step};
+use resources::{
+    RunOptions,
+    fake_host::{FakeHost, Machine, Node},
+    run,
+};
+use serde_json::{Value, json};
+
+const JOB: JobId = JobId(1);
+const UNDO: JobId = JobId(2);
+const REDO: JobId = JobId(3);
+
+fn step(kind: &str, params: &Value) -> Step {
+    let (state, fun) = kind.split_once('.').unwrap();
+    let name = params["name"].as_str().unwrap().to_owned();
+    Step {
+        id: name.clone(),
+        sls: "case".to_owned(),
+        state: state.to_owned(),
+        fun: fun.to_owned(),
+        name,
+        params: params.as_object().unwrap().clone(),
+        links: Vec::new(),
+        global: Global { attempts: 1, ..Global::default() },
+        at: None,
+    }
+}
+
+fn work(host: &mut FakeHost, job: JobId, steps: Vec<Step>) -> RunReport {
+    host.job = Some(job);
+    let options = RunOptions { mode: Mode::Apply, cancelled: &|| false, clock_ms: &|| 0, pause_ms: &|_| () };
+    run(&Recipe { steps, ..Recipe::default() }, &options, host, &mut |_| ())
+}
+
+fn undo(host: &mut FakeHost, job: JobId, undone: JobId, force: bool) -> RunReport {
+    work(host, job, vec![step("undo.job", &json!({"name": undone.to_string(), "force": force}))])
+}
+
+fn file(contents: &str, mode: &str) -> Node {
+    Node { contents: Some(contents.to_owned()), mode: mode.to_owned(), ..Node::default() }
+}
+
+fn host() -> FakeHost {
+    let mut machine = Machine::default();
+    for (path, node) in [
+        ("/etc/a", file("old a\n", "0640")),
+        ("/etc/secret", file("hush", "0600")),
+        ("/etc/tree", Node { directory: true, ..Node::default() }),
+        ("/etc/tree/x", file("x", "")),
+        ("/etc/tree/y", Node { directory: true, mode: "0700".to_owned(), ..Node::default() }),
+        ("/etc/tree/y/z", file("z", "0755")),
+        ("/etc/link", Node { link: Some("a".to_owned()), ..Node::default() }),
+    ] {
+        machine.files.insert(path.to_owned(), node);
+    }
+    FakeHost::new(machine)
+}
+
+fn changes() -> Vec<Step> {
+    vec![
+        step("file.managed", &json!({"name": "/etc/a", "contents": "new a\n", "mode": "0600"})),
+        step("file.managed", &json!({"name": "/etc/link", "contents": "through the link\n"})),
+        step("file.absent", &json!({"name": "/etc/secret"})),
+        step("file.absent", &json!({"name": "/etc/tree"})),
+        step("file.directory", &json!({"name": "/srv/new/deep", "makedirs": true, "mode": "0750"})),
+        step("file.managed", &json!({"name": "/srv/new/deep/f", "contents": "f"})),
+        step("file.symlink", &json!({"name": "/etc/tree", "target": "/srv/new"})),
+    ]
+}
+
+#[test]
+fn a_job_is_undone_and_the_undoing_too() {
+    let mut host = host();
+    let before = host.machine.files.clone();
+    let report = work(&mut host, JOB, changes());
+    assert!(report.steps.iter().all(|it| it.outcome == Outcome::Changed), "{report:#?}");
+    let after = host.machine.files.clone();
+    assert_ne!(before, after);
+
+    let report = undo(&mut host, UNDO, JOB, false);
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{}", report.steps[0].comment);
+    assert_eq!(host.machine.files, before);
+    assert!(!format!("{report:?}").contains("hush"), "contents are not shown");
+    assert_eq!(undo(&mut host, JobId(4), JOB, false).steps[0].outcome, Outcome::Ok);
+
+    let report = undo(&mut host, REDO, UNDO, false);
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{}", report.steps[0].comment);
+    assert_eq!(host.machine.files, after);
+}
+
+#[test]
+fn what_was_altered_since_stays_unless_it_is_forced() {
+    let mut host = host();
+    work(&mut host, JOB, changes());
+    host.machine.files.insert("/etc/a".to_owned(), file("by hand\n", "0600"));
+    let now = host.machine.files.clone();
+    let report = undo(&mut host, UNDO, JOB, false);
+    assert_eq!(report.steps[0].outcome, Outcome::Failed);
+    assert!(report.steps[0].comment.contains("/etc/a"), "{}", report.steps[0].comment);
+    assert_eq!(host.machine.files, now, "nothing is half done");
+
+    let report = undo(&mut host, UNDO, JOB, true);
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{}", report.steps[0].comment);
+    assert_eq!(host.machine.files, self::host().machine.files);
+}
+
+#[test]
+fn a_folder_in_which_others_put_files_stays_with_them() {
+    let mut host = host();
+    work(&mut host, JOB, changes());
+    host.machine.files.insert("/srv/new/deep/precious".to_owned(), file("data", "0644"));
+    assert_eq!(undo(&mut host, UNDO, JOB, false).steps[0].outcome, Outcome::Failed);
+    let report = undo(&mut host, UNDO, JOB, true);
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{}", report.steps[0].comment);
+    assert!(report.steps[0].comment.contains("/srv/new/deep"), "{}", report.steps[0].comment);
+    assert!(host.machine.files.contains_key("/srv/new/deep/precious"));
+    assert!(!host.machine.files.contains_key("/srv/new/deep/f"));
+    assert_eq!(host.machine.files["/etc/a"], file("old a\n", "0640"));
+}
+
+#[test]
+fn a_job_of_which_nothing_is_kept_is_an_error_that_says_so() {
+    let report = undo(&mut host(), UNDO, JOB, false);
+    assert_eq!(report.steps[0].outcome, Outcome::Failed);
+    assert!(report.steps[0].comment.contains("keeps nothing of that job"), "{}", report.steps[0].comment);
+}
+
+#[test]
+fn a_run_that_is_tried_again_keeps_what_was_there_at_first() {
+    for fail_at in 1..200 {
+        let mut host = host();
+        let before = host.machine.files.clone();
+        host.fail_at = Some(fail_at);
+        work(&mut host, JOB, changes());
+        host.fail_at = None;
+        // The same job again, as after a restart of the agent; what is kept of it grows.
+        work(&mut host, JOB, changes());
+        // A new file has an old end: what the first attempt left is not how the run ended.
+        let report = undo(&mut host, UNDO, JOB, true);
+        assert_ne!(report.steps[0].outcome, Outcome::Failed, "{fail_at}: {}", report.steps[0].comment);
+        assert_eq!(host.machine.files, before, "call {fail_at}");
+    }
+}
+
+#[test]
+fn every_call_of_an_undo_that_fails_is_told() {
+    let mut whole = host();
+    work(&mut whole, JOB, changes());
+    let calls = whole.calls();
+    let mut counted = whole.clone();
+    undo(&mut counted, UNDO, JOB, false);
+    for fail_at in calls + 1..=counted.calls() {
+        let mut host = whole.clone();
+        host.fail_at = Some(fail_at);
+        let report = undo(&mut host, UNDO, JOB, false);
+        assert_eq!(report.steps[0].outcome, Outcome::Failed, "call {fail_at}");
+        host.fail_at = None;
+        // It was itself a job that keeps; going on from there ends where it should.
+        undo(&mut host, REDO, JOB, true);
+        assert_eq!(host.machine.files, self::host().machine.files, "call {fail_at}");
+    }
+}
