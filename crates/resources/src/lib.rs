@@ -14,6 +14,8 @@ mod modules;
 mod output;
 mod resource;
 mod schema;
+mod tool;
+mod wanted_file;
 
 pub use engine::{Progress, RunOptions, run};
 pub use host::{Host, Probe};

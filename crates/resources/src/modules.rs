@@ -2,12 +2,17 @@
 
 mod cmd;
 mod cron;
+mod docker;
+mod docker_image;
+mod docker_network;
+mod docker_volume;
 mod file;
 mod git;
 mod group;
 mod pkg;
 mod service;
 mod sysctl;
+mod systemd;
 mod test;
 mod undo;
 mod user;
@@ -17,12 +22,16 @@ use crate::Module;
 pub(crate) const ALL: &[&Module] = &[
     &cmd::MODULE,
     &cron::MODULE,
+    &docker_image::MODULE,
+    &docker_network::MODULE,
+    &docker_volume::MODULE,
     &file::MODULE,
     &git::MODULE,
     &group::MODULE,
     &pkg::MODULE,
     &service::MODULE,
     &sysctl::MODULE,
+    &systemd::MODULE,
     &test::MODULE,
     &user::MODULE,
 ];

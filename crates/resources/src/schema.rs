@@ -15,6 +15,26 @@ pub struct Param {
     pub doc: &'static str,
 }
 
+impl Param {
+    /// The first of every function: what it acts on.
+    pub(crate) const fn name(doc: &'static str) -> Self {
+        Self::of("name", ParamType::Text, "", doc)
+    }
+    /// One that may be left out; `default` is what people read.
+    pub(crate) const fn of(
+        name: &'static str,
+        kind: ParamType,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, required: false, default, doc }
+    }
+    /// The same, but it must be given.
+    pub(crate) const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+}
+
 /// Types of parameters. YAML scalars arrive as written: `0644` is the string `0644`, and `yes` is the string `yes`
 /// which is a boolean where one is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,13 @@ pub(super) fn line(command: &Command) -> String {
     }
 }
 
+/// Recorded output of it. What it reads from standard input may be told apart: `argv <<< input`.
+pub(super) fn recorded(commands: &BTreeMap<String, Reply>, command: &Command) -> Option<Reply> {
+    let line = line(command);
+    let exact = command.stdin.as_ref().and_then(|it| commands.get(&format!("{line} <<< {it}")));
+    exact.or_else(|| commands.get(&line)).cloned()
+}
+
 impl Machine {
     pub(super) fn act(&mut self, action: &Action) -> Reply {
         match action {
@@ -47,7 +54,7 @@ impl Machine {
         if command.user.as_ref().is_some_and(|it| !self.users.contains_key(it)) {
             return failure(1, "there is no such user");
         }
-        let Some(reply) = self.commands.get(&line(command)).cloned() else {
+        let Some(reply) = recorded(&self.commands, command) else {
             return failure(127, "not found");
         };
         self.files.retain(|it, _| !reply.removed.iter().any(|gone| Path::new(it).starts_with(gone)));

@@ -35,7 +35,8 @@ pub struct Machine {
     pub crontabs: BTreeMap<String, String>,
     /// By dotted name.
     pub sysctls: BTreeMap<String, String>,
-    /// By command line: a shell's script, or the arguments joined by spaces.
+    /// By command line: a shell's script, or the arguments joined by spaces; then ` <<< ` and its standard input where
+    /// that matters.
     pub commands: BTreeMap<String, Reply>,
     /// Remotes by address.
     pub repositories: BTreeMap<String, Repository>,
@@ -281,8 +282,8 @@ impl Machine {
     /// Recorded output if there is any; else what git would say of what is here.
     pub(super) fn answer(&self, query: &Query) -> Reply {
         let command = query.command();
-        if let Some(reply) = self.commands.get(&super::acts::line(&command)) {
-            return reply.clone();
+        if let Some(reply) = super::acts::recorded(&self.commands, &command) {
+            return reply;
         }
         let copy = |path: &Path| self.working_copies.get(&path.display().to_string());
         let said = match query {
@@ -294,6 +295,10 @@ impl Machine {
                 let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
                 lines.collect::<Vec<_>>().join("\n")
             }),
+            _ => {
+                let stderr = format!("{}: not found", command.argv[0]);
+                return Reply { code: 127, stderr, ..Reply::default() };
+            }
         };
         match said {
             Some(stdout) => Reply { stdout, ..Reply::default() },

@@ -1,6 +1,8 @@
 //! What a check may ask programs: a closed list. Each tool has a file in the folder with an enum of its own, which is a
 //! variant of [`Query`]; on a fake machine its recorded output is looked up in `commands` by the command line.
 
+pub mod docker;
+
 use super::Command;
 use std::path::PathBuf;
 
@@ -24,6 +26,8 @@ pub enum Query {
         /// Who asks; root if `None`.
         user: Option<String>,
     },
+    /// What the Docker daemon has.
+    Docker(docker::Question),
 }
 
 /// A working copy.
@@ -58,8 +62,15 @@ impl Query {
                     ..Command::git(&["ls-remote", "--", url, rev, &peeled])
                 }
             }
+            Self::Docker(question) => question.command(),
         }
     }
+}
+
+/// Program and arguments, with the usual limit.
+pub(crate) fn plain(argv: &[&str]) -> Command {
+    let argv = argv.iter().map(|it| (*it).to_owned()).collect();
+    Command { argv, timeout_ms: TIMEOUT_MS, ..Command::default() }
 }
 
 impl GitFolder {

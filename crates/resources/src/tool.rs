@@ -1,0 +1,55 @@
+//! Asks programs and runs them, for modules that stand for a tool.
+
+use crate::{
+    Error, Host, Probe,
+    host::{Action, Command, Query},
+};
+use model::Output;
+
+/// Longest that a command may take which alters something small.
+pub(crate) const SHORT_MS: u64 = 120_000;
+/// Longest that one may take which downloads, builds or formats.
+pub(crate) const LONG_MS: u64 = 1_800_000;
+
+/// What the program says, whatever its exit code. An answer that was cut is none.
+pub(crate) fn ask(host: &dyn Probe, query: &Query) -> Result<Output, Error> {
+    let program = query.command().argv.remove(0);
+    let output = host.query(query).map_err(Error::host("run", &program))?;
+    if output.dropped > 0 {
+        let text = format!("`{program}` says more than 64 KiB about this, which is more than is read");
+        return Err(Error::Refused(text));
+    }
+    Ok(output)
+}
+
+/// What the program says, if it ends with 0.
+pub(crate) fn answer(host: &dyn Probe, query: &Query) -> Result<String, Error> {
+    let output = ask(host, query)?;
+    if output.code == Some(0) { Ok(output.stdout) } else { Err(refusal(query, output)) }
+}
+
+/// The error that an answer means.
+pub(crate) fn refusal(query: &Query, output: Output) -> Error {
+    let argv = query.command().argv;
+    let what = argv.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let said = [&output.stderr, &output.stdout].into_iter().find_map(|it| {
+        let line = it.lines().rev().find(|line| !line.trim().is_empty())?;
+        Some(line.trim().to_owned())
+    });
+    let message =
+        said.unwrap_or_else(|| output.code.map_or("failed".into(), |it| format!("exited with {it}")));
+    Error::Command { what, message, output: Box::new(output) }
+}
+
+/// Runs a program to its end; `what` is for people.
+pub(crate) fn run(host: &mut dyn Host, command: Command, what: &str) -> Result<Output, Error> {
+    let program = command.argv.first().cloned().unwrap_or_default();
+    let done = host.perform(&Action::Run(command)).map_err(Error::host("run", program))?;
+    done.success(what)
+}
+
+/// Program and arguments.
+pub(crate) fn command<T: AsRef<str>>(argv: &[T], timeout_ms: u64) -> Command {
+    let argv = argv.iter().map(|it| it.as_ref().to_owned()).collect();
+    Command { argv, timeout_ms, ..Command::default() }
+}
