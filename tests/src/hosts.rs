@@ -80,6 +80,8 @@ pub struct Host {
     namespace: Option<String>,
     child: Option<Child>,
     leader: u32,
+    /// What it sees of this machine besides the repository: where it is here, where there.
+    binds: Vec<(PathBuf, String)>,
 }
 
 impl Host {
@@ -91,11 +93,15 @@ impl Host {
         fs::write(overlay.root().join("etc/hostname"), format!("{name}\n")).expect("the overlay is ours");
         fs::write(overlay.root().join("etc/hosts"), format!("127.0.0.1 localhost {name}\n"))
             .expect("the overlay is ours");
-        Self { name: name.to_owned(), overlay, namespace: None, child: None, leader: 0 }
+        Self { name: name.to_owned(), overlay, namespace: None, child: None, leader: 0, binds: Vec::new() }
     }
     /// Its root, as the tests see it.
     pub fn root(&self) -> PathBuf {
         self.overlay.root()
+    }
+    /// Shows it a folder of this machine, read-only, from the next boot on.
+    pub fn bind(&mut self, from: &Path, to: &str) {
+        self.binds.push((from.to_owned(), to.to_owned()));
     }
     /// Boots it in a network namespace (none: loopback only) and waits until systemd is up.
     pub fn boot(&mut self, namespace: Option<&str>) {
@@ -113,6 +119,9 @@ impl Host {
                 nspawn.extend([" --capability=CAP_NET_ADMIN --network-namespace-path=/run/netns/", name]);
             }
             None => nspawn.push_str(" --private-network"),
+        }
+        for (from, to) in &self.binds {
+            nspawn.extend([" --bind-ro=", &from.display().to_string(), ":", to]);
         }
         let script = format!(
             "for h in systemd unified; do echo $$ > /sys/fs/cgroup/$h/{cgroup}/cgroup.procs || true; done 2>/dev/null\n\

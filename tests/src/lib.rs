@@ -4,6 +4,7 @@ pub mod api;
 pub mod hosts;
 pub mod lab;
 pub mod roots;
+pub mod salt;
 pub mod swarm;
 pub mod wait;
 

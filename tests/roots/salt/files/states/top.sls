@@ -1,0 +1,5 @@
+#!yaml
+base:
+  '*':
+    - managed
+    - trees

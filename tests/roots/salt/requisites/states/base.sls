@@ -1,0 +1,4 @@
+#!yaml
+from base:
+  cmd.run:
+    - name: echo base >> /srv/out/log
