@@ -2,6 +2,7 @@
 
 use crate::config::{LogFormat, Overrides};
 use clap::{Args, Parser, Subcommand};
+use model::JobId;
 use std::path::PathBuf;
 use tracing::Level;
 
@@ -89,6 +90,12 @@ pub struct RecipeArgs {
     /// End at the next step once this file exists
     #[arg(long, value_name = "FILE")]
     pub cancel: Option<PathBuf>,
+    /// Keep in this folder what the run alters, so that it can be undone
+    #[arg(long, value_name = "DIR", requires = "job")]
+    pub keep: Option<PathBuf>,
+    /// The job that this is a run of
+    #[arg(long, value_name = "JOB")]
+    pub job: Option<JobId>,
 }
 
 impl Cli {

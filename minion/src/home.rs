@@ -104,6 +104,11 @@ impl Home {
         self.dir.join("journal")
     }
 
+    /// Where what jobs altered is kept.
+    pub fn kept_dir(&self) -> PathBuf {
+        self.dir.join("kept")
+    }
+
     /// Where workers leave what they say.
     pub fn work_dir(&self) -> PathBuf {
         self.dir.join("work")

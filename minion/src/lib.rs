@@ -13,6 +13,7 @@ pub mod link;
 pub mod linux;
 pub mod log;
 pub mod sandbox;
+pub mod shelf;
 pub mod telemetry;
 pub mod uninstall;
 pub mod worker;

@@ -11,12 +11,14 @@ mod units;
 
 pub use blobs::BlobSource;
 
+use crate::shelf::Shelf;
 use accounts::Accounts;
-use model::{ContentHash, Output};
+use model::{ContentHash, JobId, Output};
 use packages::Packages;
 use resources::{
     Collected, Host, Probe,
     host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
+    keep::Kept,
 };
 use std::{
     cell::RefCell,
@@ -34,6 +36,7 @@ pub struct LinuxHost {
     accounts: RefCell<Accounts>,
     packages: RefCell<Packages>,
     written: files::Written,
+    shelf: Option<Shelf>,
 }
 
 impl LinuxHost {
@@ -44,7 +47,14 @@ impl LinuxHost {
             accounts: RefCell::default(),
             packages: RefCell::default(),
             written: files::Written::default(),
+            shelf: None,
         }
+    }
+
+    /// Keeps on this shelf what is altered, and finds there what jobs kept.
+    #[must_use]
+    pub fn keeping(self, shelf: Option<Shelf>) -> Self {
+        Self { shelf, ..self }
     }
 
     /// What a command did may have altered everything that is remembered.
@@ -116,6 +126,12 @@ impl Probe for LinuxHost {
     fn query(&self, query: &Query) -> io::Result<Output> {
         ask(&query.command()).map(|(_, output)| output)
     }
+    fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
+        self.shelf.as_ref().map_or(Ok(None), |it| it.kept(job))
+    }
+    fn kept_contents(&self, job: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
+        self.shelf.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.contents(job, hash))
+    }
 }
 
 impl Host for LinuxHost {
@@ -168,7 +184,14 @@ impl Host for LinuxHost {
             Action::Sysctl { name, value } => units::set_sysctl(name, value),
         }
     }
+    fn is_keeping(&self) -> bool {
+        self.shelf.is_some()
+    }
+    fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
+        self.shelf.as_mut().map_or(Ok(()), |it| it.keep(kept, contents))
+    }
     fn settle(&mut self) -> io::Result<()> {
+        self.shelf.as_ref().map_or(Ok(()), Shelf::settle)?;
         self.written.settle()
     }
 }

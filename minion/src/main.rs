@@ -7,6 +7,7 @@ use minion::config::Config;
 use minion::core::RunEnd;
 use minion::linux::{BlobSource, LinuxHost, space};
 use minion::sandbox::SandboxHost;
+use minion::shelf::Shelf;
 use minion::worker::{Order, run_recipe};
 use minion::{daemon, grains, identity, log, uninstall};
 use model::{Mode, Outcome, Recipe};
@@ -99,6 +100,7 @@ fn work(config: &Config, args: &RecipeArgs) -> anyhow::Result<ExitCode> {
         blobs: args.blobs.clone(),
         cancel: args.cancel.clone(),
         sandbox: config.sandbox.clone(),
+        keep: args.keep.clone().zip(args.job),
     };
     let end = run_recipe(&order, &mut io::stdin().lock(), &mut io::stdout(), &open_host)
         .context("the recipe was not run to its end")?;
@@ -111,9 +113,10 @@ fn work(config: &Config, args: &RecipeArgs) -> anyhow::Result<ExitCode> {
 
 fn open_host(recipe: &Recipe, order: &Order) -> io::Result<Box<dyn Host>> {
     let blobs = BlobSource::new(recipe, order.blobs.clone())?;
+    let shelf = order.keep.as_ref().map(|(dir, job)| Shelf::open(dir, *job)).transpose()?;
     match &order.sandbox {
-        Some(folder) => Ok(Box::new(SandboxHost::new(folder, blobs)?)),
-        None => Ok(Box::new(LinuxHost::new(blobs))),
+        Some(folder) => Ok(Box::new(SandboxHost::new(folder, blobs, shelf)?)),
+        None => Ok(Box::new(LinuxHost::new(blobs).keeping(shelf))),
     }
 }
 

@@ -9,12 +9,14 @@ mod paths;
 mod pretended;
 
 use crate::linux::{BlobSource, LinuxHost};
-use model::{ContentHash, Output};
+use crate::shelf::Shelf;
+use model::{ContentHash, JobId, Output};
 use paths::Root;
 use pretended::Pretended;
 use resources::{
     Collected, Host, Probe,
     host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
+    keep::Kept,
 };
 use std::{
     cell::RefCell,
@@ -39,10 +41,10 @@ pub struct SandboxHost {
 
 impl SandboxHost {
     /// Beneath `folder`, which is made if it does not exist; with the contents that came with the recipe.
-    pub fn new(folder: &Path, blobs: BlobSource) -> io::Result<Self> {
+    pub fn new(folder: &Path, blobs: BlobSource, shelf: Option<Shelf>) -> io::Result<Self> {
         let root = Root::new(folder)?;
         let pretended = Pretended::load(&root.path().join(MODEL_FILE))?;
-        Ok(Self { root, linux: RefCell::new(LinuxHost::new(blobs)), pretended })
+        Ok(Self { root, linux: RefCell::new(LinuxHost::new(blobs).keeping(shelf)), pretended })
     }
 
     fn owned(&self, place: &Path, stat: Stat) -> Stat {
@@ -130,6 +132,12 @@ impl Probe for SandboxHost {
         let exit = self.run(&query.command(), &mut collected)?;
         Ok(collected.into_output(exit))
     }
+    fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
+        self.linux.borrow().kept(job)
+    }
+    fn kept_contents(&self, job: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
+        self.linux.borrow().kept_contents(job, hash)
+    }
     fn is_sandbox(&self) -> bool {
         true
     }
@@ -178,6 +186,12 @@ impl Host for SandboxHost {
         let exit = self.pretended.act(action, watch);
         self.pretended.save(&self.root.path().join(MODEL_FILE))?;
         Ok(exit)
+    }
+    fn is_keeping(&self) -> bool {
+        self.linux.borrow().is_keeping()
+    }
+    fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
+        self.linux.get_mut().keep(kept, contents)
     }
     fn settle(&mut self) -> io::Result<()> {
         self.pretended.save(&self.root.path().join(MODEL_FILE))?;

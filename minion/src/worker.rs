@@ -52,6 +52,8 @@ pub struct Order {
     pub cancel: Option<PathBuf>,
     /// Folder of a pretended machine.
     pub sandbox: Option<PathBuf>,
+    /// Where what it alters is kept, and for which job.
+    pub keep: Option<(PathBuf, JobId)>,
 }
 
 /// Makes the host for a recipe.
@@ -159,6 +161,8 @@ pub struct Workers {
     pub dir: PathBuf,
     /// Where contents were fetched to.
     pub blobs: PathBuf,
+    /// Where what jobs alter is kept.
+    pub keep: PathBuf,
     /// Folder of a pretended machine.
     pub sandbox: Option<PathBuf>,
     /// This program.
@@ -216,6 +220,7 @@ impl Workers {
         let mut command = Command::new(&self.program);
         command.arg0("labminion").arg("run-recipe").arg("--blobs").arg(&self.blobs);
         command.arg("--cancel").arg(dir.join("cancel"));
+        command.arg("--keep").arg(&self.keep).arg("--job").arg(job.to_string());
         if mode == Mode::Check {
             command.arg("--check");
         }
@@ -372,8 +377,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_owned();
         let (told, _) = mpsc::channel(1);
-        let workers =
-            Workers { dir: path.clone(), blobs: path.clone(), sandbox: None, program: path.clone(), told };
+        let workers = Workers {
+            dir: path.clone(),
+            blobs: path.clone(),
+            keep: path.clone(),
+            sandbox: None,
+            program: path.clone(),
+            told,
+        };
         let job = JobId(1);
         workers.prepare(job).unwrap();
         let said = File::create(workers.job_dir(job).join("said.jsonl")).unwrap();

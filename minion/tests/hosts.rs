@@ -294,7 +294,7 @@ fn sandboxed() -> Recipe {
 #[test]
 fn a_sandbox_keeps_everything_beneath_its_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || SandboxHost::new(folder.path(), BlobSource::default()).unwrap();
+    let open = || SandboxHost::new(folder.path(), BlobSource::default(), None).unwrap();
     let check = go(Mode::Check, &sandboxed(), &mut open());
     assert!(check.sandbox && check.tally().would_change == 8 && check.tally().failed == 0, "{check:#?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a check writes nothing");
@@ -314,7 +314,7 @@ fn a_command_in_a_sandbox_knows_where_it_is() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "x").unwrap();
     symlink(outside.path(), folder.path().join("out")).unwrap();
-    let mut host = SandboxHost::new(folder.path(), BlobSource::default()).unwrap();
+    let mut host = SandboxHost::new(folder.path(), BlobSource::default(), None).unwrap();
     let steps = vec![
         step("cmd.run", json!({"name": "pwd; echo $LABCTL_SANDBOX", "runas": "postgres"})),
         step("file.absent", json!({"name": "/out/secret"})),

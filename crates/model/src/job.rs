@@ -48,6 +48,27 @@ pub enum JobKind {
         /// Killed after this long, in milliseconds.
         timeout_ms: u64,
     },
+    /// Put back the files that a job altered.
+    Undo {
+        /// Which.
+        of: JobId,
+        /// Look only, or change.
+        mode: Mode,
+        /// Whether what was altered since is put back as well.
+        #[serde(default)]
+        force: bool,
+    },
+}
+
+impl JobKind {
+    /// Whether it only looks.
+    pub fn is_check(&self) -> bool {
+        matches!(self, Self::Apply { mode: Mode::Check, .. } | Self::Undo { mode: Mode::Check, .. })
+    }
+    /// Whether it runs a command.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Run { .. })
+    }
 }
 
 /// A job as the master keeps it.

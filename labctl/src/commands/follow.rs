@@ -148,7 +148,7 @@ impl Following<'_> {
     }
 
     fn is_run(&self) -> bool {
-        self.watched.view.as_ref().is_some_and(|it| matches!(it.job.kind, JobKind::Run { .. }))
+        self.watched.view.as_ref().is_some_and(|it| it.job.kind.is_command())
     }
 
     fn is_plain(desk: &Desk<'_>) -> bool {
@@ -159,13 +159,14 @@ impl Following<'_> {
     fn greet(&mut self, desk: &mut Desk<'_>) -> Outcome<()> {
         let Some(view) = self.watched.view.as_ref().filter(|_| !self.greeted) else { return Ok(()) };
         self.greeted = true;
-        if !Self::is_plain(desk) || matches!(view.job.kind, JobKind::Run { .. }) {
+        if !Self::is_plain(desk) || view.job.kind.is_command() {
             return Ok(());
         }
         let what = match &view.job.kind {
             JobKind::Apply { states, .. } if states.is_empty() => "states=(top)".to_owned(),
             JobKind::Apply { states, .. } => format!("states={}", states.join(",")),
             JobKind::Run { .. } => String::new(),
+            JobKind::Undo { of, .. } => format!("undo={}", of.short()),
         };
         desk.screen.line(&format!("job={} {what} minions={}", self.id.short(), view.targets.len()))?;
         desk.screen.flush()

@@ -1,7 +1,7 @@
 //! `labctl job`: what was done and is being done.
 
 use super::{
-    Desk,
+    Desk, confirm,
     follow::{self, Follow},
     target, unexpected,
 };
@@ -13,7 +13,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use model::{
-    JobTarget, MinionId, Reply, Request, TargetState, Timestamp,
+    JobId, JobTarget, MinionId, Mode, Reply, Request, TargetState, Timestamp,
     api::{JobFilter, JobView},
 };
 use std::{fmt::Write, time::Duration};
@@ -82,6 +82,41 @@ enum JobVerb {
         #[arg(long, value_name = "D", value_parser = time::parse_duration)]
         timeout: Option<u64>,
     },
+    /// Put back the files that it altered; says first what cannot be put back
+    #[command(after_help = UNDO_HELP)]
+    Undo(Undo),
+}
+
+const UNDO_HELP: &str = "\
+Each machine keeps what its last 20 jobs altered: contents of up to 8 MiB, mode, owner and links of files and folders.
+What else a job did (commands, packages, services, accounts) is not put back, and is listed first.
+A file that was altered since the job is left, and then nothing is put back there, unless --force is given.
+
+Examples:
+  labctl job undo @last --check      what would be put back
+  labctl job undo @last              put it back; this is a job, too, and can be undone
+  labctl job undo 01JD4Z --host vm-3";
+
+#[derive(Debug, Args)]
+struct Undo {
+    /// Which
+    #[arg(value_name = "JOB", default_value = "@last", add = ArgValueCompleter::new(complete::jobs))]
+    job: String,
+    /// Only on this machine
+    #[arg(long, value_name = "ID")]
+    host: Option<MinionId>,
+    /// Look only, change nothing
+    #[arg(long)]
+    check: bool,
+    /// Put back what was altered since, too
+    #[arg(long)]
+    force: bool,
+    /// Print the new job's id and come back at once
+    #[arg(long = "async")]
+    detached: bool,
+    /// How long to watch; the job goes on
+    #[arg(long, value_name = "D", value_parser = time::parse_duration)]
+    timeout: Option<u64>,
 }
 
 #[derive(Debug, Default, Args)]
@@ -118,6 +153,7 @@ impl JobCommand {
                 let follow = Follow::plainly(timeout.map(Duration::from_millis));
                 retry(desk, job, failed, (!detached).then_some(&follow))
             }
+            Some(JobVerb::Undo(wish)) => wish.run(desk),
         }
     }
 }
@@ -156,6 +192,80 @@ fn retry(desk: &mut Desk<'_>, job: String, failed: bool, follow: Option<&Follow>
     target::submit(desk, &request, &target, follow)
 }
 
+impl Undo {
+    fn run(self, desk: &mut Desk<'_>) -> Ended {
+        let view = one(desk, self.job)?;
+        let (id, kind) = (view.job.id, &view.job.kind);
+        if kind.is_command() || kind.is_check() {
+            let what = job::what(kind);
+            return Err(Failure::usage(format!(
+                "job {} is `{what}`: it altered nothing that is kept",
+                id.short()
+            )));
+        }
+        let mut targets: Vec<&JobTarget> = view.targets.iter().collect();
+        targets.retain(|it| self.host.as_ref().is_none_or(|host| it.minion == *host));
+        if targets.is_empty() {
+            let host = self.host.map(|it| it.to_string()).unwrap_or_default();
+            return Err(Failure::not_found(format!("`{host}` was no target of job {}", id.short())));
+        }
+        tell_what_stays(desk, id, &targets)?;
+        let names: Vec<String> = targets.iter().map(|it| it.minion.to_string()).collect();
+        if !self.check {
+            confirm::destructive(desk, &format!("undo job {} on", id.short()), &names, false)?;
+        }
+        let target = names.join(",");
+        let mode = if self.check { Mode::Check } else { Mode::Apply };
+        let request = Request::Submit {
+            job: target::new_job_id()?,
+            target: target.clone(),
+            kind: model::JobKind::Undo { of: id, mode, force: self.force },
+            expires_ms: OFFER_MS,
+            wait: false,
+            retry_of: None,
+        };
+        let mut follow = Follow::plainly(self.timeout.map(Duration::from_millis));
+        follow.diff = self.check;
+        target::submit(desk, &request, &target, (!self.detached).then_some(&follow))
+    }
+}
+
+/// Steps that are named for each machine.
+const NAMED_MAX: usize = 20;
+
+/// What a job did that is not put back: whatever is no file.
+fn tell_what_stays(desk: &mut Desk<'_>, id: JobId, targets: &[&JobTarget]) -> Outcome<()> {
+    let mut reports = job::Reports::new();
+    for target in targets {
+        if matches!(target.state, TargetState::Ended { duration_ms: Some(_), .. }) {
+            follow::fetch_report(desk, id, target, &mut reports)?;
+        }
+        let steps = reports.get(&target.minion).map(|it| it.steps.as_slice()).unwrap_or_default();
+        let altered = |it: &&model::StepReport| {
+            it.outcome == model::Outcome::Changed || it.outcome == model::Outcome::Failed
+        };
+        let stays: Vec<String> = steps
+            .iter()
+            .filter(altered)
+            .filter(|it| !it.kind.starts_with("file.") && !it.kind.starts_with("undo."))
+            .map(|it| format!("{} {}", it.kind, it.name.lines().next().unwrap_or_default()))
+            .collect();
+        if stays.is_empty() {
+            continue;
+        }
+        let more = stays.len().saturating_sub(NAMED_MAX);
+        desk.screen
+            .note(&format!("{}: not put back, but for files that these steps wrote:", target.minion))?;
+        for step in stays.iter().take(NAMED_MAX) {
+            desk.screen.note(&format!("  {step}"))?;
+        }
+        if more > 0 {
+            desk.screen.note(&format!("  and {more} more steps"))?;
+        }
+    }
+    Ok(())
+}
+
 fn show_one(desk: &mut Desk<'_>, wanted: String, host: Option<&MinionId>, diff: bool, all: bool) -> Ended {
     let mut view = one(desk, wanted)?;
     if let Some(host) = host {
@@ -186,8 +296,8 @@ fn show_one(desk: &mut Desk<'_>, wanted: String, host: Option<&MinionId>, diff: 
                 let said = follow::said(&view.job.kind, target, report);
                 show::fold::block(&[target.minion.to_string()], &said, 0, &style)
             }
-            model::JobKind::Apply { .. } => {
-                let detail = job::Detail { diff: detail.diff || is_check(&view), ..detail };
+            model::JobKind::Apply { .. } | model::JobKind::Undo { .. } => {
+                let detail = job::Detail { diff: detail.diff || view.job.kind.is_check(), ..detail };
                 job::host_block(&view.job.kind, target, report, detail, &style)
             }
         };
@@ -198,10 +308,6 @@ fn show_one(desk: &mut Desk<'_>, wanted: String, host: Option<&MinionId>, diff: 
     let table = job::host_table(&view, all || host.is_some(), &style)?;
     desk.screen.raw(&table)?;
     Ok(Exit::Done)
-}
-
-fn is_check(view: &JobView) -> bool {
-    matches!(view.job.kind, model::JobKind::Apply { mode: model::Mode::Check, .. })
 }
 
 /// The upper part of `job show`.

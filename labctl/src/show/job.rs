@@ -41,19 +41,18 @@ pub(crate) fn what(kind: &JobKind) -> String {
             format!("{verb} {states}")
         }
         JobKind::Run { command, .. } => format!("run {}", command.join(" ")),
+        JobKind::Undo { of, .. } => {
+            format!("{}undo {}", if kind.is_check() { "plan " } else { "" }, of.short())
+        }
     }
-}
-
-fn is_check(kind: &JobKind) -> bool {
-    matches!(kind, JobKind::Apply { mode: Mode::Check, .. })
 }
 
 /// The word of where a minion stands.
 pub(crate) fn word(kind: &JobKind, target: &JobTarget) -> &'static str {
     match &target.state {
-        TargetState::Ended { word: Terminal::Changed, .. } if is_check(kind) => "would change",
+        TargetState::Ended { word: Terminal::Changed, .. } if kind.is_check() => "would change",
         // A command that ran is no change of state: what it did nobody knows.
-        TargetState::Ended { word: Terminal::Changed, .. } if matches!(kind, JobKind::Run { .. }) => "ok",
+        TargetState::Ended { word: Terminal::Changed, .. } if kind.is_command() => "ok",
         TargetState::Ended { word, .. } => word.word(),
         _ if target.lost.is_some() => "lost contact",
         TargetState::Accepted => "accepted",
@@ -65,7 +64,7 @@ pub(crate) fn word(kind: &JobKind, target: &JobTarget) -> &'static str {
 
 /// A terminal word as people are told it: what a check found has not changed anything.
 pub(crate) fn word_of(kind: &JobKind, word: &'static str) -> &'static str {
-    if word == "changed" && is_check(kind) { "would change" } else { word }
+    if word == "changed" && kind.is_check() { "would change" } else { word }
 }
 
 /// Worst last, as the count line and the exit code see it.
@@ -146,7 +145,7 @@ pub(crate) fn logfmt(
     }
     for step in report.into_iter().flat_map(|it| &it.steps) {
         let word = outcome_word(step);
-        if matches!(kind, JobKind::Run { .. }) || word == "ok" || word == "skipped" {
+        if kind.is_command() || word == "ok" || word == "skipped" {
             continue;
         }
         let _ = write!(line, "\n  {} {} {} {}", word.replace(' ', "_"), step.id, step.kind, step.name);
@@ -250,7 +249,7 @@ pub(crate) fn host_block(
         .filter(|it| failed || detail.all || style.verbosity > 0 || outcome_word(it) != "skipped")
         .collect();
     let sandbox = if report.is_some_and(|it| it.sandbox) { "  (sandbox)" } else { "" };
-    let head = if is_check(kind) && !steps.is_empty() {
+    let head = if kind.is_check() && !steps.is_empty() {
         let would = steps.iter().filter(|it| outcome_word(it) == "would change").count();
         format!("  {would} of {} states would change", steps.len())
     } else {

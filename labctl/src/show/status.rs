@@ -7,7 +7,7 @@ use super::{
     time,
 };
 use model::{
-    Event, JobKind, Key, KeyStatus, Mode,
+    Event, JobKind, Key, KeyStatus,
     api::{JobView, MasterStatus, ObserverView, RuleView},
 };
 use std::fmt::Write;
@@ -66,8 +66,8 @@ pub(crate) fn status(status: &MasterStatus, place: &str, style: &Style) -> Strin
 /// A command that ran is ok, a plan would change: the words of every other screen.
 fn said<'a>(kind: &JobKind, word: &'a str) -> &'a str {
     match (kind, word) {
-        (JobKind::Run { .. }, "changed") => "ok",
-        (JobKind::Apply { mode: Mode::Check, .. }, "changed") => "would change",
+        (kind, "changed") if kind.is_command() => "ok",
+        (kind, "changed") if kind.is_check() => "would change",
         _ => word,
     }
 }

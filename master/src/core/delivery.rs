@@ -2,7 +2,7 @@
 
 use super::{Effect, Master, jobs::End, roster::cut};
 use bus::message::{Hello, JobResult, OutputPart, ToMinion};
-use model::{JobId, JobKind, MinionId, StepReport, TargetState, Terminal, api};
+use model::{JobId, MinionId, StepReport, TargetState, Terminal, api};
 
 /// Bytes of one result in parts.
 pub(crate) const RESULT_BYTES_MAX: usize = 16 << 20;
@@ -219,7 +219,7 @@ impl Master {
 
     fn reconcile_absent(&mut self, job: JobId, minion: &MinionId) {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
-        let command = matches!(it.kind, JobKind::Run { .. });
+        let command = it.kind.is_command();
         let began = matches!(target.target.state, TargetState::Received { .. } | TargetState::Running { .. });
         let (over, cancelled) = (self.now >= it.expires, it.cancelled.is_some());
         if target.target.state == TargetState::Accepted {

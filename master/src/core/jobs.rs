@@ -62,16 +62,12 @@ fn is_full(kind: &JobKind) -> bool {
     matches!(kind, JobKind::Apply { states, mode: Mode::Apply, .. } if states.is_empty())
 }
 
-fn is_command(kind: &JobKind) -> bool {
-    matches!(kind, JobKind::Run { .. })
-}
-
 impl Master {
     /// Puts a job on record. Nothing is sent yet: [`Master::launch`] follows, after the reply.
     pub(crate) fn accept(&mut self, it: Submission) -> Job {
         let job = Job {
             id: it.id,
-            revision: if is_command(&it.kind) { None } else { self.revision },
+            revision: if matches!(it.kind, JobKind::Apply { .. }) { self.revision } else { None },
             kind: it.kind,
             target: it.target,
             minions: it.minions,
@@ -156,7 +152,7 @@ impl Master {
             }
             return;
         }
-        let has_trees = is_command(&it.kind) || self.revision.is_some();
+        let has_trees = it.kind.is_command() || self.revision.is_some();
         if target.compiling || !has_trees || !self.is_reachable(minion) {
             return;
         }
@@ -216,7 +212,7 @@ impl Master {
     /// A job accepted before there were trees gets its revision with the first recipe.
     fn note_revision(&mut self, job: JobId, revision: Revision) {
         let Some(open) = self.book.open.get(&job) else { return };
-        if open.job.revision.is_none() && !is_command(&open.job.kind) {
+        if open.job.revision.is_none() && matches!(open.job.kind, JobKind::Apply { .. }) {
             let job = Job { revision: Some(revision), ..open.job.clone() };
             self.record(Entry::Job(job));
         }
@@ -241,15 +237,12 @@ impl Master {
         }
         let Some(open) = self.book.open.get(&job) else { return };
         let (kind, expires) = (&open.job.kind, open.job.expires);
-        let mode = match kind {
-            JobKind::Apply { mode, .. } => *mode,
-            JobKind::Run { .. } => Mode::Apply,
-        };
+        let mode = if kind.is_check() { Mode::Check } else { Mode::Apply };
         self.out.push(Effect::Offer {
             minion: minion.clone(),
             job,
             mode,
-            command: is_command(kind),
+            command: kind.is_command(),
             full: is_full(kind),
             expires,
             what: describe(kind),
@@ -293,7 +286,7 @@ impl Master {
     /// The one place where a (job, minion) ends.
     pub(crate) fn end_target(&mut self, job: JobId, minion: &MinionId, end: End) {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
-        let (command, revision) = (is_command(&it.kind), it.revision);
+        let (command, revision) = (it.kind.is_command(), it.revision);
         let applied = matches!(it.kind, JobKind::Apply { mode: Mode::Apply, .. });
         let tally = end.report.as_ref().map(|it| it.tally()).unwrap_or_default();
         let output = end.report.as_ref().and_then(|it| it.steps.first()?.output.as_ref());

@@ -211,6 +211,10 @@ pub(crate) fn describe(kind: &model::JobKind) -> String {
             super::roster::cut(&format!("{verb} {names}"), 200)
         }
         model::JobKind::Run { command, .. } => super::roster::cut(&format!("run {}", command.join(" ")), 200),
+        model::JobKind::Undo { of, mode, .. } => {
+            let verb = if *mode == model::Mode::Check { "check undo" } else { "undo" };
+            format!("{verb} {}", of.short())
+        }
     }
 }
 

@@ -131,7 +131,7 @@ fn check_kind(kind: &JobKind) -> Result<(), ErrorView> {
         return usage("a job's states, pillar, command and environment are at most 128 KiB");
     }
     match kind {
-        JobKind::Apply { .. } => Ok(()),
+        JobKind::Apply { .. } | JobKind::Undo { .. } => Ok(()),
         JobKind::Run { command, shell, timeout_ms, .. } => {
             if command.first().is_none_or(String::is_empty) || command.len() > COMMAND_WORDS_MAX {
                 return usage("a command has 1 to 1024 words");

@@ -183,6 +183,7 @@ fn sealed(
     };
     let recipe = match kind {
         JobKind::Run { .. } => command(kind),
+        JobKind::Undo { of, force, .. } => undo(*of, *force),
         JobKind::Apply { states, pillar, .. } => {
             let Some(generation) = generation else {
                 return Err(vec![complaint("the trees were not read yet".into())]);
@@ -257,6 +258,24 @@ fn command(kind: &JobKind) -> Recipe {
         at: None,
     };
     Recipe { steps: vec![step], command: true, ..Recipe::default() }
+}
+
+/// One step: what was kept lies on the minion.
+fn undo(of: JobId, force: bool) -> Recipe {
+    let name = of.to_string();
+    let params = Map::from_iter([("name".to_owned(), json!(name)), ("force".to_owned(), json!(force))]);
+    let step = Step {
+        id: format!("undo {}", of.short()),
+        sls: "undo".into(),
+        state: "undo".into(),
+        fun: "job".into(),
+        name,
+        params,
+        links: Vec::new(),
+        global: Global { attempts: 1, ..Global::default() },
+        at: None,
+    };
+    Recipe { steps: vec![step], ..Recipe::default() }
 }
 
 fn complaint(message: String) -> Diagnostic {

@@ -56,6 +56,7 @@ impl<'a> Agent<'a> {
         let workers = Workers {
             dir: home.work_dir(),
             blobs: setup.config.cache_dir.clone(),
+            keep: home.kept_dir(),
             sandbox: setup.config.sandbox.clone(),
             program: setup.program.clone(),
             told: tell,

@@ -1,0 +1,181 @@
+//! What jobs altered, as it was before: a folder for each, with a log and the contents. Root's alone to read.
+
+use model::{ContentHash, JobId};
+use resources::keep::{Kept, State};
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// Jobs that can be undone; of older ones nothing is kept.
+pub const JOBS_MAX: usize = 20;
+/// Bytes of all of them together; the oldest go first.
+pub const BYTES_MAX: u64 = 256 << 20;
+/// Longest log that is read.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+/// The log in a job's folder.
+const LOG: &str = "log.jsonl";
+
+/// The folder of all jobs, and the job that runs.
+#[derive(Debug)]
+pub struct Shelf {
+    dir: PathBuf,
+    job: JobId,
+    /// Paths that the log has already, and whether as the run left them.
+    seen: BTreeSet<(PathBuf, bool)>,
+    log: Option<File>,
+}
+
+impl Shelf {
+    /// In this folder, for the run of this job. What an earlier attempt at it kept stays.
+    pub fn open(dir: &Path, job: JobId) -> io::Result<Self> {
+        let mut shelf = Self { dir: dir.to_owned(), job, seen: BTreeSet::new(), log: None };
+        for kept in shelf.kept(job)?.unwrap_or_default() {
+            shelf.seen.insert((kept.path, kept.after));
+        }
+        Ok(shelf)
+    }
+
+    fn job_dir(&self, job: JobId) -> PathBuf {
+        self.dir.join(job.to_string())
+    }
+
+    /// Adds a line, the first of its path; the contents before it.
+    pub fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
+        if !self.seen.insert((kept.path.clone(), kept.after)) {
+            return Ok(());
+        }
+        if self.log.is_none() {
+            self.begin()?;
+        }
+        if let (State::File { hash, .. }, Some(bytes)) = (&kept.state, contents) {
+            let path = self.job_dir(self.job).join(hash.to_string());
+            if !path.exists() {
+                private(&path)?.write_all(bytes)?;
+            }
+        }
+        let mut line = serde_json::to_vec(kept)?;
+        line.push(b'\n');
+        self.log.as_mut().map_or(Ok(()), |log| log.write_all(&line))
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let dir = self.job_dir(self.job);
+        let is_new = !dir.exists();
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        if is_new {
+            self.forget_oldest()?;
+        }
+        let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(LOG))?;
+        // A line that was torn by the end of an earlier attempt stays alone.
+        if log.metadata()?.len() > 0 {
+            log.write_all(b"\n")?;
+        }
+        self.log = Some(log);
+        Ok(())
+    }
+
+    /// Makes room: the oldest jobs go.
+    fn forget_oldest(&self) -> io::Result<()> {
+        let mut jobs: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let modified = entry.metadata()?.modified()?;
+            let sizes = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+            let size = sizes.filter_map(|it| it.metadata().ok()).map(|it| it.len()).sum();
+            jobs.push((modified, entry.path(), size));
+        }
+        jobs.sort();
+        let (mut count, mut bytes) = (jobs.len(), jobs.iter().map(|it| it.2).sum::<u64>());
+        let own = self.job_dir(self.job);
+        for (_, path, size) in jobs.into_iter().filter(|it| it.1 != own) {
+            if count <= JOBS_MAX && bytes <= BYTES_MAX {
+                break;
+            }
+            fs::remove_dir_all(&path)?;
+            count -= 1;
+            bytes -= size;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable.
+    pub fn settle(&self) -> io::Result<()> {
+        self.log.as_ref().map_or(Ok(()), File::sync_all)
+    }
+
+    /// What a job kept.
+    pub fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
+        let file = match File::open(self.job_dir(job).join(LOG)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut text = Vec::new();
+        file.take(LOG_BYTES_MAX).read_to_end(&mut text)?;
+        let lines = text.split(|it| *it == b'\n').filter(|it| !it.is_empty());
+        // A torn line is that of a change which was not made.
+        Ok(Some(lines.filter_map(|it| serde_json::from_slice(it).ok()).collect()))
+    }
+
+    /// Contents that it kept.
+    pub fn contents(&self, job: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(self.job_dir(job).join(hash.to_string()))?;
+        if bus::seed::sha256(&bytes) != hash {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "what was kept is damaged"));
+        }
+        Ok(bytes)
+    }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(path: &str, state: State) -> Kept {
+        Kept { path: PathBuf::from(path), state, after: false }
+    }
+
+    #[test]
+    fn the_first_line_of_a_path_counts_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = bus::seed::sha256(b"old");
+        let old = State::File { mode: 0o600, uid: 0, gid: 0, hash };
+        let mut shelf = Shelf::open(dir.path(), JobId(7)).unwrap();
+        shelf.keep(&line("/a", old.clone()), Some(b"old")).unwrap();
+        let log = dir.path().join(JobId(7).to_string()).join(LOG);
+        OpenOptions::new().append(true).open(log).unwrap().write_all(b"{\"path\":\"/to").unwrap();
+
+        let mut shelf = Shelf::open(dir.path(), JobId(7)).unwrap();
+        shelf.keep(&line("/a", State::Absent), None).unwrap();
+        shelf.keep(&line("/b", State::Absent), None).unwrap();
+        shelf.settle().unwrap();
+        let kept = shelf.kept(JobId(7)).unwrap().unwrap();
+        assert_eq!(kept, [line("/a", old), line("/b", State::Absent)]);
+        assert_eq!(shelf.contents(JobId(7), hash).unwrap(), b"old");
+        assert_eq!(shelf.kept(JobId(8)).unwrap(), None);
+    }
+
+    #[test]
+    fn only_the_newest_jobs_are_kept_and_damage_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = bus::seed::sha256(b"x");
+        for job in 0..=JOBS_MAX as u128 {
+            let state = State::File { mode: 0o600, uid: 0, gid: 0, hash };
+            Shelf::open(dir.path(), JobId(job)).unwrap().keep(&line("/a", state), Some(b"x")).unwrap();
+        }
+        let shelf = Shelf::open(dir.path(), JobId(99)).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), JOBS_MAX);
+        let newest = JobId(JOBS_MAX as u128);
+        fs::write(dir.path().join(newest.to_string()).join(hash.to_string()), "y").unwrap();
+        assert_eq!(shelf.contents(newest, hash).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}
