@@ -74,6 +74,15 @@ impl Figure {
         self.conditions.insert(name.to_owned(), value.into());
         self
     }
+    /// What Salt took for the same in the same run, if it is here, and how many times as long that is.
+    pub(crate) fn beside_salt(self, times: &mut [f64]) -> Self {
+        if times.is_empty() {
+            return self;
+        }
+        let salt = median(times);
+        let ratio = (salt / self.value).round();
+        self.with("salt", salt.round()).with("salt_runs", times.len()).with("ratio", ratio)
+    }
     fn print(self) {
         let digits = if self.value.abs() < 100.0 { 100.0 } else { 1.0 };
         let value = (self.value * digits).round() / digits;

@@ -4,13 +4,17 @@
 //! median of its runs. `bench swarm` is the process of many light minions that some figures start.
 
 mod apply;
+mod compile;
 mod enrolment;
 mod figure;
 mod files;
+mod homelab;
+mod many_files;
 mod memory;
 mod pace;
 mod ping;
 mod programs;
+mod salt;
 mod start;
 mod swarm;
 
@@ -29,6 +33,8 @@ const PARTS: &[Part] = &[
     (&["minion_binary_bytes", "labctl_start_ms"], programs::measure),
     (&["start_to_hello_ms", "start_to_reacted_ms"], start::measure),
     (&["apply_first_ms", "apply_noop_ms", "apply_cpu_ms"], apply::measure),
+    (&["compile_one_ms", "compile_many_s", "compile_peak_mib"], compile::measure),
+    (&["many_files_noop_ms"], many_files::measure),
     (&["ping_ms", "ping_one_down_ms"], ping::measure_real),
     (&["enroll_per_s", "enroll_at_once_ms"], enrolment::measure),
     (&["ping_ms", "per_minion_kib"], swarm::measure),
@@ -40,6 +46,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|it| it == "swarm") {
         return swarm::child(&arguments[1..]);
+    }
+    if arguments.first().is_some_and(|it| it == "compile") {
+        return compile::child(&arguments[1..]);
     }
     let bench = match Bench::parse(&arguments) {
         Ok(bench) => bench,

@@ -6,6 +6,7 @@ pub mod lab;
 pub mod roots;
 pub mod salt;
 pub mod swarm;
+pub mod trees;
 pub mod wait;
 
 use std::{fs::OpenOptions, io::Write, path::PathBuf, process::Command, sync::OnceLock};
