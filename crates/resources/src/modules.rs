@@ -3,6 +3,8 @@
 mod cmd;
 mod cron;
 mod docker;
+mod docker_compose;
+mod docker_container;
 mod docker_image;
 mod docker_network;
 mod docker_volume;
@@ -22,6 +24,8 @@ use crate::Module;
 pub(crate) const ALL: &[&Module] = &[
     &cmd::MODULE,
     &cron::MODULE,
+    &docker_compose::MODULE,
+    &docker_container::MODULE,
     &docker_image::MODULE,
     &docker_network::MODULE,
     &docker_volume::MODULE,

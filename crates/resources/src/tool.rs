@@ -31,7 +31,9 @@ pub(crate) fn answer(host: &dyn Probe, query: &Query) -> Result<String, Error> {
 /// The error that an answer means.
 pub(crate) fn refusal(query: &Query, output: Output) -> Error {
     let argv = query.command().argv;
-    let what = argv.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
+    // The options are for programs; people know the tool by its first words.
+    let words = argv.iter().map(String::as_str).take_while(|it| !it.starts_with('-')).take(3);
+    let what = words.collect::<Vec<_>>().join(" ");
     let said = [&output.stderr, &output.stdout].into_iter().find_map(|it| {
         let line = it.lines().rev().find(|line| !line.trim().is_empty())?;
         Some(line.trim().to_owned())

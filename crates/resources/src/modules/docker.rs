@@ -103,24 +103,6 @@ pub(super) fn pairs(param: &str, value: &Value) -> Result<Vec<(String, String)>,
     Ok(all)
 }
 
-/// A list of text; a text with commas is one as well.
-pub(super) fn list(param: &str, value: &Value) -> Result<Vec<String>, ParamsError> {
-    let wrong = || ParamsError::WrongType { param: param.to_owned(), wanted: "a list of text".to_owned() };
-    let all: Vec<String> = match value {
-        Value::Array(items) if items.len() <= ENTRIES_MAX => {
-            items.iter().map(scalar).collect::<Option<_>>().ok_or_else(wrong)?
-        }
-        it => {
-            let text = scalar(it).ok_or_else(wrong)?;
-            text.split(',').map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
-        }
-    };
-    if all.iter().any(|it| it.is_empty() || it.contains(['\0', '\n'])) {
-        return Err(invalid(param, format!("`{param}`: each entry is one line and not empty")));
-    }
-    Ok(all)
-}
-
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -30,8 +30,8 @@ pub enum Question {
 pub struct ComposeProject {
     /// Its name.
     pub name: String,
-    /// Its folder.
-    pub directory: PathBuf,
+    /// Its folder; `None` where only its name matters.
+    pub directory: Option<PathBuf>,
     /// Its files; what Compose finds in the folder if there are none.
     pub files: Vec<String>,
     /// Files with variables for the files.
@@ -47,8 +47,10 @@ pub const PROJECT_FORMAT: &str = "{{.Label \"com.docker.compose.service\"}}\t{{.
 impl ComposeProject {
     /// A `docker compose` command for it.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = plain(&["docker", "compose", "--project-name", &self.name, "--project-directory"]);
-        command.argv.push(self.directory.display().to_string());
+        let mut command = plain(&["docker", "compose", "--project-name", &self.name]);
+        if let Some(folder) = &self.directory {
+            command.argv.extend(["--project-directory".to_owned(), folder.display().to_string()]);
+        }
         let options =
             [("--file", &self.files), ("--env-file", &self.env_files), ("--profile", &self.profiles)];
         for (option, values) in options {
@@ -57,7 +59,7 @@ impl ComposeProject {
             }
         }
         command.argv.extend(words.iter().map(|it| (*it).to_owned()));
-        command.cwd = Some(self.directory.clone());
+        command.cwd.clone_from(&self.directory);
         command
     }
 }
