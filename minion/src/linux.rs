@@ -19,10 +19,11 @@ use resources::{
     Collected, Host, Probe,
     host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
     keep::Kept,
+    packages::{Available, Lists, Manager, Reach, Upgrade},
 };
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -60,7 +61,7 @@ impl LinuxHost {
     /// What a command did may have altered everything that is remembered.
     fn forget(&mut self) {
         self.accounts.take();
-        self.packages.take();
+        self.packages.get_mut().forget();
     }
 }
 
@@ -113,6 +114,26 @@ impl Probe for LinuxHost {
     }
     fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>> {
         self.packages.borrow_mut().find(names)
+    }
+    fn package_manager(&self) -> io::Result<Manager> {
+        Ok(packages::manager())
+    }
+    fn available(
+        &self,
+        names: &[String],
+        from: Option<&str>,
+        lists: Lists,
+    ) -> io::Result<BTreeMap<String, Available>> {
+        self.packages.borrow_mut().available(names, from, lists)
+    }
+    fn upgrades(&self, reach: Reach, lists: Lists) -> io::Result<BTreeMap<String, Upgrade>> {
+        self.packages.borrow_mut().upgrades(reach, lists)
+    }
+    fn held(&self) -> io::Result<BTreeSet<String>> {
+        packages::held()
+    }
+    fn left_over(&self, names: &[String]) -> io::Result<BTreeSet<String>> {
+        self.packages.borrow_mut().left_over(names)
     }
     fn unit(&self, name: &str) -> io::Result<Unit> {
         units::unit(name)
@@ -174,9 +195,7 @@ impl Host for LinuxHost {
         self.forget();
         match action {
             Action::Run(command) => command::run(command, watch),
-            Action::RefreshPackages => packages::refresh(watch),
-            Action::InstallPackages(wishes) => packages::install(wishes, watch),
-            Action::RemovePackages(names) => packages::remove(names, watch),
+            Action::Packages(action) => self.packages.get_mut().act(action, watch),
             Action::Unit(name, action) => units::act(name, *action, watch),
             Action::User(name, change) => accounts::change_user(name, change, watch),
             Action::Group(name, change) => accounts::change_group(name, change, watch),

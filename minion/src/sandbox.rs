@@ -17,10 +17,11 @@ use resources::{
     Collected, Host, Probe,
     host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
     keep::Kept,
+    packages::{Available, Lists, Manager, Reach, Upgrade},
 };
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -117,6 +118,26 @@ impl Probe for SandboxHost {
     }
     fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>> {
         Ok(self.pretended.packages(names))
+    }
+    fn package_manager(&self) -> io::Result<Manager> {
+        Ok(Manager::Apt)
+    }
+    fn available(
+        &self,
+        names: &[String],
+        _: Option<&str>,
+        _: Lists,
+    ) -> io::Result<BTreeMap<String, Available>> {
+        Ok(self.pretended.available(names))
+    }
+    fn upgrades(&self, _: Reach, _: Lists) -> io::Result<BTreeMap<String, Upgrade>> {
+        Ok(BTreeMap::new())
+    }
+    fn held(&self) -> io::Result<BTreeSet<String>> {
+        Ok(self.pretended.held().clone())
+    }
+    fn left_over(&self, _: &[String]) -> io::Result<BTreeSet<String>> {
+        Ok(BTreeSet::new())
     }
     fn unit(&self, name: &str) -> io::Result<Unit> {
         Ok(self.pretended.unit(name))

@@ -9,12 +9,13 @@ use crate::{
     Host, Probe,
     host::{Action, Attributes, Contents, Exit, FileKind, Group, Links, Query, Stat, Unit, User, Watch},
     keep::{Kept, State},
+    packages::{Available, Lists, Manager, Reach, Upgrade},
 };
 use model::{ContentHash, JobId, Output};
 use sha2::{Digest, Sha256};
 use std::{
     cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -35,6 +36,8 @@ pub struct FakeHost {
     /// What jobs kept.
     pub kept: BTreeMap<JobId, Vec<Kept>>,
     calls: Cell<usize>,
+    /// Whether the lists of packages were fetched by a look.
+    fetched: Cell<bool>,
 }
 
 impl FakeHost {
@@ -67,6 +70,16 @@ impl FakeHost {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         Ok(node)
+    }
+
+    /// What can be installed, by name. Fetched lists stay fetched.
+    fn listed(&self, lists: Lists) -> BTreeMap<String, String> {
+        self.fetched.set(self.fetched.get() || lists != Lists::Known);
+        let mut all = self.machine.available.clone();
+        if self.fetched.get() {
+            all.extend(self.machine.unlisted.clone());
+        }
+        all
     }
 
     fn place(&self, path: &Path, links: Links) -> io::Result<PathBuf> {
@@ -149,6 +162,39 @@ impl Probe for FakeHost {
         self.call()?;
         let found = |name: &String| Some((name.clone(), self.machine.packages.get(name)?.clone()));
         Ok(names.iter().filter_map(found).collect())
+    }
+    fn package_manager(&self) -> io::Result<Manager> {
+        self.call()?;
+        Ok(self.machine.package_manager)
+    }
+    fn available(
+        &self,
+        names: &[String],
+        _: Option<&str>,
+        lists: Lists,
+    ) -> io::Result<BTreeMap<String, Available>> {
+        self.call()?;
+        let all = self.listed(lists);
+        let found = |name: &String| Some((name.clone(), machine::offered(all.get(name)?)));
+        Ok(names.iter().filter_map(found).collect())
+    }
+    fn upgrades(&self, _: Reach, lists: Lists) -> io::Result<BTreeMap<String, Upgrade>> {
+        self.call()?;
+        let all = self.listed(lists);
+        let newer = |(name, from): (&String, &String)| {
+            let to = machine::offered(all.get(name)?).candidate?;
+            (to != *from && !self.machine.held.contains(name))
+                .then(|| (name.clone(), Upgrade { from: Some(from.clone()), to }))
+        };
+        Ok(self.machine.packages.iter().filter_map(newer).collect())
+    }
+    fn held(&self) -> io::Result<BTreeSet<String>> {
+        self.call()?;
+        Ok(self.machine.held.clone())
+    }
+    fn left_over(&self, names: &[String]) -> io::Result<BTreeSet<String>> {
+        self.call()?;
+        Ok(names.iter().filter(|it| self.machine.left_over.contains(*it)).cloned().collect())
     }
     fn unit(&self, name: &str) -> io::Result<Unit> {
         self.call()?;
@@ -248,6 +294,9 @@ impl Host for FakeHost {
     }
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
         self.call()?;
+        if self.fetched.get() {
+            self.machine.available.extend(self.machine.unlisted.clone());
+        }
         let reply = self.machine.act(action);
         watch.output(false, reply.stdout.as_bytes());
         watch.output(true, reply.stderr.as_bytes());

@@ -4,10 +4,14 @@ pub mod query;
 
 pub use query::{GitFolder, Query};
 
-use crate::{Collected, keep::Kept};
+use crate::{
+    Collected,
+    keep::Kept,
+    packages::{Available, Lists, Manager, PackageAction, Reach, Upgrade},
+};
 use model::{ContentHash, JobId, Output};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -166,6 +170,21 @@ pub trait Probe {
     /// Those of `names` that are installed (or are provided by something installed, then with an empty version), with
     /// their version. May be remembered until packages are altered.
     fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>>;
+    /// The package manager that is here; apt if none is.
+    fn package_manager(&self) -> io::Result<Manager>;
+    /// What can be installed under `names`, out of `from` if it is given. A name that is in no list is left out.
+    fn available(
+        &self,
+        names: &[String],
+        from: Option<&str>,
+        lists: Lists,
+    ) -> io::Result<BTreeMap<String, Available>>;
+    /// What an upgrade of everything would do.
+    fn upgrades(&self, reach: Reach, lists: Lists) -> io::Result<BTreeMap<String, Upgrade>>;
+    /// Packages that are kept as they are.
+    fn held(&self) -> io::Result<BTreeSet<String>>;
+    /// Those of `names` that were removed while their configuration is still there.
+    fn left_over(&self, names: &[String]) -> io::Result<BTreeSet<String>>;
     /// A unit; a name without a suffix means `.service`.
     fn unit(&self, name: &str) -> io::Result<Unit>;
     /// A user's crontab; empty if there is none.
@@ -257,12 +276,8 @@ pub struct Done {
 pub enum Action {
     /// Runs a command.
     Run(Command),
-    /// Fetches the lists of what can be installed.
-    RefreshPackages,
-    /// Installs packages: name, and version if it matters (`1.2*` is a pattern).
-    InstallPackages(Vec<(String, Option<String>)>),
-    /// Removes packages; their configuration stays.
-    RemovePackages(Vec<String>),
+    /// Does something with packages.
+    Packages(PackageAction),
     /// Does something to a unit.
     Unit(String, UnitAction),
     /// Makes or alters an account.

@@ -12,6 +12,7 @@ pub mod host;
 pub mod keep;
 mod modules;
 mod output;
+pub mod packages;
 mod resource;
 mod schema;
 mod tool;

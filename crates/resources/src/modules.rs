@@ -8,6 +8,7 @@ mod docker_container;
 mod docker_image;
 mod docker_network;
 mod docker_volume;
+mod download;
 mod file;
 mod git;
 mod group;

@@ -58,7 +58,9 @@ impl Case {
         let steps = self.steps.iter().map(|it| {
             let mut text = serde_json::to_string(&it.params).unwrap();
             for (index, hash) in hashes.iter().enumerate() {
-                text = text.replace(&format!("\"@{index}\""), &format!("\"{hash}\""));
+                text = text
+                    .replace(&format!("\"@{index}\""), &format!("\"{hash}\""))
+                    .replace(&format!("@@{index}"), hash);
             }
             let (state, fun) = it.kind.split_once('.').unwrap();
             let name = it.params["name"].as_str().unwrap().to_owned();

@@ -1,146 +1,183 @@
-//! Packages of Debian and its kin: dpkg-query tells, apt-get alters.
+//! Packages: runs what the package manager's provider asks for, and remembers answers until something is altered.
 
 use super::command::run;
-use resources::host::{Command, Exit, Watch};
-use std::{collections::BTreeMap, io};
+use resources::{
+    host::{Command, Exit, Watch},
+    packages::{Available, Installed, Lists, Manager, PackageAction, Provider, Reach, Upgrade},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    time::SystemTime,
+};
 
-/// Longest that a package run may take, and a look at the list.
-const ALTER_TIMEOUT_MS: u64 = 3_600_000;
-const LIST_TIMEOUT_MS: u64 = 60_000;
-
-/// Everything that is installed, once it was asked for.
+/// What was asked for already.
 #[derive(Debug, Default)]
 pub(crate) struct Packages {
-    installed: Option<BTreeMap<String, String>>,
+    installed: Option<Installed>,
+    /// Whether the lists were fetched, or could not be, in this run.
+    fetched: bool,
+}
+
+/// The one whose program is here.
+pub(crate) fn manager() -> Manager {
+    let here = Manager::PROGRAMS.iter().find(|(_, program)| Path::new(program).exists());
+    here.map(|(manager, _)| *manager).unwrap_or_default()
+}
+
+fn provider() -> &'static dyn Provider {
+    manager().provider()
+}
+
+pub(crate) fn held() -> io::Result<BTreeSet<String>> {
+    let Some(command) = provider().holds() else { return Ok(BTreeSet::new()) };
+    let (exit, text) = ask(&command)?;
+    Ok(provider().parse_holds(&answer(exit, text, &command)?))
 }
 
 impl Packages {
     pub(crate) fn find(&mut self, names: &[String]) -> io::Result<BTreeMap<String, String>> {
-        let installed = match &mut self.installed {
-            Some(installed) => installed,
-            none => none.insert(list()?),
-        };
+        let installed = &self.installed()?.versions;
         let found = |name: &String| installed.get(name).map(|version| (name.clone(), version.clone()));
         Ok(names.iter().filter_map(found).collect())
     }
-}
 
-fn list() -> io::Result<BTreeMap<String, String>> {
-    let format = r"-f=${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\t${Provides}\n";
-    let argv = ["dpkg-query", "-W", format].map(str::to_owned).to_vec();
-    let mut text = Text::default();
-    match run(&Command { argv, timeout_ms: LIST_TIMEOUT_MS, ..Command::default() }, &mut text)? {
-        // 1: there is no package at all.
-        Exit::Code(0 | 1) => Ok(parse(&String::from_utf8_lossy(&text.0))),
-        exit => Err(io::Error::other(format!("dpkg-query {}", exit.describe()))),
+    pub(crate) fn left_over(&mut self, names: &[String]) -> io::Result<BTreeSet<String>> {
+        let left_over = &self.installed()?.left_over;
+        Ok(names.iter().filter(|it| left_over.contains(*it)).cloned().collect())
+    }
+
+    pub(crate) fn available(
+        &mut self,
+        names: &[String],
+        from: Option<&str>,
+        lists: Lists,
+    ) -> io::Result<BTreeMap<String, Available>> {
+        self.fetch(lists)?;
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // A name that is in no list makes some of them end with a failure: what they found counts.
+        let (_, text) = ask(&provider().available(names, from))?;
+        Ok(provider().parse_available(&text.stdout()))
+    }
+
+    pub(crate) fn upgrades(&mut self, reach: Reach, lists: Lists) -> io::Result<BTreeMap<String, Upgrade>> {
+        self.fetch(lists)?;
+        let command = provider().upgrades(reach);
+        let (exit, text) = ask(&command)?;
+        // pacman ends with 1 where there is none.
+        if exit == Exit::Code(1) && text.out.is_empty() && text.err.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut found = provider().parse_upgrades(&answer(exit, text, &command)?);
+        let names: Vec<String> = found.keys().cloned().collect();
+        let now = self.find(&names)?;
+        for (name, upgrade) in &mut found {
+            upgrade.from = upgrade.from.take().or_else(|| now.get(name).cloned());
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn act(&mut self, action: &PackageAction, watch: &mut dyn Watch) -> io::Result<Exit> {
+        let Some(commands) = provider().commands(action) else {
+            let text = format!("{} cannot do this", manager().name());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        };
+        for command in &commands {
+            match run(command, watch)? {
+                Exit::Code(code) if provider().is_good(code) => (),
+                exit => return Ok(exit),
+            }
+        }
+        self.fetched |= *action == PackageAction::Refresh;
+        Ok(Exit::Code(0))
+    }
+
+    /// What a command did may have altered what is installed; the lists are as they were.
+    pub(crate) fn forget(&mut self) {
+        self.installed = None;
+    }
+
+    fn installed(&mut self) -> io::Result<&Installed> {
+        match &mut self.installed {
+            Some(_) => (),
+            none => {
+                let command = provider().list();
+                let (exit, text) = ask(&command)?;
+                // dpkg-query ends with 1 where there is no package at all.
+                let text = match exit {
+                    Exit::Code(1) if text.out.is_empty() => String::new(),
+                    _ => answer(exit, text, &command)?,
+                };
+                *none = Some(provider().parse_list(&text));
+            }
+        }
+        Ok(self.installed.get_or_insert_default())
+    }
+
+    fn fetch(&mut self, lists: Lists) -> io::Result<()> {
+        let due = match lists {
+            Lists::Known => false,
+            Lists::Recent => !self.fetched && provider().may_refresh_alone(),
+            Lists::Within(seconds) => age_s(provider().lists()).is_none_or(|it| it > seconds),
+        };
+        if due {
+            self.fetched = true;
+            // Without a network the lists are what they are: an install that needs more says so.
+            self.act(&PackageAction::Refresh, &mut Text::default())?;
+        }
+        Ok(())
     }
 }
 
-/// Most that dpkg-query may say: ten thousands of packages.
+/// Seconds since the file or folder was altered.
+fn age_s(path: &str) -> Option<u64> {
+    let altered = fs::metadata(path).and_then(|it| it.modified()).ok()?;
+    SystemTime::now().duration_since(altered).ok().map(|it| it.as_secs())
+}
+
+fn ask(command: &Command) -> io::Result<(Exit, Text)> {
+    let mut text = Text::default();
+    run(command, &mut text).map(|exit| (exit, text))
+}
+
+/// What it said, if it ended well.
+fn answer(exit: Exit, text: Text, command: &Command) -> io::Result<String> {
+    match exit {
+        Exit::Code(code) if provider().is_good(code) => Ok(text.stdout()),
+        exit => {
+            let said = String::from_utf8_lossy(&text.err).trim().to_owned();
+            Err(io::Error::other(format!("{} {}: {said}", command.argv[0], exit.describe())))
+        }
+    }
+}
+
+/// Most that a program may say: ten thousands of packages.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
-/// The whole standard output, which is longer than a report may be.
+/// The whole output, which is longer than a report may be.
 #[derive(Default)]
-struct Text(Vec<u8>);
+struct Text {
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+impl Text {
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+}
 
 impl Watch for Text {
     fn output(&mut self, stderr: bool, bytes: &[u8]) {
-        if !stderr && self.0.len() + bytes.len() <= LIST_BYTES_MAX {
-            self.0.extend_from_slice(bytes);
+        let stream = if stderr { &mut self.err } else { &mut self.out };
+        if stream.len() + bytes.len() <= LIST_BYTES_MAX {
+            stream.extend_from_slice(bytes);
         }
     }
     fn cancelled(&self) -> bool {
         false
-    }
-}
-
-/// Names (also with `:architecture`) and versions of what is installed; what it provides has an empty version.
-fn parse(text: &str) -> BTreeMap<String, String> {
-    let mut installed = BTreeMap::new();
-    let mut provided = Vec::new();
-    for line in text.lines() {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let [status, name, architecture, version, also] = fields[..] else { continue };
-        // The second letter is what is: `i` for installed, `c` for left-over configuration, and so on.
-        if status.as_bytes().get(1) != Some(&b'i') {
-            continue;
-        }
-        installed.insert(name.to_owned(), version.to_owned());
-        installed.insert(format!("{name}:{architecture}"), version.to_owned());
-        let names = also.split(',').filter_map(|it| it.split_whitespace().next());
-        provided.extend(names.map(str::to_owned));
-    }
-    for name in provided {
-        installed.entry(name).or_default();
-    }
-    installed
-}
-
-fn apt(args: &[&str]) -> Command {
-    let fixed = [
-        "apt-get",
-        "-y",
-        "-q",
-        "-o",
-        "DPkg::Lock::Timeout=120",
-        "-o",
-        "Dpkg::Use-Pty=0",
-        "-o",
-        "Dpkg::Options::=--force-confdef",
-        "-o",
-        "Dpkg::Options::=--force-confold",
-    ];
-    let env = [
-        ("DEBIAN_FRONTEND", "noninteractive"),
-        ("APT_LISTCHANGES_FRONTEND", "none"),
-        ("NEEDRESTART_SUSPEND", "1"),
-        ("UCF_FORCE_CONFFOLD", "1"),
-    ];
-    Command {
-        argv: fixed.iter().chain(args).map(|it| (*it).to_owned()).collect(),
-        env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        timeout_ms: ALTER_TIMEOUT_MS,
-        ..Command::default()
-    }
-}
-
-pub(crate) fn refresh(watch: &mut dyn Watch) -> io::Result<Exit> {
-    run(&apt(&["update"]), watch)
-}
-
-pub(crate) fn install(wishes: &[(String, Option<String>)], watch: &mut dyn Watch) -> io::Result<Exit> {
-    let mut args = vec!["install"];
-    if wishes.iter().any(|(_, version)| version.is_some()) {
-        args.push("--allow-downgrades");
-    }
-    args.push("--");
-    let words: Vec<String> = wishes
-        .iter()
-        .map(|(name, version)| version.as_ref().map_or_else(|| name.clone(), |it| format!("{name}={it}")))
-        .collect();
-    args.extend(words.iter().map(String::as_str));
-    run(&apt(&args), watch)
-}
-
-pub(crate) fn remove(names: &[String], watch: &mut dyn Watch) -> io::Result<Exit> {
-    let args: Vec<&str> = ["remove", "--"].into_iter().chain(names.iter().map(String::as_str)).collect();
-    run(&apt(&args), watch)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_installed_counts() {
-        let text = include_str!("recorded/dpkg-query.txt");
-        let installed = parse(text);
-        let version = |name: &str| installed.get(name).map(String::as_str);
-        assert_eq!(version("bash"), Some("5.2.15-2+b7"));
-        assert_eq!(version("libc6:amd64"), Some("2.36-9+deb12u7"));
-        assert_eq!(version("mawk"), Some("1.3.4.20200120-3.1"), "on hold, and installed");
-        assert_eq!(version("awk"), Some(""), "provided by mawk");
-        assert_eq!(version("nginx"), None, "removed, its configuration is left");
-        assert_eq!(version("half"), None, "unpacked, not configured");
     }
 }

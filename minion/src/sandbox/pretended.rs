@@ -1,11 +1,12 @@
 //! What a sandbox pretends: packages, services, accounts, crontabs, kernel parameters and owners of files, as JSON.
 
-use resources::host::{
-    Action, Attributes, Exit, Group, GroupChange, Unit, UnitAction, User, UserChange, Watch,
+use resources::{
+    host::{Action, Attributes, Exit, Group, GroupChange, Unit, UnitAction, User, UserChange, Watch},
+    packages::{Available, PackageAction},
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
     path::Path,
@@ -46,6 +47,8 @@ struct Team {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pretended {
     packages: BTreeMap<String, String>,
+    #[serde(default)]
+    held: BTreeSet<String>,
     services: BTreeMap<String, Service>,
     users: BTreeMap<String, Account>,
     groups: BTreeMap<String, Team>,
@@ -178,6 +181,17 @@ impl Pretended {
         let found = |name: &String| Some((name.clone(), self.packages.get(name)?.clone()));
         names.iter().filter_map(found).collect()
     }
+    /// Every package can be installed, in one version; what is installed is the newest.
+    pub(super) fn available(&self, names: &[String]) -> BTreeMap<String, Available> {
+        let one = |name: &String| {
+            let version = self.packages.get(name).cloned().unwrap_or_else(|| VERSION.to_owned());
+            (name.clone(), Available { candidate: Some(version.clone()), versions: vec![version] })
+        };
+        names.iter().map(one).collect()
+    }
+    pub(super) fn held(&self) -> &BTreeSet<String> {
+        &self.held
+    }
     /// Every service exists.
     pub(super) fn unit(&self, name: &str) -> Unit {
         let service = self.services.get(name).cloned().unwrap_or_default();
@@ -206,18 +220,7 @@ impl Pretended {
         self.altered = true;
         let done = match action {
             Action::Run(_) => Err("commands are not pretended".to_owned()),
-            Action::RefreshPackages => Ok("package lists fetched".to_owned()),
-            Action::InstallPackages(wishes) => {
-                for (name, version) in wishes {
-                    let version = version.clone().unwrap_or_else(|| VERSION.to_owned()).replace('*', "0");
-                    self.packages.insert(name.clone(), version);
-                }
-                Ok(format!("{} packages installed", wishes.len()))
-            }
-            Action::RemovePackages(names) => {
-                self.packages.retain(|it, _| !names.contains(it));
-                Ok(format!("{} packages removed", names.len()))
-            }
+            Action::Packages(action) => Ok(self.act_on_packages(action)),
             Action::Unit(name, action) => Ok(self.act_unit(name, *action)),
             Action::User(name, change) => self.change_user(name, change),
             Action::Group(name, change) => self.change_group(name, change),
@@ -238,6 +241,36 @@ impl Pretended {
             Err(text) => {
                 watch.output(true, format!("sandbox: {text}\n").as_bytes());
                 Exit::Code(1)
+            }
+        }
+    }
+
+    fn act_on_packages(&mut self, action: &PackageAction) -> String {
+        match action {
+            PackageAction::Refresh => "package lists fetched".to_owned(),
+            PackageAction::Install(install) => {
+                for (name, version) in &install.wishes {
+                    let version = version.clone().unwrap_or_else(|| VERSION.to_owned()).replace('*', "0");
+                    self.packages.insert(name.clone(), version);
+                }
+                for file in &install.files {
+                    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    self.packages.insert(name, VERSION.to_owned());
+                }
+                format!("{} packages installed", install.wishes.len() + install.files.len())
+            }
+            PackageAction::Remove(names) | PackageAction::Purge(names) => {
+                self.packages.retain(|it, _| !names.contains(it));
+                format!("{} packages removed", names.len())
+            }
+            PackageAction::Upgrade(_) => "everything upgraded".to_owned(),
+            PackageAction::Hold(names) => {
+                self.held.extend(names.iter().cloned());
+                format!("{} packages held", names.len())
+            }
+            PackageAction::Unhold(names) => {
+                self.held.retain(|it| !names.contains(it));
+                format!("{} packages no longer held", names.len())
             }
         }
     }

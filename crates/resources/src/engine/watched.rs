@@ -8,10 +8,11 @@ use crate::{
     Collected, Host, Probe,
     host::{Action, Attributes, Contents, Done, Exit, Group, Links, Query, Stat, Unit, User, Watch},
     keep::{Keeper, Kept},
+    packages::{Available, Lists, Manager, Reach, Upgrade},
 };
 use model::{ContentHash, JobId, Output};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -169,6 +170,26 @@ impl Probe for Watched<'_> {
     }
     fn packages(&self, names: &[String]) -> io::Result<BTreeMap<String, String>> {
         self.host.packages(names)
+    }
+    fn package_manager(&self) -> io::Result<Manager> {
+        self.host.package_manager()
+    }
+    fn available(
+        &self,
+        names: &[String],
+        from: Option<&str>,
+        lists: Lists,
+    ) -> io::Result<BTreeMap<String, Available>> {
+        self.host.available(names, from, lists)
+    }
+    fn upgrades(&self, reach: Reach, lists: Lists) -> io::Result<BTreeMap<String, Upgrade>> {
+        self.host.upgrades(reach, lists)
+    }
+    fn held(&self) -> io::Result<BTreeSet<String>> {
+        self.host.held()
+    }
+    fn left_over(&self, names: &[String]) -> io::Result<BTreeSet<String>> {
+        self.host.left_over(names)
     }
     fn unit(&self, name: &str) -> io::Result<Unit> {
         self.host.unit(name)

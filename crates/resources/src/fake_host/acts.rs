@@ -1,7 +1,10 @@
 //! What actions do to a fake machine.
 
 use super::machine::{FakeGroup, FakeUser, Machine, Reply};
-use crate::host::{Action, Command, GroupChange, UnitAction, UserChange};
+use crate::{
+    host::{Action, Command, GroupChange, UnitAction, UserChange},
+    packages::{Install, InstallOption, PackageAction},
+};
 use std::{collections::BTreeMap, path::Path};
 
 fn failure(code: i32, stderr: &str) -> Reply {
@@ -27,15 +30,7 @@ impl Machine {
     pub(super) fn act(&mut self, action: &Action) -> Reply {
         match action {
             Action::Run(command) => self.run(command),
-            Action::RefreshPackages => {
-                self.available.extend(self.unlisted.clone());
-                Reply::default()
-            }
-            Action::InstallPackages(wishes) => self.install(wishes),
-            Action::RemovePackages(names) => {
-                self.packages.retain(|it, _| !names.contains(it));
-                Reply::default()
-            }
+            Action::Packages(action) => self.act_on_packages(action),
             Action::Unit(name, action) => self.unit(name, *action),
             Action::User(name, change) => self.change_user(name, change),
             Action::Group(name, change) => self.change_group(name, change),
@@ -64,22 +59,72 @@ impl Machine {
         reply
     }
 
-    fn install(&mut self, wishes: &[(String, Option<String>)]) -> Reply {
-        let found: Option<BTreeMap<String, String>> = wishes
-            .iter()
-            .map(|(name, version)| {
-                let known = self.available.get(name)?;
-                let good = version.as_ref().is_none_or(|it| known.starts_with(it.trim_end_matches('*')));
-                good.then(|| (name.clone(), known.clone()))
-            })
-            .collect();
-        match found {
-            Some(found) => {
-                self.packages.extend(found);
-                Reply::default()
+    fn act_on_packages(&mut self, action: &PackageAction) -> Reply {
+        match action {
+            PackageAction::Refresh => self.available.extend(self.unlisted.clone()),
+            PackageAction::Install(install) => return self.install(install),
+            PackageAction::Remove(names) => {
+                let gone = |it: &&String| self.packages.contains_key(*it);
+                self.left_over.extend(names.iter().filter(gone).cloned());
+                self.packages.retain(|it, _| !names.contains(it));
             }
-            None => failure(100, "E: Unable to locate package\n"),
+            PackageAction::Purge(names) => {
+                self.packages.retain(|it, _| !names.contains(it));
+                self.left_over.retain(|it| !names.contains(it));
+            }
+            PackageAction::Upgrade(_) => {
+                for (name, version) in &mut self.packages {
+                    let newest =
+                        self.available.get(name).and_then(|it| super::machine::offered(it).candidate);
+                    if let Some(newest) = newest.filter(|_| !self.held.contains(name)) {
+                        *version = newest;
+                    }
+                }
+            }
+            PackageAction::Hold(names) => self.held.extend(names.iter().cloned()),
+            PackageAction::Unhold(names) => self.held.retain(|it| !names.contains(it)),
         }
+        Reply::default()
+    }
+
+    /// A file is a package of the same name in the version `file`.
+    fn install(&mut self, install: &Install) -> Reply {
+        let mut found = BTreeMap::new();
+        for (name, version) in &install.wishes {
+            let offered = self.available.get(name).map(|it| super::machine::offered(it)).unwrap_or_default();
+            let taken = version.clone().or(offered.candidate).filter(|it| offered.versions.contains(it));
+            let Some(taken) = taken else {
+                return failure(
+                    100,
+                    "E: Unable to locate package
+",
+                );
+            };
+            found.insert(name.clone(), taken);
+        }
+        if found.keys().any(|it| self.held.contains(it)) {
+            return failure(
+                100,
+                "E: Held packages were changed
+",
+            );
+        }
+        for file in &install.files {
+            let Some(node) = self.node(file) else {
+                return failure(
+                    100,
+                    "E: Unsupported file
+",
+                );
+            };
+            let name = node.contents.clone().unwrap_or_default();
+            found.insert(name.trim().to_owned(), "file".to_owned());
+        }
+        if !install.options.contains(&InstallOption::DownloadOnly) {
+            self.left_over.retain(|it| !found.contains_key(it));
+            self.packages.extend(found);
+        }
+        Reply::default()
     }
 
     fn unit(&mut self, name: &str, action: UnitAction) -> Reply {

@@ -1,9 +1,12 @@
 //! What is on a fake machine: plain data that a case file can spell out.
 
-use crate::host::{Attributes, FileKind, Query, Stat, User};
+use crate::{
+    host::{Attributes, FileKind, Query, Stat, User},
+    packages::{Available, Manager},
+};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
@@ -23,7 +26,16 @@ pub struct Machine {
     pub groups: BTreeMap<String, FakeGroup>,
     /// Installed: name and version.
     pub packages: BTreeMap<String, String>,
-    /// Can be installed.
+    /// Which program they are installed with.
+    #[serde(skip_serializing_if = "is_default")]
+    pub package_manager: Manager,
+    /// Kept as they are.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<String>,
+    /// Removed, with their configuration left.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_over: BTreeSet<String>,
+    /// Can be installed: name, and versions with spaces between, of which the first is what an install brings.
     pub available: BTreeMap<String, String>,
     /// Can be installed once the lists are fetched.
     pub unlisted: BTreeMap<String, String>,
@@ -167,6 +179,16 @@ pub struct WorkingCopy {
     pub altered: Vec<String>,
 }
 
+fn is_default(manager: &Manager) -> bool {
+    *manager == Manager::default()
+}
+
+/// Versions with spaces between.
+pub(super) fn offered(text: &str) -> Available {
+    let versions: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    Available { candidate: versions.first().cloned(), versions }
+}
+
 impl Node {
     pub(super) fn kind(&self) -> FileKind {
         match self {
@@ -204,6 +226,9 @@ impl Default for Machine {
             users: [("root".to_owned(), root)].into(),
             groups: [("root".to_owned(), FakeGroup::default())].into(),
             packages: BTreeMap::new(),
+            package_manager: Manager::default(),
+            held: BTreeSet::new(),
+            left_over: BTreeSet::new(),
             available: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             units: BTreeMap::new(),
@@ -226,6 +251,9 @@ impl Machine {
         self.users.extend(other.users);
         self.groups.extend(other.groups);
         self.packages.extend(other.packages);
+        self.package_manager = other.package_manager;
+        self.held.extend(other.held);
+        self.left_over.extend(other.left_over);
         self.available.extend(other.available);
         self.unlisted.extend(other.unlisted);
         self.units.extend(other.units);
@@ -291,6 +319,7 @@ impl Machine {
             Query::GitAltered(folder) => copy(&folder.path).map(|it| it.altered.join("\n")),
             Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
             Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
+            Query::Package(_) => None,
             Query::GitRemote { url, .. } => self.repositories.get(url).map(|it| {
                 let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
                 lines.collect::<Vec<_>>().join("\n")

@@ -2,6 +2,7 @@
 //! variant of [`Query`]; on a fake machine its recorded output is looked up in `commands` by the command line.
 
 pub mod docker;
+pub mod package;
 
 use super::Command;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub enum Query {
     },
     /// What the Docker daemon has.
     Docker(docker::Question),
+    /// About a file or a group of packages.
+    Package(package::Question),
 }
 
 /// A working copy.
@@ -54,6 +57,7 @@ impl Query {
             }
             Self::GitOrigin(folder) => folder.git(&["config", "--get", "remote.origin.url"]),
             Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
+            Self::Package(question) => question.command(),
             Self::GitRemote { url, rev, user } => {
                 let peeled = format!("{rev}^{{}}");
                 Command {

@@ -1,116 +1,110 @@
 //! `pkg`: packages of the system's package manager.
 
+mod group;
+mod held;
+mod installed;
+mod latest;
+mod params;
+mod removed;
+mod upgraded;
+
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Error, Function, Host, Module, Param, ParamType, ParamsError, Probe,
     args::{Args, invalid, plain_word},
-    host::Action,
+    host::{Action, Done},
+    packages::{Lists, PackageAction},
 };
-use model::{Change, Plan};
+use params::{HELD, INSTALLED, LATEST, REMOVED, UNHELD, UPTODATE};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 pub(crate) const MODULE: Module = Module {
     name: "pkg",
-    doc: "Packages (apt).",
+    doc: "Packages: apt, dnf, yum, zypper, pacman or apk, whichever is on the machine.",
     functions: &[
         Function {
             name: "installed",
-            doc: "Packages are installed, in any version or in the given one. The lists of the repositories are \
-                  fetched first if `refresh` is set, and once more if a package cannot be found. Configuration files \
-                  that were altered by hand stay.",
+            doc: "Packages are installed, in any version or in the given one. Before something is installed the lists of \
+                  the repositories are fetched, once in a run. Configuration files that were altered by hand stay. A \
+                  package that is held is altered only where apt does it or `update_holds` says so, and held again.",
             params: INSTALLED,
             examples: &[
                 "nginx:\n  pkg.installed: []\n",
-                "tools:\n  pkg.installed:\n    - pkgs:\n      - curl\n      - htop: 3.2.2-2\n    - refresh: true\n",
+                "tools:\n  pkg.installed:\n    - pkgs:\n      - curl\n      - htop: 3.2.2-2\n      - git: '>=1:2.30'\n    - \
+                 refresh: true\n",
+                "agent:\n  pkg.installed:\n    - sources:\n      - agent: https://example.org/agent_1.2_amd64.deb\n",
             ],
-            parse: parse_installed,
+            parse: installed::parse,
+        },
+        Function {
+            name: "downloaded",
+            doc: "Packages lie in the package manager's cache, so that installing them later needs no network. What is \
+                  installed already in the wanted version is not fetched.",
+            params: LATEST,
+            examples: &["linux-image-amd64:\n  pkg.downloaded: []\n"],
+            parse: latest::parse_downloaded,
+        },
+        Function {
+            name: "latest",
+            doc: "Packages are installed in the newest version that the repositories have. Their lists are fetched \
+                  first, once in a run, also in a check.",
+            params: LATEST,
+            examples: &["tools:\n  pkg.latest:\n    - pkgs:\n      - curl\n      - git\n"],
+            parse: latest::parse,
         },
         Function {
             name: "removed",
             doc: "Packages are not installed. Their configuration files stay.",
             params: REMOVED,
             examples: &["telnetd:\n  pkg.removed: []\n"],
-            parse: parse_removed,
+            parse: removed::parse_removed,
+        },
+        Function {
+            name: "purged",
+            doc: "Packages are not installed, and their configuration files are gone, also those of packages that were \
+                  removed before.",
+            params: REMOVED,
+            examples: &["exim:\n  pkg.purged:\n    - pkgs:\n      - exim4-base\n      - exim4-config\n"],
+            parse: removed::parse_purged,
+        },
+        Function {
+            name: "uptodate",
+            doc: "Everything that is installed has the newest version that the repositories have, or with `pkgs` these \
+                  have it. Held packages stay as they are.",
+            params: UPTODATE,
+            examples: &["everything:\n  pkg.uptodate:\n    - refresh: true\n"],
+            parse: upgraded::parse,
+        },
+        Function {
+            name: "held",
+            doc: "Packages are kept in the version that they have: upgrades leave them alone (`apt-mark hold`, dnf's \
+                  versionlock, zypper's locks). pacman and apk have nothing of the kind that could be set for a package \
+                  from outside its configuration, so that it is refused there.",
+            params: HELD,
+            examples: &["kernel:\n  pkg.held:\n    - pkgs:\n      - linux-image-amd64\n"],
+            parse: held::parse_held,
+        },
+        Function {
+            name: "unheld",
+            doc: "Packages are upgraded again like all others.",
+            params: UNHELD,
+            examples: &["linux-image-amd64:\n  pkg.unheld: []\n"],
+            parse: held::parse_unheld,
+        },
+        Function {
+            name: "group_installed",
+            doc: "The packages of a group of dnf or yum are installed: the mandatory and the default ones, those in \
+                  `include`, without those in `skip`.",
+            params: group::PARAMS,
+            examples: &["Development Tools:\n  pkg.group_installed:\n    - skip:\n      - gdb\n"],
+            parse: group::parse,
         },
     ],
 };
 
-const INSTALLED: &[Param] = &[
-    Param {
-        name: "name",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The package, if `pkgs` is not given.",
-    },
-    Param {
-        name: "pkgs",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "Several packages, each a name or a mapping of name to version.",
-    },
-    Param {
-        name: "version",
-        kind: ParamType::Text,
-        required: false,
-        default: "any",
-        doc: "The version of `name`, or a pattern that ends with `*`.",
-    },
-    Param {
-        name: "refresh",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Fetches the lists of the repositories before something is installed.",
-    },
-];
-
-const REMOVED: &[Param] = &[
-    Param {
-        name: "name",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The package, if `pkgs` is not given.",
-    },
-    Param { name: "pkgs", kind: ParamType::Any, required: false, default: "", doc: "Several packages." },
-];
-
+/// A package and, if it matters, its version as people write it.
 type Wish = (String, Option<String>);
 
-#[derive(Debug)]
-struct Installed {
-    wishes: Vec<Wish>,
-    refresh: bool,
-}
-
-#[derive(Debug)]
-struct Removed {
-    names: Vec<String>,
-}
-
-fn parse_installed(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
-    let args = Args::new("pkg.installed", INSTALLED, params)?;
-    let mut wishes = wishes(&args, params)?;
-    if let Some(version) = args.text("version") {
-        if args.has("pkgs") {
-            return Err(invalid("version", "with `pkgs`, write the version behind each name"));
-        }
-        wishes[0].1 = Some(version);
-    }
-    for version in wishes.iter().filter_map(|it| it.1.as_ref()) {
-        check_version(version)?;
-    }
-    Ok(Box::new(Installed { wishes, refresh: args.bool("refresh", false) }))
-}
-
-fn parse_removed(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
-    let args = Args::new("pkg.removed", REMOVED, params)?;
-    let names = wishes(&args, params)?.into_iter().map(|(name, _)| name).collect();
-    Ok(Box::new(Removed { names }))
-}
-
+/// `name`, or what `pkgs` lists.
 fn wishes(args: &Args<'_>, params: &Map<String, Value>) -> Result<Vec<Wish>, ParamsError> {
     let wrong = || ParamsError::WrongType {
         param: "pkgs".to_owned(),
@@ -121,25 +115,28 @@ fn wishes(args: &Args<'_>, params: &Map<String, Value>) -> Result<Vec<Wish>, Par
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let mut wishes = Vec::new();
+    let mut wishes: Vec<Wish> = Vec::new();
+    let add = |map: &Map<String, Value>, wishes: &mut Vec<Wish>| {
+        for (name, version) in map {
+            let version = match version {
+                Value::Null => None,
+                it => Some(text(it).ok_or_else(wrong)?).filter(|it| !it.is_empty()),
+            };
+            wishes.push((name.clone(), version));
+        }
+        Ok(())
+    };
     match params.get("pkgs").filter(|it| !it.is_null()) {
         None => wishes.push((args.name(), None)),
         Some(Value::Array(items)) => {
             for item in items {
                 match item {
-                    Value::Object(map) => {
-                        for (name, version) in map {
-                            let version = match version {
-                                Value::Null => None,
-                                it => Some(text(it).ok_or_else(wrong)?),
-                            };
-                            wishes.push((name.clone(), version));
-                        }
-                    }
+                    Value::Object(map) => add(map, &mut wishes)?,
                     it => wishes.push((text(it).ok_or_else(wrong)?, None)),
                 }
             }
         }
+        Some(Value::Object(map)) => add(map, &mut wishes)?,
         Some(it) => wishes.push((text(it).ok_or_else(wrong)?, None)),
     }
     let param = if args.has("pkgs") { "pkgs" } else { "name" };
@@ -147,107 +144,55 @@ fn wishes(args: &Args<'_>, params: &Map<String, Value>) -> Result<Vec<Wish>, Par
     Ok(wishes)
 }
 
-/// Debian's rule for names, with an architecture if need be. A `+` or `-` at the end means something else to apt.
+fn names(args: &Args<'_>, params: &Map<String, Value>) -> Result<Vec<String>, ParamsError> {
+    Ok(wishes(args, params)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// What all package managers take for a name. A `-` at the end means something else to apt.
 fn check_name(param: &str, name: &str) -> Result<(), ParamsError> {
     plain_word(param, name)?;
-    let good = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "+-.:".contains(it);
+    let good = |it: char| it.is_ascii_alphanumeric() || "+-.:_@".contains(it);
     if name.chars().all(good) && !name.ends_with('-') {
         Ok(())
     } else {
-        Err(invalid(param, format!("`{name}` is no package name: a-z, 0-9, `+`, `-` and `.`")))
+        Err(invalid(
+            param,
+            format!("`{name}` is no package name: letters, digits, `+`, `-`, `.`, `_` and `:`"),
+        ))
     }
 }
 
-fn check_version(version: &str) -> Result<(), ParamsError> {
-    plain_word("version", version)?;
-    if version.contains(['<', '>', '=', ',']) || version == "latest" {
-        let text =
-            format!("`{version}` is no version; comparisons and `latest` are not supported, `1.2*` is");
-        return Err(invalid("version", text));
-    }
-    Ok(())
-}
-
-impl Installed {
-    /// What is missing or has another version.
-    fn missing(&self, host: &dyn Probe) -> Result<(Vec<Wish>, BTreeMap<String, String>), Error> {
-        let names: Vec<String> = self.wishes.iter().map(|(name, _)| name.clone()).collect();
-        let installed = host.packages(&names).map_err(Error::host("look up packages", names.join(", ")))?;
-        let satisfied = |(name, version): &Wish| match (installed.get(name), version) {
-            (Some(_), None) => true,
-            (Some(now), Some(version)) => matches(now, version),
-            (None, _) => false,
-        };
-        Ok((self.wishes.iter().filter(|it| !satisfied(it)).cloned().collect(), installed))
+/// How fresh the lists must be by the parameters `refresh` and `cache_valid_time`.
+fn lists(args: &Args<'_>) -> Lists {
+    match (args.has("refresh").then(|| args.bool("refresh", true)), args.duration_ms("cache_valid_time")) {
+        (Some(false), _) => Lists::Known,
+        (_, Some(ms)) => Lists::Within(ms / 1000),
+        _ => Lists::Recent,
     }
 }
 
-fn matches(now: &str, wanted: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(start) => now.starts_with(start),
-        // The epoch may be left out.
-        None => now == wanted || now.split_once(':').is_some_and(|(_, rest)| rest == wanted),
-    }
+fn act(host: &mut dyn Host, action: PackageAction) -> Result<Done, Error> {
+    let program = host.package_manager().map_err(Error::host("find", "package manager"))?.name();
+    host.perform(&Action::Packages(action)).map_err(Error::host("run", program))
 }
 
-impl Resource for Installed {
-    fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
-        let (missing, installed) = self.missing(host)?;
-        let change = |(name, version): Wish| Change {
-            from: installed.get(&name).cloned(),
-            what: name,
-            to: Some(version.unwrap_or_else(|| "installed".to_owned())),
-            diff: None,
-        };
-        Ok(Plan { changes: missing.into_iter().map(change).collect() })
-    }
-
-    fn apply(&self, _: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
-        let (missing, _) = self.missing(host)?;
-        if self.refresh {
-            refresh(host)?;
-        }
-        let what = format!("install {}", words(&missing));
-        let install = Action::InstallPackages(missing);
-        let done = host.perform(&install).map_err(Error::host("run", "apt-get"))?;
-        // A machine that never fetched its lists, or whose lists are old.
-        let unknown = ["Unable to locate package", "has no installation candidate", "404", "was not found"];
-        if self.refresh || !unknown.iter().any(|it| done.output.stderr.contains(it)) {
-            return done.success(&what).map(Applied::with);
-        }
-        refresh(host)?;
-        let done = host.perform(&install).map_err(Error::host("run", "apt-get"))?;
-        done.success(&what).map(Applied::with)
-    }
+fn installed_now(
+    host: &dyn Probe,
+    names: &[String],
+) -> Result<std::collections::BTreeMap<String, String>, Error> {
+    host.packages(names).map_err(Error::host("look up packages", names.join(", ")))
 }
 
-fn refresh(host: &mut dyn Host) -> Result<(), Error> {
-    let done = host.perform(&Action::RefreshPackages).map_err(Error::host("run", "apt-get"))?;
-    done.success("fetch package lists").map(drop)
+fn held_now(host: &dyn Probe) -> Result<std::collections::BTreeSet<String>, Error> {
+    host.held().map_err(Error::host("look up", "held packages"))
 }
 
-fn words(wishes: &[Wish]) -> String {
-    wishes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
+const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Param {
+    Param { name, kind: ParamType::Text, required: false, default, doc }
 }
-
-impl Removed {
-    fn present(&self, host: &dyn Probe) -> Result<BTreeMap<String, String>, Error> {
-        let installed =
-            host.packages(&self.names).map_err(Error::host("look up packages", self.names.join(", ")))?;
-        // An empty version is something that another package provides.
-        Ok(installed.into_iter().filter(|(_, version)| !version.is_empty()).collect())
-    }
+const fn flag(name: &'static str, default: &'static str, doc: &'static str) -> Param {
+    Param { name, kind: ParamType::Bool, required: false, default, doc }
 }
-
-impl Resource for Removed {
-    fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
-        let change = |(what, version)| Change { what, from: Some(version), to: None, diff: None };
-        Ok(Plan { changes: self.present(host)?.into_iter().map(change).collect() })
-    }
-    fn apply(&self, _: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
-        let names: Vec<String> = self.present(host)?.into_keys().collect();
-        let what = format!("remove {}", names.join(" "));
-        let done = host.perform(&Action::RemovePackages(names)).map_err(Error::host("run", "apt-get"))?;
-        done.success(&what).map(Applied::with)
-    }
+const fn any(name: &'static str, default: &'static str, doc: &'static str) -> Param {
+    Param { name, kind: ParamType::Any, required: false, default, doc }
 }

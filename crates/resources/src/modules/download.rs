@@ -1,0 +1,47 @@
+//! Fetches a file from the web with what is on the machine.
+
+use crate::{
+    Error, Host,
+    host::{Action, Command, Links},
+};
+use std::path::Path;
+
+/// Longest that it may take.
+const TIMEOUT_MS: u64 = 600_000;
+/// Longest file, for the program that can be told.
+const BYTES_MAX: &str = "2147483648";
+/// apt's own program, which follows its proxies.
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
+
+/// The file at `address`, at `path`. By `curl` if it is there, else by apt, else by `wget`.
+pub(super) fn download(host: &mut dyn Host, address: &str, path: &Path) -> Result<(), Error> {
+    let to = path.display().to_string();
+    let curl = [
+        "curl",
+        "-fsSL",
+        "--proto",
+        "=https,http",
+        "--retry",
+        "2",
+        "--max-filesize",
+        BYTES_MAX,
+        "-o",
+        &to,
+        "--",
+    ];
+    let ways: [(&str, Vec<&str>); 3] = [
+        ("/usr/bin/curl", [&curl[..], &[address]].concat()),
+        (APT_HELPER, vec![APT_HELPER, "-q", "download-file", address, &to]),
+        ("/usr/bin/wget", vec!["wget", "-q", "-O", &to, "--", address]),
+    ];
+    for (program, argv) in ways {
+        let found = host.stat(Path::new(program), Links::Follow).map_err(Error::host("look for", program))?;
+        if found.is_some() {
+            let argv = argv.into_iter().map(str::to_owned).collect();
+            let command = Command { argv, timeout_ms: TIMEOUT_MS, ..Command::default() };
+            let done = host.perform(&Action::Run(command)).map_err(Error::host("run", program))?;
+            return done.success(&format!("fetch {address}")).map(drop);
+        }
+    }
+    Err(Error::Refused(format!("nothing here can fetch {address}: install `curl` first")))
+}
