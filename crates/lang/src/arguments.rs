@@ -4,19 +4,21 @@ use crate::{
     blocks::Argument,
     compare::boolean,
     limits,
-    say::{At, Say, error, shortened, warning},
+    say::{At, Say, did_you_mean, error, shortened, warning},
     session::{Parsed, Session},
-    yaml::{Node, Yaml},
+    yaml::{Key, Node, Yaml},
 };
-use model::{Global, Requisite};
+use model::{Global, GuardCall, Question, Requisite};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A spelling of a requisite.
 pub(crate) struct Spelling {
     pub(crate) name: &'static str,
-    kind: Requisite,
-    any: bool,
-    inverted: bool,
+    pub(crate) kind: Requisite,
+    pub(crate) any: bool,
+    /// The other one depends on this one.
+    pub(crate) inverted: bool,
 }
 
 const fn plain(name: &'static str, kind: Requisite) -> Spelling {
@@ -29,28 +31,30 @@ const fn inverted(name: &'static str, kind: Requisite) -> Spelling {
     Spelling { name, kind, any: false, inverted: true }
 }
 
-/// All of them.
-pub(crate) const REQUISITES: [Spelling; 16] = [
+/// All of them, in the order in which Salt goes through them.
+pub(crate) const REQUISITES: [Spelling; 18] = [
     plain("require", Requisite::Require),
-    plain("watch", Requisite::Watch),
-    plain("onchanges", Requisite::Onchanges),
-    plain("onfail", Requisite::Onfail),
-    plain("prereq", Requisite::Prereq),
-    plain("listen", Requisite::Listen),
     any("require_any", Requisite::Require),
+    plain("watch", Requisite::Watch),
     any("watch_any", Requisite::Watch),
-    any("onchanges_any", Requisite::Onchanges),
+    plain("prereq", Requisite::Prereq),
+    plain("onfail", Requisite::Onfail),
     any("onfail_any", Requisite::Onfail),
+    plain("onfail_all", Requisite::OnfailAll),
+    plain("onchanges", Requisite::Onchanges),
+    any("onchanges_any", Requisite::Onchanges),
+    plain("listen", Requisite::Listen),
     inverted("require_in", Requisite::Require),
     inverted("watch_in", Requisite::Watch),
     inverted("onchanges_in", Requisite::Onchanges),
     inverted("onfail_in", Requisite::Onfail),
     inverted("prereq_in", Requisite::Prereq),
     inverted("listen_in", Requisite::Listen),
+    plain("onfail_stop", Requisite::Onfail),
 ];
 
 /// All others.
-pub(crate) const GLOBALS: [&str; 12] = [
+pub(crate) const GLOBALS: [&str; 23] = [
     "unless",
     "onlyif",
     "creates",
@@ -63,20 +67,49 @@ pub(crate) const GLOBALS: [&str; 12] = [
     "name",
     "names",
     "parallel",
+    "use",
+    "use_in",
+    "umask",
+    "aggregate",
+    "reload_modules",
+    "reload_grains",
+    "reload_pillar",
+    "no_log",
+    "cmd_opts_exclude",
+    "saltenv",
+    "runas_password",
 ];
 
 /// Salt's that have no meaning here.
-const IDLE: [&str; 4] = ["parallel", "reload_modules", "reload_grains", "reload_pillar"];
-/// Salt's that are not understood yet.
-const LATER: [&str; 3] = ["use", "use_in", "umask"];
+const IDLE: [(&str, &str); 7] = [
+    ("reload_modules", "remove it: modules need no reload here"),
+    ("reload_grains", "remove it: grains are read again after each run"),
+    ("reload_pillar", "remove it: the pillar of a run is fixed when it begins"),
+    ("aggregate", "remove it: list the packages in one `pkgs:`"),
+    ("umask", "give the `mode` that is wanted"),
+    ("no_log", "remove it: what a secret pillar gave is masked everywhere"),
+    ("saltenv", "say which environment in top.sls, or with `--env`"),
+];
+
+/// Whether every function may have an argument of this name.
+pub(crate) fn is_known(name: &str) -> bool {
+    is_requisite(name) || GLOBALS.contains(&name)
+}
+
+/// Whether this is a requisite, in any of its spellings.
+pub(crate) fn is_requisite(name: &str) -> bool {
+    REQUISITES.iter().any(|it| it.name == name)
+}
+
+/// Where a spelling comes when Salt goes through the requisites of a step.
+pub(crate) fn rank(spelling: &Spelling) -> usize {
+    REQUISITES.iter().position(|it| it.name == spelling.name).unwrap_or(0)
+}
 
 /// A requisite as written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Requirement {
-    pub(crate) kind: Requisite,
-    pub(crate) any: bool,
-    /// The other one depends on this one.
-    pub(crate) inverted: bool,
+    pub(crate) spelling: &'static Spelling,
     /// Module, `sls` or `id`; none: any.
     pub(crate) state: Option<String>,
     pub(crate) text: String,
@@ -84,64 +117,77 @@ pub(crate) struct Requirement {
     pub(crate) file: Arc<Parsed>,
 }
 
-/// What the arguments for everything say.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Common {
-    pub(crate) global: Global,
-    pub(crate) requirements: Vec<Requirement>,
-    pub(crate) order: Option<Order>,
-}
-
 /// Where a step wants to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Order {
-    Number(i64),
+    Number(f64),
     First,
     Last,
+    None,
 }
 
-/// Takes an argument if it is one that every function may have.
-pub(crate) fn take(session: &mut Session<'_>, argument: &Argument, common: &mut Common) -> bool {
+/// Takes an argument if it is one that every function may have. Requisites and `order` were read before.
+pub(crate) fn take(session: &mut Session<'_>, argument: &Argument, global: &mut Global) -> bool {
     let name = argument.key.text.as_str();
-    if let Some(spelling) = REQUISITES.iter().find(|it| it.name == name) {
-        requirements(session, argument, spelling, common);
-        return true;
-    }
     let node = &argument.node;
-    let span = |at| argument.file.rendered.span(at, "");
     match name {
-        "unless" => common.global.unless = commands(session, argument),
-        "onlyif" => common.global.onlyif = commands(session, argument),
-        "creates" => common.global.creates = commands(session, argument),
-        "check_cmd" => common.global.check_cmd = commands(session, argument),
-        "retry" => retry(session, argument, &mut common.global),
-        "order" => common.order = order(session, argument),
-        "failhard" => match node.text().and_then(boolean) {
-            Some(value) => common.global.failhard = value,
-            None => wrong(session, argument, node, "true or false"),
-        },
+        "name" | "names" | "order" | "use" | "use_in" => {}
+        _ if is_requisite(name) => {}
+        "unless" => (global.unless, global.unless_calls) = guards(session, argument),
+        "onlyif" => (global.onlyif, global.onlyif_calls) = guards(session, argument),
+        "creates" => global.creates = texts(session, argument, "a path or a list of paths"),
+        "check_cmd" => global.check_cmd = texts(session, argument, "a command or a list of commands"),
+        "retry" => crate::retry::read(session, argument, global),
+        "failhard" => global.failhard = flag(session, argument).unwrap_or(false),
+        "parallel" => global.parallel = flag(session, argument).unwrap_or(false),
         "runas" => match node.text() {
-            Some(user) if !node.is_null() => common.global.runas = Some(user.to_owned()),
+            Some(user) if !node.is_null() => global.runas = Some(user.to_owned()),
+            _ if node.is_null() && argument.file.salt => {}
             _ => wrong(session, argument, node, "a user's name"),
         },
-        "fire_event" => fire_event(session, argument, &mut common.global),
-        _ if IDLE.contains(&name) => {
-            let message = format!("`{name}` has no effect");
-            let help = if name == "parallel" { "steps run one after another" } else { "remove it" };
-            session.complaints.push(warning("W0102", message).at(span(argument.key.at)).help(help));
+        "fire_event" => fire_event(session, argument, global),
+        "cmd_opts_exclude" => {
+            let excluded = texts(session, argument, "a list of names");
+            if excluded.iter().any(|it| it == "runas") {
+                global.runas = None;
+            }
+            if excluded.iter().any(|it| it == "cwd") {
+                global.cwd = None;
+            }
+            if excluded.iter().any(|it| it == "env") {
+                global.env.clear();
+            }
         }
-        _ if LATER.contains(&name) => {
-            let message = format!("`{name}` is known from Salt but not available yet");
-            session.complaints.push(error("E0120", message).at(span(argument.key.at)));
+        "runas_password" => {
+            let message = "`runas_password` is for Windows";
+            let span = argument.file.rendered.span(argument.key.at, "");
+            session.complaints.push(warning("W0102", message).at(span).help("remove it"));
         }
-        _ => return false,
+        _ => match IDLE.iter().find(|it| it.0 == name) {
+            Some((_, help)) => {
+                let message = format!("`{name}` has no effect");
+                let span = argument.file.rendered.span(argument.key.at, "");
+                session.complaints.push(warning("W0102", message).at(span).help(*help));
+            }
+            None => return false,
+        },
     }
     true
 }
 
-fn wrong(session: &mut Session<'_>, argument: &Argument, node: &Node, wanted: &str) {
+fn flag(session: &mut Session<'_>, argument: &Argument) -> Option<bool> {
+    let found = argument.node.text().and_then(boolean);
+    if found.is_none() {
+        wrong(session, argument, &argument.node, "true or false");
+    }
+    found
+}
+
+/// A complaint about a value: an error, or a warning in a tree of Salt, where the argument is left out.
+pub(crate) fn wrong(session: &mut Session<'_>, argument: &Argument, node: &Node, wanted: &str) {
     let message = format!("`{}` takes {wanted}, not {}", argument.key.text, found(node));
-    session.complaints.push(error("E0107", message).at(argument.file.rendered.span(node.at, "")));
+    let complaint = if argument.file.salt { warning("W0107", message) } else { error("E0107", message) };
+    session.complaints.push(complaint.at(argument.file.rendered.span(node.at, "")));
 }
 
 fn found(node: &Node) -> String {
@@ -151,97 +197,85 @@ fn found(node: &Node) -> String {
     }
 }
 
-/// One command or several.
-fn commands(session: &mut Session<'_>, argument: &Argument) -> Vec<String> {
-    let items = match &argument.node.value {
-        Yaml::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(&argument.node),
-    };
-    let mut commands = Vec::new();
-    for item in items {
+fn items(node: &Node) -> &[Node] {
+    match &node.value {
+        Yaml::List(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
+/// One text or several.
+fn texts(session: &mut Session<'_>, argument: &Argument, wanted: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    for item in items(&argument.node) {
         match item.text().filter(|_| !item.is_null()) {
-            Some(text) => commands.push(text.to_owned()),
-            None => wrong(session, argument, item, "a command or a list of commands"),
+            Some(text) => texts.push(text.to_owned()),
+            None => wrong(session, argument, item, wanted),
         }
     }
-    commands
+    texts
 }
 
-/// Salt's defaults of `retry: true`.
-const ATTEMPTS: u32 = 2;
-const INTERVAL_MS: u64 = 30_000;
-/// Most attempts, and the longest pause between two.
-const ATTEMPTS_MAX: u32 = 100;
-const INTERVAL_MS_MAX: u64 = 3_600_000;
+/// Commands, and calls of functions: `- fun: file.file_exists`, with its arguments beside it.
+fn guards(session: &mut Session<'_>, argument: &Argument) -> (Vec<String>, Vec<GuardCall>) {
+    let (mut commands, mut calls) = (Vec::new(), Vec::new());
+    for item in items(&argument.node) {
+        match &item.value {
+            // Salt takes `true` for the command of that name, which is what it means as well.
+            Yaml::Scalar { text, .. } if !item.is_null() => commands.push(text.clone()),
+            Yaml::Map(pairs) if pairs.iter().any(|it| it.0.text == "fun") => {
+                calls.extend(guard_call(session, argument, pairs));
+            }
+            _ => wrong(session, argument, item, "a command, `fun: …`, or a list of these"),
+        }
+    }
+    (commands, calls)
+}
 
-fn retry(session: &mut Session<'_>, argument: &Argument, global: &mut Global) {
-    let (mut attempts, mut interval_ms) = (ATTEMPTS, INTERVAL_MS);
-    let mut settings: Vec<(&str, &Node)> = Vec::new();
-    match &argument.node.value {
-        Yaml::Scalar { text, .. } if boolean(text) == Some(true) => {}
-        Yaml::Scalar { text, .. } if boolean(text) == Some(false) => return,
-        Yaml::Scalar { .. } => settings.push(("attempts", &argument.node)),
-        Yaml::Map(pairs) => settings.extend(pairs.iter().map(|(key, node)| (key.text.as_str(), node))),
-        Yaml::List(items) => {
-            for item in items {
-                match &item.value {
-                    Yaml::Map(pairs) => {
-                        settings.extend(pairs.iter().map(|(key, node)| (key.text.as_str(), node)));
-                    }
-                    _ => return wrong(session, argument, item, "`attempts` and `interval`"),
-                }
+fn guard_call(session: &mut Session<'_>, argument: &Argument, pairs: &[(Key, Node)]) -> Option<GuardCall> {
+    let mut question = Question { fun: String::new(), args: Vec::new(), kwargs: Map::new() };
+    let mut get_return = None;
+    for (key, node) in pairs {
+        match key.text.as_str() {
+            "fun" => question.fun = node.text().unwrap_or_default().to_owned(),
+            "args" => question.args = items(node).iter().map(|it| argument.file.value(it)).collect(),
+            "get_return" => get_return = node.text().map(str::to_owned),
+            name => {
+                question.kwargs.insert(name.to_owned(), argument.file.value(node));
             }
         }
     }
-    for (name, node) in settings {
-        let text = node.text().unwrap_or("");
-        match name {
-            "attempts" => match text.parse::<u32>() {
-                Ok(number) if (1..=ATTEMPTS_MAX).contains(&number) => attempts = number,
-                _ => return wrong(session, argument, node, "1 to 100 attempts"),
-            },
-            "interval" => match seconds_ms(text).filter(|it| *it <= INTERVAL_MS_MAX) {
-                Some(ms) => interval_ms = ms,
-                None => {
-                    return wrong(session, argument, node, "an interval of up to an hour, such as 30 or 5m");
-                }
-            },
-            _ => {
-                let message = format!("`retry` has no `{name}` here");
-                let help = "it takes `attempts` and `interval`";
-                let span = argument.file.rendered.span(node.at, "");
-                return session.complaints.push(error("E0106", message).at(span).help(help));
-            }
-        }
-    }
-    (global.attempts, global.interval_ms) = (attempts, interval_ms);
+    let Some(why) = resources::refuses(&question) else { return Some(GuardCall { question, get_return }) };
+    let at = pairs.iter().find(|it| it.0.text == "fun").map_or(argument.node.at, |it| it.1.at);
+    let known: Vec<&str> = resources::askable().collect();
+    session.complaints.push(
+        error("E0122", why)
+            .at(argument.file.rendered.span(at, ""))
+            .note(format!("these can be asked: {}", known.join(", ")))
+            .help("write a command instead: `- test -e /etc/x`")
+            .maybe_help(did_you_mean(&question.fun, known.iter().copied())),
+    );
+    None
 }
 
-/// `30`, `1.5`, `5m`.
-fn seconds_ms(text: &str) -> Option<u64> {
-    let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
-    let factor = match &text[end..] {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    text[..end].parse::<u64>().ok()?.checked_mul(factor)
-}
-
-fn order(session: &mut Session<'_>, argument: &Argument) -> Option<Order> {
+/// Where a step wants to be. In Salt, what is neither a number nor one of the two words comes with those that say
+/// nothing, behind all numbers.
+pub(crate) fn order(session: &mut Session<'_>, argument: &Argument) -> Order {
     match argument.node.text() {
-        Some("first") => Some(Order::First),
-        Some("last") => Some(Order::Last),
-        text => {
-            let number = text.and_then(|it| it.parse::<i32>().ok());
-            if number.is_none() {
-                wrong(session, argument, &argument.node, "a number, `first` or `last`");
-            }
-            number.map(|it| Order::Number(it.into()))
-        }
+        Some("first") => return Order::First,
+        Some("last") => return Order::Last,
+        _ => {}
     }
+    let value = match argument.file.value(&argument.node) {
+        Value::String(text) if !argument.file.salt => text.parse::<f64>().ok(),
+        Value::Bool(flag) if argument.file.salt => Some(f64::from(u8::from(flag))),
+        value => value.as_f64(),
+    };
+    if let Some(number) = value.filter(|it| it.abs() < 1e12) {
+        return Order::Number(number);
+    }
+    wrong(session, argument, &argument.node, "a number, `first` or `last`");
+    Order::None
 }
 
 fn fire_event(session: &mut Session<'_>, argument: &Argument, global: &mut Global) {
@@ -258,21 +292,20 @@ fn fire_event(session: &mut Session<'_>, argument: &Argument, global: &mut Globa
     }
 }
 
-fn requirements(session: &mut Session<'_>, argument: &Argument, spelling: &Spelling, common: &mut Common) {
-    let items = match &argument.node.value {
-        Yaml::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(&argument.node),
-    };
-    for item in items {
-        if common.requirements.len() >= limits::STEPS {
+/// Reads an argument if it is a requisite that stands at the end where it belongs.
+pub(crate) fn requirements(session: &mut Session<'_>, argument: &Argument, found: &mut Vec<Requirement>) {
+    let Some(spelling) = REQUISITES.iter().find(|it| it.name == argument.key.text) else { return };
+    if spelling.inverted && spelling.kind != Requisite::Listen {
+        return;
+    }
+    for item in items(&argument.node) {
+        if found.len() >= limits::STEPS {
             return wrong(session, argument, item, "fewer requisites than this");
         }
         let mut add = |state: Option<&str>, node: &Node| {
             let Some(text) = node.text().filter(|_| !node.is_null()) else { return false };
-            common.requirements.push(Requirement {
-                kind: spelling.kind,
-                any: spelling.any,
-                inverted: spelling.inverted,
+            found.push(Requirement {
+                spelling,
                 state: state.map(str::to_owned),
                 text: text.to_owned(),
                 at: node.at,

@@ -1,10 +1,10 @@
 //! Reads state files into blocks: one for each function under an id, with its arguments and their places.
 
 use crate::{
-    arguments::{GLOBALS, REQUISITES},
+    arguments::{self, REQUISITES},
     limits,
     pillar::names_in,
-    say::{At, Say, did_you_mean, error},
+    say::{At, Say, did_you_mean, error, warning},
     session::{Origin, Parsed, Session, absolute},
     yaml::{Key, Node, Yaml},
 };
@@ -16,6 +16,8 @@ pub(crate) struct Argument {
     pub(crate) key: Key,
     pub(crate) node: Node,
     pub(crate) file: Arc<Parsed>,
+    /// Adds to those of the same name before it, rather than replacing them.
+    pub(crate) joined: bool,
 }
 
 /// A function under an id.
@@ -23,132 +25,222 @@ pub(crate) struct Argument {
 pub(crate) struct Block {
     pub(crate) id: String,
     pub(crate) sls: String,
+    /// Files that include the one it stands in, directly or not.
+    pub(crate) included_from: Arc<Vec<String>>,
     pub(crate) file: Arc<Parsed>,
     pub(crate) state: String,
     pub(crate) fun: String,
     /// Where the function is written.
     pub(crate) at: At,
     pub(crate) arguments: Vec<Argument>,
+    /// Its place among blocks without `order:`; none if `extend` made it.
+    pub(crate) turn: Option<u32>,
 }
 
-/// All state files that were asked for, in order.
+/// What `extend:` says of one id.
+#[derive(Debug)]
+pub(crate) struct Extend {
+    pub(crate) id: Key,
+    pub(crate) node: Node,
+    pub(crate) sls: String,
+    pub(crate) file: Arc<Parsed>,
+}
+
+/// All state files that were asked for: blocks of a file, then those of what it includes.
 #[derive(Default)]
 pub(crate) struct Loaded {
     pub(crate) blocks: Vec<Block>,
     /// Names of all files that were read.
     pub(crate) files: Vec<String>,
-    ids: HashMap<String, Origin>,
-    extends: Vec<(Key, Node, Arc<Parsed>)>,
-    excludes: Vec<(Node, Arc<Parsed>)>,
+    pub(crate) ids: HashMap<String, Origin>,
+    pub(crate) extends: Vec<Extend>,
+    pub(crate) excludes: Vec<(Node, Arc<Parsed>)>,
 }
+
+/// Where states without `order:` begin, as in Salt.
+pub(crate) const FIRST_TURN: u32 = 10_000;
 
 struct Open {
     name: String,
     file: Arc<Parsed>,
+    /// Position in [`Loading::read`].
+    place: usize,
+    above: Arc<Vec<String>>,
     includes: std::vec::IntoIter<(String, At)>,
 }
 
-/// Reads state files and what they include; included ones come first.
+/// What one file holds.
+#[derive(Default)]
+struct Read {
+    blocks: Vec<Block>,
+    extends: Vec<Extend>,
+    excludes: Vec<(Node, Arc<Parsed>)>,
+}
+
+struct Loading {
+    loaded: Loaded,
+    /// In the order in which files were opened.
+    read: Vec<Read>,
+    stack: Vec<Open>,
+    turn: u32,
+    blocks: usize,
+}
+
+/// Reads state files and what they include; included ones run first.
 pub(crate) fn load(session: &mut Session<'_>, names: &[(String, Option<Origin>)]) -> Loaded {
-    let mut loaded = Loaded::default();
+    let mut loading = Loading {
+        loaded: Loaded::default(),
+        read: Vec::new(),
+        stack: Vec::new(),
+        turn: FIRST_TURN,
+        blocks: 0,
+    };
     for (name, origin) in names {
-        let mut stack = Vec::new();
-        open(session, &mut loaded, &mut stack, name, origin.as_ref());
-        while let Some(top) = stack.last_mut() {
-            if let Some((included, at)) = top.includes.next() {
-                let name = absolute(&included, &top.name, &top.file.rendered.source.path);
-                let origin = Origin { file: top.file.clone(), at };
-                open(session, &mut loaded, &mut stack, &name, Some(&origin));
-            } else if let Some(done) = stack.pop() {
-                read_blocks(session, &mut loaded, &done.name, &done.file);
+        for name in matching(session, name) {
+            loading.open(session, &name, origin.as_ref());
+            while let Some(top) = loading.stack.last_mut() {
+                if let Some((included, at)) = top.includes.next() {
+                    let name = absolute(&included, &top.name, &top.file.rendered.source.path);
+                    let origin = Origin { file: top.file.clone(), at };
+                    for name in matching(session, &name) {
+                        loading.open(session, &name, Some(&origin));
+                    }
+                } else if let Some(done) = loading.stack.pop() {
+                    loading.blocks_of(session, &done);
+                }
             }
         }
     }
-    extend(session, &mut loaded);
-    exclude(session, &mut loaded);
+    let mut loaded = loading.loaded;
+    for read in loading.read {
+        loaded.blocks.extend(read.blocks);
+        loaded.extends.extend(read.extends);
+        loaded.excludes.extend(read.excludes);
+    }
     loaded
 }
 
-fn open(
-    session: &mut Session<'_>,
-    loaded: &mut Loaded,
-    stack: &mut Vec<Open>,
-    name: &str,
-    origin: Option<&Origin>,
-) {
-    if loaded.files.iter().any(|it| it == name) {
-        return;
+/// `web.*` means all files whose names match, if any does.
+fn matching(session: &Session<'_>, name: &str) -> Vec<String> {
+    if !crate::glob::is_pattern(name) {
+        return vec![name.to_owned()];
     }
-    loaded.files.push(name.to_owned());
-    let Some(path) = session.find("states", name, origin) else { return };
-    let Some(file) = session.read("states", name, &path) else { return };
-    let includes = match &file.root.value {
-        Yaml::Map(pairs) => pairs.iter().find(|(key, _)| key.text == "include").map(|it| it.1.clone()),
-        _ => None,
-    };
-    let includes = includes.map(|node| names_in(session, &file, &node)).unwrap_or_default();
-    stack.push(Open { name: name.to_owned(), file, includes: includes.into_iter() });
+    let mut names = session.compiler.names("states");
+    names.retain(|it| crate::glob::matches(name, it));
+    if names.is_empty() { vec![name.to_owned()] } else { names }
 }
 
-fn read_blocks(session: &mut Session<'_>, loaded: &mut Loaded, sls: &str, file: &Arc<Parsed>) {
-    let Yaml::Map(pairs) = &file.root.value else {
-        if !file.root.is_null() {
-            let message = format!("a state file is a mapping of ids, but this is {}", file.root.kind());
-            let help = "write\n  some-id:\n    pkg.installed: []";
-            session
-                .complaints
-                .push(error("E0105", message).at(file.rendered.span(file.root.at, "")).help(help));
-        }
-        return;
-    };
-    for (key, node) in pairs {
-        match key.text.as_str() {
-            "include" => {}
-            "extend" => match &node.value {
-                Yaml::Map(pairs) => {
-                    let entries = pairs.iter().map(|(key, node)| (key.clone(), node.clone(), file.clone()));
-                    loaded.extends.extend(entries);
-                }
-                _ => session.complaints.push(
-                    error("E0112", format!("`extend` takes a mapping of ids, but this is {}", node.kind()))
-                        .at(file.rendered.span(node.at, "")),
-                ),
-            },
-            "exclude" => loaded.excludes.push((node.clone(), file.clone())),
-            id => {
-                let origin = Origin { file: file.clone(), at: key.at };
-                if let Some(first) = loaded.ids.get(id) {
-                    session.complaints.push(
-                        error("E0110", format!("id `{id}` is used in two files"))
-                            .at(origin.span("again"))
-                            .at(first.span("first"))
-                            .help("ids are unique among all files of a minion: rename one, or use `extend`"),
-                    );
-                    continue;
-                }
-                loaded.ids.insert(id.to_owned(), origin);
-                let blocks = block(session, sls, file, key, node);
-                loaded.blocks.extend(blocks);
-            }
-        }
-        if loaded.blocks.len() > limits::STEPS {
-            let message = format!("more than {} states for one minion", limits::STEPS);
-            session.complaints.push(error("E0104", message).at(file.rendered.span(key.at, "")));
+impl Loading {
+    fn open(&mut self, session: &mut Session<'_>, name: &str, origin: Option<&Origin>) {
+        if self.loaded.files.iter().any(|it| it == name) {
             return;
         }
+        self.loaded.files.push(name.to_owned());
+        let Some(path) = session.find("states", name, origin) else { return };
+        let Some(file) = session.read("states", name, &path) else { return };
+        let includes = match &file.root.value {
+            Yaml::Map(pairs) => pairs.iter().find(|(key, _)| key.text == "include").map(|it| it.1.clone()),
+            _ => None,
+        };
+        let includes = includes.map(|node| names_in(session, &file, &node)).unwrap_or_default();
+        let above = match self.stack.last() {
+            Some(top) => {
+                let mut above = vec![top.name.clone()];
+                above.extend(top.above.iter().cloned());
+                Arc::new(above)
+            }
+            None => Arc::default(),
+        };
+        let place = self.read.len();
+        self.read.push(Read::default());
+        self.stack.push(Open { name: name.to_owned(), file, place, above, includes: includes.into_iter() });
+    }
+
+    fn blocks_of(&mut self, session: &mut Session<'_>, open: &Open) {
+        let file = &open.file;
+        let Yaml::Map(pairs) = &file.root.value else {
+            if !file.root.is_null() {
+                let message = format!("a state file is a mapping of ids, but this is {}", file.root.kind());
+                let help = "write\n  some-id:\n    pkg.installed: []";
+                session
+                    .complaints
+                    .push(error("E0105", message).at(file.rendered.span(file.root.at, "")).help(help));
+            }
+            return;
+        };
+        for (key, node) in pairs {
+            match key.text.as_str() {
+                "include" => {}
+                "extend" => self.extends_of(session, open, node),
+                "exclude" => self.read[open.place].excludes.push((node.clone(), file.clone())),
+                _ => self.id(session, open, key, node),
+            }
+            if self.blocks > limits::STEPS {
+                let message = format!("more than {} states for one minion", limits::STEPS);
+                session.complaints.push(error("E0104", message).at(file.rendered.span(key.at, "")));
+                return;
+            }
+        }
+    }
+
+    fn extends_of(&mut self, session: &mut Session<'_>, open: &Open, node: &Node) {
+        let Yaml::Map(pairs) = &node.value else {
+            let message = format!("`extend` takes a mapping of ids, but this is {}", node.kind());
+            session.complaints.push(error("E0112", message).at(open.file.rendered.span(node.at, "")));
+            return;
+        };
+        let extends = pairs.iter().map(|(id, node)| Extend {
+            id: id.clone(),
+            node: node.clone(),
+            sls: open.name.clone(),
+            file: open.file.clone(),
+        });
+        self.read[open.place].extends.extend(extends);
+    }
+
+    fn id(&mut self, session: &mut Session<'_>, open: &Open, key: &Key, node: &Node) {
+        let origin = Origin { file: open.file.clone(), at: key.at };
+        if let Some(first) = self.loaded.ids.get(&key.text) {
+            session.complaints.push(
+                error("E0110", format!("id `{}` is used in two files", key.text))
+                    .at(origin.span("again"))
+                    .at(first.span("first"))
+                    .help("ids are unique among all files of a minion: rename one, or use `extend`"),
+            );
+            return;
+        }
+        self.loaded.ids.insert(key.text.clone(), origin);
+        let mut blocks = block(session, &open.name, &open.above, &open.file, key, node);
+        for block in &mut blocks {
+            if !block.arguments.iter().any(|it| it.key.text == "order") {
+                block.turn = Some(self.turn);
+                self.turn += 1;
+            }
+        }
+        self.blocks += blocks.len();
+        self.read[open.place].blocks.extend(blocks);
     }
 }
 
 /// The functions under an id.
-fn block(session: &mut Session<'_>, sls: &str, file: &Arc<Parsed>, key: &Key, node: &Node) -> Vec<Block> {
+fn block(
+    session: &mut Session<'_>,
+    sls: &str,
+    included_from: &Arc<Vec<String>>,
+    file: &Arc<Parsed>,
+    key: &Key,
+    node: &Node,
+) -> Vec<Block> {
     let make = |state: &str, fun: &str, at: At, arguments| Block {
         id: key.text.clone(),
         sls: sls.to_owned(),
+        included_from: included_from.clone(),
         file: file.clone(),
         state: state.to_owned(),
         fun: fun.to_owned(),
         at,
         arguments,
+        turn: None,
     };
     match &node.value {
         Yaml::Scalar { text, .. } => {
@@ -170,7 +262,9 @@ fn block(session: &mut Session<'_>, sls: &str, file: &Arc<Parsed>, key: &Key, no
         }
         Yaml::Map(pairs) => {
             let mut blocks = Vec::new();
-            for (function, node) in pairs {
+            // Salt puts dotted functions behind the others.
+            let (dotted, plain): (Vec<_>, Vec<_>) = pairs.iter().partition(|it| it.0.text.contains('.'));
+            for (function, node) in plain.into_iter().chain(dotted) {
                 if let Some((state, fun, arguments)) = self::function(session, file, key, function, node) {
                     blocks.push(make(&state, &fun, function.at, arguments));
                 }
@@ -188,15 +282,17 @@ fn function(
     key: &Key,
     node: &Node,
 ) -> Option<(String, String, Vec<Argument>)> {
-    if REQUISITES.iter().any(|it| it.name == key.text) || GLOBALS.contains(&key.text.as_str()) {
+    if arguments::is_known(&key.text) {
         let message =
             format!("`{}` has no effect here: it belongs to a function, not to `{}`", key.text, id.text);
         let help = format!("move it below the function: `- {}: …` under `file.managed:`, say", key.text);
-        session.complaints.push(error("E0113", message).at(file.rendered.span(key.at, "")).help(help));
+        // Salt ignored it up to 3007 and refuses it since.
+        let complaint = if file.salt { warning("W0113", message) } else { error("E0113", message) };
+        session.complaints.push(complaint.at(file.rendered.span(key.at, "")).help(help));
         return None;
     }
     let mut plain = Vec::new();
-    let arguments = arguments(session, file, node, &mut plain);
+    let arguments = self::arguments(session, file, node, &mut plain);
     if let Some((state, fun)) = key.text.split_once('.') {
         for word in plain {
             let message = "an argument needs a name and a value";
@@ -230,8 +326,12 @@ pub(crate) fn arguments(
     node: &Node,
     plain: &mut Vec<(String, At)>,
 ) -> Vec<Argument> {
-    let argument =
-        |(key, node): &(Key, Node)| Argument { key: key.clone(), node: node.clone(), file: file.clone() };
+    let argument = |(key, node): &(Key, Node)| Argument {
+        key: key.clone(),
+        node: node.clone(),
+        file: file.clone(),
+        joined: false,
+    };
     match &node.value {
         _ if node.is_null() => Vec::new(),
         Yaml::Map(pairs) => pairs.iter().map(argument).collect(),
@@ -261,82 +361,16 @@ pub(crate) fn arguments(
     }
 }
 
+/// A key that stands twice in the list of arguments. Salt takes the last one silently.
 fn check_twice(session: &mut Session<'_>, file: &Arc<Parsed>, arguments: &[Argument], key: &Key) {
+    let Some(first) = arguments.iter().find(|it| it.key.text == key.text) else { return };
     let repeats = REQUISITES.iter().any(|it| it.name == key.text);
-    if let Some(first) = arguments.iter().find(|it| it.key.text == key.text && !repeats) {
-        session.complaints.push(
-            error("E0103", format!("`{}` stands here twice", key.text))
-                .at(file.rendered.span(key.at, "again"))
-                .at(file.rendered.span(first.key.at, "first")),
-        );
-    }
-}
-
-/// `extend:` adds requisites and replaces other arguments of blocks in other files.
-fn extend(session: &mut Session<'_>, loaded: &mut Loaded) {
-    for (id, node, file) in std::mem::take(&mut loaded.extends) {
-        if !loaded.ids.contains_key(&id.text) {
-            let suggestion = did_you_mean(&id.text, loaded.ids.keys().map(String::as_str));
-            session.complaints.push(
-                error("E0112", format!("`extend` finds no id `{}`", id.text))
-                    .at(file.rendered.span(id.at, ""))
-                    .help("include the file that has it")
-                    .maybe_help(suggestion),
-            );
-            continue;
-        }
-        let Yaml::Map(pairs) = &node.value else {
-            let message = format!("`extend` takes functions under an id, but this is {}", node.kind());
-            session.complaints.push(error("E0112", message).at(file.rendered.span(node.at, "")));
-            continue;
-        };
-        for (key, node) in pairs {
-            let mut plain = Vec::new();
-            let more = arguments(session, &file, node, &mut plain);
-            let (state, fun) =
-                key.text.split_once('.').map_or((key.text.as_str(), None), |(a, b)| (a, Some(b)));
-            let known = |it: &&mut Block| {
-                it.id == id.text && it.state == state && fun.is_none_or(|fun| it.fun == fun)
-            };
-            let Some(block) = loaded.blocks.iter_mut().find(known) else {
-                let message = format!("`{}` has no `{}` to extend", id.text, key.text);
-                session.complaints.push(error("E0112", message).at(file.rendered.span(key.at, "")));
-                continue;
-            };
-            for argument in more {
-                if !REQUISITES.iter().any(|it| it.name == argument.key.text) {
-                    block.arguments.retain(|it| it.key.text != argument.key.text);
-                }
-                block.arguments.push(argument);
-            }
-        }
-    }
-}
-
-/// `exclude: [ { sls: x }, { id: y }, z ]`.
-fn exclude(session: &mut Session<'_>, loaded: &mut Loaded) {
-    for (node, file) in std::mem::take(&mut loaded.excludes) {
-        let items = match node.value {
-            Yaml::List(items) => items,
-            _ => vec![node],
-        };
-        for item in items {
-            let one = match &item.value {
-                Yaml::Scalar { text, .. } => Some(("sls", text.as_str())),
-                Yaml::Map(pairs) => match &pairs[..] {
-                    [(key, node)] => node.text().map(|it| (key.text.as_str(), it)),
-                    _ => None,
-                },
-                Yaml::List(_) => None,
-            };
-            match one {
-                Some(("sls", name)) => loaded.blocks.retain(|it| it.sls != name),
-                Some(("id", name)) => loaded.blocks.retain(|it| it.id != name),
-                _ => session.complaints.push(
-                    error("E0121", "`exclude` takes `- sls: name` and `- id: name`")
-                        .at(file.rendered.span(item.at, "")),
-                ),
-            }
-        }
-    }
+    let complaint = match (file.salt, repeats) {
+        (true, _) => warning("W0103", format!("`{}` stands here twice: the last one counts", key.text)),
+        (false, true) => return,
+        (false, false) => error("E0103", format!("`{}` stands here twice", key.text)),
+    };
+    session.complaints.push(
+        complaint.at(file.rendered.span(key.at, "again")).at(file.rendered.span(first.key.at, "first")),
+    );
 }

@@ -48,11 +48,11 @@ const CODES: &[(&str, &str)] = &[
         "E0119",
         "an unknown or unavailable template engine. Write `#!handlebars|yaml` or `#!yaml` in the first line, or nothing.",
     ),
-    (
-        "E0120",
-        "an argument that every step may have (`unless`, `retry`, `order`, ...) has a value that makes no sense.",
-    ),
     ("E0121", "`exclude` takes a list of `sls: name` and `id: name`."),
+    (
+        "E0122",
+        "`unless` or `onlyif` calls a function that cannot be asked, or in a way that it does not understand. The message lists those that can; a command does the same as any other.",
+    ),
     (
         "E0201",
         "a template uses a variable that is not set. Templates are strict, so that a typing error is no empty text. Set it in pillar/, or write `{{default pillar.web.port 80}}`.",
@@ -115,6 +115,27 @@ const CODES: &[(&str, &str)] = &[
     ("E0703", "the configuration contradicts itself."),
     ("W0005", "a state is in no top.sls and no file includes it. Assign it, or apply it by name."),
     ("W0102", "an argument is understood and has no effect here."),
+    (
+        "W0103",
+        "Salt takes this for something else than it looks like: the last of two arguments of one name, the id in the place of a name that is no text or of names that are none. The tree is read as Salt reads it.",
+    ),
+    (
+        "W0106",
+        "the function has no such parameter. In a tree of Salt the step does without it; in a native tree this is an error.",
+    ),
+    (
+        "W0107",
+        "a value is of a type that the parameter cannot be. In a tree of Salt the step does without it; in a native tree this is an error.",
+    ),
+    (
+        "W0113",
+        "a requisite stands at the level of the id, where it has no effect: Salt up to 3007 ignored it there, later ones refuse the file. Move it below the function.",
+    ),
+    (
+        "W0114",
+        "a requisite names a block that does not exist in this run, in a place where Salt goes on without it.",
+    ),
+    ("W0121", "`exclude` names an id that no file has."),
     ("W0401", "a part of a top file is not used: there is the environment `base` only."),
 ];
 

@@ -1,15 +1,21 @@
 //! Compiles what a minion should be: top, pillar, states, requisites -> recipe.
 
 use crate::{
-    Tree, blocks, check, order, pillar,
+    Tree, blocks, check, extend, inverted, links,
+    links::Edge,
+    low::{self, Low},
+    order::{self, Turn},
+    pillar,
     say::{Say, error},
     scalars,
-    session::{Origin, Parsed, Session},
+    session::{ENVIRONMENT, Origin, Parsed, Session},
     show, steps,
     templates::Templates,
     top,
 };
-use model::{Answers, Compiled, ContentHash, Diagnostic, Grains, Labels, MinionId, Recipe};
+use model::{
+    Answers, Compiled, ContentHash, Diagnostic, Grains, Labels, Link, MinionId, Recipe, Severity, Step,
+};
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
@@ -86,18 +92,56 @@ impl Compiler {
         pillar: &Map<String, Value>,
     ) -> Compiled<Recipe> {
         let mut session = Session::new(self, Some(subject));
-        set_pillar(&mut session, pillar);
-        let names = match wanted {
-            Wanted::Assigned => {
-                let pillar = session.scope.data().get("pillar").cloned();
-                let entries = self.top(&mut session);
-                let names = top::assigned(&session, &entries, pillar.as_ref());
-                names.into_iter().map(|it| (it.0, Some(it.1))).collect()
-            }
-            Wanted::Named(names) => names.iter().map(|it| (it.clone(), None)).collect::<Vec<_>>(),
-        };
+        let names = self.wanted(&mut session, wanted, pillar);
         let recipe = recipe(&mut session, &names);
         finish(session, recipe)
+    }
+    /// The steps in run order in Salt's field names (`state fun name __id__ __sls__`), arguments and requisites as they
+    /// are written, with secrets masked: what Salt calls low chunks. A step that is somebody's `prereq` comes twice, as
+    /// it is looked at first. In a tree of Salt, what keeps a single step from running is only a warning here.
+    pub fn show(
+        &self,
+        subject: Subject<'_>,
+        wanted: &Wanted,
+        pillar: &Map<String, Value>,
+    ) -> Compiled<Vec<Value>> {
+        let mut session = Session::new(self, Some(subject));
+        let names = self.wanted(&mut session, wanted, pillar);
+        let written = Written::read(&mut session, &names);
+        let turns = written.order(&mut session).map(|it| it.0).unwrap_or_default();
+        let before = std::mem::take(&mut session.complaints);
+        written.steps(&mut session);
+        let later = std::mem::replace(&mut session.complaints, before);
+        let of_salt = written.lows.iter().all(|it| it.file.salt);
+        session.complaints.extend(later.finish().into_iter().map(|mut it| {
+            if of_salt && it.severity == Severity::Error {
+                it.severity = Severity::Warning;
+                it.notes.push("this keeps it from running".to_owned());
+            }
+            it
+        }));
+        let shown = show::show(&written.lows, &turns, ENVIRONMENT);
+        let secrets = pillar::maskable(std::mem::take(&mut session.secrets));
+        let shown = shown.iter().map(|it| scalars::mask_texts(it, &secrets)).collect();
+        finish(session, shown)
+    }
+    /// The names of what is wanted, with where they stand; sets the session's pillar.
+    fn wanted(
+        &self,
+        session: &mut Session<'_>,
+        wanted: &Wanted,
+        pillar: &Map<String, Value>,
+    ) -> Vec<(String, Option<Origin>)> {
+        set_pillar(session, pillar);
+        match wanted {
+            Wanted::Assigned => {
+                let pillar = session.scope.data().get("pillar").cloned();
+                let entries = self.top(session);
+                let names = top::assigned(session, &entries, pillar.as_ref());
+                names.into_iter().map(|it| (it.0, Some(it.1))).collect()
+            }
+            Wanted::Named(names) => names.iter().map(|it| (it.clone(), None)).collect(),
+        }
     }
     /// The top file of the states; a tree without one assigns nothing, which is said.
     fn top(&self, session: &mut Session<'_>) -> Vec<top::Entry> {
@@ -139,11 +183,6 @@ impl Compiler {
     pub fn states(&self) -> Vec<String> {
         self.names("states")
     }
-    /// A recipe's steps in Salt's field names (`state fun name __id__ __sls__`, arguments, requisites), in run order,
-    /// with secrets masked.
-    pub fn show(recipe: &Recipe) -> Vec<Value> {
-        show::show(recipe)
-    }
 }
 
 /// Compiles the pillar for a session, with what wins over it.
@@ -166,17 +205,62 @@ pub(crate) fn recipe_and_files(
     session: &mut Session<'_>,
     names: &[(String, Option<Origin>)],
 ) -> (Recipe, Vec<String>) {
-    let mut recipe = Recipe::default();
-    let loaded = blocks::load(session, names);
-    let broken = session.complaints.has_errors();
-    let ids: HashSet<String> = loaded.blocks.iter().map(|it| it.id.clone()).collect();
-    let drafts = steps::drafts(session, loaded.blocks, &mut recipe);
-    // What a broken file leaves out would be missed by requisites: one mistake, one complaint.
-    if !broken {
-        recipe.steps = order::sequence(session, drafts, &loaded.files, &ids);
+    let written = Written::read(session, names);
+    let (mut recipe, mut steps) = written.steps(session);
+    if let Some((turns, edges)) = written.order(session) {
+        let order: Vec<usize> = turns.iter().filter(|it| !it.trial).map(|it| it.step).collect();
+        let mut position = vec![0; steps.len()];
+        for (place, step) in order.iter().enumerate() {
+            position[*step] = place;
+        }
+        for edge in edges {
+            let link = Link { step: position[edge.to], when: edge.when, any: edge.any };
+            if let Some(step) = steps[edge.from].as_mut().filter(|it| !it.links.contains(&link)) {
+                step.links.push(link);
+            }
+        }
+        recipe.steps = order.into_iter().filter_map(|it| steps[it].take()).collect();
     }
     recipe.secrets = pillar::maskable(std::mem::take(&mut session.secrets));
-    (recipe, loaded.files)
+    (recipe, written.files)
+}
+
+/// What state files say, before it is looked at whether it makes sense.
+struct Written {
+    lows: Vec<Low>,
+    files: Vec<String>,
+    ids: HashSet<String>,
+    /// A file cannot be read.
+    broken: bool,
+}
+
+impl Written {
+    fn read(session: &mut Session<'_>, names: &[(String, Option<Origin>)]) -> Self {
+        let mut loaded = blocks::load(session, names);
+        let broken = session.complaints.has_errors();
+        let mut high = extend::extend(session, &mut loaded);
+        if !broken {
+            inverted::invert(session, &mut high);
+        }
+        extend::exclude(session, &loaded, &mut high);
+        let lows = low::lows(session, &high.blocks);
+        let ids = high.blocks.into_iter().map(|it| it.id).collect();
+        Self { lows, files: loaded.files, ids, broken }
+    }
+    fn steps(&self, session: &mut Session<'_>) -> (Recipe, Vec<Option<Step>>) {
+        let mut recipe = Recipe::default();
+        let steps = steps::steps(session, &self.lows, &mut recipe);
+        (recipe, steps)
+    }
+    /// What a broken file leaves out would be missed by requisites: one mistake, one complaint.
+    fn order(&self, session: &mut Session<'_>) -> Option<(Vec<Turn>, Vec<Edge>)> {
+        if self.broken {
+            return None;
+        }
+        let edges = links::edges(session, &self.lows, &self.files, &self.ids)?;
+        let turns = order::sequence(session, &self.lows, &edges)?;
+        Some((turns, edges))
+    }
 }
 
 fn finish<T>(session: Session<'_>, value: T) -> Compiled<T> {

@@ -1,9 +1,10 @@
 //! Puts contents where sources are named: a recipe has everything that its minion needs, rendered.
 
 use crate::{
-    blocks::{Argument, Block},
+    blocks::Argument,
     compare::lookup,
     limits,
+    low::Low,
     say::{At, Say, Text, did_you_mean, error},
     scan::UNKNOWN,
     session::Session,
@@ -23,7 +24,7 @@ const OWN: [&str; 5] = ["template", "context", "defaults", "contents_pillar", "s
 /// One step whose contents are looked for.
 struct Work<'a, 'b> {
     session: &'a mut Session<'b>,
-    block: &'a Block,
+    low: &'a Low,
     own: &'a HashMap<String, Argument>,
     recipe: &'a mut Recipe,
     /// Variables for templates; none: not a template.
@@ -34,14 +35,14 @@ struct Work<'a, 'b> {
 /// and `dirs`, or by `contents`.
 pub(crate) fn resolve(
     session: &mut Session<'_>,
-    block: &Block,
+    low: &Low,
     function: &Function,
     own: &HashMap<String, Argument>,
     params: &mut Map<String, Value>,
     recipe: &mut Recipe,
 ) {
     let Some(param) = source_param(function) else { return };
-    let mut work = Work { session, block, own, recipe, variables: None };
+    let mut work = Work { session, low, own, recipe, variables: None };
     if !work.template(params) {
         return;
     }
@@ -55,7 +56,7 @@ pub(crate) fn resolve(
     }
     match source {
         None | Some(Value::Null) => work.contents(params),
-        Some(Value::Array(sources)) if block.fun == "recurse" => work.recurse(param.name, &sources, params),
+        Some(Value::Array(sources)) if low.fun == "recurse" => work.recurse(param.name, &sources, params),
         Some(Value::Array(sources)) => work.single(param.name, &sources, params),
         Some(_) => {}
     }
@@ -65,7 +66,7 @@ impl Work<'_, '_> {
     fn complain(&mut self, param: &str, code: &str, message: impl Into<String>, help: Option<String>) {
         let (file, at) = match self.own.get(param) {
             Some(argument) => (&argument.file, argument.node.at),
-            None => (&self.block.file, self.block.at),
+            None => (&self.low.file, self.low.at),
         };
         self.complain_at(code, message, help, &file.clone(), at);
     }
@@ -113,7 +114,7 @@ impl Work<'_, '_> {
                 }
             }
         }
-        variables.insert("sls".to_owned(), json!(self.block.sls));
+        variables.insert("sls".to_owned(), json!(self.low.sls));
         self.variables = Some(variables);
         true
     }
@@ -140,7 +141,7 @@ impl Work<'_, '_> {
     fn contents(&mut self, params: &mut Map<String, Value>) {
         let Some(variables) = self.variables.clone() else { return };
         let Some(Value::String(body)) = params.get("contents") else { return };
-        let path = self.block.file.rendered.source.path.clone();
+        let path = self.low.file.rendered.source.path.clone();
         let text = Arc::new(Text::new(path, body.clone()));
         let hash = ContentHash(Sha256::digest(body.as_bytes()).into());
         if let Some(rendered) = self.render(&text, hash, variables, "contents") {
@@ -162,8 +163,8 @@ impl Work<'_, '_> {
         let mut outer = std::mem::take(&mut self.session.complaints);
         let rendered = self.session.render(text, hash, variables, false);
         let inner = std::mem::replace(&mut self.session.complaints, std::mem::take(&mut outer));
-        let line = self.own.get(param).map_or(self.block.at.line, |it| it.node.at.line);
-        let file = &self.block.file.rendered;
+        let line = self.own.get(param).map_or(self.low.at.line, |it| it.node.at.line);
+        let file = &self.low.file.rendered;
         let note = format!("included from {}:{} (`{param}:`)", file.source.path, file.source_line(line));
         self.session.complaints.extend(inner.finish().into_iter().map(|it| it.note(note.clone())));
         rendered.map(|it| it.text)

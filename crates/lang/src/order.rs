@@ -1,203 +1,293 @@
-//! Finds what requisites mean and puts steps in order: as written, `order:`, and whatever is required first.
+//! Puts steps in order as Salt 3008 does: by requisites, then by `order:`, then as written. A step before which another
+//! one with a lower number waits comes with that number.
 
 use crate::{
-    arguments::{Order, Requirement},
-    limits,
-    say::{Say, did_you_mean, error},
+    arguments::Order,
+    links::Edge,
+    low::Low,
+    say::{Say, error},
     session::Session,
-    steps::Draft,
 };
-use model::{Link, Requisite, Step};
-use std::collections::{HashMap, HashSet};
+use model::Requisite;
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BinaryHeap, HashMap, HashSet},
+};
 
-/// Where states without `order:` begin, as in Salt.
-const UNORDERED: i64 = 10_000;
-/// Where `last` and numbers below zero are counted from.
-const LAST: i64 = 1 << 40;
+/// What `last` and numbers below zero are counted from, above the highest number.
+const LAST: f64 = 1_000_000.0;
+/// What is left between the highest number and what has none.
+const GAP: f64 = 100.0;
+/// What the second and further names of a block are apart.
+const NAME: f64 = 10_000.0;
 
-/// Steps of each id, name and file: what requisites look for.
-struct Index {
-    by_word: HashMap<String, Vec<usize>>,
-    by_sls: HashMap<String, Vec<usize>>,
+/// A place in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Which step.
+    pub(crate) step: usize,
+    /// Only looked at, to know whether it is going to change something (`prereq`).
+    pub(crate) trial: bool,
 }
 
-/// A requisite between two drafts, and where it is written.
-struct Edge {
-    link: Link,
-    from: usize,
-}
-
-/// Steps in run order with their links.
-/// `ids` are those of all blocks, also of such that made no step.
-pub(crate) fn sequence(
-    session: &mut Session<'_>,
-    drafts: Vec<Draft>,
-    files: &[String],
-    ids: &HashSet<String>,
-) -> Vec<Step> {
-    let index = index(&drafts);
-    let mut edges: Vec<Edge> = Vec::new();
-    for (from, draft) in drafts.iter().enumerate() {
-        for requirement in &draft.common.requirements {
-            let found = resolve(&index, &drafts, requirement, from);
-            let made_no_step =
-                ids.contains(&requirement.text) && !index.by_word.contains_key(&requirement.text);
-            if found.is_empty() && !made_no_step {
-                unresolved(session, &drafts, requirement, files);
-            }
-            for other in found {
-                let (from, step) = if requirement.inverted { (other, from) } else { (from, other) };
-                let link = Link { step, when: requirement.kind, any: requirement.any };
-                edges.push(Edge { link, from });
-            }
-            if edges.len() > limits::LINKS {
-                let message = format!("more than {} requisites for one minion", limits::LINKS);
-                session.complaints.push(error("E0104", message));
-                return Vec::new();
-            }
-        }
-    }
-    let Some(order) = sorted(session, &drafts, &edges) else { return Vec::new() };
-    let mut position = vec![0; drafts.len()];
-    for (place, index) in order.iter().enumerate() {
-        position[*index] = place;
-    }
-    let mut steps: Vec<Option<Step>> = drafts.into_iter().map(|it| Some(it.step)).collect();
+/// Steps in run order; none with a complaint if they wait for each other.
+pub(crate) fn sequence(session: &mut Session<'_>, lows: &[Low], edges: &[Edge]) -> Option<Vec<Turn>> {
+    let mut graph = Graph::new(lows);
     for edge in edges {
-        if let Some(step) = &mut steps[edge.from] {
-            let link = Link { step: position[edge.link.step], ..edge.link };
-            if !step.links.contains(&link) {
-                step.links.push(link);
+        graph.add(edge);
+    }
+    let sorted = graph.sorted();
+    if sorted.len() == graph.nodes.len() {
+        return Some(sorted.into_iter().map(|it| graph.nodes[it]).collect());
+    }
+    let circle = graph.circle(&sorted);
+    circle_complaint(session, lows, &circle);
+    None
+}
+
+/// Requisites in the order of their weight when numbers are handed on.
+fn weight(when: Requisite, any: bool) -> u8 {
+    let weight = match when {
+        Requisite::Onfail => 0,
+        Requisite::OnfailAll => 2,
+        Requisite::Require => 3,
+        Requisite::Onchanges => 5,
+        Requisite::Watch => 7,
+        Requisite::Prereq => 9,
+        Requisite::Listen => 11,
+    };
+    weight + u8::from(any)
+}
+const REQUIRE: u8 = 3;
+const PREREQ: u8 = 9;
+
+struct Graph<'a> {
+    lows: &'a [Low],
+    /// Steps first, then the trials of those that are somebody's `prereq`.
+    nodes: Vec<Turn>,
+    trials: HashMap<usize, usize>,
+    /// From what runs first to what waits for it: each pair once, with its kinds.
+    out: Vec<Vec<(usize, Vec<u8>)>>,
+    into: Vec<Vec<(usize, u8)>>,
+    pairs: HashMap<(usize, usize), usize>,
+    /// The numbers, as far as they are known.
+    numbers: Vec<Option<f64>>,
+    cap: f64,
+}
+
+impl<'a> Graph<'a> {
+    fn new(lows: &'a [Low]) -> Self {
+        let mut cap = 1.0;
+        for low in lows {
+            if let Order::Number(number) = low.order
+                && number > cap - 1.0
+                && number > 0.0
+                && number.fract() == 0.0
+            {
+                cap = number + GAP;
             }
         }
-    }
-    order.into_iter().filter_map(|index| steps[index].take()).collect()
-}
-
-fn index(drafts: &[Draft]) -> Index {
-    let mut index = Index { by_word: HashMap::new(), by_sls: HashMap::new() };
-    for (position, draft) in drafts.iter().enumerate() {
-        let step = &draft.step;
-        index.by_word.entry(step.id.clone()).or_default().push(position);
-        if step.name != step.id {
-            index.by_word.entry(step.name.clone()).or_default().push(position);
+        Self {
+            lows,
+            nodes: (0..lows.len()).map(|step| Turn { step, trial: false }).collect(),
+            trials: HashMap::new(),
+            out: vec![Vec::new(); lows.len()],
+            into: vec![Vec::new(); lows.len()],
+            pairs: HashMap::new(),
+            numbers: vec![None; lows.len()],
+            cap,
         }
-        index.by_sls.entry(step.sls.clone()).or_default().push(position);
     }
-    index
-}
 
-fn resolve(index: &Index, drafts: &[Draft], requirement: &Requirement, from: usize) -> Vec<usize> {
-    let found = match requirement.state.as_deref() {
-        Some("sls") => index.by_sls.get(&requirement.text).cloned().unwrap_or_default(),
-        state => {
-            let all = index.by_word.get(&requirement.text).cloned().unwrap_or_default();
-            all.into_iter().filter(|it| state.is_none_or(|state| drafts[*it].step.state == state)).collect()
+    fn edge(&mut self, first: usize, then: usize, kind: u8) {
+        let place = *self.pairs.entry((first, then)).or_insert_with(|| {
+            self.out[first].push((then, Vec::new()));
+            self.out[first].len() - 1
+        });
+        let kinds = &mut self.out[first][place].1;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+            self.into[then].push((first, kind));
         }
-    };
-    let other = |it: &usize| *it != from || requirement.state.as_deref() != Some("sls");
-    found.into_iter().filter(other).collect()
-}
-
-fn unresolved(session: &mut Session<'_>, drafts: &[Draft], requirement: &Requirement, files: &[String]) {
-    let Requirement { text, state, file, at, .. } = requirement;
-    let is_sls = state.as_deref() == Some("sls");
-    if (is_sls && files.contains(text)) || session.elsewhere.contains(text) {
-        return;
     }
-    let wanted = match state {
-        Some(state) => format!("`{state}: {text}`"),
-        None => format!("`{text}`"),
-    };
-    let message = format!("nothing here is {wanted}");
-    let same: Vec<&Draft> = drafts.iter().filter(|it| it.step.id == *text || it.step.name == *text).collect();
-    let help = if is_sls {
-        did_you_mean(text, files.iter().map(String::as_str)).or(Some(format!("add `{text}` to `include:`")))
-    } else if let Some(other) = same.first() {
-        Some(format!("`{text}` is there as `{}: {text}`", other.step.state))
-    } else {
-        let near = drafts.iter().filter(|it| state.as_ref().is_none_or(|state| it.step.state == *state));
-        let near = near.flat_map(|it| [it.step.id.as_str(), it.step.name.as_str()]);
-        did_you_mean(text, near).or(Some("include the file that has it".to_owned()))
-    };
-    let mut complaint = error("E0114", message).at(file.rendered.span(*at, "required here")).maybe_help(help);
-    complaint.notes.extend(file.rendered.note(*at));
-    session.complaints.push(complaint);
-}
 
-fn rank(draft: &Draft, index: usize) -> (i64, usize) {
-    let order = match draft.common.order {
-        None => UNORDERED + i64::try_from(index).unwrap_or(0),
-        Some(Order::First) => 0,
-        Some(Order::Number(number)) if number >= 0 => number,
-        Some(Order::Number(number)) => LAST + number,
-        Some(Order::Last) => LAST,
-    };
-    (order, index)
-}
-
-/// Depth first in order of rank, so that what is required comes right before what requires it.
-fn sorted(session: &mut Session<'_>, drafts: &[Draft], edges: &[Edge]) -> Option<Vec<usize>> {
-    let mut before: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
-    for edge in edges {
-        match edge.link.when {
-            Requisite::Prereq => before[edge.link.step].push(edge.from),
+    fn add(&mut self, edge: &Edge) {
+        match edge.when {
             Requisite::Listen => {}
-            _ => before[edge.from].push(edge.link.step),
-        }
-    }
-    for list in &mut before {
-        list.sort_by_key(|it| rank(&drafts[*it], *it));
-        list.dedup();
-    }
-    let mut roots: Vec<usize> = (0..drafts.len()).collect();
-    roots.sort_by_key(|it| rank(&drafts[*it], *it));
-    let (mut order, mut done) = (Vec::with_capacity(drafts.len()), vec![false; drafts.len()]);
-    let mut on_path = vec![false; drafts.len()];
-    for root in roots {
-        let mut path: Vec<(usize, usize)> = Vec::new();
-        if !done[root] {
-            path.push((root, 0));
-            on_path[root] = true;
-        }
-        while let Some((step, next)) = path.last_mut() {
-            let step = *step;
-            if let Some(other) = before[step].get(*next).copied() {
-                *next += 1;
-                if on_path[other] {
-                    let start = path.iter().position(|it| it.0 == other).unwrap_or(0);
-                    let circle: Vec<usize> = path[start..].iter().map(|it| it.0).collect();
-                    circle_complaint(session, drafts, &circle);
-                    return None;
+            Requisite::Prereq => self.prereq(edge.from, edge.to),
+            when => {
+                let kind = weight(when, edge.any);
+                if let Some(trial) = self.trials.get(&edge.from).copied() {
+                    self.edge(edge.to, trial, kind);
                 }
-                if !done[other] {
-                    path.push((other, 0));
-                    on_path[other] = true;
-                }
-            } else {
-                path.pop();
-                (done[step], on_path[step]) = (true, false);
-                order.push(step);
+                self.edge(edge.to, edge.from, kind);
             }
         }
     }
-    Some(order)
+
+    /// The one that prepares runs after a trial of the other, and before it.
+    fn prereq(&mut self, from: usize, to: usize) {
+        let trial = self.trials.get(&to).copied().unwrap_or_else(|| {
+            let trial = self.nodes.len();
+            self.nodes.push(Turn { step: to, trial: true });
+            self.out.push(Vec::new());
+            self.into.push(Vec::new());
+            self.trials.insert(to, trial);
+            for (first, kind) in self.into[to].clone() {
+                if kind != PREREQ {
+                    self.edge(first, trial, kind);
+                }
+            }
+            trial
+        });
+        self.edge(trial, from, PREREQ);
+        self.edge(from, to, REQUIRE);
+        if let Some(own) = self.trials.get(&from).copied() {
+            self.edge(trial, own, PREREQ);
+        }
+    }
+
+    /// The number of a step as others see it that wait for it or that it waits for.
+    fn number(&mut self, step: usize) -> f64 {
+        let number = match (self.numbers[step], self.lows[step].order) {
+            (Some(number), _) => return number,
+            (None, Order::Number(number)) => number,
+            (None, Order::First) => 0.0,
+            (None, Order::Last) => self.cap + LAST,
+            (None, Order::None) => self.cap,
+        };
+        self.numbers[step] = Some(number);
+        number
+    }
+
+    /// What a node is sorted by: its number or the lowest one behind it, and its own number.
+    fn key(&mut self, node: usize, named: &mut HashSet<usize>) -> (f64, f64) {
+        let step = self.nodes[node].step;
+        let mut number = self.number(step);
+        if named.insert(step) && self.lows[step].turn_of_name > 0 {
+            number += f64::from(self.lows[step].turn_of_name) / NAME;
+        }
+        if number < 0.0 {
+            number += self.cap + LAST;
+        }
+        self.numbers[step] = Some(number);
+        let (mut lowest, mut heaviest) = (f64::INFINITY, 0);
+        for place in 0..self.out[node].len() {
+            let (then, kinds) = self.out[node][place].clone();
+            for kind in kinds {
+                let step = self.nodes[then].step;
+                if heaviest <= kind {
+                    heaviest = kind;
+                    // What says nothing hands on nothing.
+                    if self.numbers[step].is_some() || self.lows[step].order != Order::None {
+                        lowest = lowest.min(self.number(step));
+                    }
+                }
+            }
+        }
+        (number.min(lowest), number)
+    }
+
+    /// All nodes that are not in a circle or behind one.
+    fn sorted(&mut self) -> Vec<usize> {
+        let labels: Vec<String> =
+            self.lows.iter().map(|it| format!("{}{}{}", it.state, it.name, it.fun)).collect();
+        let tags: Vec<String> = self.nodes.iter().map(|it| tag(self.lows, *it)).collect();
+        let mut waits: Vec<usize> = self.into.iter().map(Vec::len).collect();
+        let mut named = HashSet::new();
+        let mut heap = BinaryHeap::new();
+        let mut sorted = Vec::with_capacity(self.nodes.len());
+        let mut ready: Vec<usize> = (0..self.nodes.len()).filter(|it| waits[*it] == 0).collect();
+        loop {
+            for node in ready.drain(..) {
+                let (number, own) = self.key(node, &mut named);
+                let label = labels[self.nodes[node].step].as_str();
+                heap.push(Reverse(Rank { number, own, label, tag: &tags[node], node }));
+            }
+            let Some(Reverse(next)) = heap.pop() else { return sorted };
+            sorted.push(next.node);
+            for (then, kinds) in &self.out[next.node] {
+                waits[*then] -= kinds.len();
+                if waits[*then] == 0 {
+                    ready.push(*then);
+                }
+            }
+        }
+    }
+
+    /// Steps that wait for each other, each for the next one.
+    fn circle(&self, sorted: &[usize]) -> Vec<usize> {
+        let done: HashSet<usize> = sorted.iter().copied().collect();
+        let mut path: Vec<usize> = Vec::new();
+        let mut at: HashMap<usize, usize> = HashMap::new();
+        let mut node = (0..self.nodes.len()).find(|it| !done.contains(it));
+        while let Some(here) = node {
+            if let Some(start) = at.get(&here) {
+                let mut circle: Vec<usize> = path[*start..].iter().map(|it| self.nodes[*it].step).collect();
+                circle.dedup();
+                return circle;
+            }
+            at.insert(here, path.len());
+            path.push(here);
+            node = self.into[here].iter().map(|it| it.0).find(|it| !done.contains(it));
+        }
+        Vec::new()
+    }
 }
+
+/// What Salt knows a step by: decides where nothing else does.
+fn tag(lows: &[Low], turn: Turn) -> String {
+    let low = &lows[turn.step];
+    let trial = if turn.trial { "_|-__prereq_test__" } else { "" };
+    format!("{}_|-{}_|-{}_|-{}{trial}", low.state, low.id, low.name, low.fun)
+}
+
+/// A node among those that could run next.
+struct Rank<'a> {
+    number: f64,
+    own: f64,
+    label: &'a str,
+    tag: &'a str,
+    node: usize,
+}
+
+impl Ord for Rank<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number
+            .total_cmp(&other.number)
+            .then_with(|| self.own.total_cmp(&other.own))
+            .then_with(|| self.label.cmp(other.label))
+            .then_with(|| self.tag.cmp(other.tag))
+            .then_with(|| self.node.cmp(&other.node))
+    }
+}
+impl PartialOrd for Rank<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Rank<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Rank<'_> {}
 
 /// Steps of a circle that are named; a longer one is cut.
 const NAMED: usize = 12;
 
-fn circle_complaint(session: &mut Session<'_>, drafts: &[Draft], circle: &[usize]) {
-    let name = |it: usize| format!("{}: {}", drafts[it].step.state, drafts[it].step.id);
+fn circle_complaint(session: &mut Session<'_>, lows: &[Low], circle: &[usize]) {
+    let Some(first) = circle.first() else { return };
+    let name = |it: usize| format!("{}: {}", lows[it].state, lows[it].id);
     let mut names: Vec<String> = circle.iter().take(NAMED).map(|it| name(*it)).collect();
     if circle.len() > NAMED {
         names.push("…".to_owned());
     }
-    names.push(name(circle[0]));
+    names.push(name(*first));
     let mut complaint = error("E0115", format!("these wait for each other: {}", names.join(" → ")));
     for (index, it) in circle.iter().take(NAMED).enumerate() {
         let label = if index == 0 { "waits for the next" } else { "and so on" };
-        complaint = complaint.at(drafts[*it].file.rendered.span(drafts[*it].at, label));
+        complaint = complaint.at(lows[*it].file.rendered.span(lows[*it].at, label));
     }
     session.complaints.push(complaint.help("remove one of these requisites"));
 }

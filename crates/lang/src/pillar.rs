@@ -127,7 +127,7 @@ fn merge(session: &mut Session<'_>, file: &Arc<Parsed>, asserted: Option<&Origin
     }
     let own = pairs.iter().filter(|(key, _)| key.text != "include").cloned().collect();
     let own = Node { value: Yaml::Map(own), ..file.root.clone() };
-    scalars::merge(pillar, scalars::with_secrets(&own));
+    scalars::merge(pillar, scalars::with_secrets(&own, file.salt));
 }
 
 fn secret_in(node: &Node) -> Option<&Node> {

@@ -1,7 +1,10 @@
 //! Turns YAML nodes into values. `0644` stays text, `80` is a number, `true` is a boolean, `yes` stays text until
 //! somebody wants a boolean.
 
-use crate::yaml::{Node, Yaml, is_null};
+use crate::{
+    salt_scalars,
+    yaml::{Node, Yaml, is_null},
+};
 use serde_json::{Map, Number, Value};
 
 /// The key of the object that wraps a secret inside a pillar tree. No YAML key can be this.
@@ -32,19 +35,24 @@ fn number(text: &str) -> Option<Number> {
 
 /// A node as a value. Secrets are as plain as everything else.
 pub(crate) fn value(node: &Node) -> Value {
-    convert(node, false, false)
+    convert(node, false, false, false)
 }
 
 /// A node as a value in which secrets are wrapped; see [`reveal`] and [`masked`].
-pub(crate) fn with_secrets(node: &Node) -> Value {
-    convert(node, true, false)
+/// With `salt`, scalars mean what they mean in Salt.
+pub(crate) fn with_secrets(node: &Node, salt: bool) -> Value {
+    convert(node, true, false, salt)
 }
 
-fn convert(node: &Node, wrap: bool, secret: bool) -> Value {
+fn convert(node: &Node, wrap: bool, secret: bool, salt: bool) -> Value {
     let secret = secret || (wrap && node.tag.as_deref() == Some("secret"));
     match &node.value {
         Yaml::Scalar { text, plain: is_plain } => {
-            let value = if *is_plain { plain(text) } else { Value::String(text.clone()) };
+            let value = match (is_plain, salt) {
+                (true, true) => salt_scalars::plain(text),
+                (true, false) => plain(text),
+                (false, _) => Value::String(text.clone()),
+            };
             if secret && !value.is_null() {
                 // A secret keeps the digits that it is written with.
                 Value::Object(Map::from_iter([(SECRET.to_owned(), Value::String(text.clone()))]))
@@ -52,9 +60,15 @@ fn convert(node: &Node, wrap: bool, secret: bool) -> Value {
                 value
             }
         }
-        Yaml::List(nodes) => Value::Array(nodes.iter().map(|it| convert(it, wrap, secret)).collect()),
+        Yaml::List(nodes) => Value::Array(nodes.iter().map(|it| convert(it, wrap, secret, salt)).collect()),
         Yaml::Map(pairs) => Value::Object(
-            pairs.iter().map(|(key, node)| (key.text.clone(), convert(node, wrap, secret))).collect(),
+            pairs
+                .iter()
+                .map(|(key, node)| {
+                    let text = if salt { salt_scalars::key(key) } else { key.text.clone() };
+                    (text, convert(node, wrap, secret, salt))
+                })
+                .collect(),
         ),
     }
 }

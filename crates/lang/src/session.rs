@@ -1,8 +1,9 @@
 //! One compile: the minion it is for, what its templates see, what was complained about so far; and reading files.
 
 use crate::{
-    Compiler, Dialect, Renderer, Subject, limits,
+    Compiler, Dialect, Renderer, Subject, limits, salt_scalars,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
+    scalars,
     target::Candidate,
     templates::Scope,
     yaml::{self, Node},
@@ -16,6 +17,15 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 pub(crate) struct Parsed {
     pub(crate) rendered: Rendered,
     pub(crate) root: Node,
+    /// It is read as Salt reads it.
+    pub(crate) salt: bool,
+}
+
+impl Parsed {
+    /// A node of it as a value.
+    pub(crate) fn value(&self, node: &Node) -> Value {
+        if self.salt { salt_scalars::value(node) } else { scalars::value(node) }
+    }
 }
 
 /// The only environment so far.
@@ -90,7 +100,7 @@ impl<'a> Session<'a> {
         let renderer = self.renderer(&text, dialect)?;
         let plain = renderer == Renderer::Plain || !text.body.contains("{{") && !text.body.contains("{%");
         if plain {
-            return self.read_plain(text, hash);
+            return self.read_plain(text, hash, dialect.salt);
         }
         let relative = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
         let folder = relative.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
@@ -101,17 +111,17 @@ impl<'a> Session<'a> {
         ]);
         let text = self.render(&text, hash, variables, true)?;
         let root = yaml::parse(&text, &mut self.complaints)?;
-        Some(Arc::new(Parsed { rendered: text, root }))
+        Some(Arc::new(Parsed { rendered: text, root, salt: dialect.salt }))
     }
 
-    fn read_plain(&mut self, text: Arc<Text>, hash: ContentHash) -> Option<Arc<Parsed>> {
+    fn read_plain(&mut self, text: Arc<Text>, hash: ContentHash, salt: bool) -> Option<Arc<Parsed>> {
         if let Some(found) = self.compiler.kept(&text.path, hash) {
             return Some(found);
         }
         let path = text.path.clone();
         let rendered = Rendered::plain(text);
         let root = yaml::parse(&rendered, &mut self.complaints)?;
-        let parsed = Arc::new(Parsed { rendered, root });
+        let parsed = Arc::new(Parsed { rendered, root, salt });
         self.compiler.keep(path, hash, &parsed);
         Some(parsed)
     }

@@ -1,69 +1,112 @@
-//! A recipe for people who know Salt: its field names, secrets masked.
+//! Steps for people who know Salt: its field names and what is written, in run order, secrets masked.
 
-use crate::scalars::mask_texts;
-use model::{Recipe, Requisite, Step};
+use crate::{arguments, blocks::Argument, low::Low, order::Turn, yaml::Yaml};
 use serde_json::{Map, Value, json};
 
+/// Salt's modules that react to what they watch. In any other one of Salt's, `watch` is `require`.
+const REACT: [&str; 9] = ["at", "cmd", "etcd", "event", "module", "mount", "pkg", "service", "test"];
+/// Salt's modules that do not.
+const IDLE: [&str; 38] = [
+    "acl",
+    "alias",
+    "alternatives",
+    "apache_conf",
+    "apache_module",
+    "apache_site",
+    "archive",
+    "cron",
+    "environ",
+    "file",
+    "firewalld",
+    "git",
+    "gpg",
+    "grains",
+    "group",
+    "host",
+    "http",
+    "ini",
+    "ipset",
+    "iptables",
+    "kmod",
+    "locale",
+    "lvm",
+    "network",
+    "nftables",
+    "pip",
+    "pkgrepo",
+    "postgres_database",
+    "postgres_user",
+    "process",
+    "quota",
+    "schedule",
+    "selinux",
+    "ssh_auth",
+    "ssh_known_hosts",
+    "sysctl",
+    "timezone",
+    "user",
+];
+
 /// Steps in run order.
-pub(crate) fn show(recipe: &Recipe) -> Vec<Value> {
-    recipe.steps.iter().map(|step| mask_texts(&one(recipe, step), &recipe.secrets)).collect()
+pub(crate) fn show(lows: &[Low], turns: &[Turn], environment: &str) -> Vec<Value> {
+    let mut tried = vec![false; lows.len()];
+    let mut trying = vec![false; lows.len()];
+    for turn in turns.iter().filter(|it| it.trial) {
+        tried[turn.step] = true;
+    }
+    for (index, low) in lows.iter().enumerate() {
+        trying[index] = low.arguments.contains_key("prereq");
+    }
+    turns
+        .iter()
+        .map(|turn| {
+            let mut shown = one(&lows[turn.step], environment);
+            if tried[turn.step] {
+                shown.insert("__prereq__".to_owned(), json!(true));
+            }
+            if trying[turn.step] {
+                shown.insert("__prerequiring__".to_owned(), json!(true));
+            }
+            Value::Object(shown)
+        })
+        .collect()
 }
 
-fn one(recipe: &Recipe, step: &Step) -> Value {
+fn one(low: &Low, environment: &str) -> Map<String, Value> {
     let mut shown = Map::from_iter([
-        ("state".to_owned(), json!(step.state)),
-        ("fun".to_owned(), json!(step.fun)),
-        ("name".to_owned(), json!(step.name)),
-        ("__id__".to_owned(), json!(step.id)),
-        ("__sls__".to_owned(), json!(step.sls)),
-        ("__env__".to_owned(), json!(crate::session::ENVIRONMENT)),
+        ("state".to_owned(), json!(low.state)),
+        ("fun".to_owned(), json!(low.fun)),
+        ("name".to_owned(), json!(low.name)),
+        ("__id__".to_owned(), json!(low.id)),
+        ("__sls__".to_owned(), json!(low.sls)),
+        ("__env__".to_owned(), json!(environment)),
     ]);
-    for (key, value) in &step.params {
-        shown.entry(key.clone()).or_insert_with(|| value.clone());
+    for (key, parts) in &low.arguments {
+        if matches!(key.as_str(), "name" | "state" | "fun") {
+            continue;
+        }
+        let value = match parts.as_slice() {
+            [one] if !arguments::is_requisite(key) => one.file.value(&one.node),
+            parts => Value::Array(parts.iter().flat_map(list).collect()),
+        };
+        shown.insert(key.clone(), value);
     }
-    let global = &step.global;
-    let lists = [
-        ("unless", &global.unless),
-        ("onlyif", &global.onlyif),
-        ("creates", &global.creates),
-        ("check_cmd", &global.check_cmd),
-    ];
-    for (name, list) in lists {
-        if !list.is_empty() {
-            shown.insert(name.to_owned(), json!(list));
+    let salts = |it: &str| REACT.contains(&it) || IDLE.contains(&it);
+    if salts(&low.state) && !REACT.contains(&low.state.as_str()) {
+        for (from, to) in [("watch", "require"), ("watch_any", "require_any")] {
+            if let Some(Value::Array(more)) = shown.shift_remove(from)
+                && let Value::Array(list) = shown.entry(to).or_insert_with(|| json!([]))
+            {
+                list.extend(more);
+            }
         }
     }
-    if global.attempts > 1 {
-        let retry = json!({"attempts": global.attempts, "interval": global.interval_ms / 1000});
-        shown.insert("retry".to_owned(), retry);
-    }
-    if global.failhard {
-        shown.insert("failhard".to_owned(), json!(true));
-    }
-    for (name, text) in [("fire_event", &global.fire_event), ("runas", &global.runas)] {
-        if let Some(text) = text {
-            shown.insert(name.to_owned(), json!(text));
-        }
-    }
-    for link in &step.links {
-        let name = name_of(link.when, link.any);
-        let Some(other) = recipe.steps.get(link.step) else { continue };
-        let entry = Map::from_iter([(other.state.clone(), json!(other.id))]);
-        if let Value::Array(list) = shown.entry(name).or_insert_with(|| json!([])) {
-            list.push(Value::Object(entry));
-        }
-    }
-    Value::Object(shown)
+    shown
 }
 
-fn name_of(when: Requisite, any: bool) -> String {
-    let name = match when {
-        Requisite::Require => "require",
-        Requisite::Watch => "watch",
-        Requisite::Onchanges => "onchanges",
-        Requisite::Onfail => "onfail",
-        Requisite::Prereq => "prereq",
-        Requisite::Listen => "listen",
-    };
-    if any { format!("{name}_any") } else { name.to_owned() }
+fn list(argument: &Argument) -> Vec<Value> {
+    match &argument.node.value {
+        Yaml::List(items) => items.iter().map(|it| argument.file.value(it)).collect(),
+        _ => vec![argument.file.value(&argument.node)],
+    }
 }

@@ -1,160 +1,128 @@
-//! Turns blocks into steps: one for each name, with parameters checked and normalised against the function's schema.
+//! Parameters of a step, checked and normalised against the function's schema.
 
 use crate::{
-    arguments::{Common, GLOBALS, REQUISITES, take},
-    blocks::{Argument, Block},
+    arguments::{GLOBALS, REQUISITES, take},
+    blocks::Argument,
     compare::boolean,
-    content, limits,
-    say::{At, Say, did_you_mean, error},
-    scalars,
+    content,
+    low::Low,
+    say::{Say, did_you_mean, error, warning},
     scan::UNKNOWN,
-    session::{Parsed, Session},
+    session::Session,
     yaml::{Node, Yaml},
 };
-use model::{Place, Recipe, Step};
+use model::{Global, Place, Recipe, Step};
 use resources::{Function, Param, ParamType, ParamsError};
 use serde_json::{Map, Value, json};
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-/// A step that is not in its place yet.
-pub(crate) struct Draft {
-    pub(crate) step: Step,
-    pub(crate) common: Common,
-    pub(crate) file: Arc<Parsed>,
-    pub(crate) at: At,
-}
-
-/// All steps, in order of definition. Contents go to the recipe.
-pub(crate) fn drafts(session: &mut Session<'_>, blocks: Vec<Block>, recipe: &mut Recipe) -> Vec<Draft> {
-    let mut drafts = Vec::new();
-    for block in blocks {
-        let kind = format!("{}.{}", block.state, block.fun);
-        let Some(function) = resources::function(&kind) else {
-            unknown_function(session, &block, &kind);
-            continue;
-        };
-        for (name, arguments) in by_name(session, &block) {
-            drafts.push(draft(session, &block, function, name.as_deref(), arguments, recipe));
-            if drafts.len() > limits::STEPS {
-                let message = format!("more than {} steps for one minion", limits::STEPS);
-                session.complaints.push(error("E0104", message).at(block.file.rendered.span(block.at, "")));
-                return drafts;
+/// Steps of those that could be made, by position. Contents go to the recipe.
+pub(crate) fn steps(session: &mut Session<'_>, lows: &[Low], recipe: &mut Recipe) -> Vec<Option<Step>> {
+    let mut steps = Vec::with_capacity(lows.len());
+    for low in lows {
+        let kind = low.kind();
+        steps.push(match resources::function(&kind) {
+            Some(function) => Some(step(session, low, function, &kind, recipe)),
+            None => {
+                unknown_function(session, low, &kind);
+                None
             }
-        }
+        });
     }
-    drafts
+    steps
 }
 
-fn unknown_function(session: &mut Session<'_>, block: &Block, kind: &str) {
+fn unknown_function(session: &mut Session<'_>, low: &Low, kind: &str) {
     let known: Vec<String> = resources::modules()
         .iter()
         .flat_map(|module| module.functions.iter().map(|it| format!("{}.{}", module.name, it.name)))
         .collect();
     let mut complaint = error("E0102", format!("unknown function `{kind}`"))
-        .at(block.file.rendered.span(block.at, "no such function"))
+        .at(low.file.rendered.span(low.at, "no such function"))
         .maybe_help(did_you_mean(kind, known.iter().map(String::as_str)));
-    complaint.notes.extend(block.file.rendered.note(block.at));
+    complaint.notes.extend(low.file.rendered.note(low.at));
     session.complaints.push(complaint);
 }
 
-/// `names:` makes one step for each, with arguments of its own if it has any.
-fn by_name(session: &mut Session<'_>, block: &Block) -> Vec<(Option<String>, Vec<Argument>)> {
-    let (names, arguments): (Vec<_>, Vec<_>) =
-        block.arguments.iter().cloned().partition(|it| it.key.text == "names");
-    let Some(names) = names.into_iter().next() else { return vec![(None, arguments)] };
-    let items = match names.node.value {
-        Yaml::List(items) => items,
-        _ => vec![names.node],
-    };
-    let mut found = Vec::new();
-    for item in items {
-        match &item.value {
-            Yaml::Scalar { text, .. } if !item.is_null() => {
-                found.push((Some(text.clone()), arguments.clone()));
-            }
-            Yaml::Map(pairs) if pairs.len() == 1 => {
-                let (key, node) = &pairs[0];
-                let mut plain = Vec::new();
-                let own = crate::blocks::arguments(session, &names.file, node, &mut plain);
-                let mut all = arguments.clone();
-                all.retain(|it| !own.iter().any(|own| own.key.text == it.key.text));
-                all.extend(own);
-                found.push((Some(key.text.clone()), all));
-            }
-            _ => session.complaints.push(
-                error("E0107", format!("`names` takes a list of names, not {}", item.kind()))
-                    .at(names.file.rendered.span(item.at, "")),
-            ),
-        }
-    }
-    found
-}
-
-fn draft(
+fn step(
     session: &mut Session<'_>,
-    block: &Block,
+    low: &Low,
     function: &'static Function,
-    name: Option<&str>,
-    arguments: Vec<Argument>,
+    kind: &str,
     recipe: &mut Recipe,
-) -> Draft {
-    let kind = format!("{}.{}", block.state, block.fun);
+) -> Step {
     let before = session.complaints.errors();
-    let mut common = Common::default();
+    let mut global = Global { attempts: 1, ..Global::default() };
     let mut params = Map::new();
     let mut own: HashMap<String, Argument> = HashMap::new();
-    params.insert("name".to_owned(), Value::from(name.unwrap_or(&block.id)));
-    for argument in arguments {
-        let key = argument.key.text.clone();
-        let param = function.params.iter().find(|it| it.name == key);
-        if key == "name" && name.is_some() {
-            continue;
-        }
-        if param.is_none() && key != "name" {
-            if !take(session, &argument, &mut common) {
-                unknown_param(session, &argument, function, &kind);
+    params.insert("name".to_owned(), Value::from(low.name.as_str()));
+    if let Some(argument) = low.argument("name") {
+        own.insert("name".to_owned(), argument.clone());
+    }
+    let mut exclude = None;
+    for argument in low.arguments.values().filter_map(|it| it.last()).filter(|it| it.key.text != "name") {
+        let key = argument.key.text.as_str();
+        let Some(param) = function.params.iter().find(|it| it.name == key) else {
+            if key == "cmd_opts_exclude" {
+                exclude = Some(argument);
+            } else if !take(session, argument, &mut global) {
+                unknown_param(session, argument, function, kind);
             }
             continue;
+        };
+        if let Some(value) = value(session, argument, param.kind) {
+            inherit(&mut global, key, &value);
+            params.insert(key.to_owned(), value);
         }
-        if key == "runas" {
-            common.global.runas = argument.node.text().map(str::to_owned);
-        }
-        let kind = param.map_or(ParamType::Text, |it| it.kind);
-        if let Some(value) = value(session, &argument, kind) {
-            params.insert(key.clone(), value);
-        }
-        own.insert(key, argument);
+        own.insert(key.to_owned(), argument.clone());
     }
-    common.global.attempts = common.global.attempts.max(1);
-    missing(session, block, function, &kind, &own);
+    if let Some(argument) = exclude {
+        take(session, argument, &mut global);
+    }
+    missing(session, low, function, kind, &own);
     let uncertain = params.values().any(is_unknown);
     if session.complaints.errors() == before {
-        content::resolve(session, block, function, &own, &mut params, recipe);
+        content::resolve(session, low, function, &own, &mut params, recipe);
     }
     if session.complaints.errors() == before && !uncertain {
-        instantiate(session, block, &kind, &own, &params);
+        instantiate(session, low, kind, &own, &params);
     }
     let name = params.get("name").and_then(crate::compare::text_of).unwrap_or_default();
-    let line = block.file.rendered.source_line(block.at.line);
-    let step = Step {
-        id: block.id.clone(),
-        sls: block.sls.clone(),
-        state: block.state.clone(),
-        fun: block.fun.clone(),
+    let line = low.file.rendered.source_line(low.at.line);
+    Step {
+        id: low.id.clone(),
+        sls: low.sls.clone(),
+        state: low.state.clone(),
+        fun: low.fun.clone(),
         name,
         params,
         links: Vec::new(),
-        global: common.global.clone(),
-        at: Some(Place { file: block.file.rendered.source.path.clone(), line }),
-    };
-    Draft { step, common, file: block.file.clone(), at: block.at }
+        global,
+        at: Some(Place { file: low.file.rendered.source.path.clone(), line }),
+    }
+}
+
+/// The commands of `unless` and its like run as the step itself does.
+fn inherit(global: &mut Global, key: &str, value: &Value) {
+    match (key, value) {
+        ("runas", Value::String(user)) => global.runas = Some(user.clone()),
+        ("cwd", Value::String(folder)) => global.cwd = Some(folder.clone()),
+        ("env", Value::Object(env)) => {
+            let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+            global.env = env.iter().filter_map(text).collect();
+        }
+        _ => {}
+    }
 }
 
 fn unknown_param(session: &mut Session<'_>, argument: &Argument, function: &Function, kind: &str) {
     let key = &argument.key;
     let known = function.params.iter().map(|it| it.name);
     let known = known.chain(REQUISITES.iter().map(|it| it.name)).chain(GLOBALS);
-    let mut complaint = error("E0106", format!("`{kind}` has no parameter `{}`", key.text))
+    let message = format!("`{kind}` has no parameter `{}`", key.text);
+    // In a tree of Salt it may be one that Salt has: the step does without.
+    let complaint = if argument.file.salt { warning("W0106", message) } else { error("E0106", message) };
+    let mut complaint = complaint
         .at(argument.file.rendered.span(key.at, "no such parameter"))
         .help(format!("`labctl state doc {kind}` lists them"))
         .maybe_help(did_you_mean(&key.text, known));
@@ -164,7 +132,7 @@ fn unknown_param(session: &mut Session<'_>, argument: &Argument, function: &Func
 
 fn missing(
     session: &mut Session<'_>,
-    block: &Block,
+    low: &Low,
     function: &Function,
     kind: &str,
     own: &HashMap<String, Argument>,
@@ -172,7 +140,7 @@ fn missing(
     for param in function.params.iter().filter(|it| it.required && it.name != "name") {
         if own.get(param.name).is_none_or(|it| it.node.is_null()) {
             let complaint = error("E0108", format!("`{kind}` needs `{}`", param.name))
-                .at(block.file.rendered.span(block.at, ""))
+                .at(low.file.rendered.span(low.at, ""))
                 .help(format!("{}: {}", param.name, param.doc));
             session.complaints.push(complaint);
         }
@@ -199,7 +167,12 @@ fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType) -> Opt
     let found = match kind {
         _ if is_unknown => scalar(node),
         ParamType::Text | ParamType::Path | ParamType::Duration => scalar(node),
-        ParamType::Bool => node.text().and_then(boolean).map(Value::Bool),
+        ParamType::Bool => match (node.text().and_then(boolean), node.text()) {
+            // What Python takes for true and for false.
+            (None, Some(text)) if argument.file.salt => Some(Value::Bool(!matches!(text, "" | "0" | "None")))
+                .filter(|_| matches!(text, "" | "0" | "1" | "None")),
+            (found, _) => found.map(Value::Bool),
+        },
         ParamType::Integer => node.text().and_then(|it| it.trim().parse::<i64>().ok()).map(Value::from),
         ParamType::Mode => node.text().map(|it| json!(mode(it))),
         ParamType::TextList | ParamType::Source => match &node.value {
@@ -207,7 +180,7 @@ fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType) -> Opt
             _ => scalar(node).map(|it| json!([it])),
         },
         ParamType::TextMap => text_map(node).map(Value::Object),
-        ParamType::Any => Some(scalars::value(node)),
+        ParamType::Any => Some(argument.file.value(node)),
     };
     if found.is_none() {
         let wanted = match kind {
@@ -222,8 +195,8 @@ fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType) -> Opt
             .text()
             .map_or_else(|| node.kind().to_owned(), |it| format!("`{}`", crate::say::shortened(it)));
         let message = format!("`{}` must be {wanted}, not {text}", argument.key.text);
-        let mut complaint =
-            error("E0107", message).at(argument.file.rendered.span(node.at, format!("expected {wanted}")));
+        let complaint = if argument.file.salt { warning("W0107", message) } else { error("E0107", message) };
+        let mut complaint = complaint.at(argument.file.rendered.span(node.at, format!("expected {wanted}")));
         complaint.notes.extend(argument.file.rendered.note(node.at));
         session.complaints.push(complaint);
     }
@@ -258,7 +231,7 @@ fn text_map(node: &Node) -> Option<Map<String, Value>> {
 /// The function's own rules.
 fn instantiate(
     session: &mut Session<'_>,
-    block: &Block,
+    low: &Low,
     kind: &str,
     own: &HashMap<String, Argument>,
     params: &Map<String, Value>,
@@ -275,7 +248,7 @@ fn instantiate(
     };
     let span = match param.and_then(|it| own.get(it)) {
         Some(argument) => argument.file.rendered.span(argument.node.at, ""),
-        None => block.file.rendered.span(block.at, ""),
+        None => low.file.rendered.span(low.at, ""),
     };
     session.complaints.push(error(code, cause.to_string()).at(span));
 }

@@ -35,6 +35,8 @@ pub(crate) enum Yaml {
 pub(crate) struct Key {
     pub(crate) text: String,
     pub(crate) at: At,
+    /// It stands without quotes.
+    pub(crate) plain: bool,
 }
 
 impl Node {
@@ -303,13 +305,13 @@ impl Builder<'_> {
                 Some(key) if !map.twice => map.pairs.push((key, node)),
                 Some(_) => {}
                 None => {
-                    let Yaml::Scalar { text, .. } = node.value else {
+                    let Yaml::Scalar { text, plain } = node.value else {
                         return Err(Box::new(self.not_a_key(node.at)));
                     };
                     duplicate =
                         map.seen.insert(text.clone(), node.at).map(|first| (text.clone(), first, node.at));
                     map.twice = duplicate.is_some();
-                    map.key = Some(Key { text, at: node.at });
+                    map.key = Some(Key { text, at: node.at, plain });
                 }
             },
         }

@@ -62,7 +62,7 @@ fn outcome(folder: &Path) -> (&'static str, String) {
         Some(recipe) => {
             let shown = json!({
                 "recipe": recipe,
-                "show": Compiler::show(&recipe),
+                "show": compiler.show(subject, &wanted, &case.pillar).value,
                 "warnings": render_diagnostics(&made.diagnostics, Paint::Plain).lines().collect::<Vec<_>>(),
             });
             ("recipe.json", format!("{shown:#}\n"))

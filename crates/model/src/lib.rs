@@ -20,7 +20,7 @@ pub use job::{Caller, Job, JobKind, JobTarget, TargetState, Terminal};
 pub use key::{Key, KeyStatus, Observer, ObserverRole, Operator, Replace, Token, TokenTerms};
 pub use minion::{Grains, Labels, LastApply, Minion, Presence};
 pub use question::{Answers, Question};
-pub use recipe::{FileRef, Global, Link, Place, Recipe, Requisite, Step};
+pub use recipe::{FileRef, Global, GuardCall, Link, Place, Recipe, Requisite, Step};
 pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally};
 pub use request::{Ask, EnrollTerms, KeyDecision, Reply, Request};
 pub use time::Timestamp;

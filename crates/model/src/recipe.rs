@@ -1,6 +1,6 @@
 //! What a minion is told to be: compiled states for one machine, as data.
 
-use crate::ContentHash;
+use crate::{ContentHash, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -89,6 +89,42 @@ pub struct Global {
     pub fire_event: Option<String>,
     /// The user whose name the commands above run under.
     pub runas: Option<String>,
+    /// The folder they run in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Their variables.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// As `unless`: skip (as ok) when all of these are true too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unless_calls: Vec<GuardCall>,
+    /// As `onlyif`: skip (as ok) when one of these is false.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub onlyif_calls: Vec<GuardCall>,
+    /// Steps that follow each other and have this may run at the same time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parallel: bool,
+    /// At most so many milliseconds more between two attempts, by chance.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub splay_ms: u64,
+    /// Attempts go on until one fails rather than until one succeeds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub until_failed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A read-only question about the machine in the place of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardCall {
+    /// What is asked.
+    pub question: Question,
+    /// The part of the answer that counts, such as `a:b`; the whole if there is none.
+    #[serde(default)]
+    pub get_return: Option<String>,
 }
 
 /// A requisite, resolved to a position.
@@ -113,8 +149,10 @@ pub enum Requisite {
     Watch,
     /// Run only if it changed something.
     Onchanges,
-    /// Run only if it failed.
+    /// Run only if one of these failed.
     Onfail,
+    /// Run only if all of these failed.
+    OnfailAll,
     /// Run before it, and only if it is going to change something.
     Prereq,
     /// When it changed something, refresh this one at the end of the run.

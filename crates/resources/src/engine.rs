@@ -192,10 +192,7 @@ impl Run<'_> {
     /// Whether what is known so far keeps a later step from running.
     fn blocked_already(&self, later: usize) -> bool {
         let failed = |it: usize| matches!(self.fates.get(it), Some(Some(Fate::Failed | Fate::Blocked)));
-        self.recipe.steps[later]
-            .links
-            .iter()
-            .any(|it| !it.any && it.when != Requisite::Onfail && failed(it.step))
+        self.recipe.steps[later].links.iter().any(|it| !it.any && !is_onfail(it.when) && failed(it.step))
     }
 
     /// In a dry run: an earlier step that this one builds upon and that would change something.
@@ -215,7 +212,8 @@ impl Run<'_> {
         loop {
             let result = self.guarded(index, |host| step::attempt(step, circumstances, host));
             let mut attempt = result.unwrap_or_else(|panic| Attempt::ended(Outcome::Failed, panic));
-            let again = attempt.outcome == Outcome::Failed && number < attempts;
+            let failed = attempt.outcome == Outcome::Failed;
+            let again = failed != step.global.until_failed && number < attempts;
             if !again || (self.options.cancelled)() {
                 if number > 1 {
                     attempt.say(&format!("attempt {number} of {attempts}"));
@@ -223,8 +221,15 @@ impl Run<'_> {
                 return attempt;
             }
             number += 1;
-            self.pause(step.global.interval_ms.min(INTERVAL_MS_MAX));
+            let splay = self.splay(index, step.global.splay_ms.min(INTERVAL_MS_MAX));
+            self.pause(step.global.interval_ms.min(INTERVAL_MS_MAX) + splay);
         }
+    }
+
+    /// Less than `most`, another one each time: so that many machines do not try at once.
+    fn splay(&self, index: usize, most: u64) -> u64 {
+        let seed = (self.options.clock_ms)().wrapping_add(index as u64);
+        seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32).checked_rem(most).unwrap_or(0)
     }
 
     fn pause(&self, ms: u64) {
@@ -353,6 +358,10 @@ fn with_keep(recipe: &Recipe, index: usize) -> Cow<'_, Step> {
     let mut step = step.clone();
     step.params.insert("keep".to_owned(), Value::Array(keep));
     Cow::Owned(step)
+}
+
+fn is_onfail(when: Requisite) -> bool {
+    matches!(when, Requisite::Onfail | Requisite::OnfailAll)
 }
 
 /// The resource that a step describes.

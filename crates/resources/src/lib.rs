@@ -3,6 +3,7 @@
 //! A module is one file under `modules/`. It sees the machine only through [`Probe`] and [`Host`], so all of them run
 //! in tests without one.
 
+mod answer;
 mod args;
 mod diff;
 mod engine;
@@ -18,6 +19,7 @@ mod schema;
 mod tool;
 mod wanted_file;
 
+pub use answer::{answer, askable, refuses};
 pub use engine::{Progress, RunOptions, run};
 pub use host::{Host, Probe};
 pub use output::Collected;

@@ -45,7 +45,7 @@ impl RuleCommand {
             RuleVerb::History { rule, limit } => history(desk, rule, limit),
             RuleVerb::Check { tree } => {
                 let folders = Folders::find(tree.as_deref())?;
-                let rules = lang::rules::Rules::load(&folders.read()?);
+                let rules = lang::rules::Rules::load(&folders.read()?.tree);
                 let said = match &rules.value {
                     Some(rules) => format!("checked {} rules", rules.iter().count()),
                     None => "checked the rules".to_owned(),

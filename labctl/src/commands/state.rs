@@ -7,10 +7,10 @@ use crate::{
     config,
     failure::{Exit, Failure, did_you_mean},
     show::{self, Tone, json},
-    tree::Folders,
+    tree::{Folders, Read},
 };
 use clap::{Args, Subcommand};
-use lang::{Compiler, Subject, Wanted};
+use lang::{Compiler, Dialect, Renderer, Subject, Wanted};
 use model::{Answers, Diagnostic, Grains, Labels, MinionId, Severity};
 use serde_json::{Map, Value};
 use std::{
@@ -41,6 +41,8 @@ enum StateVerb {
         #[arg(value_name = "DIR")]
         path: Option<PathBuf>,
         #[command(flatten)]
+        source: SourceArgs,
+        #[command(flatten)]
         subject: SubjectArgs,
     },
     /// The compiled steps in run order, in Salt's field names
@@ -49,12 +51,11 @@ enum StateVerb {
         /// States; none is what top.sls assigns
         #[arg(value_name = "STATE")]
         names: Vec<String>,
-        /// Folder with states/, pillar/ and reactors/
+        /// Folder with states/, pillar/ and reactors/, or the states of a tree of Salt
         #[arg(long, value_name = "DIR")]
         tree: Option<PathBuf>,
-        /// The pillar from elsewhere
-        #[arg(long, value_name = "DIR")]
-        pillar: Option<PathBuf>,
+        #[command(flatten)]
+        source: SourceArgs,
         #[command(flatten)]
         subject: SubjectArgs,
     },
@@ -65,9 +66,42 @@ enum StateVerb {
     },
 }
 
+/// Where the tree lies and how it is read.
+#[derive(Debug, Default, Args)]
+pub(super) struct SourceArgs {
+    /// The pillar from elsewhere
+    #[arg(long, value_name = "DIR")]
+    pillar: Option<PathBuf>,
+    /// How files without a renderer line are read: handlebars|yaml, yaml, or jinja|yaml, which takes the tree for one of
+    /// Salt
+    #[arg(long, value_name = "ENGINE|yaml")]
+    renderer: Option<String>,
+}
+
+impl SourceArgs {
+    fn read(&self, tree: Option<&Path>) -> Outcome<Read> {
+        let folders = Folders::find(tree)?.with_pillar(self.pillar.as_deref())?;
+        folders.with_dialect(self.dialect()?).read()
+    }
+    fn dialect(&self) -> Outcome<Option<Dialect>> {
+        let Some(text) = &self.renderer else { return Ok(None) };
+        let words: Vec<&str> = text.split('|').map(str::trim).collect();
+        let (renderer, salt) = match words[..] {
+            ["jinja", "yaml"] | ["jinja"] => (Renderer::Jinja, true),
+            ["handlebars", "yaml"] | ["handlebars"] => (Renderer::Handlebars, false),
+            ["yaml"] => (Renderer::Plain, false),
+            _ => {
+                return Err(Failure::usage(format!("`{text}` is not a renderer"))
+                    .hint("handlebars|yaml, jinja|yaml or yaml, in quotes"));
+            }
+        };
+        Ok(Some(Dialect { renderer, salt }))
+    }
+}
+
 /// The machine to compile for.
 #[derive(Debug, Args)]
-struct SubjectArgs {
+pub(super) struct SubjectArgs {
     /// Its id
     #[arg(long, value_name = "ID")]
     id: Option<MinionId>,
@@ -77,6 +111,9 @@ struct SubjectArgs {
     /// A label of it
     #[arg(short, long = "label", value_name = "K=V", value_delimiter = ',')]
     labels: Vec<String>,
+    /// What the machine answers to templates that ask it: a JSON or YAML file, question: answer
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
 }
 
 impl SubjectArgs {
@@ -98,16 +135,24 @@ impl SubjectArgs {
     fn labels(&self) -> Outcome<Labels> {
         super::key::labels(&self.labels)
     }
+    fn answers(&self) -> Outcome<Answers> {
+        let Some(path) = &self.answers else { return Ok(Answers::default()) };
+        match config::read_yaml(path)? {
+            Value::Object(answers) => Ok(Answers::of_map(answers)),
+            _ => Err(Failure::usage(format!("`{}` holds no mapping of answers", path.display()))),
+        }
+    }
 }
 
 impl StateCommand {
     pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
         match self.verb.unwrap_or(StateVerb::List { prefix: None, tree: None }) {
             StateVerb::List { prefix, tree } => list(desk, prefix.as_deref(), tree.as_deref()),
-            StateVerb::Check { path, subject } => check(desk, path.as_deref(), &subject),
-            StateVerb::Show { names, tree, pillar, subject } => {
-                let folders = Folders::find(tree.as_deref())?.with_pillar(pillar.as_deref());
-                show_steps(desk, &folders, names, &subject)
+            StateVerb::Check { path, source, subject } => {
+                check(desk, source.read(path.as_deref())?, &subject)
+            }
+            StateVerb::Show { names, tree, source, subject } => {
+                show_steps(desk, source.read(tree.as_deref())?, names, &subject)
             }
             StateVerb::Doc { function } => doc(desk, function.as_deref()),
         }
@@ -115,7 +160,7 @@ impl StateCommand {
 }
 
 fn list(desk: &mut Desk<'_>, prefix: Option<&str>, tree: Option<&Path>) -> Ended {
-    let compiler = Compiler::new(Folders::find(tree)?.read()?);
+    let compiler = Compiler::new(Folders::find(tree)?.read()?.tree);
     let mut names = compiler.states();
     names.retain(|it| prefix.is_none_or(|prefix| it.starts_with(prefix)));
     let mut table = show::table::Table::new([show::table::Column::new("STATE")]);
@@ -127,17 +172,16 @@ fn list(desk: &mut Desk<'_>, prefix: Option<&str>, tree: Option<&Path>) -> Ended
     Ok(Exit::Done)
 }
 
-fn check(desk: &mut Desk<'_>, path: Option<&Path>, subject: &SubjectArgs) -> Ended {
+fn check(desk: &mut Desk<'_>, read: Read, subject: &SubjectArgs) -> Ended {
     let began = std::time::Instant::now();
-    let folders = Folders::find(path)?;
-    let tree = folders.read()?;
-    let files = tree.iter().count();
-    let compiler = Compiler::new(tree);
-    let (grains, labels) = (subject.grains()?, subject.labels()?);
+    let files = read.tree.iter().count();
+    let compiler = Compiler::new(read.tree);
+    let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
     let id = subject.id(&grains)?;
     let given = subject.id.is_some() || subject.grains.is_some();
-    let subjects = [Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() }];
-    let diagnostics = compiler.check(if given { &subjects } else { &[] });
+    let subjects = [Subject { id: &id, grains: &grains, labels: &labels, answers: &answers }];
+    let mut diagnostics = read.problems;
+    diagnostics.extend(compiler.check(if given { &subjects } else { &[] }));
     let states = compiler.states().len();
     let took = show::time::took(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
     let for_whom = if given { format!(" for {id}") } else { String::new() };
@@ -173,27 +217,30 @@ pub(crate) fn report(desk: &mut Desk<'_>, diagnostics: &[Diagnostic], said: &str
     Ok(exit)
 }
 
-fn show_steps(desk: &mut Desk<'_>, folders: &Folders, names: Vec<String>, subject: &SubjectArgs) -> Ended {
-    let compiler = Compiler::new(folders.read()?);
-    let (grains, labels) = (subject.grains()?, subject.labels()?);
+fn show_steps(desk: &mut Desk<'_>, read: Read, names: Vec<String>, subject: &SubjectArgs) -> Ended {
+    let compiler = Compiler::new(read.tree);
+    let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
     let id = subject.id(&grains)?;
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
-    let made = compiler.compile(
-        Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() },
-        &wanted,
-        &Map::new(),
-    );
-    let Some(recipe) = made.value else {
+    let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: &answers };
+    let made = compiler.show(subject, &wanted, &Map::new());
+    let mut diagnostics = read.problems;
+    diagnostics.extend(made.diagnostics);
+    let Some(steps) = made.value else {
         return Err(Failure {
-            diagnostics: made.diagnostics,
+            diagnostics,
             ..Failure::new(Exit::Compile, format!("the states do not compile for {id}"))
         });
     };
-    if !made.diagnostics.is_empty() {
-        let text = lang::render_diagnostics(&made.diagnostics, desk.screen.err_style.diagnostics());
+    if !diagnostics.is_empty() {
+        let text = lang::render_diagnostics(&diagnostics, desk.screen.err_style.diagnostics());
         desk.screen.note(text.trim_end())?;
     }
-    let steps = Compiler::show(&recipe);
+    if !made.questions.is_empty() {
+        desk.screen
+            .note("these questions have no answer and count as false (`--answers FILE` gives answers):")?;
+        made.questions.iter().try_for_each(|it| desk.screen.note(&format!("  {it}")))?;
+    }
     match desk.screen.format {
         // Salt's plain array: what reads it today goes on reading it.
         Format::Json => desk.screen.line(&serde_json::to_string_pretty(&steps).unwrap_or_default())?,

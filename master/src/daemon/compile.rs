@@ -3,7 +3,7 @@
 use crate::core::{Input, Master, SealedRef, Ticket};
 use crate::sources::Generation;
 use bus::SealKey;
-use lang::{Compiler, Subject, Wanted};
+use lang::{Subject, Wanted};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
 use model::{
     Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Recipe, Reply, Revision, Severity, Step,
@@ -211,9 +211,8 @@ fn view(minion: &Minion, states: &[String], generation: Option<&Generation>) -> 
         let diagnostics = vec![complaint("the trees were not read yet".into())];
         return CompiledView { minion: minion.id.clone(), steps: None, diagnostics };
     };
-    let compiled = generation.compiler.compile(subject(minion), &wanted(states), &Map::new());
-    let steps = compiled.value.as_ref().map(Compiler::show);
-    CompiledView { minion: minion.id.clone(), steps, diagnostics: compiled.diagnostics }
+    let shown = generation.compiler.show(subject(minion), &wanted(states), &Map::new());
+    CompiledView { minion: minion.id.clone(), steps: shown.value, diagnostics: shown.diagnostics }
 }
 
 fn pillar(minion: &Minion, generation: Option<&Generation>) -> PillarView {

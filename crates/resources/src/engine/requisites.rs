@@ -53,6 +53,10 @@ pub(super) fn verdict(recipe: &Recipe, index: usize, fates: &[Option<Fate>]) -> 
     {
         return Verdict::NotNeeded("nothing failed that it waits for (onfail)".to_owned());
     }
+    if let Some(link) = of(Requisite::OnfailAll).find(|it| fate(it) != Some(Fate::Failed)) {
+        let title = title(recipe, link.step);
+        return Verdict::NotNeeded(format!("{title} did not fail (onfail_all)"));
+    }
     if of(Requisite::Onchanges).next().is_some() && !of(Requisite::Onchanges).any(changed) {
         return Verdict::NotNeeded("nothing changed that it waits for (onchanges)".to_owned());
     }

@@ -2,11 +2,11 @@
 
 use super::{resource_of, watched::Watched};
 use crate::{
-    Applied, Error, Host, Probe, Resource,
+    Applied, Error, Host, Probe, Resource, answer,
     args::plain_path,
     host::{Action, Attributes, Command, Exit, Links},
 };
-use model::{Change, Mode, Outcome, Output, Plan, Step};
+use model::{Change, GuardCall, Mode, Outcome, Output, Plan, Step};
 use std::{
     error::Error as _,
     path::{Path, PathBuf},
@@ -221,17 +221,42 @@ fn guards(step: &Step, host: &mut Watched<'_>) -> Result<Option<String>, Error> 
             return Ok(Some(format!("`{line}` does not succeed (onlyif)")));
         }
     }
+    for call in &global.onlyif_calls {
+        if !is_so(call, host)? {
+            return Ok(Some(format!("{} is not so (onlyif)", call.question)));
+        }
+    }
     for line in &global.unless {
         if guard(step, line, host)?.0 != Exit::Code(0) {
             return Ok(None);
         }
     }
-    let unless = global.unless.join("`, `");
-    Ok((!global.unless.is_empty()).then(|| format!("`{unless}` succeeds (unless)")))
+    for call in &global.unless_calls {
+        if !is_so(call, host)? {
+            return Ok(None);
+        }
+    }
+    let lines = global.unless.iter().map(|it| format!("`{it}`"));
+    let unless: Vec<String> =
+        lines.chain(global.unless_calls.iter().map(|it| it.question.to_string())).collect();
+    Ok((!unless.is_empty()).then(|| format!("{} succeeds (unless)", unless.join(", "))))
+}
+
+/// What a function answers in the place of a command.
+fn is_so(call: &GuardCall, host: &Watched<'_>) -> Result<bool, Error> {
+    let answer = answer::answer(&call.question, host).map_err(Error::Refused)?;
+    let part = call.get_return.as_deref().map_or(&answer, |it| answer::part_of(&answer, it));
+    Ok(answer::is_true(part))
 }
 
 fn guard(step: &Step, line: &str, host: &mut Watched<'_>) -> Result<(Exit, crate::host::Done), Error> {
-    let command = Command { user: step.global.runas.clone(), ..Command::shell(line, GUARD_TIMEOUT_MS) };
+    let global = &step.global;
+    let command = Command {
+        user: global.runas.clone(),
+        cwd: global.cwd.as_ref().map(PathBuf::from),
+        env: global.env.clone().into_iter().collect(),
+        ..Command::shell(line, GUARD_TIMEOUT_MS)
+    };
     let before = std::mem::replace(&mut host.live, false);
     let done = host.perform(&Action::Run(command));
     host.live = before;
