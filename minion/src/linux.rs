@@ -27,7 +27,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// This machine, for the length of one run: what it remembers of accounts and packages is forgotten with it.
@@ -37,7 +37,7 @@ pub struct LinuxHost {
     accounts: RefCell<Accounts>,
     packages: RefCell<Packages>,
     written: files::Written,
-    shelf: Option<Shelf>,
+    shelf: Option<Arc<Mutex<Shelf>>>,
 }
 
 impl LinuxHost {
@@ -55,7 +55,12 @@ impl LinuxHost {
     /// Keeps on this shelf what is altered, and finds there what jobs kept.
     #[must_use]
     pub fn keeping(self, shelf: Option<Shelf>) -> Self {
-        Self { shelf, ..self }
+        Self { shelf: shelf.map(|it| Arc::new(Mutex::new(it))), ..self }
+    }
+
+    /// The shelf, if there is one.
+    fn shelf(&self) -> Option<MutexGuard<'_, Shelf>> {
+        self.shelf.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What a command did may have altered everything that is remembered.
@@ -148,10 +153,10 @@ impl Probe for LinuxHost {
         ask(&query.command()).map(|(_, output)| output)
     }
     fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
-        self.shelf.as_ref().map_or(Ok(None), |it| it.kept(job))
+        self.shelf().map_or(Ok(None), |it| it.kept(job))
     }
     fn kept_contents(&self, job: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
-        self.shelf.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.contents(job, hash))
+        self.shelf().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.contents(job, hash))
     }
 }
 
@@ -203,14 +208,17 @@ impl Host for LinuxHost {
             Action::Sysctl { name, value } => units::set_sysctl(name, value),
         }
     }
+    fn fork(&self) -> Option<Box<dyn Host + Send>> {
+        Some(Box::new(Self { shelf: self.shelf.clone(), ..Self::new(self.blobs.clone()) }))
+    }
     fn is_keeping(&self) -> bool {
         self.shelf.is_some()
     }
     fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
-        self.shelf.as_mut().map_or(Ok(()), |it| it.keep(kept, contents))
+        self.shelf().map_or(Ok(()), |mut it| it.keep(kept, contents))
     }
     fn settle(&mut self) -> io::Result<()> {
-        self.shelf.as_ref().map_or(Ok(()), Shelf::settle)?;
+        self.shelf().map_or(Ok(()), |it| it.settle())?;
         self.written.settle()
     }
 }

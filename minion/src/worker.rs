@@ -63,7 +63,7 @@ pub type MakeHost = dyn Fn(&Recipe, &Order) -> io::Result<Box<dyn Host>>;
 pub fn run_recipe(
     order: &Order,
     input: &mut dyn Read,
-    output: &mut dyn Write,
+    output: &mut (dyn Write + Send),
     make_host: &MakeHost,
 ) -> io::Result<RunEnd> {
     let mut text = Vec::new();
@@ -85,7 +85,7 @@ pub fn run_recipe(
     end(output, ended)
 }
 
-fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut dyn Write) -> RunEnd {
+fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut (dyn Write + Send)) -> RunEnd {
     let start = Instant::now();
     let cancelled = || order.cancel.as_deref().is_some_and(Path::exists);
     let clock_ms = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);

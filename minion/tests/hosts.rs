@@ -324,3 +324,47 @@ fn a_command_in_a_sandbox_knows_where_it_is() {
     assert_eq!(*said, format!("{}\n1\n", folder.path().canonicalize().unwrap().display()));
     assert!(outside.path().join("secret").exists(), "links do not lead out: {report:#?}");
 }
+
+/// A command that goes on only when `other` has begun too, and gives up after a while.
+fn meeting(folder: &Path, own: &str, other: &str) -> Step {
+    let (own, other) = (folder.join(own), folder.join(other));
+    let line = format!(
+        "touch {}; n=0; until [ -e {} ]; do n=$((n+1)); [ $n -lt 500 ] || exit 1; sleep 0.01; done",
+        own.display(),
+        other.display()
+    );
+    let mut step = step("cmd.run", json!({"name": line}));
+    step.global.parallel = true;
+    step
+}
+
+#[test]
+fn parallel_steps_run_at_the_same_time_and_who_needs_them_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    let mut after = step("cmd.run", json!({"name": format!("test -e {}", done.display())}));
+    after.links = vec![model::Link { step: 1, when: model::Requisite::Require, any: false }];
+    let mut slow = meeting(folder.path(), "b", "a");
+    slow.params["name"] =
+        json!(format!("{}; touch {}", slow.params["name"].as_str().unwrap(), done.display()));
+    let plain = step("cmd.run", json!({"name": "true"}));
+    let steps = vec![meeting(folder.path(), "a", "b"), slow, plain, after];
+    let report = go(Mode::Apply, &recipe(steps), &mut host());
+    assert_eq!(outcomes(&report), [Outcome::Changed; 4], "{report:#?}");
+    assert_eq!(report.steps.iter().map(|it| it.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_parallel_step_that_fails_keeps_back_what_requires_it_and_with_failhard_the_rest() {
+    let mut bad = step("cmd.run", json!({"name": "false"}));
+    bad.global.parallel = true;
+    let mut needs = step("test.succeed_without_changes", json!({"name": "needs"}));
+    needs.links = vec![model::Link { step: 0, when: model::Requisite::Require, any: false }];
+    let other = step("test.succeed_without_changes", json!({"name": "other"}));
+    let report = go(Mode::Apply, &recipe(vec![bad.clone(), needs.clone(), other.clone()]), &mut host());
+    assert_eq!(outcomes(&report), [Outcome::Failed, Outcome::Skipped, Outcome::Ok]);
+    bad.global.failhard = true;
+    let report = go(Mode::Apply, &recipe(vec![bad, needs, other]), &mut host());
+    assert_eq!(outcomes(&report), [Outcome::Failed, Outcome::Skipped, Outcome::Skipped]);
+    assert!(report.steps[2].comment.contains("failhard"), "{}", report.steps[2].comment);
+}

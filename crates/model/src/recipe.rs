@@ -101,7 +101,7 @@ pub struct Global {
     /// As `onlyif`: skip (as ok) when one of these is false.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub onlyif_calls: Vec<GuardCall>,
-    /// Steps that follow each other and have this may run at the same time.
+    /// Steps after this one need not wait for it, unless they depend on it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub parallel: bool,
     /// At most so many milliseconds more between two attempts, by chance.

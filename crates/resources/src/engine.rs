@@ -1,6 +1,7 @@
 //! Runs a recipe on a host: check, apply, check again, one step after the other; requisites, retries, dry run, masking.
 
 mod masking;
+mod parallel;
 mod requisites;
 mod step;
 mod watched;
@@ -8,11 +9,14 @@ mod watched;
 use crate::{Host, instantiate, keep::Keeper};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
+use parallel::{Beside, Done, Work};
 use requisites::{Fate, Verdict, title, verdict};
 use serde_json::Value;
 use std::{
     borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread::Scope,
 };
 use step::{Attempt, Circumstances};
 use watched::Watched;
@@ -28,11 +32,11 @@ pub struct RunOptions<'a> {
     /// Look only, or change.
     pub mode: Mode,
     /// Asked before each step (and while a command runs): end early.
-    pub cancelled: &'a dyn Fn() -> bool,
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
     /// Milliseconds of a clock that only goes forward, for durations.
-    pub clock_ms: &'a dyn Fn() -> u64,
+    pub clock_ms: &'a (dyn Fn() -> u64 + Sync),
     /// Waits between attempts; given so that tests do not.
-    pub pause_ms: &'a dyn Fn(u64),
+    pub pause_ms: &'a (dyn Fn(u64) + Sync),
 }
 
 /// What is told while it runs. Texts are masked already.
@@ -69,27 +73,30 @@ pub enum Progress {
     },
 }
 
+/// Hears what happens; from several threads, one at a time.
+pub type Listener<'a> = dyn FnMut(Progress) + Send + 'a;
+
 /// Runs every step and tells `progress` what happens as it is known.
 pub fn run(
     recipe: &Recipe,
     options: &RunOptions<'_>,
     host: &mut dyn Host,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut Listener<'_>,
 ) -> RunReport {
-    let started = (options.clock_ms)();
     let masker = Masker::new(&recipe.secrets);
+    let shared =
+        Shared { options, progress: Mutex::new(progress), masker: &masker, keeper: Mutex::default() };
+    let started = shared.now();
     let mut run = Run {
         recipe,
-        options,
+        shared: &shared,
         host,
-        progress,
-        masker: &masker,
-        keeper: Keeper::default(),
         fates: vec![None; recipe.steps.len()],
-        reports: Vec::with_capacity(recipe.steps.len()),
+        reports: vec![None; recipe.steps.len()],
+        given_up: None,
         cancelled: false,
     };
-    run.steps();
+    std::thread::scope(|scope| run.steps(scope));
     if !run.cancelled {
         run.listeners();
     }
@@ -98,49 +105,171 @@ pub fn run(
         mode: options.mode,
         sandbox: run.host.is_sandbox(),
         cancelled: run.cancelled,
-        steps: run.reports,
-        duration_ms: (options.clock_ms)().saturating_sub(started),
+        steps: run.reports.into_iter().flatten().collect(),
+        duration_ms: shared.now().saturating_sub(started),
     }
 }
 
-struct Run<'a> {
-    recipe: &'a Recipe,
+/// What steps have in common, also those that run at the same time.
+struct Shared<'a> {
     options: &'a RunOptions<'a>,
-    host: &'a mut dyn Host,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: Mutex<&'a mut Listener<'a>>,
     masker: &'a Masker,
-    keeper: Keeper,
-    fates: Vec<Option<Fate>>,
-    reports: Vec<StepReport>,
-    cancelled: bool,
+    keeper: Mutex<Keeper>,
 }
 
-impl Run<'_> {
-    fn steps(&mut self) {
-        for (index, step) in self.recipe.steps.iter().enumerate() {
-            if (self.options.cancelled)() {
-                self.cancelled = true;
-                return;
-            }
-            let what = self.masker.text(&format!("{} {}", step.id, step.kind()));
-            (self.progress)(Progress::Started { index, what });
-            let started = (self.options.clock_ms)();
-            let (attempt, fate) = self.step(index, step);
-            self.fates[index] = Some(fate);
-            self.finish(index, step, attempt, started);
-            // A command that was killed is this step's failure and the run's end.
-            self.cancelled = (self.options.cancelled)();
-            if self.cancelled {
-                return;
-            }
-            if step.global.failhard && fate == Fate::Failed {
-                return self.give_up(index);
-            }
+impl Shared<'_> {
+    fn tell(&self, progress: Progress) {
+        let mut listener = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        (*listener)(progress);
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancelled(&self) -> bool {
+        (self.options.cancelled)()
+    }
+
+    fn now(&self) -> u64 {
+        (self.options.clock_ms)()
+    }
+
+    /// Less than `most`, another one each time: so that many machines do not try at once.
+    fn splay(&self, index: usize, most: u64) -> u64 {
+        let seed = self.now().wrapping_add(index as u64);
+        seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32).checked_rem(most).unwrap_or(0)
+    }
+
+    fn pause(&self, ms: u64) {
+        let mut left = ms;
+        while left > 0 && !self.cancelled() {
+            let piece = left.min(PAUSE_PIECE_MS);
+            (self.options.pause_ms)(piece);
+            left -= piece;
         }
     }
 
-    fn step(&mut self, index: usize, step: &Step) -> (Attempt, Fate) {
-        let skip = |comment, fate| (Attempt::ended(Outcome::Skipped, comment), fate);
+    fn attempts(
+        &self,
+        host: &mut dyn Host,
+        index: usize,
+        step: &Step,
+        circumstances: &Circumstances,
+    ) -> Attempt {
+        let attempts = match self.options.mode {
+            Mode::Apply => step.global.attempts.clamp(1, ATTEMPTS_MAX),
+            Mode::Check => 1,
+        };
+        let mut number = 1;
+        loop {
+            let result = self.guarded(host, index, |host| step::attempt(step, circumstances, host));
+            let mut attempt = result.unwrap_or_else(|panic| Attempt::ended(Outcome::Failed, panic));
+            let failed = attempt.outcome == Outcome::Failed;
+            let again = failed != step.global.until_failed && number < attempts;
+            if !again || self.cancelled() {
+                if number > 1 {
+                    attempt.say(&format!("attempt {number} of {attempts}"));
+                }
+                return attempt;
+            }
+            number += 1;
+            let splay = self.splay(index, step.global.splay_ms.min(INTERVAL_MS_MAX));
+            self.pause(step.global.interval_ms.min(INTERVAL_MS_MAX) + splay);
+        }
+    }
+
+    /// Calls `work` with the host of step `index`. A panic in a module becomes a sentence.
+    fn guarded<T>(
+        &self,
+        host: &mut dyn Host,
+        index: usize,
+        work: impl FnOnce(&mut Watched<'_, '_>) -> T,
+    ) -> Result<T, String> {
+        let mut watched = Watched { host, shared: self, index, live: true, told: 0 };
+        catch_unwind(AssertUnwindSafe(|| work(&mut watched))).map_err(|panic| {
+            let said = panic.downcast_ref::<&str>().copied();
+            let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            format!("a mistake in labctl itself, please report it: {}", said.unwrap_or("panic"))
+        })
+    }
+}
+
+struct Run<'a, 's> {
+    recipe: &'a Recipe,
+    shared: &'a Shared<'s>,
+    host: &'a mut dyn Host,
+    fates: Vec<Option<Fate>>,
+    reports: Vec<Option<StepReport>>,
+    /// The step with `failhard` that failed.
+    given_up: Option<usize>,
+    cancelled: bool,
+}
+
+impl<'a, 's> Run<'a, 's> {
+    fn steps<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>)
+    where
+        'a: 'scope,
+    {
+        let mut beside = Beside::new(scope, self.shared);
+        for (index, step) in self.recipe.steps.iter().enumerate() {
+            self.join(&mut beside, |it| step.links.iter().any(|link| link.step == it));
+            if self.shared.cancelled() || self.given_up.is_some() {
+                break;
+            }
+            let what = self.shared.masker.text(&format!("{} {}", step.id, step.kind()));
+            self.shared.tell(Progress::Started { index, what });
+            let started = self.shared.now();
+            let circumstances = match self.circumstances(index, step) {
+                Ok(circumstances) => circumstances,
+                Err((attempt, fate)) => {
+                    self.ended(index, attempt, fate, started);
+                    continue;
+                }
+            };
+            let work = Work { index, step: with_keep(self.recipe, index), circumstances, started };
+            if let Some(host) = self.fork(step) {
+                while beside.is_full() {
+                    self.join_one(&mut beside);
+                }
+                beside.begin(work, host);
+                continue;
+            }
+            let attempt = self.shared.attempts(self.host, index, &work.step, &work.circumstances);
+            let fate = fate_of(&attempt);
+            self.ended(index, attempt, fate, started);
+        }
+        self.join(&mut beside, |_| true);
+        // A command that was killed is its step's failure and the run's end.
+        self.cancelled = self.shared.cancelled();
+        if let Some(failed) = self.given_up.filter(|_| !self.cancelled) {
+            self.give_up(failed);
+        }
+    }
+
+    /// A host of its own for a step that others need not wait for.
+    fn fork(&self, step: &Step) -> Option<Box<dyn Host + Send>> {
+        (step.global.parallel && self.shared.options.mode == Mode::Apply).then(|| self.host.fork()).flatten()
+    }
+
+    /// Waits for the steps beside that are meant.
+    fn join(&mut self, beside: &mut Beside<'_, 'a, 's>, meant: impl Fn(usize) -> bool) {
+        while beside.any(&meant) {
+            self.join_one(beside);
+        }
+    }
+
+    fn join_one(&mut self, beside: &mut Beside<'_, 'a, 's>) {
+        if let Some(Done { index, attempt, started }) = beside.next() {
+            let fate = fate_of(&attempt);
+            self.ended(index, attempt, fate, started);
+        }
+    }
+
+    /// What a step has to know, or how it ended because of others.
+    fn circumstances(&mut self, index: usize, step: &Step) -> Result<Circumstances, (Attempt, Fate)> {
+        let skip = |comment, fate| Err((Attempt::ended(Outcome::Skipped, comment), fate));
         let refresh = match verdict(self.recipe, index, &self.fates) {
             Verdict::Blocked(why) => return skip(why, Fate::Blocked),
             Verdict::NotNeeded(why) => return skip(why, Fate::NotNeeded),
@@ -152,18 +281,18 @@ impl Run<'_> {
                 let why = "nothing is going to change that it prepares (prereq)".to_owned();
                 return skip(why, Fate::NotNeeded);
             }
-            Err(why) => return (Attempt::ended(Outcome::Failed, why), Fate::Failed),
+            Err(why) => return Err((Attempt::ended(Outcome::Failed, why), Fate::Failed)),
         }
-        let circumstances =
-            Circumstances { mode: self.options.mode, refresh, unsettled: self.unsettled(step) };
-        let attempt = self.attempts(index, &with_keep(self.recipe, index), &circumstances);
-        let fate = match attempt.outcome {
-            Outcome::Failed => Fate::Failed,
-            Outcome::Skipped => Fate::Blocked,
-            Outcome::Ok => Fate::Good { changed: false },
-            Outcome::Changed | Outcome::WouldChange => Fate::Good { changed: true },
-        };
-        (attempt, fate)
+        Ok(Circumstances { mode: self.shared.options.mode, refresh, unsettled: self.unsettled(step) })
+    }
+
+    /// Notes how a step ended.
+    fn ended(&mut self, index: usize, attempt: Attempt, fate: Fate, started: u64) {
+        self.fates[index] = Some(fate);
+        if fate == Fate::Failed && self.recipe.steps[index].global.failhard {
+            self.given_up.get_or_insert(index);
+        }
+        self.finish(index, attempt, started);
     }
 
     /// Whether one of the steps that this one prepares is going to change something; true if it prepares none.
@@ -179,7 +308,7 @@ impl Run<'_> {
             if self.blocked_already(link.step) {
                 continue;
             }
-            let changes = self.guarded(index, |host| step::would_change(target, host));
+            let changes = self.shared.guarded(self.host, index, |host| step::would_change(target, host));
             match changes.unwrap_or_else(Err) {
                 Ok(false) => (),
                 Ok(true) => return Ok(true),
@@ -200,67 +329,11 @@ impl Run<'_> {
         let would = |it: &usize| self.fates.get(*it) == Some(&Some(Fate::Good { changed: true }));
         let earlier = step.links.iter().map(|it| it.step).find(would);
         let earlier = earlier.or_else(|| (0..self.fates.len()).find(would))?;
-        (self.options.mode == Mode::Check).then(|| title(self.recipe, earlier))
+        (self.shared.options.mode == Mode::Check).then(|| title(self.recipe, earlier))
     }
 
-    fn attempts(&mut self, index: usize, step: &Step, circumstances: &Circumstances) -> Attempt {
-        let attempts = match self.options.mode {
-            Mode::Apply => step.global.attempts.clamp(1, ATTEMPTS_MAX),
-            Mode::Check => 1,
-        };
-        let mut number = 1;
-        loop {
-            let result = self.guarded(index, |host| step::attempt(step, circumstances, host));
-            let mut attempt = result.unwrap_or_else(|panic| Attempt::ended(Outcome::Failed, panic));
-            let failed = attempt.outcome == Outcome::Failed;
-            let again = failed != step.global.until_failed && number < attempts;
-            if !again || (self.options.cancelled)() {
-                if number > 1 {
-                    attempt.say(&format!("attempt {number} of {attempts}"));
-                }
-                return attempt;
-            }
-            number += 1;
-            let splay = self.splay(index, step.global.splay_ms.min(INTERVAL_MS_MAX));
-            self.pause(step.global.interval_ms.min(INTERVAL_MS_MAX) + splay);
-        }
-    }
-
-    /// Less than `most`, another one each time: so that many machines do not try at once.
-    fn splay(&self, index: usize, most: u64) -> u64 {
-        let seed = (self.options.clock_ms)().wrapping_add(index as u64);
-        seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32).checked_rem(most).unwrap_or(0)
-    }
-
-    fn pause(&self, ms: u64) {
-        let mut left = ms;
-        while left > 0 && !(self.options.cancelled)() {
-            let piece = left.min(PAUSE_PIECE_MS);
-            (self.options.pause_ms)(piece);
-            left -= piece;
-        }
-    }
-
-    /// Calls `work` with the host of step `index`. A panic in a module becomes a sentence.
-    fn guarded<T>(&mut self, index: usize, work: impl FnOnce(&mut Watched<'_>) -> T) -> Result<T, String> {
-        let mut watched = Watched {
-            host: self.host,
-            progress: self.progress,
-            cancelled: self.options.cancelled,
-            masker: self.masker,
-            keeper: &mut self.keeper,
-            index,
-            live: true,
-            told: 0,
-        };
-        catch_unwind(AssertUnwindSafe(|| work(&mut watched))).map_err(|panic| {
-            let said = panic.downcast_ref::<&str>().copied();
-            let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            format!("a mistake in labctl itself, please report it: {}", said.unwrap_or("panic"))
-        })
-    }
-
-    fn finish(&mut self, index: usize, step: &Step, attempt: Attempt, started: u64) {
+    fn finish(&mut self, index: usize, attempt: Attempt, started: u64) {
+        let step = &self.recipe.steps[index];
         let report = StepReport {
             index,
             id: step.id.clone(),
@@ -271,25 +344,27 @@ impl Run<'_> {
             comment: attempt.comment,
             plan: attempt.plan,
             output: attempt.output,
-            duration_ms: (self.options.clock_ms)().saturating_sub(started),
+            duration_ms: self.shared.now().saturating_sub(started),
             at: step.at.clone(),
         };
-        let report = self.masker.report(report);
-        (self.progress)(Progress::Ended(Box::new(report.clone())));
+        let report = self.shared.masker.report(report);
+        self.shared.tell(Progress::Ended(Box::new(report.clone())));
         if let (Outcome::Changed, Some(tag)) = (report.outcome, &step.global.fire_event) {
-            let (tag, id, name) = (self.masker.text(tag), report.id.clone(), report.name.clone());
-            (self.progress)(Progress::Event { index, tag, id, name });
+            let (tag, id, name) = (self.shared.masker.text(tag), report.id.clone(), report.name.clone());
+            self.shared.tell(Progress::Event { index, tag, id, name });
         }
-        self.reports.push(report);
+        self.reports[index] = Some(report);
     }
 
     /// After a failure with `failhard`: the rest is not tried.
     fn give_up(&mut self, failed: usize) {
         let why = format!("not tried: {} failed (failhard)", title(self.recipe, failed));
-        let now = (self.options.clock_ms)();
-        for (index, step) in self.recipe.steps.iter().enumerate().skip(failed + 1) {
-            self.fates[index] = Some(Fate::Blocked);
-            self.finish(index, step, Attempt::ended(Outcome::Skipped, why.clone()), now);
+        let now = self.shared.now();
+        for index in 0..self.recipe.steps.len() {
+            if self.reports[index].is_none() {
+                self.fates[index] = Some(Fate::Blocked);
+                self.finish(index, Attempt::ended(Outcome::Skipped, why.clone()), now);
+            }
         }
     }
 
@@ -304,10 +379,11 @@ impl Run<'_> {
             let able = !matches!(self.fates[index], None | Some(Fate::Failed | Fate::Blocked));
             let (Some(link), true) = (heard, able) else { continue };
             let because = title(self.recipe, link.step);
-            let started = (self.options.clock_ms)();
+            let started = self.shared.now();
             let circumstances =
-                Circumstances { mode: self.options.mode, refresh: Some(because), unsettled: None };
-            let refreshed = self.guarded(index, |host| step::refresh(step, &circumstances, host));
+                Circumstances { mode: self.shared.options.mode, refresh: Some(because), unsettled: None };
+            let refreshed =
+                self.shared.guarded(self.host, index, |host| step::refresh(step, &circumstances, host));
             let attempt = refreshed.unwrap_or_else(|panic| Some(Attempt::ended(Outcome::Failed, panic)));
             if let Some(attempt) = attempt {
                 self.amend(index, attempt, started);
@@ -317,33 +393,43 @@ impl Run<'_> {
 
     /// Adds what happened at the end of the run to a step's report.
     fn amend(&mut self, index: usize, attempt: Attempt, started: u64) {
-        let mut report = self.reports[index].clone();
+        let Some(mut report) = self.reports[index].clone() else { return };
         report.outcome = attempt.outcome;
         report.plan.changes.extend(attempt.plan.changes);
         report.output = attempt.output.or(report.output);
-        report.duration_ms += (self.options.clock_ms)().saturating_sub(started);
+        report.duration_ms += self.shared.now().saturating_sub(started);
         report.comment = [report.comment, attempt.comment]
             .into_iter()
             .filter(|it| !it.is_empty())
             .collect::<Vec<_>>()
             .join("; ");
-        let report = self.masker.report(report);
-        (self.progress)(Progress::Ended(Box::new(report.clone())));
-        self.reports[index] = report;
+        let report = self.shared.masker.report(report);
+        self.shared.tell(Progress::Ended(Box::new(report.clone())));
+        self.reports[index] = Some(report);
     }
 
     /// What is not on the disk has not happened.
     fn settle(&mut self) {
-        if self.options.mode == Mode::Check {
+        if self.shared.options.mode == Mode::Check {
             return;
         }
-        let kept = self.keeper.after(self.host);
+        let kept = self.shared.keeper().after(self.host);
         let Err(error) = kept.and_then(|()| self.host.settle()) else { return };
         let changed = |it: &&mut StepReport| it.outcome == Outcome::Changed;
-        for report in self.reports.iter_mut().filter(changed) {
+        for report in self.reports.iter_mut().flatten().filter(changed) {
             report.outcome = Outcome::Failed;
             report.comment = format!("changed, but cannot be made durable: {error}");
         }
+    }
+}
+
+/// What a step's end means for others.
+fn fate_of(attempt: &Attempt) -> Fate {
+    match attempt.outcome {
+        Outcome::Failed => Fate::Failed,
+        Outcome::Skipped => Fate::Blocked,
+        Outcome::Ok => Fate::Good { changed: false },
+        Outcome::Changed | Outcome::WouldChange => Fate::Good { changed: true },
     }
 }
 

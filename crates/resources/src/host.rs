@@ -224,6 +224,10 @@ pub trait Host: Probe {
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit>;
     /// Makes durable what was written so far: called once, at the end of a run.
     fn settle(&mut self) -> io::Result<()>;
+    /// Another hand on the same machine, for a step that runs beside others; `None` if there can be only one.
+    fn fork(&self) -> Option<Box<dyn Host + Send>> {
+        None
+    }
     /// Whether what is altered is to be kept first: a job that can be undone.
     fn is_keeping(&self) -> bool {
         false

@@ -20,7 +20,7 @@ mod tool;
 mod wanted_file;
 
 pub use answer::{answer, askable, refuses};
-pub use engine::{Progress, RunOptions, run};
+pub use engine::{Listener, Progress, RunOptions, run};
 pub use host::{Host, Probe};
 pub use output::Collected;
 pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource};

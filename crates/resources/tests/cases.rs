@@ -11,7 +11,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
-use std::{cell::Cell, fmt::Write, fs, path::Path};
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,11 +85,11 @@ impl Case {
     }
 
     fn run(&self, host: &mut FakeHost) -> (RunReport, String) {
-        let clock = Cell::new(0);
+        let clock = AtomicU64::new(0);
         let options = RunOptions {
             mode: if self.check { Mode::Check } else { Mode::Apply },
             cancelled: &|| false,
-            clock_ms: &|| clock.replace(clock.get() + 1),
+            clock_ms: &|| clock.fetch_add(1, Ordering::Relaxed),
             pause_ms: &|_| (),
         };
         let mut live = String::new();

@@ -43,6 +43,13 @@ impl Attempt {
             self.comment = format!("{}{comma}{sentence}", self.comment);
         }
     }
+    /// What is not on the disk has not happened.
+    pub(super) fn unsettled(&mut self, error: &std::io::Error) {
+        if self.outcome == Outcome::Changed {
+            self.outcome = Outcome::Failed;
+            self.comment = format!("changed, but cannot be made durable: {error}");
+        }
+    }
     fn fail(&mut self, error: Error) {
         self.outcome = Outcome::Failed;
         self.comment = chain(&error);
@@ -57,7 +64,7 @@ impl Attempt {
 }
 
 /// Guards, check, apply, check again, refresh.
-pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Watched<'_>) -> Attempt {
+pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Watched<'_, '_>) -> Attempt {
     let resource = match resource_of(step) {
         Ok(resource) => resource,
         Err(why) => return Attempt::ended(Outcome::Failed, why),
@@ -98,7 +105,7 @@ pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Wat
 }
 
 /// Whether an attempt would change something.
-pub(super) fn would_change(step: &Step, host: &mut Watched<'_>) -> Result<bool, String> {
+pub(super) fn would_change(step: &Step, host: &mut Watched<'_, '_>) -> Result<bool, String> {
     let resource = resource_of(step)?;
     if guards(step, host).map_err(|error| chain(&error))?.is_some() {
         return Ok(false);
@@ -107,7 +114,11 @@ pub(super) fn would_change(step: &Step, host: &mut Watched<'_>) -> Result<bool, 
 }
 
 /// Only the refresh, at the end of a run; `None` if this kind has none.
-pub(super) fn refresh(step: &Step, circumstances: &Circumstances, host: &mut Watched<'_>) -> Option<Attempt> {
+pub(super) fn refresh(
+    step: &Step,
+    circumstances: &Circumstances,
+    host: &mut Watched<'_, '_>,
+) -> Option<Attempt> {
     let resource = match resource_of(step) {
         Ok(resource) => resource,
         Err(why) => return Some(Attempt::ended(Outcome::Failed, why)),
@@ -121,7 +132,7 @@ pub(super) fn refresh(step: &Step, circumstances: &Circumstances, host: &mut Wat
 fn refreshed(
     resource: &dyn Resource,
     circumstances: &Circumstances,
-    host: &mut Watched<'_>,
+    host: &mut Watched<'_, '_>,
     attempt: &mut Attempt,
 ) {
     let (Some(because), Some(verb)) = (&circumstances.refresh, resource.refreshes()) else { return };
@@ -148,7 +159,7 @@ fn change(
     step: &Step,
     resource: &dyn Resource,
     plan: &Plan,
-    host: &mut Watched<'_>,
+    host: &mut Watched<'_, '_>,
     attempt: &mut Attempt,
 ) -> Result<(), Error> {
     let judged = judge(step, resource, plan, host)?;
@@ -176,7 +187,12 @@ fn change(
 }
 
 /// Lets `check_cmd` look at the new contents of a file before they are put in place: its path is appended.
-fn judge(step: &Step, resource: &dyn Resource, plan: &Plan, host: &mut Watched<'_>) -> Result<bool, Error> {
+fn judge(
+    step: &Step,
+    resource: &dyn Resource,
+    plan: &Plan,
+    host: &mut Watched<'_, '_>,
+) -> Result<bool, Error> {
     let Some((path, contents)) = resource.candidate(plan).filter(|_| !step.global.check_cmd.is_empty())
     else {
         return Ok(false);
@@ -207,7 +223,7 @@ fn draft_path(path: &Path, host: &dyn Probe) -> PathBuf {
 }
 
 /// The reason to leave the step alone, if there is one.
-fn guards(step: &Step, host: &mut Watched<'_>) -> Result<Option<String>, Error> {
+fn guards(step: &Step, host: &mut Watched<'_, '_>) -> Result<Option<String>, Error> {
     let global = &step.global;
     if !global.creates.is_empty() {
         let exists = |path: &String| host.stat(&plain_path(path), Links::Follow).map(|it| it.is_some());
@@ -243,13 +259,13 @@ fn guards(step: &Step, host: &mut Watched<'_>) -> Result<Option<String>, Error> 
 }
 
 /// What a function answers in the place of a command.
-fn is_so(call: &GuardCall, host: &Watched<'_>) -> Result<bool, Error> {
+fn is_so(call: &GuardCall, host: &Watched<'_, '_>) -> Result<bool, Error> {
     let answer = answer::answer(&call.question, host).map_err(Error::Refused)?;
     let part = call.get_return.as_deref().map_or(&answer, |it| answer::part_of(&answer, it));
     Ok(answer::is_true(part))
 }
 
-fn guard(step: &Step, line: &str, host: &mut Watched<'_>) -> Result<(Exit, crate::host::Done), Error> {
+fn guard(step: &Step, line: &str, host: &mut Watched<'_, '_>) -> Result<(Exit, crate::host::Done), Error> {
     let global = &step.global;
     let command = Command {
         user: global.runas.clone(),

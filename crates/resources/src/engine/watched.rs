@@ -1,13 +1,10 @@
 //! The host as a step sees it while the engine listens: output is told as it comes, masked and cut at its limit.
 
-use super::{
-    Progress,
-    masking::{MaskStream, Masker},
-};
+use super::{Progress, Shared, masking::MaskStream};
 use crate::{
     Collected, Host, Probe,
     host::{Action, Attributes, Contents, Done, Exit, Group, Links, Query, Stat, Unit, User, Watch},
-    keep::{Keeper, Kept},
+    keep::Kept,
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };
 use model::{ContentHash, JobId, Output};
@@ -23,23 +20,18 @@ use std::{
 const LIVE_BYTES_MAX: usize = 1 << 20;
 
 /// A host with an ear.
-pub(super) struct Watched<'a> {
+pub(super) struct Watched<'a, 's> {
     pub(super) host: &'a mut dyn Host,
-    pub(super) progress: &'a mut dyn FnMut(Progress),
-    pub(super) cancelled: &'a dyn Fn() -> bool,
-    pub(super) masker: &'a Masker,
+    pub(super) shared: &'a Shared<'s>,
     pub(super) index: usize,
-    pub(super) keeper: &'a mut Keeper,
     /// Whether output is told: that of guards is not.
     pub(super) live: bool,
     /// Bytes told so far.
     pub(super) told: usize,
 }
 
-struct Ear<'a> {
-    progress: &'a mut dyn FnMut(Progress),
-    cancelled: &'a dyn Fn() -> bool,
-    masker: &'a Masker,
+struct Ear<'a, 's> {
+    shared: &'a Shared<'s>,
     index: usize,
     live: bool,
     told: &'a mut usize,
@@ -47,7 +39,7 @@ struct Ear<'a> {
     collected: Collected,
 }
 
-impl Ear<'_> {
+impl Ear<'_, '_> {
     fn tell(&mut self, stderr: bool, text: String) {
         if text.is_empty() {
             return;
@@ -57,25 +49,25 @@ impl Ear<'_> {
             return;
         }
         *self.told += text.len();
-        (self.progress)(Progress::Output { index: self.index, stderr, text });
+        self.shared.tell(Progress::Output { index: self.index, stderr, text });
         if *self.told >= LIVE_BYTES_MAX {
             let text = "\n[live output ends here: 1 MiB was shown]\n".to_owned();
-            (self.progress)(Progress::Output { index: self.index, stderr: true, text });
+            self.shared.tell(Progress::Output { index: self.index, stderr: true, text });
         }
     }
 }
 
-impl Watch for Ear<'_> {
+impl Watch for Ear<'_, '_> {
     fn output(&mut self, stderr: bool, bytes: &[u8]) {
-        let text = self.streams[usize::from(stderr)].push(self.masker, bytes);
+        let text = self.streams[usize::from(stderr)].push(self.shared.masker, bytes);
         self.tell(stderr, text);
     }
     fn cancelled(&self) -> bool {
-        (self.cancelled)()
+        self.shared.cancelled()
     }
 }
 
-impl Host for Watched<'_> {
+impl Host for Watched<'_, '_> {
     fn write(
         &mut self,
         path: &Path,
@@ -83,23 +75,23 @@ impl Host for Watched<'_> {
         how: Attributes,
         links: Links,
     ) -> io::Result<()> {
-        self.keeper.before(self.host, path, links)?;
+        self.shared.keeper().before(self.host, path, links)?;
         self.host.write(path, contents, how, links)
     }
     fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()> {
-        self.keeper.before(self.host, path, Links::Keep)?;
+        self.shared.keeper().before(self.host, path, Links::Keep)?;
         self.host.make_directory(path, how)
     }
     fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()> {
-        self.keeper.before(self.host, path, Links::Keep)?;
+        self.shared.keeper().before(self.host, path, Links::Keep)?;
         self.host.make_symlink(path, target)
     }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
-        self.keeper.before(self.host, path, links)?;
+        self.shared.keeper().before(self.host, path, links)?;
         self.host.set(path, how, links)
     }
     fn remove(&mut self, path: &Path) -> io::Result<()> {
-        self.keeper.before_removal(self.host, path)?;
+        self.shared.keeper().before_removal(self.host, path)?;
         self.host.remove(path)
     }
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
@@ -110,9 +102,7 @@ impl Host for Watched<'_> {
     }
     fn perform(&mut self, action: &Action) -> io::Result<Done> {
         let mut ear = Ear {
-            progress: self.progress,
-            cancelled: self.cancelled,
-            masker: self.masker,
+            shared: self.shared,
             index: self.index,
             live: self.live,
             told: &mut self.told,
@@ -121,14 +111,14 @@ impl Host for Watched<'_> {
         };
         let exit = self.host.act(action, &mut ear)?;
         for stderr in [false, true] {
-            let rest = ear.streams[usize::from(stderr)].finish(self.masker);
+            let rest = ear.streams[usize::from(stderr)].finish(self.shared.masker);
             ear.tell(stderr, rest);
         }
         Ok(Done { output: ear.collected.into_output(exit), exit })
     }
 }
 
-impl Probe for Watched<'_> {
+impl Probe for Watched<'_, '_> {
     fn stat(&self, path: &Path, links: Links) -> io::Result<Option<Stat>> {
         self.host.stat(path, links)
     }
