@@ -47,7 +47,12 @@ pub(crate) fn resolve(
         return;
     }
     let pillar = params.get("contents_pillar").and_then(Value::as_str).map(str::to_owned);
-    let source = params.shift_remove(param.name);
+    // A name that is a source stays, as a name.
+    let source = match params.get(param.name) {
+        Some(Value::String(one)) if param.name == "name" => Some(json!([one])),
+        Some(named) if param.name == "name" => Some(named.clone()),
+        _ => params.shift_remove(param.name),
+    };
     for name in OWN {
         params.shift_remove(name);
     }

@@ -16,6 +16,7 @@ mod output;
 pub mod packages;
 mod resource;
 mod schema;
+mod text_file;
 mod tool;
 mod wanted_file;
 

@@ -12,11 +12,18 @@ mod download;
 mod file;
 mod git;
 mod group;
+mod host;
+mod hostname;
+mod kmod;
+mod locale;
+mod mount;
+mod network;
 mod pkg;
 mod service;
 mod sysctl;
 mod systemd;
 mod test;
+mod timezone;
 mod undo;
 mod user;
 
@@ -33,11 +40,18 @@ pub(crate) const ALL: &[&Module] = &[
     &file::MODULE,
     &git::MODULE,
     &group::MODULE,
+    &host::MODULE,
+    &hostname::MODULE,
+    &kmod::MODULE,
+    &locale::MODULE,
+    &mount::MODULE,
+    &network::MODULE,
     &pkg::MODULE,
     &service::MODULE,
     &sysctl::MODULE,
     &systemd::MODULE,
     &test::MODULE,
+    &timezone::MODULE,
     &user::MODULE,
 ];
 

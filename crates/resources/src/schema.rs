@@ -60,3 +60,27 @@ pub enum ParamType {
     /// Anything.
     Any,
 }
+
+impl Param {
+    pub(crate) const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::Text, default, doc)
+    }
+    pub(crate) const fn flag(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::Bool, default, doc)
+    }
+    pub(crate) const fn number(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::Integer, default, doc)
+    }
+    pub(crate) const fn list(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::TextList, default, doc)
+    }
+    pub(crate) const fn map(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::TextMap, default, doc)
+    }
+    pub(crate) const fn path(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::Path, default, doc)
+    }
+    pub(crate) const fn any(name: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self::of(name, ParamType::Any, default, doc)
+    }
+}

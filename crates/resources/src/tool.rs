@@ -55,3 +55,9 @@ pub(crate) fn command<T: AsRef<str>>(argv: &[T], timeout_ms: u64) -> Command {
     let argv = argv.iter().map(|it| it.as_ref().to_owned()).collect();
     Command { argv, timeout_ms, ..Command::default() }
 }
+
+/// Runs a program that is called by what it does.
+pub(crate) fn run_argv<T: AsRef<str>>(host: &mut dyn Host, argv: &[T]) -> Result<Output, Error> {
+    let what = argv.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" ");
+    run(host, command(argv, LONG_MS), &what)
+}

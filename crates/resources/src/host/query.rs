@@ -3,6 +3,7 @@
 
 pub mod docker;
 pub mod package;
+pub mod locale;
 
 use super::Command;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub enum Query {
     Docker(docker::Question),
     /// About a file or a group of packages.
     Package(package::Question),
+    /// About locales.
+    Locale(locale::Question),
 }
 
 /// A working copy.
@@ -67,6 +70,7 @@ impl Query {
                 }
             }
             Self::Docker(question) => question.command(),
+            Self::Locale(question) => question.command(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `sysctl`: kernel parameters, now and after a reboot.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
-    diff::contents_change,
-    host::{Action, Attributes, Contents, Links},
+    host::Action,
+    text_file::{compare_text, exists, read_text, write_text},
 };
 use model::Plan;
 use serde_json::{Map, Value};
@@ -25,31 +25,29 @@ pub(crate) const MODULE: Module = Module {
     }],
 };
 
-const CONFIG: &str = "/etc/sysctl.d/99-labctl.conf";
+/// As Salt has it: systemd does not read /etc/sysctl.conf. A tree that comes from Salt goes on in the same file.
+const CONFIG: &str = "/etc/sysctl.conf";
+const SYSTEMD_CONFIG: &str = "/etc/sysctl.d/99-salt.conf";
+/// Exists while systemd is the first process.
+const SYSTEMD: &str = "/run/systemd/system";
+/// What a new file begins with.
+const HEAD: &str = "#\n# Kernel sysctl configuration\n#\n";
 
 const PARAMS: &[Param] = &[
-    Param {
-        name: "name",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The parameter, such as `net.ipv4.ip_forward`.",
-    },
-    Param { name: "value", kind: ParamType::Text, required: true, default: "", doc: "Its value." },
-    Param {
-        name: "config",
-        kind: ParamType::Path,
-        required: false,
-        default: CONFIG,
-        doc: "The file that keeps it.",
-    },
+    Param::text("name", "", "The parameter, such as `net.ipv4.ip_forward`."),
+    Param::text("value", "", "Its value.").required(),
+    Param::path(
+        "config",
+        "/etc/sysctl.d/99-salt.conf with systemd, else /etc/sysctl.conf",
+        "The file that keeps it. The default is Salt's, so that a machine that comes from Salt has one line, not two.",
+    ),
 ];
 
 #[derive(Debug)]
 struct Present {
     name: String,
     value: String,
-    config: PathBuf,
+    config: Option<PathBuf>,
 }
 
 fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
@@ -68,7 +66,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     if value.is_empty() || value.contains(['\0', '#', ';']) {
         return Err(invalid("value", "`value` must be one line of words"));
     }
-    let config = args.path("config").unwrap_or_else(|| PathBuf::from(CONFIG));
+    let config = args.path("config");
     Ok(Box::new(Present { name, value, config }))
 }
 
@@ -92,15 +90,12 @@ fn dotted(name: &str) -> String {
 }
 
 impl Present {
-    fn config_now(&self, host: &dyn Probe) -> Result<Option<String>, Error> {
-        let found = host.stat(&self.config, Links::Follow);
-        if found.map_err(Error::host("look at", self.config.display()))?.is_none() {
-            return Ok(None);
+    fn config(&self, host: &dyn Probe) -> Result<PathBuf, Error> {
+        if let Some(config) = &self.config {
+            return Ok(config.clone());
         }
-        let bytes = host.read(&self.config).map_err(Error::host("read", self.config.display()))?;
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| Error::Refused(format!("`{}` is not text", self.config.display())))
+        let systemd = exists(host, SYSTEMD)?;
+        Ok(PathBuf::from(if systemd { SYSTEMD_CONFIG } else { CONFIG }))
     }
 
     /// The file with one line for this parameter; every other line stays as it is.
@@ -135,11 +130,9 @@ impl Resource for Present {
             return Err(Error::Refused(text));
         };
         plan.differ("value", Some(&now), &self.value);
-        let file = self.config_now(host)?;
-        let wanted = self.config_wanted(file.as_deref().unwrap_or_default());
-        if file.as_ref() != Some(&wanted) {
-            plan.push(contents_change("config", file.as_deref().map(str::as_bytes), wanted.as_bytes()));
-        }
+        let file = read_text(host, &self.config(host)?)?;
+        let wanted = self.config_wanted(file.as_deref().unwrap_or(HEAD));
+        compare_text(&mut plan, "config", file.as_deref(), &wanted);
         Ok(plan)
     }
 
@@ -150,19 +143,9 @@ impl Resource for Present {
             done.success(&format!("set {}", self.name))?;
         }
         if plan.touches("config") {
-            let wanted = self.config_wanted(&self.config_now(host)?.unwrap_or_default());
-            let folder = self.config.parent().filter(|it| matches!(host.stat(it, Links::Follow), Ok(None)));
-            if let Some(folder) = folder {
-                host.make_directory(folder, Attributes::default())
-                    .map_err(Error::host("make folder", folder.display()))?;
-            }
-            host.write(
-                &self.config,
-                Contents::Bytes(wanted.as_bytes()),
-                Attributes::default(),
-                Links::Follow,
-            )
-            .map_err(Error::host("write", self.config.display()))?;
+            let config = self.config(host)?;
+            let file = read_text(host, &config)?;
+            write_text(host, &config, &self.config_wanted(file.as_deref().unwrap_or(HEAD)))?;
         }
         Ok(Applied::default())
     }
@@ -174,7 +157,7 @@ mod tests {
 
     #[test]
     fn other_lines_stay() {
-        let it = Present { name: "a.b".into(), value: "1 2".into(), config: PathBuf::new() };
+        let it = Present { name: "a.b".into(), value: "1 2".into(), config: None };
         assert_eq!(it.config_wanted("# a.b = 3\nx.y=1\n"), "# a.b = 3\nx.y=1\na.b = 1 2\n");
         assert_eq!(it.config_wanted("a/b=7\nx.y=1\na.b=8\n"), "a.b = 1 2\nx.y=1\n");
         assert_eq!(it.config_wanted("a.b=1\t2\n"), "a.b=1\t2\n");
