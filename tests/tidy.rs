@@ -60,6 +60,7 @@ const HOME_OF: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["crates/lang/src/yaml.rs", "crates/lang/src/yaml/"]),
     ("annotate_snippets", &["crates/lang/src/render.rs"]),
     ("similar", &["crates/resources/src/"]),
+    ("regex_lite", &["crates/resources/src/pattern.rs"]),
     ("nix", &["minion/src/linux.rs", "minion/src/linux/"]),
     ("sysinfo", &["minion/src/grains.rs", "minion/src/grains/", "minion/src/telemetry.rs"]),
 ];

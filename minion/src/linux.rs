@@ -17,7 +17,7 @@ use model::{ContentHash, JobId, Output};
 use packages::Packages;
 use resources::{
     Collected, Host, Probe,
-    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
+    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch},
     keep::Kept,
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };
@@ -92,6 +92,9 @@ impl Probe for LinuxHost {
     }
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         files::list(path)
+    }
+    fn now_s(&self) -> i64 {
+        files::now_s()
     }
     fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
         self.blobs.bytes(hash)
@@ -171,6 +174,7 @@ impl Host for LinuxHost {
         let contents = match contents {
             Contents::Bytes(bytes) => files::Input::Bytes(bytes),
             Contents::Blob(hash) => self.blobs.input(hash)?,
+            Contents::File(path) => files::Input::File(std::fs::File::open(path)?),
         };
         let path = files::write(path, contents, how, links)?;
         self.written.file(path);
@@ -185,6 +189,25 @@ impl Host for LinuxHost {
         files::make_symlink(path, target)?;
         self.written.name(path);
         Ok(())
+    }
+    fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        files::hard_link(path, target)?;
+        self.written.name(path);
+        Ok(())
+    }
+    fn make_special(&mut self, path: &Path, special: Special, how: Attributes) -> io::Result<()> {
+        files::make_special(path, special, how)?;
+        self.written.name(path);
+        Ok(())
+    }
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        files::rename(from, to)?;
+        self.written.name(from);
+        self.written.name(to);
+        Ok(())
+    }
+    fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
+        files::set_times(path, accessed_s, modified_s)
     }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
         files::set(path, how, links)?;

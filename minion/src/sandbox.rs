@@ -15,7 +15,7 @@ use paths::Root;
 use pretended::Pretended;
 use resources::{
     Collected, Host, Probe,
-    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Stat, Unit, User, Watch},
+    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch},
     keep::Kept,
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };
@@ -91,6 +91,9 @@ impl Probe for SandboxHost {
     }
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         self.linux.borrow().list(&self.root.resolve(path, Links::Follow)?)
+    }
+    fn now_s(&self) -> i64 {
+        self.linux.borrow().now_s()
     }
     fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
         self.linux.borrow().blob(hash)
@@ -174,6 +177,14 @@ impl Host for SandboxHost {
     ) -> io::Result<()> {
         let place = self.root.resolve(path, links)?;
         let how = self.own(&place, how);
+        let other;
+        let contents = match contents {
+            Contents::File(path) => {
+                other = self.root.resolve(path, Links::Follow)?;
+                Contents::File(&other)
+            }
+            it => it,
+        };
         self.linux.get_mut().write(&place, contents, how, Links::Keep)
     }
     fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()> {
@@ -184,6 +195,32 @@ impl Host for SandboxHost {
     fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()> {
         let place = self.root.resolve(path, Links::Keep)?;
         self.linux.get_mut().make_symlink(&place, target)
+    }
+    fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        let place = self.root.resolve(path, Links::Keep)?;
+        let target = self.root.resolve(target, Links::Keep)?;
+        self.linux.get_mut().hard_link(&place, &target)
+    }
+    /// Devices need root and could reach the machine itself: a pretended one gets pipes only.
+    fn make_special(&mut self, path: &Path, special: Special, how: Attributes) -> io::Result<()> {
+        if special != Special::Pipe {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "there are no devices in a sandbox"));
+        }
+        let place = self.root.resolve(path, Links::Keep)?;
+        let how = self.own(&place, how);
+        self.linux.get_mut().make_special(&place, special, how)
+    }
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.root.resolve(from, Links::Keep)?;
+        let to = self.root.resolve(to, Links::Keep)?;
+        self.linux.get_mut().rename(&from, &to)?;
+        let (from, to) = (self.root.inner(&from), self.root.inner(&to));
+        self.pretended.rename(&from, &to);
+        Ok(())
+    }
+    fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
+        let place = self.root.resolve(path, Links::Follow)?;
+        self.linux.get_mut().set_times(&place, accessed_s, modified_s)
     }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
         let place = self.root.resolve(path, links)?;

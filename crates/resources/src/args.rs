@@ -11,7 +11,7 @@ const LIST_ITEMS_MAX: usize = 10_000;
 
 /// What the compiler puts in the place of `source`, `template`, `context`, `defaults` and `contents_pillar`, and (`keep`)
 /// the engine in front of `clean`.
-const COMPILED: &[&str] = &["content_hash", "source_mode", "entries", "dirs", "keep"];
+const COMPILED: &[&str] = &["content_hash", "source_mode", "entries", "dirs", "keep", "remote", "links", "accumulated"];
 
 /// The parameters of one step.
 pub(crate) struct Args<'a> {

@@ -7,7 +7,9 @@ pub use machine::{FakeGroup, FakeUnit, FakeUser, Machine, Node, Reply, Repositor
 
 use crate::{
     Host, Probe,
-    host::{Action, Attributes, Contents, Exit, FileKind, Group, Links, Query, Stat, Unit, User, Watch},
+    host::{
+        Action, Attributes, Contents, Exit, FileKind, Group, Links, Query, Special, Stat, Unit, User, Watch,
+    },
     keep::{Kept, State},
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };
@@ -104,7 +106,7 @@ impl Probe for FakeHost {
     fn stat(&self, path: &Path, links: Links) -> io::Result<Option<Stat>> {
         self.call()?;
         let Ok(place) = self.place(path, links) else { return Ok(None) };
-        Ok(self.machine.node(&place).map(Node::stat))
+        Ok(self.machine.stat(&place))
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.call()?;
@@ -125,6 +127,9 @@ impl Probe for FakeHost {
         let path = self.machine.follow(path)?;
         let children = self.machine.files.keys().map(Path::new).filter(|it| it.parent() == Some(&path));
         Ok(children.filter_map(|it| it.file_name()).map(OsString::from).collect())
+    }
+    fn now_s(&self) -> i64 {
+        machine::NOW_S
     }
     fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
         self.call()?;
@@ -248,6 +253,7 @@ impl Host for FakeHost {
         let bytes = match contents {
             Contents::Bytes(bytes) => bytes.to_vec(),
             Contents::Blob(hash) => self.blobs.get(&hash).ok_or(io::ErrorKind::NotFound)?.to_vec(),
+            Contents::File(path) => self.file(path)?.contents.clone().unwrap_or_default().into_bytes(),
         };
         let place = self.place(path, links)?;
         self.parent_exists(&place)?;
@@ -256,7 +262,8 @@ impl Host for FakeHost {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         let old = old.filter(|it| it.kind() == FileKind::File).unwrap_or_default();
-        let mut node = Node { contents: Some(String::from_utf8_lossy(&bytes).into_owned()), ..old };
+        let contents = Some(String::from_utf8_lossy(&bytes).into_owned());
+        let mut node = Node { contents, inode: 0, atime: 0, mtime: 0, ..old };
         node.take(how);
         self.machine.put(&place, node);
         Ok(())
@@ -278,6 +285,40 @@ impl Host for FakeHost {
         let place = self.machine.follow_parents(path)?;
         self.parent_exists(&place)?;
         self.machine.put(&place, Node { link: Some(target.display().to_string()), ..Node::default() });
+        Ok(())
+    }
+    fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        self.call()?;
+        let place = self.machine.follow_parents(path)?;
+        let target = self.machine.follow_parents(target)?;
+        self.parent_exists(&place)?;
+        self.machine.hard_link(&place, &target)
+    }
+    fn make_special(&mut self, path: &Path, special: Special, how: Attributes) -> io::Result<()> {
+        self.call()?;
+        let place = self.machine.follow_parents(path)?;
+        self.parent_exists(&place)?;
+        if self.machine.node(&place).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let mut node = Node { special: Some(machine::special_text(special)), ..Node::default() };
+        node.take(how);
+        self.machine.put(&place, node);
+        Ok(())
+    }
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call()?;
+        let (from, to) = (self.machine.follow_parents(from)?, self.machine.follow_parents(to)?);
+        self.parent_exists(&to)?;
+        self.machine.rename(&from, &to)
+    }
+    fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
+        self.call()?;
+        let place = self.place(path, Links::Follow)?;
+        let node =
+            self.machine.files.get_mut(&place.display().to_string()).ok_or(io::ErrorKind::NotFound)?;
+        node.atime = accessed_s.unwrap_or(machine::NOW_S);
+        node.mtime = modified_s.unwrap_or(machine::NOW_S);
         Ok(())
     }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {

@@ -72,6 +72,25 @@ pub struct Stat {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
+    /// Last read, in seconds since 1970.
+    pub accessed_s: i64,
+    /// Last written, in seconds since 1970.
+    pub modified_s: i64,
+    /// Equal for two names of one file: file system and number in it.
+    pub identity: (u64, u64),
+    /// What a device or a pipe is.
+    pub special: Option<Special>,
+}
+
+/// A thing with a name in the file system that holds no bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// A pipe.
+    Pipe,
+    /// A block device: major and minor number.
+    Block(u32, u32),
+    /// A character device: major and minor number.
+    Character(u32, u32),
 }
 
 /// What to put into a file.
@@ -81,6 +100,8 @@ pub enum Contents<'a> {
     Bytes(&'a [u8]),
     /// The content with this hash, see [`Probe::blob`].
     Blob(ContentHash),
+    /// Those of another file of the machine, links followed.
+    File(&'a Path),
 }
 
 /// Permissions and owner; `None` keeps what is there, or takes the default of a new one (`0644`, folders `0755`, root).
@@ -149,6 +170,8 @@ pub trait Probe {
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
     /// Names in the folder at `path`, sorted. At most [`LIST_ENTRIES_MAX`].
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
+    /// Seconds since 1970, for the age of files.
+    fn now_s(&self) -> i64;
     /// A content that came with the recipe.
     fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>>;
     /// Its length.
@@ -216,6 +239,14 @@ pub trait Host: Probe {
     fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()>;
     /// Makes a symbolic link, or replaces one in one step.
     fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()>;
+    /// Makes another name for the file at `target`, or replaces a file by one in one step.
+    fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()>;
+    /// Makes a pipe or a device where nothing is.
+    fn make_special(&mut self, path: &Path, special: Special, how: Attributes) -> io::Result<()>;
+    /// Gives what is at `from`, links not followed, the name `to`; a file or link there is replaced in one step.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Sets when it was last read and written, links followed; `None` is now.
+    fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()>;
     /// Sets permissions and owner of what is there.
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()>;
     /// Removes what is at `path`, folders with everything in them; links are not followed. Nothing there is fine.

@@ -85,7 +85,7 @@ pub struct Kept {
 
 /// What is at `path` now; its contents too if they are wanted and can be kept.
 pub(crate) fn state(host: &dyn Probe, path: &Path, wanted: bool) -> io::Result<(State, Option<Vec<u8>>)> {
-    let Some(Stat { kind, mode, uid, gid, size }) = host.stat(path, Links::Keep)? else {
+    let Some(Stat { kind, mode, uid, gid, size, .. }) = host.stat(path, Links::Keep)? else {
         return Ok((State::Absent, None));
     };
     Ok(match kind {

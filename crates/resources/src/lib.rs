@@ -14,6 +14,8 @@ pub mod keep;
 mod modules;
 mod output;
 pub mod packages;
+mod pattern;
+mod remote;
 mod resource;
 mod schema;
 mod text_file;
@@ -24,6 +26,8 @@ pub use answer::{answer, askable, refuses};
 pub use engine::{Listener, Progress, RunOptions, run};
 pub use host::{Host, Probe};
 pub use output::Collected;
+pub use pattern::Selection;
+pub use remote::is_remote;
 pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource};
 pub use schema::{Param, ParamType};
 

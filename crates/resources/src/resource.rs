@@ -30,6 +30,14 @@ pub trait Resource: fmt::Debug {
     fn is_fresh_after(&self, plan: &Plan) -> bool {
         !plan.is_empty()
     }
+    /// Fetches what `plan` needs from elsewhere, before `candidate` is asked for.
+    fn prepare(&self, _plan: &Plan, _host: &mut dyn Host) -> Result<(), Error> {
+        Ok(())
+    }
+    /// Where `check_cmd` gets to see them, if not beside the file: a folder, and the end of the name.
+    fn draft_place(&self) -> (Option<&Path>, &str) {
+        (None, "")
+    }
     /// The new contents of the file that `plan` writes: `check_cmd` judges them before they are put in place.
     fn candidate(&self, _plan: &Plan) -> Option<(&Path, Contents<'_>)> {
         None

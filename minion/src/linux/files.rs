@@ -1,8 +1,11 @@
 //! Files of the real file system: written beside their place and renamed, made durable once at the end of a run.
 
 use model::ContentHash;
-use nix::unistd::syncfs;
-use resources::host::{Attributes, FileKind, LIST_ENTRIES_MAX, Links, READ_BYTES_MAX, Stat};
+use nix::{
+    sys::stat::{Mode, SFlag, major, makedev, minor, mknod},
+    unistd::syncfs,
+};
+use resources::host::{Attributes, Command, Exit, FileKind, LIST_ENTRIES_MAX, Links, READ_BYTES_MAX, Special, Stat};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +14,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, fchown, lchown, symlink},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Symbolic links in a row that are followed.
@@ -20,6 +24,9 @@ const SYNC_FILES_MAX: usize = 8;
 /// Permissions of what is new.
 const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
+const SPECIAL_MODE: u32 = 0o600;
+/// Longest that a move to another file system may take.
+const MOVE_TIMEOUT_MS: u64 = 3_600_000;
 
 /// What goes into a file.
 #[derive(Debug)]
@@ -53,7 +60,34 @@ fn stat_of(it: &Metadata) -> Stat {
         () if kind.is_symlink() => FileKind::Symlink,
         () => FileKind::File,
     };
-    Stat { kind, mode: it.mode() & 0o7777, uid: it.uid(), gid: it.gid(), size: it.len() }
+    Stat {
+        kind,
+        mode: it.mode() & 0o7777,
+        uid: it.uid(),
+        gid: it.gid(),
+        size: it.len(),
+        accessed_s: it.atime(),
+        modified_s: it.mtime(),
+        identity: (it.dev(), it.ino()),
+        special: special_of(it),
+    }
+}
+
+fn special_of(it: &Metadata) -> Option<Special> {
+    let number = |part: u64| u32::try_from(part).unwrap_or_default();
+    let kind = it.file_type();
+    let (first, second) = (number(major(it.rdev())), number(minor(it.rdev())));
+    match () {
+        () if kind.is_fifo() => Some(Special::Pipe),
+        () if kind.is_block_device() => Some(Special::Block(first, second)),
+        () if kind.is_char_device() => Some(Special::Character(first, second)),
+        () => None,
+    }
+}
+
+pub(crate) fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -143,6 +177,49 @@ pub(crate) fn make_symlink(path: &Path, target: &Path) -> io::Result<()> {
     fs::rename(&draft, path)?;
     // It has another name now.
     draft.keep().map(drop).map_err(|error| error.error)
+}
+
+pub(crate) fn hard_link(path: &Path, target: &Path) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::IsADirectory)?;
+    let draft =
+        tempfile::Builder::new().prefix(".labctl-").make_in(folder, |it| fs::hard_link(target, it))?;
+    let draft = draft.into_temp_path();
+    fs::rename(&draft, path)?;
+    // Two names of one file are not renamed but left, both.
+    let _ = fs::remove_file(&draft);
+    draft.keep().map(drop).map_err(|error| error.error)
+}
+
+pub(crate) fn make_special(path: &Path, special: Special, how: Attributes) -> io::Result<()> {
+    let (kind, device) = match special {
+        Special::Pipe => (SFlag::S_IFIFO, 0),
+        Special::Block(major, minor) => (SFlag::S_IFBLK, makedev(major.into(), minor.into())),
+        Special::Character(major, minor) => (SFlag::S_IFCHR, makedev(major.into(), minor.into())),
+    };
+    mknod(path, kind, Mode::S_IRUSR | Mode::S_IWUSR, device)?;
+    set(path, Attributes { mode: Some(how.mode.unwrap_or(SPECIAL_MODE)), ..how }, Links::Keep)
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let argv = ["mv", "--no-target-directory", "--", &from.to_string_lossy(), &to.to_string_lossy()];
+            let argv = argv.map(str::to_owned).to_vec();
+            let (exit, output) = super::ask(&Command { argv, timeout_ms: MOVE_TIMEOUT_MS, ..Command::default() })?;
+            if exit == Exit::Code(0) { Ok(()) } else { Err(io::Error::other(output.stderr)) }
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn set_times(path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
+    let time = |seconds: Option<i64>| match seconds {
+        None => SystemTime::now(),
+        Some(it) if it < 0 => UNIX_EPOCH - Duration::from_secs(it.unsigned_abs()),
+        Some(it) => UNIX_EPOCH + Duration::from_secs(it.unsigned_abs()),
+    };
+    let times = fs::FileTimes::new().set_accessed(time(accessed_s)).set_modified(time(modified_s));
+    File::open(path)?.set_times(times)
 }
 
 pub(crate) fn set(path: &Path, how: Attributes, links: Links) -> io::Result<()> {

@@ -139,6 +139,18 @@ impl Pretended {
             };
         }
     }
+    /// What was at `from`, and beneath it, is at `to` now.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        let beneath = format!("{from}/");
+        let moved: Vec<String> =
+            self.owners.keys().filter(|it| *it == from || it.starts_with(&beneath)).cloned().collect();
+        for path in moved {
+            if let Some(owner) = self.owners.remove(&path) {
+                self.owners.insert(format!("{to}{}", &path[from.len()..]), owner);
+                self.altered = true;
+            }
+        }
+    }
     /// Forgets the owners of a path and of what is beneath.
     pub(super) fn disown(&mut self, path: &str) {
         let beneath = format!("{path}/");

@@ -162,6 +162,7 @@ fn change(
     host: &mut Watched<'_, '_>,
     attempt: &mut Attempt,
 ) -> Result<(), Error> {
+    resource.prepare(plan, host)?;
     let judged = judge(step, resource, plan, host)?;
     let applied = resource.apply(plan, host)?;
     if applied.unchanged {
@@ -197,7 +198,7 @@ fn judge(
     else {
         return Ok(false);
     };
-    let draft = draft_path(path, host);
+    let draft = draft_path(path, resource.draft_place(), host);
     let how = Attributes { mode: Some(0o600), ..Attributes::default() };
     host.write(&draft, contents, how, Links::Keep).map_err(Error::host("write", draft.display()))?;
     let verdict = step.global.check_cmd.iter().try_for_each(|line| {
@@ -212,14 +213,14 @@ fn judge(
 }
 
 /// Beside the file if its folder exists, so that relative names in it are found.
-fn draft_path(path: &Path, host: &dyn Probe) -> PathBuf {
+fn draft_path(path: &Path, place: (Option<&Path>, &str), host: &dyn Probe) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = place.0.or(path.parent()).unwrap_or(Path::new("/"));
     let folder = match host.stat(folder, Links::Follow) {
         Ok(Some(_)) => folder,
         _ => Path::new("/tmp"),
     };
-    folder.join(format!(".{name}.labctl-draft"))
+    folder.join(format!(".{name}.labctl-draft{}", place.1))
 }
 
 /// The reason to leave the step alone, if there is one.

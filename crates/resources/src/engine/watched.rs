@@ -3,7 +3,7 @@
 use super::{Progress, Shared, masking::MaskStream};
 use crate::{
     Collected, Host, Probe,
-    host::{Action, Attributes, Contents, Done, Exit, Group, Links, Query, Stat, Unit, User, Watch},
+    host::{Action, Attributes, Contents, Done, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch},
     keep::Kept,
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };
@@ -86,6 +86,22 @@ impl Host for Watched<'_, '_> {
         self.shared.keeper().before(self.host, path, Links::Keep)?;
         self.host.make_symlink(path, target)
     }
+    fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        self.shared.keeper().before(self.host, path, Links::Keep)?;
+        self.host.hard_link(path, target)
+    }
+    fn make_special(&mut self, path: &Path, special: Special, how: Attributes) -> io::Result<()> {
+        self.shared.keeper().before(self.host, path, Links::Keep)?;
+        self.host.make_special(path, special, how)
+    }
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.shared.keeper().before_removal(self.host, from)?;
+        self.shared.keeper().before(self.host, to, Links::Keep)?;
+        self.host.rename(from, to)
+    }
+    fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
+        self.host.set_times(path, accessed_s, modified_s)
+    }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
         self.shared.keeper().before(self.host, path, links)?;
         self.host.set(path, how, links)
@@ -133,6 +149,9 @@ impl Probe for Watched<'_, '_> {
     }
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         self.host.list(path)
+    }
+    fn now_s(&self) -> i64 {
+        self.host.now_s()
     }
     fn blob(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
         self.host.blob(hash)

@@ -1,7 +1,7 @@
 //! What is on a fake machine: plain data that a case file can spell out.
 
 use crate::{
-    host::{Attributes, FileKind, Query, Stat, User},
+    host::{Attributes, FileKind, Query, Special, Stat, User},
     packages::{Available, Manager},
 };
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use std::{
 
 /// Links in a row that are followed.
 const LINKS_MAX: usize = 20;
+/// The time on every fake machine.
+pub(super) const NOW_S: i64 = 1_700_000_000;
 
 /// Everything on a machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +76,44 @@ pub struct Node {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Last read; 0 if it does not matter.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub atime: i64,
+    /// Last written; 0 if it does not matter.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mtime: i64,
+    /// Names with the same number, other than 0, are names of one file.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub inode: i64,
+    /// `p`, or `b` or `c` with major and minor number: `b 8 1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub special: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// As [`Node`] has it.
+pub(super) fn special_text(special: Special) -> String {
+    match special {
+        Special::Pipe => "p".to_owned(),
+        Special::Block(major, minor) => format!("b {major} {minor}"),
+        Special::Character(major, minor) => format!("c {major} {minor}"),
+    }
+}
+
+fn special(text: &str) -> Option<Special> {
+    let mut words = text.split(' ');
+    let kind = words.next()?;
+    let mut number = || words.next().and_then(|it| it.parse().ok()).unwrap_or_default();
+    match kind {
+        "p" => Some(Special::Pipe),
+        "b" => Some(Special::Block(number(), number())),
+        "c" => Some(Special::Character(number(), number())),
+        _ => None,
+    }
 }
 
 /// An account.
@@ -194,6 +234,7 @@ impl Node {
         match self {
             Self { directory: true, .. } => FileKind::Directory,
             Self { link: Some(_), .. } => FileKind::Symlink,
+            Self { special: Some(_), .. } => FileKind::Other,
             _ => FileKind::File,
         }
     }
@@ -205,6 +246,10 @@ impl Node {
             uid: self.uid,
             gid: self.gid,
             size: self.contents.as_ref().map_or(0, |it| it.len() as u64),
+            accessed_s: self.atime,
+            modified_s: self.mtime,
+            identity: (0, self.inode.unsigned_abs()),
+            special: self.special.as_deref().and_then(special),
         }
     }
     pub(super) fn take(&mut self, how: Attributes) {
@@ -269,6 +314,45 @@ impl Machine {
     pub(super) fn node(&self, path: &Path) -> Option<&Node> {
         self.files.get(&path.display().to_string())
     }
+    /// With an identity of its own if it has one name only.
+    pub(super) fn stat(&self, path: &Path) -> Option<Stat> {
+        let (at, node) =
+            self.files.iter().enumerate().find(|(_, it)| Path::new(it.0) == path).map(|(at, it)| (at, it.1))?;
+        let mut stat = node.stat();
+        if node.inode == 0 {
+            stat.identity = (1, at as u64);
+        }
+        Some(stat)
+    }
+    pub(super) fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        let next = self.files.values().map(|it| it.inode).max().unwrap_or_default() + 1;
+        let name = target.display().to_string();
+        let node = self.files.get_mut(&name).ok_or(io::ErrorKind::NotFound)?;
+        if node.kind() == FileKind::Directory {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if node.inode == 0 {
+            node.inode = next;
+        }
+        let node = node.clone();
+        self.put(path, node);
+        Ok(())
+    }
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.node(from).ok_or(io::ErrorKind::NotFound)?;
+        if self.node(to).is_some_and(|it| it.kind() == FileKind::Directory) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let moved: Vec<String> = self.files.keys().filter(|it| Path::new(it).starts_with(from)).cloned().collect();
+        for name in moved {
+            let rest = Path::new(&name).strip_prefix(from).unwrap_or(Path::new(""));
+            let new = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+            if let Some(node) = self.files.remove(&name) {
+                self.put(&new, node);
+            }
+        }
+        Ok(())
+    }
     pub(super) fn put(&mut self, path: &Path, node: Node) {
         self.files.insert(path.display().to_string(), node);
     }
@@ -320,6 +404,7 @@ impl Machine {
             Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
             Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
             Query::Package(_) => None,
+            Query::Digest(_) | Query::Fetch(_) => None,
             Query::GitRemote { url, .. } => self.repositories.get(url).map(|it| {
                 let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
                 lines.collect::<Vec<_>>().join("\n")

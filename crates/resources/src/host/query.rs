@@ -4,6 +4,8 @@
 pub mod docker;
 pub mod package;
 pub mod locale;
+pub mod digest;
+pub mod fetch;
 
 use super::Command;
 use std::path::PathBuf;
@@ -11,6 +13,10 @@ use std::path::PathBuf;
 /// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
+    /// A digest of a file.
+    Digest(digest::Digest),
+    /// A short text from the network.
+    Fetch(fetch::Fetch),
     /// The commit that is checked out in a folder.
     GitHead(GitFolder),
     /// Which tracked files were altered: a line each.
@@ -53,6 +59,8 @@ impl Query {
     /// The command that answers it: a program and arguments, never a shell.
     pub fn command(&self) -> Command {
         match self {
+            Self::Digest(digest) => digest.command(),
+            Self::Fetch(fetch) => fetch.command(),
             Self::GitHead(folder) => folder.git(&["rev-parse", "HEAD"]),
             // Without the lock it leaves the index as it is: this is a look.
             Self::GitAltered(folder) => {
