@@ -17,7 +17,9 @@ use model::{ContentHash, JobId, Output};
 use packages::Packages;
 use resources::{
     Collected, Host, Probe,
-    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch},
+    host::{
+        Action, Attributes, Command, Contents, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch,
+    },
     keep::Kept,
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };

@@ -15,7 +15,9 @@ use paths::Root;
 use pretended::Pretended;
 use resources::{
     Collected, Host, Probe,
-    host::{Action, Attributes, Command, Contents, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch},
+    host::{
+        Action, Attributes, Command, Contents, Exit, Group, Links, Query, Special, Stat, Unit, User, Watch,
+    },
     keep::Kept,
     packages::{Available, Lists, Manager, Reach, Upgrade},
 };

@@ -11,7 +11,17 @@ const LIST_ITEMS_MAX: usize = 10_000;
 
 /// What the compiler puts in the place of `source`, `template`, `context`, `defaults` and `contents_pillar`, and (`keep`)
 /// the engine in front of `clean`.
-const COMPILED: &[&str] = &["content_hash", "source_mode", "entries", "dirs", "keep", "remote", "links", "accumulated"];
+const COMPILED: &[&str] = &[
+    "content_hash",
+    "source_mode",
+    "entries",
+    "dirs",
+    "keep",
+    "content_hashes",
+    "remote",
+    "links",
+    "accumulated",
+];
 
 /// The parameters of one step.
 pub(crate) struct Args<'a> {
@@ -46,6 +56,10 @@ impl<'a> Args<'a> {
 
     fn get(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|it| !it.is_null())
+    }
+    /// As it came.
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.get(name)
     }
     pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()

@@ -315,8 +315,7 @@ impl Host for FakeHost {
     fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
         self.call()?;
         let place = self.place(path, Links::Follow)?;
-        let node =
-            self.machine.files.get_mut(&place.display().to_string()).ok_or(io::ErrorKind::NotFound)?;
+        let node = self.machine.files.get_mut(&place.display().to_string()).ok_or(io::ErrorKind::NotFound)?;
         node.atime = accessed_s.unwrap_or(machine::NOW_S);
         node.mtime = modified_s.unwrap_or(machine::NOW_S);
         Ok(())

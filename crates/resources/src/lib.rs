@@ -18,6 +18,7 @@ mod pattern;
 mod remote;
 mod resource;
 mod schema;
+mod text;
 mod text_file;
 mod tool;
 mod wanted_file;

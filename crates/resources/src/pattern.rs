@@ -30,7 +30,11 @@ impl Flags {
             "DOTALL" | "S" => self.dot_all = true,
             "VERBOSE" | "X" => self.verbose = true,
             "ASCII" | "A" | "UNICODE" | "U" | "LOCALE" | "L" | "DEBUG" => (),
-            _ => return Err(format!("`{name}` is no flag of a pattern: IGNORECASE, MULTILINE, DOTALL, VERBOSE")),
+            _ => {
+                return Err(format!(
+                    "`{name}` is no flag of a pattern: IGNORECASE, MULTILINE, DOTALL, VERBOSE"
+                ));
+            }
         }
         Ok(())
     }
@@ -57,7 +61,12 @@ impl Pattern {
         self.anchored.as_ref().unwrap_or(&self.regex).is_match(text)
     }
     /// Python's `re.subn`: every match, or the first `count` of them if that is not 0. `None`: nothing matches.
-    pub(crate) fn replace(&self, text: &str, with: &Replacement, count: usize) -> Result<Option<String>, String> {
+    pub(crate) fn replace(
+        &self,
+        text: &str,
+        with: &Replacement,
+        count: usize,
+    ) -> Result<Option<String>, String> {
         let (mut result, mut done, mut at, mut found) = (String::new(), 0, 0, 0);
         while count == 0 || found < count {
             let Some(captures) = self.regex.captures_at(text, at) else { break };
@@ -134,7 +143,9 @@ impl Replacement {
                 _ => match control(sign) {
                     Some(control) => plain.push(control),
                     None if sign.is_ascii_alphabetic() => {
-                        return Err(format!("`\\{sign}` in `{text}` stands for nothing; `\\\\{sign}` is a backslash"));
+                        return Err(format!(
+                            "`\\{sign}` in `{text}` stands for nothing; `\\\\{sign}` is a backslash"
+                        ));
                     }
                     None if sign == '\\' => plain.push('\\'),
                     None => {
@@ -267,7 +278,8 @@ fn is_repetition(rest: &str) -> bool {
 
 /// What follows `(?`: gives the length that was read.
 fn group(python: &str, rest: &str, out: &mut String) -> Result<usize, String> {
-    let refuse = |what: &str| Err(format!("`{python}` uses {what}, which is not available: write it without"));
+    let refuse =
+        |what: &str| Err(format!("`{python}` uses {what}, which is not available: write it without"));
     let inside = &rest[2..];
     if inside.starts_with(['=', '!']) || inside.starts_with("<=") || inside.starts_with("<!") {
         return refuse("look-around (`(?=`, `(?!`, `(?<=`, `(?<!`)");
@@ -284,7 +296,8 @@ fn group(python: &str, rest: &str, out: &mut String) -> Result<usize, String> {
             None => Err(format!("`{python}`: a comment `(?#` has no end")),
         };
     }
-    let flags = inside.len() - inside.trim_start_matches(|it: char| it.is_ascii_alphabetic() || it == '-').len();
+    let flags =
+        inside.len() - inside.trim_start_matches(|it: char| it.is_ascii_alphabetic() || it == '-').len();
     if inside[flags..].starts_with([')', ':']) && !inside.starts_with('P') {
         let known: String = inside[..flags].chars().filter(|it| !matches!(it, 'a' | 'u' | 'L')).collect();
         let end = &inside[flags..=flags];
@@ -312,7 +325,8 @@ fn escaped(python: &str, rest: &str, out: &mut String, inside: Inside) -> Result
         return Err(format!("`{python}` ends with a single backslash"));
     };
     let hexadecimal = |digits: usize| -> Result<(char, usize), String> {
-        let text = rest.get(1..=digits).ok_or_else(|| format!("`{python}`: `\\{sign}` needs {digits} digits"))?;
+        let text =
+            rest.get(1..=digits).ok_or_else(|| format!("`{python}`: `\\{sign}` needs {digits} digits"))?;
         let code = u32::from_str_radix(text, 16).ok().and_then(char::from_u32);
         Ok((code.ok_or_else(|| format!("`{python}`: `\\{sign}{text}` is no character"))?, digits + 1))
     };
@@ -341,7 +355,9 @@ fn escaped(python: &str, rest: &str, out: &mut String, inside: Inside) -> Result
             Some(sign) => {
                 let _ = write!(out, "\\x{:02x}", sign as u32);
             }
-            None if sign.is_ascii_alphabetic() => return Err(format!("`{python}`: `\\{sign}` stands for nothing")),
+            None if sign.is_ascii_alphabetic() => {
+                return Err(format!("`{python}`: `\\{sign}` stands for nothing"));
+            }
             None => push_literal(out, sign),
         },
     }

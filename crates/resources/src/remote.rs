@@ -69,17 +69,23 @@ impl Remote {
             let Place::Url(url) = it else { continue };
             let safe = url.starts_with("https://") && !insecure;
             if expected == Expected::Unknown && !safe {
-                return Err(invalid("source", format!("`{}` needs `source_hash`: nothing else says that it is right", shown(url))));
+                return Err(invalid(
+                    "source",
+                    format!("`{}` needs `source_hash`: nothing else says that it is right", shown(url)),
+                ));
             }
         }
-        let base = |text: &str| text.rsplit('/').next().unwrap_or_default().split(['?', '#']).next().map(str::to_owned);
+        let base = |text: &str| {
+            text.rsplit('/').next().unwrap_or_default().split(['?', '#']).next().map(str::to_owned)
+        };
         let mut names: Vec<String> = args.text("source_hash_name").into_iter().collect();
         if names.is_empty() {
             names.extend(sources.iter().filter_map(|it| base(it)));
             names.extend(target.file_name().map(|it| it.to_string_lossy().into_owned()));
         }
         names.retain(|it| !it.is_empty());
-        let remote = Self { places, expected, listed: OnceCell::new(), names, insecure, fetched: Cell::new(false) };
+        let remote =
+            Self { places, expected, listed: OnceCell::new(), names, insecure, fetched: Cell::new(false) };
         Ok(Some(remote))
     }
 
@@ -106,7 +112,8 @@ impl Remote {
         };
         let now = path.map(|it| digest_of(host, it, algorithm)).transpose()?;
         let short = &wanted[..12];
-        Ok((now.as_ref() != Some(&wanted)).then(|| format!("{} {short} of {}", algorithm.name(), self.describe())))
+        Ok((now.as_ref() != Some(&wanted))
+            .then(|| format!("{} {short} of {}", algorithm.name(), self.describe())))
     }
 
     /// Where it is, as a verified file on the minion. Call [`done`](Self::done) afterwards.
@@ -162,7 +169,8 @@ impl Remote {
             match it {
                 Place::Url(_) => return Ok(it.clone()),
                 Place::File(path) => {
-                    let found = host.stat(path, Links::Follow).map_err(Error::host("look at", path.display()))?;
+                    let found =
+                        host.stat(path, Links::Follow).map_err(Error::host("look at", path.display()))?;
                     if found.is_some_and(|it| it.kind == FileKind::File) {
                         return Ok(it.clone());
                     }
@@ -252,7 +260,8 @@ fn expected(text: &str) -> Result<Expected, ParamsError> {
         let value = value.trim();
         if let Some(algorithm) = Algorithm::ALL.into_iter().find(|it| it.name() == name) {
             if value.len() != algorithm.digits() || !digits(value) {
-                let text = format!("`{value}` is no {name}: that has {} hexadecimal digits", algorithm.digits());
+                let text =
+                    format!("`{value}` is no {name}: that has {} hexadecimal digits", algorithm.digits());
                 return Err(invalid("source_hash", text));
             }
             return Ok(Expected::Digest(algorithm, value.to_ascii_lowercase()));
@@ -277,11 +286,14 @@ fn find_digest(text: &str, names: &[String]) -> Option<(Algorithm, String)> {
         })
     };
     let names_it = |line: &str, name: &str| {
-        line.split(|it: char| it.is_whitespace() || matches!(it, '*' | '=' | '/' | '(' | ')' | ':')).any(|it| it == name)
+        line.split(|it: char| it.is_whitespace() || matches!(it, '*' | '=' | '/' | '(' | ')' | ':'))
+            .any(|it| it == name)
     };
     let found: Vec<(&str, (Algorithm, String))> =
         text.lines().filter_map(|line| Some((line, on_line(line)?))).collect();
-    let named = names.iter().find_map(|name| found.iter().filter(|it| names_it(it.0, name)).max_by_key(|it| it.1.0.digits()));
+    let named = names
+        .iter()
+        .find_map(|name| found.iter().filter(|it| names_it(it.0, name)).max_by_key(|it| it.1.0.digits()));
     match (named, &found[..]) {
         (Some((_, digest)), _) | (None, [(_, digest)]) => Some(digest.clone()),
         _ => None,
@@ -334,7 +346,12 @@ fn digest_of(host: &dyn Probe, path: &Path, algorithm: Algorithm) -> Result<Stri
     let output = host.query(&query).map_err(Error::host("read", path.display()))?;
     let digits = output.stdout.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
     if output.code != Some(0) || digits.len() != algorithm.digits() {
-        let text = format!("cannot read `{}`: {}sum said nothing of use: {}", path.display(), algorithm.name(), output.stderr.trim());
+        let text = format!(
+            "cannot read `{}`: {}sum said nothing of use: {}",
+            path.display(),
+            algorithm.name(),
+            output.stderr.trim()
+        );
         return Err(Error::Refused(text));
     }
     Ok(digits.to_ascii_lowercase())
@@ -404,7 +421,10 @@ mod tests {
             assert_eq!(find_digest(&list, &names), Some((Algorithm::Sha256, sha.to_owned())), "{list}");
         }
         assert_eq!(find_digest(&format!("{other}  a\n{sha}  b\n"), &names), None);
-        assert_eq!(expected(&format!("sha256={sha}")).unwrap(), Expected::Digest(Algorithm::Sha256, sha.to_owned()));
+        assert_eq!(
+            expected(&format!("sha256={sha}")).unwrap(),
+            Expected::Digest(Algorithm::Sha256, sha.to_owned())
+        );
         assert_eq!(expected(sha).unwrap(), Expected::Digest(Algorithm::Sha256, sha.to_owned()));
         assert!(expected("sha256=abc").is_err() && expected("abcdef").is_err());
         assert!(matches!(expected("https://x/y").unwrap(), Expected::List(Place::Url(_))));

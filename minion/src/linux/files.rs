@@ -5,7 +5,9 @@ use nix::{
     sys::stat::{Mode, SFlag, major, makedev, minor, mknod},
     unistd::syncfs,
 };
-use resources::host::{Attributes, Command, Exit, FileKind, LIST_ENTRIES_MAX, Links, READ_BYTES_MAX, Special, Stat};
+use resources::host::{
+    Attributes, Command, Exit, FileKind, LIST_ENTRIES_MAX, Links, READ_BYTES_MAX, Special, Stat,
+};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -205,7 +207,8 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             let argv = ["mv", "--no-target-directory", "--", &from.to_string_lossy(), &to.to_string_lossy()];
             let argv = argv.map(str::to_owned).to_vec();
-            let (exit, output) = super::ask(&Command { argv, timeout_ms: MOVE_TIMEOUT_MS, ..Command::default() })?;
+            let (exit, output) =
+                super::ask(&Command { argv, timeout_ms: MOVE_TIMEOUT_MS, ..Command::default() })?;
             if exit == Exit::Code(0) { Ok(()) } else { Err(io::Error::other(output.stderr)) }
         }
         other => other,

@@ -316,8 +316,12 @@ impl Machine {
     }
     /// With an identity of its own if it has one name only.
     pub(super) fn stat(&self, path: &Path) -> Option<Stat> {
-        let (at, node) =
-            self.files.iter().enumerate().find(|(_, it)| Path::new(it.0) == path).map(|(at, it)| (at, it.1))?;
+        let (at, node) = self
+            .files
+            .iter()
+            .enumerate()
+            .find(|(_, it)| Path::new(it.0) == path)
+            .map(|(at, it)| (at, it.1))?;
         let mut stat = node.stat();
         if node.inode == 0 {
             stat.identity = (1, at as u64);
@@ -343,7 +347,8 @@ impl Machine {
         if self.node(to).is_some_and(|it| it.kind() == FileKind::Directory) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let moved: Vec<String> = self.files.keys().filter(|it| Path::new(it).starts_with(from)).cloned().collect();
+        let moved: Vec<String> =
+            self.files.keys().filter(|it| Path::new(it).starts_with(from)).cloned().collect();
         for name in moved {
             let rest = Path::new(&name).strip_prefix(from).unwrap_or(Path::new(""));
             let new = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };

@@ -1,11 +1,13 @@
 //! What a check may ask programs: a closed list. Each tool has a file in the folder with an enum of its own, which is a
 //! variant of [`Query`]; on a fake machine its recorded output is looked up in `commands` by the command line.
 
-pub mod docker;
-pub mod package;
-pub mod locale;
 pub mod digest;
+pub mod docker;
+pub mod docker;
 pub mod fetch;
+pub mod locale;
+pub mod package;
+pub mod package;
 
 use super::Command;
 use std::path::PathBuf;

@@ -16,7 +16,8 @@ pub struct Fetch {
 
 impl Fetch {
     pub(super) fn command(&self) -> Command {
-        let fixed = ["curl", "--silent", "--show-error", "--fail", "--location", "--proto", "=https,http,ftp"];
+        let fixed =
+            ["curl", "--silent", "--show-error", "--fail", "--location", "--proto", "=https,http,ftp"];
         let limits = ["--max-redirs", "5", "--connect-timeout", "30", "--max-time", "60", "--max-filesize"];
         let rest = [BYTES_MAX, "--config", "-"];
         let argv = fixed.iter().chain(&limits).chain(&rest).map(|it| (*it).to_owned()).collect();

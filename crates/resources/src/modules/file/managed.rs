@@ -253,7 +253,7 @@ impl Managed {
         match self.contents()? {
             Some(Contents::Bytes(bytes)) => self.compare_bytes(host, old, bytes, plan),
             Some(Contents::Blob(hash)) => self.compare_blob(host, old, hash, plan),
-            None => {
+            Some(Contents::File(_)) | None => {
                 if old.is_none() {
                     plan.push(kind_change("file", None, FileKind::File));
                 }
