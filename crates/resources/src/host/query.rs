@@ -3,7 +3,6 @@
 
 pub mod digest;
 pub mod docker;
-pub mod docker;
 pub mod fetch;
 pub mod locale;
 pub mod package;
