@@ -6,7 +6,6 @@ pub mod docker;
 pub mod fetch;
 pub mod locale;
 pub mod package;
-pub mod package;
 
 use super::Command;
 use std::path::PathBuf;
