@@ -72,6 +72,7 @@ const ASYNC_HOMES: &[&str] = &[
     "crates/bus/src/http.rs",
     "labctl/src/session.rs",
     "labctl/src/session/",
+    "labctl/src/worker.rs",
     "master/src/daemon.rs",
     "master/src/daemon/",
     "master/src/fanout.rs",

@@ -3,9 +3,9 @@
 use crate::{
     commands::{
         completion::CompletionCommand, context::ContextCommand, event::EventCommand, explain::ExplainCommand,
-        image::ImageCommand, job::JobCommand, key::KeyCommand, man::ManCommand, minion::MinionCommand,
-        pillar::PillarCommand, rule::RuleCommand, server::MasterCommand, state::StateCommand,
-        target::TargetCommand, token::TokenCommand,
+        image::ImageCommand, job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand,
+        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, server::MasterCommand,
+        state::StateCommand, target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -215,6 +215,8 @@ pub(crate) enum Command {
     /// State files: check, show, reference
     #[command(alias = "states")]
     State(StateCommand),
+    /// States of this machine, without a master
+    Local(LocalCommand),
     /// Data of machines
     Pillar(PillarCommand),
     /// What was done and is being done

@@ -10,6 +10,7 @@ pub(crate) mod follow;
 pub(crate) mod image;
 pub(crate) mod job;
 pub(crate) mod key;
+pub(crate) mod local;
 pub(crate) mod man;
 pub(crate) mod minion;
 pub(crate) mod pillar;
@@ -95,6 +96,7 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Minion(command)) => command.run(desk),
         Some(Command::Key(command)) => command.run(desk),
         Some(Command::State(command)) => command.run(desk),
+        Some(Command::Local(command)) => command.run(desk),
         Some(Command::Pillar(command)) => command.run(desk),
         Some(Command::Job(command)) => command.run(desk),
         Some(Command::Event(command)) => command.run(desk),

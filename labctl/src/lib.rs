@@ -8,6 +8,7 @@ mod failure;
 mod session;
 mod show;
 mod tree;
+mod worker;
 
 use clap::Parser;
 use cli::Cli;

@@ -1,12 +1,16 @@
-//! Reads a folder with `states/`, `pillar/` and `reactors/` into memory, for checks without a master.
+//! Reads `states/`, `pillar/` and `reactors/` into memory, for checks and runs without a master.
 
-use crate::{Outcome, failure::Failure};
-use lang::{Dialect, Source, Tree};
-use model::{Diagnostic, Severity, Span};
+use crate::{
+    Outcome,
+    failure::{Exit, Failure},
+};
+use lang::{ConfigReader, Dialect, Folder, Layout, Source, Tree};
+use model::{ContentHash, Diagnostic, Severity, Span};
 use std::{
+    collections::BTreeMap,
     fs::Metadata,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -16,14 +20,13 @@ const KEPT_MAX: u64 = 1024 * 1024;
 const FILES_MAX: usize = 100_000;
 /// Folders within folders.
 const DEPTH_MAX: usize = 64;
+/// Where trees are if nobody says otherwise.
+const MASTERS_TREE: &str = "/srv/labctl";
 
-/// The folders of a tree and where they lie, if not in one.
+/// Where the files of a tree lie.
 #[derive(Clone, Debug)]
 pub(crate) struct Folders {
-    states: PathBuf,
-    pillar: PathBuf,
-    reactors: PathBuf,
-    dialect: Dialect,
+    layout: Layout,
 }
 
 /// A tree, and what of its folders cannot be used.
@@ -31,6 +34,8 @@ pub(crate) struct Folders {
 pub(crate) struct Read {
     pub(crate) tree: Tree,
     pub(crate) problems: Vec<Diagnostic>,
+    /// Where each content of `states/` lies.
+    pub(crate) places: BTreeMap<ContentHash, PathBuf>,
 }
 
 impl Folders {
@@ -40,12 +45,7 @@ impl Folders {
         let root = match named {
             Some(root) if root.join("states").is_dir() => root.to_owned(),
             Some(root) if has_states(root) => {
-                return Ok(Self {
-                    states: root.to_owned(),
-                    pillar: root.join("no pillar"),
-                    reactors: root.join("no reactors"),
-                    dialect: Dialect::default(),
-                });
+                return Ok(Self::of(Layout { states: vec![Folder::native(root)], ..Layout::default() }));
             }
             Some(root) => {
                 return Err(Failure::not_found(format!(
@@ -58,12 +58,37 @@ impl Folders {
             }
             None => nearest()?,
         };
-        Ok(Self {
-            states: root.join("states"),
-            pillar: root.join("pillar"),
-            reactors: root.join("reactors"),
-            dialect: Dialect::default(),
-        })
+        Ok(Self::of(Layout::of_trees(&[Folder::native(root)])))
+    }
+
+    /// Whether there is a tree in this folder or above.
+    pub(crate) fn is_near() -> bool {
+        std::env::current_dir().is_ok_and(|here| here.ancestors().any(|it| it.join("states").is_dir()))
+    }
+
+    /// As a layout says.
+    pub(crate) fn of(layout: Layout) -> Self {
+        Self { layout }
+    }
+
+    /// What `trees:`, `states:` and so on say in `master.yaml` and the parts beside it.
+    pub(crate) fn configured(file: &Path) -> Outcome<Self> {
+        let mut parts: Vec<PathBuf> = std::fs::read_dir(file.with_extension("d"))
+            .map(|entries| entries.filter_map(|it| Some(it.ok()?.path())).collect())
+            .unwrap_or_default();
+        parts.retain(|it| it.extension().is_some_and(|it| it == "yaml"));
+        parts.sort();
+        let mut reader = ConfigReader::of_keys(&Layout::KEYS);
+        for part in std::iter::once(file).chain(parts.iter().map(PathBuf::as_path)) {
+            reader.add(&part.display().to_string(), &crate::config::read_small(part)?);
+        }
+        let layout = Layout::read(&mut reader, absolute, vec![Folder::native(MASTERS_TREE)]);
+        let diagnostics = reader.finish();
+        if diagnostics.is_empty() {
+            return Ok(Self { layout });
+        }
+        let message = format!("`{}` does not say where the trees are", file.display());
+        Err(Failure { diagnostics, ..Failure::new(Exit::Compile, message) })
     }
 
     /// With the pillar from elsewhere: its root, or a folder with `pillar/`.
@@ -73,29 +98,47 @@ impl Folders {
                 return Err(Failure::not_found(format!("there is no folder `{}`", pillar.display())));
             }
             let inside = pillar.join("pillar");
-            self.pillar = if inside.is_dir() && !has_states(pillar) { inside } else { pillar.to_owned() };
+            let path = if inside.is_dir() && !has_states(pillar) { inside } else { pillar.to_owned() };
+            let dialect = self.layout.states.first().map(|it| it.dialect).unwrap_or_default();
+            self.layout.pillar = vec![Folder { path, dialect }];
         }
         Ok(self)
     }
 
     /// Read in another way.
-    pub(crate) fn with_dialect(self, dialect: Option<Dialect>) -> Self {
-        Self { dialect: dialect.unwrap_or(self.dialect), ..self }
+    pub(crate) fn with_dialect(mut self, dialect: Option<Dialect>) -> Self {
+        let Layout { states, pillar, reactors } = &mut self.layout;
+        for folder in states.iter_mut().chain(pillar).chain(reactors) {
+            folder.dialect = dialect.unwrap_or(folder.dialect);
+        }
+        self
     }
 
-    /// Everything in it.
+    /// Everything in it. A file of an earlier folder hides the one of the same path in a later folder.
     pub(crate) fn read(&self) -> Outcome<Read> {
-        let mut reading = Reading { files: Vec::new(), problems: Vec::new(), dialect: self.dialect };
-        for (part, folder) in
-            [("states", &self.states), ("pillar", &self.pillar), ("reactors", &self.reactors)]
-        {
-            if let Ok(root) = folder.canonicalize()
-                && root.is_dir()
-            {
-                reading.folder(&root, folder, part, 0)?;
+        let mut reading = Reading::default();
+        for (part, folders) in self.layout.kinds() {
+            for folder in folders {
+                if let Ok(root) = folder.path.canonicalize()
+                    && root.is_dir()
+                {
+                    reading.dialect = folder.dialect;
+                    reading.folder(&root, &folder.path, part, 0)?;
+                }
             }
         }
-        Ok(Read { tree: Tree::new(reading.files), problems: reading.problems })
+        let Reading { files, problems, places, .. } = reading;
+        Ok(Read { tree: Tree::new(files), problems, places })
+    }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let plain = path.components().all(|it| matches!(it, Component::RootDir | Component::Normal(_)));
+    if path.is_absolute() && plain {
+        Ok(path)
+    } else {
+        Err(format!("`{text}` is not an absolute path without `..`"))
     }
 }
 
@@ -107,7 +150,6 @@ fn has_states(folder: &Path) -> bool {
 }
 
 fn nearest() -> Outcome<PathBuf> {
-    const MASTERS_TREE: &str = "/srv/labctl";
     let here = std::env::current_dir().map_err(|error| Failure::file("look at", Path::new("."), &error))?;
     let above = here.ancestors().find(|it| it.join("states").is_dir()).map(Path::to_owned);
     above.or_else(|| Some(PathBuf::from(MASTERS_TREE)).filter(|it| it.join("states").is_dir())).ok_or_else(
@@ -118,8 +160,10 @@ fn nearest() -> Outcome<PathBuf> {
     )
 }
 
+#[derive(Default)]
 struct Reading {
-    files: Vec<(String, Source)>,
+    files: BTreeMap<String, Source>,
+    places: BTreeMap<ContentHash, PathBuf>,
     problems: Vec<Diagnostic>,
     dialect: Dialect,
 }
@@ -150,7 +194,7 @@ impl Reading {
             let Some(metadata) = self.look(root, &path, &name) else { continue };
             if metadata.is_dir() {
                 self.folder(root, &path, &name, depth + 1)?;
-            } else if metadata.is_file() {
+            } else if metadata.is_file() && !self.files.contains_key(&name) {
                 self.file(name, &path, &metadata)?;
             }
             if self.files.len() > FILES_MAX {
@@ -194,7 +238,10 @@ impl Reading {
         let size = bytes.len() as u64;
         let bytes: Option<Arc<[u8]>> = (size <= KEPT_MAX).then(|| bytes.into());
         let mode = metadata.permissions().mode() & 0o7777;
-        self.files.push((name, Source { bytes, hash, size, mode, dialect: self.dialect }));
+        if name.starts_with("states/") {
+            self.places.entry(hash).or_insert_with(|| path.to_owned());
+        }
+        self.files.insert(name, Source { bytes, hash, size, mode, dialect: self.dialect });
         Ok(())
     }
 
@@ -208,7 +255,8 @@ impl Reading {
             label: String::new(),
         };
         self.problems.push(Diagnostic {
-            severity: Severity::Error,
+            // As on the master: Salt leaves out what it cannot read.
+            severity: if self.dialect.salt { Severity::Warning } else { Severity::Error },
             code: "E0601".to_owned(),
             message,
             spans: vec![span],

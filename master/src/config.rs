@@ -1,6 +1,6 @@
 //! `master.yaml`: typed, unknown keys refused, every mistake reported with its place.
 
-use crate::sources::Layout;
+use crate::sources::{Folder, Layout};
 use lang::ConfigReader;
 use model::{Diagnostic, Severity, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -18,6 +18,8 @@ pub const MQTT_PORT: u16 = 8883;
 pub const HTTPS_PORT: u16 = 8443;
 /// Beside the store, for results when the disk is full.
 const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
+/// Files of `master.d/`.
+const PARTS_MAX: usize = 100;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 const KEYS: &[&str] = &[
@@ -105,14 +107,20 @@ impl Address {
 }
 
 impl Config {
-    /// Reads the file; one that does not exist is an empty one, unless it was named by the user.
+    /// Reads the file; one that does not exist is an empty one, unless it was named by the user. Then the files
+    /// `*.yaml` of the folder beside it that ends in `.d`, in order of name: a key in a later one wins.
     pub fn read(file: &Path, root: &Path, optional: bool) -> Result<Self, Vec<Diagnostic>> {
         let text = match read_text(file) {
             Ok(text) => text,
             Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(vec![unreadable(file, &error)]),
         };
-        Self::parse(&file.display().to_string(), &text, root, std::env::vars())
+        let mut reader = ConfigReader::new(&file.display().to_string(), &text, KEYS);
+        for part in parts(file)? {
+            let text = read_text(&part).map_err(|error| vec![unreadable(&part, &error)])?;
+            reader.add(&part.display().to_string(), &text);
+        }
+        Self::from_reader(reader, root, std::env::vars())
     }
     /// From text and variables.
     pub fn parse(
@@ -121,20 +129,20 @@ impl Config {
         root: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let mut reader = ConfigReader::new(file, text, KEYS);
+        Self::from_reader(ConfigReader::new(file, text, KEYS), root, variables)
+    }
+    fn from_reader(
+        mut reader: ConfigReader,
+        root: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let not_keys = ["LABMASTER_CONFIG", "LABMASTER_ROOT"];
         reader.override_by(
             VARIABLES,
             variables.into_iter().filter(|(name, _)| !not_keys.contains(&name.as_str())),
         );
         let path = |text: &str| path(root, text);
-        let trees = reader.list("trees", path).unwrap_or_else(|| default_trees(root));
-        let below = |kind: &str| trees.iter().map(|it| it.join(kind)).collect::<Vec<_>>();
-        let layout = Layout {
-            states: reader.list("states", path).unwrap_or_else(|| below("states")),
-            pillar: reader.list("pillar", path).unwrap_or_else(|| below("pillar")),
-            reactors: reader.list("reactors", path).unwrap_or_else(|| below("reactors")),
-        };
+        let layout = Layout::read(&mut reader, path, default_trees(root));
         let config = Self {
             name: reader.one("name", name).unwrap_or_else(|| "lab".into()),
             mqtt: reader.list("listen.mqtt", |it| listen(it, MQTT_PORT)).unwrap_or_else(|| any(MQTT_PORT)),
@@ -185,8 +193,27 @@ pub fn beneath(root: &Path, path: &Path) -> PathBuf {
 }
 
 /// Own trees first, shipped ones behind them.
-fn default_trees(root: &Path) -> Vec<PathBuf> {
-    ["/srv/labctl", "/usr/share/labctl"].into_iter().map(|it| beneath(root, Path::new(it))).collect()
+fn default_trees(root: &Path) -> Vec<Folder> {
+    let tree = |it| Folder::native(beneath(root, Path::new(it)));
+    ["/srv/labctl", "/usr/share/labctl"].into_iter().map(tree).collect()
+}
+
+/// The files of `master.d/` beside `master.yaml`, in order.
+fn parts(file: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
+    let folder = file.with_extension("d");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(vec![unreadable(&folder, &error)]),
+    };
+    let mut parts: Vec<PathBuf> = entries.filter_map(|it| Some(it.ok()?.path())).collect();
+    parts.retain(|it| it.extension().is_some_and(|it| it == "yaml"));
+    parts.sort();
+    if parts.len() > PARTS_MAX {
+        let error = std::io::Error::other(format!("it holds more than {PARTS_MAX} files"));
+        return Err(vec![unreadable(&folder, &error)]);
+    }
+    Ok(parts)
 }
 
 fn read_text(file: &Path) -> std::io::Result<String> {
@@ -346,10 +373,8 @@ mod tests {
         assert!(config.https[0].ip().is_unspecified() && config.https[0].port() == 8443);
         assert_eq!(config.plain, None);
         assert_eq!(config.keep_ms, 30 * DAY_MS);
-        assert_eq!(
-            config.layout.states,
-            [Path::new("/srv/labctl/states"), Path::new("/usr/share/labctl/states")]
-        );
+        let native = |it: &[&str]| it.iter().map(|it| Folder::native(*it)).collect::<Vec<_>>();
+        assert_eq!(config.layout.states, native(&["/srv/labctl/states", "/usr/share/labctl/states"]));
         assert_eq!(config.state_dir, Path::new("/var/lib/labctl/master"));
     }
 
@@ -364,8 +389,8 @@ mod tests {
         assert_eq!(config.plain, Some("127.0.0.1:1883".parse().unwrap()));
         assert_eq!(config.addresses[1], Address { host: "fd00::1".into(), port: Some(9000) });
         assert_eq!(config.addresses[2].with_port(8883), "[fd00::2]:8883");
-        assert_eq!(config.layout.states, [Path::new("/a/states"), Path::new("/b/states")]);
-        assert_eq!(config.layout.pillar, [Path::new("/secret")]);
+        assert_eq!(config.layout.states, ["/a/states", "/b/states"].map(Folder::native));
+        assert_eq!(config.layout.pillar, [Folder::native("/secret")]);
         assert_eq!((config.keep_ms, config.keep_bytes), (14 * DAY_MS, 2 << 30));
         assert_eq!((config.sample_s, config.heartbeat_s, config.level), (0, 5, Level::Debug));
     }
@@ -395,8 +420,25 @@ mod tests {
     #[test]
     fn a_root_is_put_in_front_of_all_paths() {
         let config = Config::parse("m", "trees: [/t]\n", Path::new("/tmp/r"), []).unwrap();
-        assert_eq!(config.layout.states, [Path::new("/tmp/r/t/states")]);
+        assert_eq!(config.layout.states, [Folder::native("/tmp/r/t/states")]);
         assert_eq!(config.socket, Path::new("/tmp/r/run/labmaster/api.sock"));
+    }
+
+    #[test]
+    fn parts_beside_the_file_win_key_by_key_in_order_of_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("master.yaml");
+        std::fs::write(&file, "name: home\ntrees: [/a]\n").unwrap();
+        std::fs::create_dir(dir.path().join("master.d")).unwrap();
+        std::fs::write(dir.path().join("master.d/20.yaml"), "trees: [{path: /b, salt: true}]\n").unwrap();
+        std::fs::write(dir.path().join("master.d/10.yaml"), "trees: [/c]\n").unwrap();
+        std::fs::write(dir.path().join("master.d/README"), "no: part\n").unwrap();
+        let config = Config::read(&file, Path::new("/"), false).unwrap();
+        assert_eq!(config.name, "home");
+        assert_eq!(config.layout.states, [Folder::salt("/b/states")]);
+        std::fs::write(dir.path().join("master.d/30.yaml"), "tree: /d\n").unwrap();
+        let told = Config::read(&file, Path::new("/"), false).unwrap_err();
+        assert!(told[0].spans[0].file.ends_with("master.d/30.yaml"), "{told:?}");
     }
 
     #[test]

@@ -4,9 +4,10 @@ mod scan;
 mod watch;
 
 use lang::{Compiler, Tree, rules::Rules};
+pub use lang::{Folder, Layout};
 use model::{ContentHash, Diagnostic, Revision, Severity, Span};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use scan::still_is;
@@ -15,28 +16,6 @@ pub use watch::Watcher;
 /// Complaints that hang on a minion's grains and pillar (a value that is not allowed, a requisite that is not there):
 /// without a minion they are no reason to refuse an edit, and with one its job tells them.
 const AWAITS_A_MINION: &[&str] = &["E0109", "E0114"];
-
-/// Where the trees lie. In each list, a file of an earlier folder hides the one of the same path in a later folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// Folders that hold state files.
-    pub states: Vec<PathBuf>,
-    /// Folders that hold pillar files.
-    pub pillar: Vec<PathBuf>,
-    /// Folders that hold rules.
-    pub reactors: Vec<PathBuf>,
-}
-
-impl Layout {
-    /// The three kinds with their folders.
-    fn kinds(&self) -> [(&'static str, &[PathBuf]); 3] {
-        [("states", &self.states), ("pillar", &self.pillar), ("reactors", &self.reactors)]
-    }
-    /// All folders.
-    fn folders(&self) -> impl Iterator<Item = &Path> {
-        self.kinds().into_iter().flat_map(|(_, folders)| folders.iter().map(PathBuf::as_path))
-    }
-}
 
 /// One state of the trees, with what was made from it. Shared by threads.
 pub struct Generation {
@@ -87,16 +66,18 @@ impl Sources {
         let found = scan::scan(&self.layout, &mut self.seen);
         let tree = Tree::new(found.sources);
         let revision = tree.revision();
-        if self.last == Some(revision) && found.problems.is_empty() {
+        let whole = found.problems.iter().all(|it| it.severity != Severity::Error);
+        if self.last == Some(revision) && whole {
             return None;
         }
-        self.last = found.problems.is_empty().then_some(revision);
+        self.last = whole.then_some(revision);
         let rules = Rules::load(&tree);
         let compiler = Compiler::new(tree);
         let mut errors = found.problems;
-        errors.extend(rules.diagnostics);
         errors.extend(compiler.check(&[]));
-        errors.retain(|it| it.severity == Severity::Error && !AWAITS_A_MINION.contains(&it.code.as_str()));
+        errors.retain(|it| !AWAITS_A_MINION.contains(&it.code.as_str()) && !is_salts(&compiler, it));
+        errors.extend(rules.diagnostics);
+        errors.retain(|it| it.severity == Severity::Error);
         dedup(&mut errors);
         let rules = rules.value.unwrap_or_default();
         let generation = Arc::new(Generation { compiler, rules, revision, files: Arc::new(found.files) });
@@ -104,12 +85,19 @@ impl Sources {
     }
 }
 
+/// Whether a complaint is about a file of a Salt tree. Salt finds what is wrong with a file when a minion wants it, so
+/// a tree that ran there may hold files that never compile: they fail the jobs that want them and hold back nothing.
+fn is_salts(compiler: &Compiler, complaint: &Diagnostic) -> bool {
+    let place = complaint.spans.first().and_then(|it| compiler.tree().get(&it.file));
+    place.is_some_and(|it| it.dialect.salt)
+}
+
 /// A complaint about a file as a whole.
-fn complaint(file: &str, message: String, help: &str) -> Diagnostic {
+fn complaint(severity: Severity, file: &str, message: String, help: &str) -> Diagnostic {
     let span =
         Span { file: file.into(), line: 1, column: 1, length: 1, text: String::new(), label: String::new() };
     Diagnostic {
-        severity: Severity::Error,
+        severity,
         code: "E0601".into(),
         message,
         spans: vec![span],
@@ -131,6 +119,7 @@ fn dedup(errors: &mut Vec<Diagnostic>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn write(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -139,8 +128,7 @@ mod tests {
     }
 
     fn layout(roots: &[&Path]) -> Layout {
-        let all = |kind: &str| roots.iter().map(|it| it.join(kind)).collect();
-        Layout { states: all("states"), pillar: all("pillar"), reactors: all("reactors") }
+        Layout::of_trees(&roots.iter().map(|it| Folder::native(*it)).collect::<Vec<_>>())
     }
 
     fn text(reading: &Reading, path: &str) -> Option<String> {
@@ -217,6 +205,23 @@ mod tests {
         assert_eq!(errors[0].spans[0].file, "states/web.sls");
         write(site.path(), "states/web.sls", "a: cmd.run\n");
         assert_eq!(sources.read().unwrap().errors, []);
+    }
+
+    #[test]
+    fn a_broken_file_of_a_salt_tree_holds_back_nothing() {
+        let (site, salt) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(salt.path(), "broken.sls", "#!yaml\na: [\n");
+        std::os::unix::fs::symlink("/nowhere", salt.path().join("dead")).unwrap();
+        write(site.path(), "states/web.sls", "a: cmd.run\n");
+        let mut layout = layout(&[site.path()]);
+        layout.states.push(Folder::salt(salt.path()));
+        let mut sources = Sources::new(layout);
+        let reading = sources.read().unwrap();
+        assert_eq!(reading.errors, []);
+        assert!(reading.generation.compiler.tree().get("states/broken.sls").unwrap().dialect.salt);
+        assert!(sources.read().is_none(), "nothing changed");
+        write(site.path(), "states/web.sls", "a: [\n");
+        assert_eq!(sources.read().unwrap().errors.len(), 1);
     }
 
     #[test]

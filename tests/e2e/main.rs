@@ -6,6 +6,7 @@ mod disk;
 mod enrolment;
 mod intruder;
 mod isolation;
+mod local;
 mod main_job;
 mod observers;
 mod reactor;

@@ -7,31 +7,46 @@ use crate::{
 use model::{Diagnostic, Span};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A file whose keys are being read. Keys inside a mapping are written with a dot: `keep.age`.
+/// Files whose keys are being read. Keys inside a mapping are written with a dot: `keep.age`.
 #[derive(Debug)]
 pub struct ConfigReader {
-    rendered: Rendered,
-    nodes: BTreeMap<String, Node>,
+    files: Vec<Rendered>,
+    /// The file a key stands in, and its value.
+    nodes: BTreeMap<String, (usize, Node)>,
     overrides: BTreeMap<String, (String, String)>,
     known: Vec<String>,
+    /// Whether other keys are for somebody else to read.
+    partial: bool,
     complaints: Complaints,
 }
 
 impl ConfigReader {
     /// Parses `text`; keys that are not `known` are errors with a suggestion.
     pub fn new(file: &str, text: &str, known: &[&str]) -> Self {
-        let rendered = Rendered::plain(Arc::new(Text::new(file.to_owned(), text.to_owned())));
-        let mut complaints = Complaints::default();
-        let root = yaml::parse(&rendered, &mut complaints);
         let known = known.iter().map(|it| (*it).to_owned()).collect();
         let (nodes, overrides) = (BTreeMap::new(), BTreeMap::new());
-        let mut reader = Self { rendered, nodes, overrides, known, complaints };
+        let (files, complaints) = (Vec::new(), Complaints::default());
+        let mut reader = Self { files, nodes, overrides, known, partial: false, complaints };
+        reader.add(file, text);
+        reader
+    }
+    /// Reads only these keys of files that hold others, too.
+    pub fn of_keys(known: &[&str]) -> Self {
+        Self { partial: true, ..Self::new("", "", known) }
+    }
+    /// Another file after those before: a key in it wins over the same key there.
+    pub fn add(&mut self, file: &str, text: &str) {
+        let rendered = Rendered::plain(Arc::new(Text::new(file.to_owned(), text.to_owned())));
+        let root = yaml::parse(&rendered, &mut self.complaints);
+        self.files.push(rendered);
+        let file = self.files.len() - 1;
         match root {
-            Some(Node { value: Yaml::Map(pairs), .. }) => reader.collect(pairs, ""),
-            Some(node) if !node.is_null() => reader.complain(node.at, "this file must be a mapping", None),
+            Some(Node { value: Yaml::Map(pairs), .. }) => self.collect(file, pairs, ""),
+            Some(node) if !node.is_null() => {
+                self.complain(file, node.at, "this file must be a mapping", None);
+            }
             _ => {}
         }
-        reader
     }
     /// Variables that override keys: `prefix` and the key in capitals, `__` for the dot, `,` between list elements.
     pub fn override_by(&mut self, prefix: &str, variables: impl IntoIterator<Item = (String, String)>) {
@@ -50,33 +65,30 @@ impl ConfigReader {
     /// The value of a key that takes one value; `None` if it is absent or wrong.
     pub fn one<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         if let Some((name, value)) = self.overrides.get(key).cloned() {
-            return self.taken(parse(&value), |_| span_of(&name, &value));
+            return self.taken(parse(&value), span_of(&name, &value));
         }
-        let node = self.nodes.get(key).filter(|it| !it.is_null()).cloned()?;
+        let (file, node) = self.nodes.get(key).filter(|it| !it.1.is_null()).cloned()?;
         if let Some(text) = node.text() {
-            return self.taken(parse(text), |rendered| rendered.span(node.at, ""));
+            return self.checked(file, &node, parse(text));
         }
-        self.complain(node.at, &format!("`{key}` takes one value, not {}", node.kind()), None);
+        self.complain(file, node.at, &format!("`{key}` takes one value, not {}", node.kind()), None);
         None
     }
     /// The values of a key that takes a list, or one value; `None` if it is absent. Wrong elements are left out.
     pub fn list<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
         if let Some((name, value)) = self.overrides.get(key).cloned() {
             let parts = value.split(',').map(str::trim).filter(|it| !it.is_empty());
-            return Some(parts.filter_map(|it| self.taken(parse(it), |_| span_of(&name, &value))).collect());
+            let parsed = parts.filter_map(|it| self.taken(parse(it), span_of(&name, &value)));
+            return Some(parsed.collect());
         }
-        let node = self.nodes.get(key).filter(|it| !it.is_null()).cloned()?;
-        let nodes = match node.value {
-            Yaml::List(nodes) => nodes,
-            _ => vec![node],
-        };
+        let (file, nodes) = self.elements(key)?;
         let mut found = Vec::with_capacity(nodes.len());
         for node in nodes {
             if let Some(text) = node.text() {
-                found.extend(self.taken(parse(text), |rendered| rendered.span(node.at, "")));
+                found.extend(self.checked(file, &node, parse(text)));
             } else {
                 let message = format!("an element of `{key}` must be text, not {}", node.kind());
-                self.complain(node.at, &message, None);
+                self.complain(file, node.at, &message, None);
             }
         }
         Some(found)
@@ -85,41 +97,53 @@ impl ConfigReader {
     pub fn finish(self) -> Vec<Diagnostic> {
         self.complaints.finish()
     }
-    fn taken<T>(&mut self, parsed: Result<T, String>, span: impl FnOnce(&Rendered) -> Span) -> Option<T> {
-        match parsed {
-            Ok(value) => Some(value),
-            Err(message) => {
-                let span = span(&self.rendered);
-                self.complaints.push(error("E0702", message).at(span));
-                None
-            }
+    /// Whether a variable says it.
+    pub(crate) fn is_overridden(&self, key: &str) -> bool {
+        self.overrides.contains_key(key)
+    }
+    /// The elements of a list, or the one value as a list of one, and the file they stand in.
+    pub(crate) fn elements(&self, key: &str) -> Option<(usize, Vec<Node>)> {
+        let (file, node) = self.nodes.get(key).filter(|it| !it.1.is_null()).cloned()?;
+        match node.value {
+            Yaml::List(nodes) => Some((file, nodes)),
+            _ => Some((file, vec![node])),
         }
     }
-    fn collect(&mut self, pairs: Vec<(yaml::Key, Node)>, above: &str) {
+    /// What a node was read as; what is wrong with it is told at its place.
+    pub(crate) fn checked<T>(&mut self, file: usize, node: &Node, parsed: Result<T, String>) -> Option<T> {
+        let span = self.files[file].span(node.at, "");
+        self.taken(parsed, span)
+    }
+    fn taken<T>(&mut self, parsed: Result<T, String>, span: Span) -> Option<T> {
+        parsed.map_err(|message| self.complaints.push(error("E0702", message).at(span))).ok()
+    }
+    fn collect(&mut self, file: usize, pairs: Vec<(yaml::Key, Node)>, above: &str) {
         for (key, node) in pairs {
             let path = format!("{above}{}", key.text);
             let below = format!("{path}.");
             if self.known.contains(&path) {
-                self.nodes.insert(path, node);
+                self.nodes.insert(path, (file, node));
             } else if self.known.iter().any(|it| it.starts_with(&below)) {
                 match node.value {
-                    Yaml::Map(pairs) => self.collect(pairs, &below),
+                    Yaml::Map(pairs) => self.collect(file, pairs, &below),
                     _ if node.is_null() => {}
                     _ => {
                         let message = format!("`{path}` takes a mapping, not {}", node.kind());
-                        self.complain(node.at, &message, None);
+                        self.complain(file, node.at, &message, None);
                     }
                 }
-            } else {
+            } else if !self.partial {
                 let names: Vec<&str> = self.known.iter().filter_map(|it| next_word(it, above)).collect();
                 let help = did_you_mean(&key.text, names.iter().copied())
                     .or_else(|| Some(format!("keys here are {}", listed(&names))));
-                self.complain(key.at, &format!("unknown key `{}`", key.text), help);
+                self.complain(file, key.at, &format!("unknown key `{}`", key.text), help);
             }
         }
     }
-    fn complain(&mut self, at: At, message: &str, help: Option<String>) {
-        self.complaints.push(error("E0701", message).at(self.rendered.span(at, "")).maybe_help(help));
+    /// Complains about a place.
+    pub(crate) fn complain(&mut self, file: usize, at: At, message: &str, help: Option<String>) {
+        let span = self.files[file].span(at, "");
+        self.complaints.push(error("E0701", message).at(span).maybe_help(help));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Follows a job to its end: live lines, results as they come, the summary, the exit code.
 
+pub(crate) mod here;
+
 use super::Desk;
 use crate::{
     Ended, Outcome,
@@ -42,12 +44,31 @@ pub(crate) struct Follow {
     pub(crate) detailed_exitcode: bool,
     pub(crate) passthrough: bool,
     pub(crate) folding: bool,
+    pub(crate) runs: Runs,
+}
+
+/// Where a job runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// On minions of a master, which keeps what came of it.
+    #[default]
+    Afar,
+    /// On this machine, as a child of this program; nobody keeps anything.
+    Here,
 }
 
 impl Follow {
     /// As `job watch` does.
     pub(crate) fn plainly(timeout: Option<Duration>) -> Self {
-        Self { timeout, diff: false, all: false, detailed_exitcode: false, passthrough: false, folding: true }
+        Self {
+            timeout,
+            diff: false,
+            all: false,
+            detailed_exitcode: false,
+            passthrough: false,
+            folding: true,
+            runs: Runs::Afar,
+        }
     }
 }
 
@@ -67,17 +88,7 @@ struct Following<'a> {
 
 /// Until the end, the limit or Ctrl-C.
 pub(crate) fn job(desk: &mut Desk<'_>, id: JobId, follow: &Follow) -> Ended {
-    let mut following = Following {
-        follow,
-        id,
-        watched: Watched::default(),
-        began: Instant::now(),
-        drawn: None,
-        said: Instant::now(),
-        streamed: BTreeMap::new(),
-        printed: Vec::new(),
-        greeted: false,
-    };
+    let mut following = Following::new(id, follow);
     let end = following.watch(desk)?;
     desk.screen.erase()?;
     match end {
@@ -93,7 +104,21 @@ pub(crate) fn job(desk: &mut Desk<'_>, id: JobId, follow: &Follow) -> Ended {
     }
 }
 
-impl Following<'_> {
+impl<'a> Following<'a> {
+    fn new(id: JobId, follow: &'a Follow) -> Self {
+        Following {
+            follow,
+            id,
+            watched: Watched::default(),
+            began: Instant::now(),
+            drawn: None,
+            said: Instant::now(),
+            streamed: BTreeMap::new(),
+            printed: Vec::new(),
+            greeted: false,
+        }
+    }
+
     fn watch(&mut self, desk: &mut Desk<'_>) -> Outcome<StreamEnd> {
         let until = self.follow.timeout.map(|it| self.began + it);
         let path = format!("/api/v1/jobs/{}/watch", self.id);
@@ -168,7 +193,11 @@ impl Following<'_> {
             JobKind::Run { .. } => String::new(),
             JobKind::Undo { of, .. } => format!("undo={}", of.short()),
         };
-        desk.screen.line(&format!("job={} {what} minions={}", self.id.short(), view.targets.len()))?;
+        let line = match self.follow.runs {
+            Runs::Afar => format!("job={} {what} minions={}", self.id.short(), view.targets.len()),
+            Runs::Here => what,
+        };
+        desk.screen.line(&line)?;
         desk.screen.flush()
     }
 
@@ -242,7 +271,11 @@ impl Following<'_> {
         let Some(view) = &self.watched.view else { return Ok(()) };
         let Some(target) = self.watched.target(minion) else { return Ok(()) };
         let style = desk.screen.style.clone();
-        let detail = Detail { diff: self.follow.diff || style.verbosity > 0, whole: false, all: false };
+        let detail = Detail {
+            diff: self.follow.diff || style.verbosity > 0,
+            whole: self.follow.runs == Runs::Here,
+            all: false,
+        };
         let line = job::logfmt(&view.job.kind, target, self.watched.reports.get(minion), detail, &style);
         desk.screen.line(&line)?;
         desk.screen.flush()?;
@@ -439,7 +472,11 @@ pub(crate) fn show_whole(
     took: u64,
 ) -> Outcome<()> {
     let style = desk.screen.style.clone();
-    let detail = Detail { diff: follow.diff || style.verbosity > 0, whole: false, all: follow.all };
+    let detail = Detail {
+        diff: follow.diff || style.verbosity > 0,
+        whole: follow.runs == Runs::Here,
+        all: follow.all,
+    };
     let exit = job::exit(view, false);
     if exit == Exit::Compile {
         let drawn = lang::render_diagnostics(&job::diagnostics(view), style.diagnostics());
@@ -453,8 +490,16 @@ pub(crate) fn show_whole(
     desk.screen.raw(&job::host_blocks(&view.job.kind, told, detail, &style))?;
     desk.screen.raw(&job::host_table(view, follow.all, &style)?)?;
     desk.screen.line("")?;
-    desk.screen.line(&job::result_line(view, took, &style))?;
-    next_steps(desk, view, exit)
+    match follow.runs {
+        Runs::Afar => {
+            desk.screen.line(&job::result_line(view, took, &style))?;
+            next_steps(desk, view, exit)
+        }
+        Runs::Here => {
+            desk.screen.line(&job::result_line_here(view, took, &style))?;
+            here::next_step(desk, view)
+        }
+    }
 }
 
 fn next_steps(desk: &mut Desk<'_>, view: &JobView, exit: Exit) -> Outcome<()> {

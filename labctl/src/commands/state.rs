@@ -68,7 +68,7 @@ enum StateVerb {
 
 /// Where the tree lies and how it is read.
 #[derive(Debug, Default, Args)]
-pub(super) struct SourceArgs {
+pub(crate) struct SourceArgs {
     /// The pillar from elsewhere
     #[arg(long, value_name = "DIR")]
     pillar: Option<PathBuf>,
@@ -80,8 +80,11 @@ pub(super) struct SourceArgs {
 
 impl SourceArgs {
     fn read(&self, tree: Option<&Path>) -> Outcome<Read> {
-        let folders = Folders::find(tree)?.with_pillar(self.pillar.as_deref())?;
-        folders.with_dialect(self.dialect()?).read()
+        self.read_of(Folders::find(tree)?)
+    }
+    /// With what the flags say.
+    pub(crate) fn read_of(&self, folders: Folders) -> Outcome<Read> {
+        folders.with_pillar(self.pillar.as_deref())?.with_dialect(self.dialect()?).read()
     }
     fn dialect(&self) -> Outcome<Option<Dialect>> {
         let Some(text) = &self.renderer else { return Ok(None) };
@@ -101,7 +104,7 @@ impl SourceArgs {
 
 /// The machine to compile for.
 #[derive(Debug, Args)]
-pub(super) struct SubjectArgs {
+pub(crate) struct SubjectArgs {
     /// Its id
     #[arg(long, value_name = "ID")]
     id: Option<MinionId>,
@@ -117,7 +120,15 @@ pub(super) struct SubjectArgs {
 }
 
 impl SubjectArgs {
-    fn grains(&self) -> Outcome<Grains> {
+    /// Whether grains come from a file.
+    pub(crate) fn has_grains(&self) -> bool {
+        self.grains.is_some()
+    }
+    /// The id, if one was given.
+    pub(crate) fn named(&self) -> Option<&MinionId> {
+        self.id.as_ref()
+    }
+    pub(crate) fn grains(&self) -> Outcome<Grains> {
         let Some(path) = &self.grains else { return Ok(Grains::new()) };
         let read = config::read_yaml(path)?;
         match read {
@@ -125,17 +136,17 @@ impl SubjectArgs {
             _ => Err(Failure::usage(format!("`{}` holds no mapping of grains", path.display()))),
         }
     }
-    fn id(&self, grains: &Grains) -> Outcome<MinionId> {
+    pub(crate) fn id(&self, grains: &Grains) -> Outcome<MinionId> {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
         let named = grains.get("id").and_then(Value::as_str).unwrap_or("example");
         named.parse().map_err(|error: model::InvalidId| Failure::usage(error.to_string()))
     }
-    fn labels(&self) -> Outcome<Labels> {
+    pub(crate) fn labels(&self) -> Outcome<Labels> {
         super::key::labels(&self.labels)
     }
-    fn answers(&self) -> Outcome<Answers> {
+    pub(crate) fn answers(&self) -> Outcome<Answers> {
         let Some(path) = &self.answers else { return Ok(Answers::default()) };
         match config::read_yaml(path)? {
             Value::Object(answers) => Ok(Answers::of_map(answers)),

@@ -207,6 +207,18 @@ pub(crate) fn result_line(view: &JobView, took_ms: u64, style: &Style) -> String
     )
 }
 
+/// `✔ apply web on this machine in 0.2s: 1 changed`.
+pub(crate) fn result_line_here(view: &JobView, took_ms: u64, style: &Style) -> String {
+    let word = overall(view);
+    format!(
+        "{} {} on this machine in {}: {}",
+        style.mark(word),
+        what(&view.job.kind),
+        time::took(took_ms),
+        style.paint(tone_of(word), word),
+    )
+}
+
 /// Blocks of hosts: those that say the same are one, under all their names.
 pub(crate) fn host_blocks<'a>(
     kind: &JobKind,

@@ -21,6 +21,8 @@ pub(crate) struct Watched {
     /// Lines that were lost on the way.
     pub(crate) gaps: u64,
     pub(crate) ended: bool,
+    /// What Ctrl-C does, where it is not to stop watching.
+    pub(crate) interrupt: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,13 +110,14 @@ impl Watched {
         let arrow = style.either("→", "->");
         let plural = if hosts == 1 { "minion" } else { "minions" };
         let what = job::what(&view.job.kind);
-        let mut lines = vec![
-            format!(
+        let head = match self.interrupt {
+            Some(interrupt) => format!("{what}      ({interrupt})"),
+            None => format!(
                 "job {}  {what}  {arrow}  {hosts} {plural}      (Ctrl-C stops watching, not the job)",
                 view.job.id.short()
             ),
-            String::new(),
-        ];
+        };
+        let mut lines = vec![head, String::new()];
         let room = rows.saturating_sub(4).clamp(1, LINES_MAX);
         let name_width = view.targets.iter().map(|it| it.minion.as_str().len()).max().unwrap_or(0);
         let mut order: Vec<&JobTarget> = view.targets.iter().collect();

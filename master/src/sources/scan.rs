@@ -2,7 +2,7 @@
 
 use super::{Layout, complaint};
 use lang::{Dialect, Source};
-use model::{ContentHash, Diagnostic};
+use model::{ContentHash, Diagnostic, Severity};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
@@ -52,8 +52,10 @@ pub(super) fn scan(layout: &Layout, seen: &mut Seen) -> Found {
     let mut next = Seen::default();
     for (kind, folders) in layout.kinds() {
         for folder in folders {
-            let Ok(root) = folder.canonicalize() else { continue };
-            let mut walk = Walk { kind, folder, root: &root, seen, next: &mut next, found: &mut found };
+            let Ok(root) = folder.path.canonicalize() else { continue };
+            let (folder, dialect) = (&folder.path, folder.dialect);
+            let mut walk =
+                Walk { kind, folder, dialect, root: &root, seen, next: &mut next, found: &mut found };
             walk.folder(folder, kind, 0);
         }
     }
@@ -65,6 +67,7 @@ pub(super) fn scan(layout: &Layout, seen: &mut Seen) -> Found {
 struct Walk<'a> {
     kind: &'static str,
     folder: &'a Path,
+    dialect: Dialect,
     root: &'a Path,
     seen: &'a Seen,
     next: &'a mut Seen,
@@ -167,6 +170,7 @@ impl Walk<'_> {
         if self.found.kept > KEPT_ALL_MAX {
             source.bytes = None;
         }
+        source.dialect = self.dialect;
         if self.kind == "states" {
             self.found.files.entry(source.hash).or_insert_with(|| path.to_owned());
         }
@@ -174,7 +178,9 @@ impl Walk<'_> {
     }
     fn complain(&mut self, name: &str, message: String, help: &str) {
         if self.found.problems.len() < PROBLEMS_MAX {
-            self.found.problems.push(complaint(name, message, help));
+            // Salt leaves out what it cannot read: one dead link must not hold back a tree that ran there.
+            let severity = if self.dialect.salt { Severity::Warning } else { Severity::Error };
+            self.found.problems.push(complaint(severity, name, message, help));
         }
     }
 }
