@@ -228,7 +228,9 @@ impl Host for LinuxHost {
             Action::Packages(action) => self.packages.get_mut().act(action, watch),
             Action::Unit(name, action) => units::act(name, *action, watch),
             Action::User(name, change) => accounts::change_user(name, change, watch),
+            Action::RemoveUser(name, how) => accounts::remove_user(name, *how, watch),
             Action::Group(name, change) => accounts::change_group(name, change, watch),
+            Action::RemoveGroup(name) => accounts::remove_group(name, watch),
             Action::Crontab { user, text } => units::set_crontab(user, text, watch),
             Action::Sysctl { name, value } => units::set_sysctl(name, value),
         }

@@ -137,7 +137,7 @@ impl Asking<'_> {
         }
         Ok(user.map_or(json!({}), |it| {
             json!({
-                "name": self.name(), "uid": it.uid, "gid": it.gid, "fullname": it.fullname, "home": it.home,
+                "name": self.name(), "uid": it.uid, "gid": it.gid, "fullname": it.gecos[0], "home": it.home,
                 "shell": it.shell, "groups": it.groups,
             })
         }))

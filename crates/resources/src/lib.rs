@@ -12,6 +12,7 @@ pub mod fake_host;
 pub mod host;
 pub mod keep;
 mod modules;
+pub mod openrc;
 mod output;
 pub mod packages;
 mod pattern;

@@ -2,7 +2,9 @@
 
 use super::command::run;
 use nix::unistd::{Gid, Group as NssGroup, Uid, User as NssUser, getgrouplist};
-use resources::host::{Command, Exit, Group, GroupChange, User, UserChange, Watch};
+use resources::host::{
+    Age, Aging, Command, Exit, Gecos, Group, GroupChange, User, UserChange, UserOption, UserRemoval, Watch,
+};
 use std::{collections::BTreeMap, ffi::CString, fs, io};
 
 const TIMEOUT_MS: u64 = 60_000;
@@ -49,21 +51,29 @@ pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
         all.into_iter().filter(|it| *it != found.gid).map(|it| group_name(it.as_raw())).collect();
     groups.sort();
     groups.dedup();
-    let gecos = found.gecos.to_string_lossy().into_owned();
+    let shadow = fs::read_to_string("/etc/shadow").ok();
+    let mut gecos = found.gecos.to_str().unwrap_or_default().splitn(5, ',').map(str::to_owned);
     Ok(Some(User {
         uid: found.uid.as_raw(),
         gid: found.gid.as_raw(),
-        fullname: gecos.split(',').next().unwrap_or_default().to_owned(),
+        gecos: std::array::from_fn(|_| gecos.next().unwrap_or_default()),
         home: found.dir.display().to_string(),
         shell: found.shell.display().to_string(),
         groups,
-        password: fs::read_to_string("/etc/shadow").ok().and_then(|it| password_in(&it, name)),
+        password: shadow.as_deref().and_then(|it| field_in(it, name, 1)),
+        aging: shadow.as_deref().and_then(|it| aging_in(it, name)),
     }))
 }
 
-fn password_in(shadow: &str, name: &str) -> Option<String> {
+fn field_in(shadow: &str, name: &str, at: usize) -> Option<String> {
     let line = shadow.lines().find(|it| it.split(':').next() == Some(name))?;
-    line.split(':').nth(1).map(str::to_owned)
+    line.split(':').nth(at).map(str::to_owned)
+}
+
+/// Name, hash, then days; an empty field is -1.
+fn aging_in(shadow: &str, name: &str) -> Option<Aging> {
+    let day = |(at, age): (usize, Age)| Some((age, field_in(shadow, name, at + 2)?.parse().unwrap_or(-1)));
+    Age::ALL.into_iter().enumerate().map(day).collect()
 }
 
 pub(crate) fn group(name: &str) -> io::Result<Option<Group>> {
@@ -86,6 +96,10 @@ fn argv(program: &str, options: Vec<(&str, Option<String>)>, name: &str) -> Comm
     Command { argv, timeout_ms: TIMEOUT_MS, ..Command::default() }
 }
 
+fn comment(gecos: &Gecos) -> String {
+    gecos.join(",").trim_end_matches(',').to_owned()
+}
+
 fn user_command(name: &str, change: &UserChange) -> Option<Command> {
     let mut options: Vec<(&str, Option<String>)> = Vec::new();
     let mut give = |option, value: &Option<String>| {
@@ -95,14 +109,29 @@ fn user_command(name: &str, change: &UserChange) -> Option<Command> {
     };
     give("-u", &change.uid.map(|it| it.to_string()));
     give("-g", &change.gid);
-    give("-c", &change.fullname);
+    give("-c", &change.gecos.as_ref().map(comment));
     give("-d", &change.home);
     give("-s", &change.shell);
     give("-G", &change.groups.as_ref().map(|it| it.join(",")));
+    let has = |option| change.options.contains(&option);
+    if change.uid.is_some() && has(UserOption::SharedId) {
+        options.push(("-o", None));
+    }
     if change.create {
         options.push((if change.make_home { "-m" } else { "-M" }, None));
-        if change.system {
-            options.push(("-r", None));
+        let own = change.own_group.map(|it| if it { "-U" } else { "-N" });
+        let system = change.system.then_some("-r");
+        let silent = has(UserOption::NoLogInit).then_some("-l");
+        options.extend([own, system, silent].into_iter().flatten().map(|it| (it, None)));
+    } else {
+        if change.home.is_some() && has(UserOption::MoveHome) {
+            options.push(("-m", None));
+        }
+        match change.lock {
+            // It would undo what is set after it.
+            Some(true) if change.password.is_none() => options.push(("-L", None)),
+            Some(false) => options.push(("-U", None)),
+            _ => (),
         }
     }
     match change.create {
@@ -112,38 +141,81 @@ fn user_command(name: &str, change: &UserChange) -> Option<Command> {
     }
 }
 
-pub(crate) fn change_user(name: &str, change: &UserChange, watch: &mut dyn Watch) -> io::Result<Exit> {
-    if let Some(command) = user_command(name, change) {
+/// What sets the password: an empty one by name only, a hash on standard input.
+fn password_commands(name: &str, change: &UserChange) -> Vec<Command> {
+    let Some(hash) = &change.password else { return Vec::new() };
+    let mut commands = vec![if hash.is_empty() {
+        argv("passwd", vec![("-q", None), ("-d", None)], name)
+    } else {
+        Command {
+            argv: vec!["chpasswd".to_owned(), "-e".to_owned()],
+            stdin: Some(format!("{name}:{hash}\n")),
+            timeout_ms: TIMEOUT_MS,
+            ..Command::default()
+        }
+    }];
+    if change.lock == Some(true) {
+        commands.push(argv("usermod", vec![("-L", None)], name));
+    }
+    commands
+}
+
+fn aging_command(name: &str, aging: &Aging) -> Option<Command> {
+    let option = |(age, days): (&Age, &i64)| {
+        let option = match age {
+            Age::Date => "-d",
+            Age::Min => "-m",
+            Age::Max => "-M",
+            Age::Warn => "-W",
+            Age::Inactive => "-I",
+            Age::Expire => "-E",
+        };
+        (option, Some(days.to_string()))
+    };
+    (!aging.is_empty()).then(|| argv("chage", aging.iter().map(option).collect(), name))
+}
+
+/// One after the other, up to one that fails.
+fn run_all(commands: impl IntoIterator<Item = Command>, watch: &mut dyn Watch) -> io::Result<Exit> {
+    for command in commands {
         match run(&command, watch)? {
             Exit::Code(0) => (),
             exit => return Ok(exit),
         }
     }
-    let Some(hash) = &change.password else { return Ok(Exit::Code(0)) };
-    let command = Command {
-        argv: vec!["chpasswd".to_owned(), "-e".to_owned()],
-        stdin: Some(format!("{name}:{hash}\n")),
-        timeout_ms: TIMEOUT_MS,
-        ..Command::default()
-    };
-    run(&command, watch)
+    Ok(Exit::Code(0))
+}
+
+pub(crate) fn change_user(name: &str, change: &UserChange, watch: &mut dyn Watch) -> io::Result<Exit> {
+    let mut commands: Vec<Command> = user_command(name, change).into_iter().collect();
+    commands.extend(password_commands(name, change));
+    commands.extend(aging_command(name, &change.aging));
+    run_all(commands, watch)
+}
+
+pub(crate) fn remove_user(name: &str, how: UserRemoval, watch: &mut dyn Watch) -> io::Result<Exit> {
+    let options = [(how.home, "-r"), (how.force, "-f")];
+    let options = options.into_iter().filter(|(on, _)| *on).map(|(_, it)| (it, None)).collect();
+    run(&argv("userdel", options, name), watch)
+}
+
+pub(crate) fn remove_group(name: &str, watch: &mut dyn Watch) -> io::Result<Exit> {
+    run(&argv("groupdel", Vec::new(), name), watch)
 }
 
 pub(crate) fn change_group(name: &str, change: &GroupChange, watch: &mut dyn Watch) -> io::Result<Exit> {
     let number = change.gid.map(|it| ("-g", Some(it.to_string())));
+    let shared = (change.gid.is_some() && change.shared_id).then_some(("-o", None));
     let system = (change.create && change.system).then_some(("-r", None));
-    let options: Vec<_> = number.into_iter().chain(system).collect();
+    let options: Vec<_> = number.into_iter().chain(shared).chain(system).collect();
+    let mut commands = Vec::new();
     if change.create || !options.is_empty() {
-        let program = if change.create { "groupadd" } else { "groupmod" };
-        match run(&argv(program, options, name), watch)? {
-            Exit::Code(0) => (),
-            exit => return Ok(exit),
-        }
+        commands.push(argv(if change.create { "groupadd" } else { "groupmod" }, options, name));
     }
-    match &change.members {
-        Some(members) => run(&argv("gpasswd", vec![("-M", Some(members.join(",")))], name), watch),
-        None => Ok(Exit::Code(0)),
+    if let Some(members) = &change.members {
+        commands.push(argv("gpasswd", vec![("-M", Some(members.join(",")))], name));
     }
+    run_all(commands, watch)
 }
 
 #[cfg(test)]
@@ -169,9 +241,31 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_found_in_the_shadow_file() {
-        let shadow = "root:*:1:0\nada:$6$x:1:0\nadam:!:1\n";
-        assert_eq!(password_in(shadow, "ada").as_deref(), Some("$6$x"));
-        assert_eq!(password_in(shadow, "eve"), None);
+    fn the_hash_and_the_days_are_found_in_the_shadow_file() {
+        let shadow = "root:*:1:0\nada:$6$x:19000:0:99999:7::\nadam:!:1\n";
+        assert_eq!(field_in(shadow, "ada", 1).as_deref(), Some("$6$x"));
+        assert_eq!(field_in(shadow, "eve", 1), None);
+        let days: Vec<i64> = aging_in(shadow, "ada").unwrap().into_values().collect();
+        assert_eq!(days, [19000, 0, 99999, 7, -1, -1]);
+    }
+
+    #[test]
+    fn no_password_is_an_argument() {
+        let change = UserChange {
+            password: Some("$6$x".into()),
+            lock: Some(true),
+            aging: [(Age::Max, 90), (Age::Expire, -1)].into(),
+            ..UserChange::default()
+        };
+        assert_eq!(user_command("ada", &change), None);
+        let said: Vec<String> = password_commands("ada", &change)
+            .iter()
+            .chain(&aging_command("ada", &change.aging))
+            .map(|it| it.argv.join(" "))
+            .collect();
+        assert_eq!(said, ["chpasswd -e", "usermod -L -- ada", "chage -M 90 -E -1 -- ada"]);
+        let gecos = ["Ada".to_owned(), String::new(), "12".to_owned(), String::new(), String::new()];
+        let change = UserChange { gecos: Some(gecos), lock: Some(false), ..UserChange::default() };
+        assert_eq!(user_command("ada", &change).unwrap().argv.join(" "), "usermod -c Ada,,12 -U -- ada");
     }
 }

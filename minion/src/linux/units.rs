@@ -2,7 +2,10 @@
 
 use super::{ask, command::run};
 use nix::unistd::User;
-use resources::host::{Command, Exit, Unit, UnitAction, Watch};
+use resources::{
+    host::{Command, Exit, Unit, UnitAction, Watch},
+    openrc,
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -41,7 +44,37 @@ fn full_name(name: &str) -> String {
     }
 }
 
+/// Neither systemd runs nor could it, but OpenRC is here.
+fn is_openrc() -> bool {
+    !Path::new(RUNNING).exists() && Path::new(openrc::PROGRAM).exists()
+}
+
+fn openrc_unit(name: &str) -> io::Result<Unit> {
+    let [status, show, describe] = openrc::questions(name);
+    let (exit, said) = ask(&status)?;
+    let said = format!("{}{}", said.stdout, said.stderr);
+    Ok(openrc::unit(name, exit, &said, &ask(&show)?.1.stdout, &ask(&describe)?.1.stdout))
+}
+
+fn openrc_act(name: &str, action: UnitAction, watch: &mut dyn Watch) -> io::Result<Exit> {
+    let [_, show, _] = openrc::questions(name);
+    let Some(commands) = openrc::commands(name, action, &ask(&show)?.1.stdout) else {
+        let text = format!("OpenRC cannot {}", action.verb());
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    };
+    for command in &commands {
+        match run(command, watch)? {
+            Exit::Code(0) => (),
+            exit => return Ok(exit),
+        }
+    }
+    Ok(Exit::Code(0))
+}
+
 pub(crate) fn unit(name: &str) -> io::Result<Unit> {
+    if is_openrc() {
+        return openrc_unit(name.strip_suffix(".service").unwrap_or(name));
+    }
     let name = full_name(name);
     if !Path::new(RUNNING).exists() {
         let (exit, output) = ask(&systemctl(&["is-enabled", "--", &name], SHOW_TIMEOUT_MS))?;
@@ -74,11 +107,17 @@ fn parse(text: &str) -> Unit {
 }
 
 pub(crate) fn act(name: &str, action: UnitAction, watch: &mut dyn Watch) -> io::Result<Exit> {
+    if is_openrc() {
+        return openrc_act(name.strip_suffix(".service").unwrap_or(name), action, watch);
+    }
     let verb = action.verb();
     if action == UnitAction::DaemonReload {
         return run(&systemctl(&[verb], ALTER_TIMEOUT_MS), watch);
     }
-    run(&systemctl(&[verb, "--", &full_name(name)], ALTER_TIMEOUT_MS), watch)
+    let name = full_name(name);
+    let words: Vec<&str> =
+        [Some(verb), action.option(), Some("--"), Some(&name)].into_iter().flatten().collect();
+    run(&systemctl(&words, ALTER_TIMEOUT_MS), watch)
 }
 
 pub(crate) fn crontab(user: &str) -> io::Result<String> {

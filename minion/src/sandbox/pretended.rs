@@ -1,7 +1,10 @@
 //! What a sandbox pretends: packages, services, accounts, crontabs, kernel parameters and owners of files, as JSON.
 
 use resources::{
-    host::{Action, Attributes, Exit, Group, GroupChange, Unit, UnitAction, User, UserChange, Watch},
+    host::{
+        Action, Aging, Attributes, Exit, Gecos, Group, GroupChange, Unit, UnitAction, User, UserChange,
+        UserRemoval, Watch,
+    },
     packages::{Available, PackageAction},
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,9 @@ const FIRST_SYSTEM_ID: u32 = 100;
 struct Service {
     active: bool,
     enabled: bool,
+    /// Whether nothing can start it.
+    #[serde(default)]
+    masked: bool,
     /// How often it was started or restarted, and reloaded: for looking at.
     starts: u32,
     reloads: u32,
@@ -32,9 +38,14 @@ struct Account {
     uid: u32,
     gid: u32,
     fullname: String,
+    /// The other fields of the comment.
+    #[serde(default)]
+    office: [String; 4],
     home: String,
     shell: String,
     password: String,
+    #[serde(default)]
+    aging: Aging,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -179,11 +190,12 @@ impl Pretended {
         Some(User {
             uid: it.uid,
             gid: it.gid,
-            fullname: it.fullname.clone(),
+            gecos: gecos(it),
             home: it.home.clone(),
             shell: it.shell.clone(),
             groups: self.groups.iter().filter(member).map(|(name, _)| name.clone()).collect(),
             password: Some(it.password.clone()),
+            aging: Some(it.aging.clone()),
         })
     }
     pub(super) fn group(&self, name: &str) -> Option<Group> {
@@ -210,7 +222,12 @@ impl Pretended {
         Unit {
             found: true,
             active: Some(if service.active { "active" } else { "inactive" }.to_owned()),
-            enabled: if service.enabled { "enabled" } else { "disabled" }.to_owned(),
+            enabled: match service {
+                Service { masked: true, .. } => "masked",
+                Service { enabled: true, .. } => "enabled",
+                _ => "disabled",
+            }
+            .to_owned(),
             can_reload: true,
             stale: false,
         }
@@ -235,7 +252,12 @@ impl Pretended {
             Action::Packages(action) => Ok(self.act_on_packages(action)),
             Action::Unit(name, action) => Ok(self.act_unit(name, *action)),
             Action::User(name, change) => self.change_user(name, change),
+            Action::RemoveUser(name, how) => Ok(self.remove_user(name, *how)),
             Action::Group(name, change) => self.change_group(name, change),
+            Action::RemoveGroup(name) => {
+                self.groups.remove(name);
+                Ok(format!("group {name} removed"))
+            }
             Action::Crontab { user, text } => {
                 self.crontabs.insert(user.clone(), text.clone());
                 Ok(format!("crontab of {user} written"))
@@ -290,12 +312,14 @@ impl Pretended {
     fn act_unit(&mut self, name: &str, action: UnitAction) -> String {
         let service = self.services.entry(name.to_owned()).or_default();
         match action {
-            UnitAction::Start | UnitAction::Restart => {
+            UnitAction::Start | UnitAction::StartSoon | UnitAction::Restart | UnitAction::RestartSoon => {
                 service.active = true;
                 service.starts += 1;
             }
-            UnitAction::Stop => service.active = false,
-            UnitAction::Reload => service.reloads += 1,
+            UnitAction::Stop | UnitAction::StopSoon => service.active = false,
+            UnitAction::Mask | UnitAction::MaskRuntime => service.masked = true,
+            UnitAction::Unmask | UnitAction::UnmaskRuntime => service.masked = false,
+            UnitAction::Reload | UnitAction::ReloadSoon => service.reloads += 1,
             UnitAction::Enable => service.enabled = true,
             UnitAction::Disable => service.enabled = false,
             UnitAction::DaemonReload => (),
@@ -340,11 +364,29 @@ impl Pretended {
                 field.clone_from(wanted);
             }
         };
-        take(&mut account.fullname, &change.fullname);
+        if let Some([name, office @ ..]) = &change.gecos {
+            account.fullname.clone_from(name);
+            account.office.clone_from(office);
+        }
+        account.aging.extend(&change.aging);
         take(&mut account.home, &change.home);
         take(&mut account.shell, &change.shell);
         take(&mut account.password, &change.password);
+        let bare = account.password.trim_start_matches('!').to_owned();
+        match change.lock {
+            Some(true) => account.password = format!("!{bare}"),
+            Some(false) => account.password = bare,
+            None => (),
+        }
         Ok(format!("user {name}"))
+    }
+
+    /// The home folder is a real one, and stays.
+    fn remove_user(&mut self, name: &str, _: UserRemoval) -> String {
+        self.users.remove(name);
+        self.groups.values_mut().for_each(|it| it.members.retain(|it| it != name));
+        self.crontabs.remove(name);
+        format!("user {name} removed")
     }
 
     fn change_group(&mut self, name: &str, change: &GroupChange) -> Result<String, String> {
@@ -365,6 +407,11 @@ impl Pretended {
         let gid = gid.unwrap_or_else(|| free_id(system, taken));
         self.groups.entry(name.to_owned()).or_insert(Team { gid, members: Vec::new() }).gid
     }
+}
+
+fn gecos(account: &Account) -> Gecos {
+    let [room, work, home, other] = account.office.clone();
+    [account.fullname.clone(), room, work, home, other]
 }
 
 fn free_id(system: bool, taken: impl Fn(u32) -> bool) -> u32 {

@@ -2,7 +2,7 @@
 
 use super::machine::{FakeGroup, FakeUser, Machine, Reply};
 use crate::{
-    host::{Action, Command, GroupChange, UnitAction, UserChange},
+    host::{Action, Command, GroupChange, UnitAction, UserChange, UserRemoval},
     packages::{Install, InstallOption, PackageAction},
 };
 use std::{collections::BTreeMap, path::Path};
@@ -33,7 +33,16 @@ impl Machine {
             Action::Packages(action) => self.act_on_packages(action),
             Action::Unit(name, action) => self.unit(name, *action),
             Action::User(name, change) => self.change_user(name, change),
+            Action::RemoveUser(name, how) => self.remove_user(name, *how),
             Action::Group(name, change) => self.change_group(name, change),
+            Action::RemoveGroup(name) => {
+                let gid = self.groups.get(name).map(|it| it.gid);
+                if self.users.values().any(|it| Some(it.gid) == gid) {
+                    return failure(8, "groupdel: cannot remove the primary group of a user\n");
+                }
+                self.groups.remove(name);
+                Reply::default()
+            }
             Action::Crontab { user, text } => {
                 self.crontabs.insert(user.clone(), text.clone());
                 Reply::default()
@@ -131,18 +140,27 @@ impl Machine {
         if action == UnitAction::DaemonReload {
             return Reply::default();
         }
+        if matches!(action, UnitAction::Mask | UnitAction::MaskRuntime) {
+            self.units.entry(name.to_owned()).or_default();
+        }
         let Some(unit) = self.units.get_mut(name) else { return failure(5, "Unit not found.\n") };
         match action {
+            UnitAction::Start | UnitAction::Restart if unit.enabled.starts_with("masked") => {
+                return failure(1, "Unit is masked.\n");
+            }
             UnitAction::Start | UnitAction::Restart if unit.broken => {
                 "failed".clone_into(&mut unit.active);
                 return failure(1, "Job failed.\n");
             }
-            UnitAction::Start | UnitAction::Restart => {
+            UnitAction::Start | UnitAction::Restart | UnitAction::StartSoon | UnitAction::RestartSoon => {
                 "active".clone_into(&mut unit.active);
                 unit.starts += 1;
             }
-            UnitAction::Stop => "inactive".clone_into(&mut unit.active),
-            UnitAction::Reload => unit.reloads += 1,
+            UnitAction::Stop | UnitAction::StopSoon => "inactive".clone_into(&mut unit.active),
+            UnitAction::Mask => "masked".clone_into(&mut unit.enabled),
+            UnitAction::MaskRuntime => "masked-runtime".clone_into(&mut unit.enabled),
+            UnitAction::Unmask | UnitAction::UnmaskRuntime => "disabled".clone_into(&mut unit.enabled),
+            UnitAction::Reload | UnitAction::ReloadSoon => unit.reloads += 1,
             UnitAction::Enable => "enabled".clone_into(&mut unit.enabled),
             UnitAction::Disable => "disabled".clone_into(&mut unit.enabled),
             UnitAction::DaemonReload => (),
@@ -160,18 +178,24 @@ impl Machine {
         let next = 1000 + u32::try_from(self.users.len()).unwrap_or_default();
         if change.create {
             let gid = group.flatten().unwrap_or(next);
-            if group.is_none() {
+            if group.is_none() && change.own_group != Some(false) {
                 self.groups.insert(name.to_owned(), FakeGroup { gid, members: Vec::new() });
             }
             let home = format!("/home/{name}");
-            let user = FakeUser { uid: next, gid, home, shell: "/bin/sh".to_owned(), ..FakeUser::default() };
+            let user = FakeUser {
+                uid: next,
+                gid,
+                home,
+                shell: "/bin/sh".to_owned(),
+                password: "!".to_owned(),
+                ..FakeUser::default()
+            };
             self.users.insert(name.to_owned(), user);
         }
         let Some(user) = self.users.get_mut(name) else { return failure(6, "usermod: no such user\n") };
         user.uid = change.uid.unwrap_or(user.uid);
         user.gid = group.flatten().unwrap_or(user.gid);
         for (field, wanted) in [
-            (&mut user.fullname, &change.fullname),
             (&mut user.home, &change.home),
             (&mut user.shell, &change.shell),
             (&mut user.password, &change.password),
@@ -180,6 +204,19 @@ impl Machine {
                 field.clone_from(wanted);
             }
         }
+        if let Some([name, office @ ..]) = &change.gecos {
+            user.fullname.clone_from(name);
+            user.office = office.to_vec();
+            while user.office.last().is_some_and(String::is_empty) {
+                user.office.pop();
+            }
+        }
+        match change.lock {
+            Some(true) => user.password.insert(0, '!'),
+            Some(false) => drop(user.password.remove(0)),
+            None => (),
+        }
+        user.aging.extend(&change.aging);
         if let Some(wanted) = &change.groups {
             for (group, it) in &mut self.groups {
                 it.members.retain(|it| it != name);
@@ -189,6 +226,16 @@ impl Machine {
                 }
             }
         }
+        Reply::default()
+    }
+
+    fn remove_user(&mut self, name: &str, how: UserRemoval) -> Reply {
+        let Some(user) = self.users.remove(name) else { return failure(6, "userdel: no such user\n") };
+        if how.home {
+            self.files.retain(|it, _| !Path::new(it).starts_with(&user.home));
+        }
+        self.groups.values_mut().for_each(|it| it.members.retain(|it| it != name));
+        self.groups.retain(|it, group| it != name || group.gid != user.gid);
         Reply::default()
     }
 

@@ -1,7 +1,7 @@
 //! What is on a fake machine: plain data that a case file can spell out.
 
 use crate::{
-    host::{Attributes, FileKind, Query, Special, Stat, User},
+    host::{Aging, Attributes, FileKind, Query, Special, Stat, User},
     packages::{Available, Manager},
 };
 use serde::{Deserialize, Serialize};
@@ -126,12 +126,18 @@ pub struct FakeUser {
     pub gid: u32,
     /// The person.
     pub fullname: String,
+    /// Room, phones, other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub office: Vec<String>,
     /// Home folder.
     pub home: String,
     /// Login shell.
     pub shell: String,
     /// Hash.
     pub password: String,
+    /// Days in the shadow file.
+    #[serde(skip_serializing_if = "Aging::is_empty")]
+    pub aging: Aging,
 }
 
 /// A group.
@@ -388,11 +394,15 @@ impl Machine {
         Some(User {
             uid: it.uid,
             gid: it.gid,
-            fullname: it.fullname.clone(),
+            gecos: std::array::from_fn(|at| match at {
+                0 => it.fullname.clone(),
+                at => it.office.get(at - 1).cloned().unwrap_or_default(),
+            }),
             home: it.home.clone(),
             shell: it.shell.clone(),
             groups: groups.collect(),
             password: Some(it.password.clone()),
+            aging: Some(it.aging.clone()),
         })
     }
 
@@ -408,7 +418,7 @@ impl Machine {
             Query::GitAltered(folder) => copy(&folder.path).map(|it| it.altered.join("\n")),
             Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
             Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
-            Query::Package(_) => None,
+            Query::Package(_) | Query::Service(_) => None,
             Query::Digest(_) | Query::Fetch(_) => None,
             Query::GitRemote { url, .. } => self.repositories.get(url).map(|it| {
                 let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));

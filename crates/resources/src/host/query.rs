@@ -6,6 +6,7 @@ pub mod docker;
 pub mod fetch;
 pub mod locale;
 pub mod package;
+pub mod service;
 
 use super::Command;
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub enum Query {
     Package(package::Question),
     /// About locales.
     Locale(locale::Question),
+    /// About processes of services.
+    Service(service::Question),
 }
 
 /// A working copy.
@@ -69,6 +72,7 @@ impl Query {
             Self::GitOrigin(folder) => folder.git(&["config", "--get", "remote.origin.url"]),
             Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
             Self::Package(question) => question.command(),
+            Self::Service(question) => question.command(),
             Self::GitRemote { url, rev, user } => {
                 let peeled = format!("{rev}^{{}}");
                 Command {
