@@ -48,6 +48,24 @@ fn a_token_lets_in_what_it_says_and_no_more() {
 }
 
 #[test]
+fn a_revoked_token_leads_to_quarantine_and_is_listed_so() {
+    let mut lab = Lab::start();
+    let seed = lab.seed("vm-*", &["--name", "bake-7", "--uses", "5"]);
+    lab.launch("vm-1", &seed);
+    lab.wait_up("vm-1");
+    lab.labctl(&["key", "revoke-token", "bake-7"]).expect(0);
+    lab.labctl(&["key", "revoke-token", "bake-8"]).expect(8);
+    lab.launch("vm-2", &seed);
+    assert!(wait_key(&lab, "vm-2", "pending").contains("bake-7 was revoked"));
+    lab.wait_up("vm-1");
+    let said = lab.labctl(&["key", "tokens"]).expect(0);
+    assert!(
+        said.stdout.contains("bake-7") && said.stdout.contains("1/5") && said.stdout.contains("revoked"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn an_expired_token_leads_to_quarantine() {
     let mut lab = Lab::start();
     let seed = lab.seed("vm-*", &["--for", "1s"]);

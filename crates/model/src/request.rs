@@ -7,7 +7,7 @@ use crate::api::{
     ObserverView, PillarView, RuleView, TargetList,
 };
 use crate::{
-    Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, MinionId, ObserverRole, RunReport,
+    Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, MinionId, ObserverRole, RunReport, Token,
     key::Replace,
 };
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,13 @@ pub enum Request {
         /// User name.
         name: String,
     },
+    /// Tokens that let machines join. -> [`Reply::Tokens`]
+    Tokens,
+    /// End one: nobody joins by it any more; who joined stays. -> [`Reply::Done`]
+    RevokeToken {
+        /// Its name.
+        name: String,
+    },
     /// Register an operator's key. -> [`Reply::Done`]
     AddOperator {
         /// Name.
@@ -261,6 +268,8 @@ pub enum Reply {
     Observer(ObserverView),
     /// Observers, without secrets.
     Observers(Vec<ObserverView>),
+    /// Tokens that let machines join; they hold no secrets.
+    Tokens(Vec<Token>),
     /// About the master.
     Master(crate::api::MasterInfo),
 }

@@ -51,6 +51,14 @@ enum KeyVerb {
     },
     /// Make a token that lets machines join, as a seed on standard output
     Enroll(Enroll),
+    /// The tokens that let machines join
+    Tokens,
+    /// Nobody joins by these tokens any more; who joined stays
+    RevokeToken {
+        /// Names of tokens
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +118,19 @@ impl KeyCommand {
             KeyVerb::Reject { keys } => decide(desk, &keys, None, KeyDecision::Reject),
             KeyVerb::Revoke { keys } => decide(desk, &keys, None, KeyDecision::Revoke),
             KeyVerb::Enroll(enroll) => enroll.run(desk),
+            KeyVerb::Tokens => {
+                let reply = desk.ask(&Request::Tokens)?;
+                let Reply::Tokens(tokens) = reply else { return Err(unexpected(&reply)) };
+                let list = show::status::tokens(&tokens, &desk.screen.style);
+                desk.screen.list(list)?;
+                Ok(Exit::Done)
+            }
+            KeyVerb::RevokeToken { names } => {
+                names
+                    .into_iter()
+                    .try_for_each(|name| desk.order(&Request::RevokeToken { name }).map(drop))?;
+                Ok(Exit::Done)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     time,
 };
 use model::{
-    Event, JobKind, Key, KeyStatus,
+    Event, JobKind, Key, KeyStatus, Token,
     api::{JobView, MasterStatus, ObserverView, RuleView},
 };
 use std::fmt::Write;
@@ -287,6 +287,41 @@ pub(crate) fn observers(observers: &[ObserverView], style: &Style) -> List {
         table,
         items: observers.iter().map(json::of).collect(),
         names: observers.iter().map(|it| it.name.clone()).collect(),
+        footer: None,
+    }
+}
+
+/// Tokens that let machines join.
+pub(crate) fn tokens(tokens: &[Token], style: &Style) -> List {
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::new("IDS"),
+        Column::new("USED"),
+        Column::new("EXPIRES"),
+        Column::new("BY"),
+        Column::new("STATE"),
+    ]);
+    for token in tokens {
+        let (word, tone) = match token {
+            _ if token.revoked => ("revoked", Tone::Bad),
+            _ if token.terms.expires <= style.now => ("expired", Tone::Dim),
+            _ if token.used_by.len() >= token.terms.uses as usize => ("used up", Tone::Dim),
+            _ => ("good", Tone::Good),
+        };
+        table.row([
+            Cell::of(Tone::Strong, token.terms.name.as_str()),
+            token.terms.ids.clone().into(),
+            format!("{}/{}", token.used_by.len(), token.terms.uses).into(),
+            time::absolute(token.terms.expires, style.time).into(),
+            token.made_by.clone().into(),
+            Cell::of(tone, word),
+        ]);
+    }
+    List {
+        kind: "EnrollTokenList",
+        table,
+        items: tokens.iter().map(json::of).collect(),
+        names: tokens.iter().map(|it| it.terms.name.clone()).collect(),
         footer: None,
     }
 }

@@ -4,7 +4,8 @@ use super::{Effect, Entry, Master, enroll::Dismissal, roster::cut, target::refus
 use bus::message::{EnrollAnswer, ToMinion};
 use ipnet::IpNet;
 use model::{
-    Caller, EnrollTerms, Fingerprint, Key, KeyDecision, KeyStatus, Labels, MinionId, Timestamp, TokenTerms,
+    Caller, EnrollTerms, Fingerprint, Key, KeyDecision, KeyStatus, Labels, MinionId, Timestamp, Token,
+    TokenTerms,
     api::{ErrorKind, ErrorView},
 };
 
@@ -108,6 +109,21 @@ impl Master {
                 Ok(vec![format!("the key of {minion} is revoked; {minion} is no member any more")])
             }
         }
+    }
+
+    /// Nobody joins by this token any more. Who joined by it stays: `key revoke` sends a machine away.
+    pub(crate) fn revoke_token(&mut self, caller: Caller, name: &str) -> Result<Vec<String>, ErrorView> {
+        let Some(token) = self.book.tokens.get(name).cloned() else {
+            let message = format!("no token is called `{}`", cut(name, 128));
+            return Err(refuse(ErrorKind::NotFound, message, Some("`labctl key tokens` shows all")));
+        };
+        if token.revoked {
+            return usage(format!("token {name} is revoked already"));
+        }
+        self.audit(caller, format!("revoke token {name}"), "accepted".to_owned());
+        let joined = token.used_by.len();
+        self.record(Entry::Token(Token { revoked: true, ..token }));
+        Ok(vec![format!("nobody joins by token {name} any more; the {joined} keys that it let in stay")])
     }
 
     /// A member goes: its key is revoked for good, its jobs end, what was known of it is forgotten.

@@ -92,6 +92,7 @@ impl Master {
                 self.create_observer(caller, name, role, for_ms, random).map(|it| Some(Reply::Observer(it)))
             }
             Request::RemoveObserver { name } => done(self.remove_observer(caller, &name)?),
+            Request::RevokeToken { name } => done(self.revoke_token(caller, &name)?),
             Request::AddOperator { name, fingerprint } => {
                 done(self.add_operator(caller, name, fingerprint)?)
             }
@@ -116,6 +117,7 @@ impl Master {
             Request::Minions { target } => return self.minion_views(target.as_deref()).map(Some),
             Request::Keys => return Ok(Some(Reply::Keys(self.book.keys.values().cloned().collect()))),
             Request::Rules => return Ok(Some(Reply::Rules(self.rule_views()))),
+            Request::Tokens => return Ok(Some(Reply::Tokens(self.book.tokens.values().cloned().collect()))),
             Request::Observers => return Ok(Some(Reply::Observers(self.observer_views()))),
             Request::Master => return Ok(Some(Reply::Master(self.settings.info.clone()))),
             Request::Compile { target, states } => {

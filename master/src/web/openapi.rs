@@ -343,6 +343,8 @@ fn requests() -> Vec<Request> {
         Request::AddOperator { name: "alice".to_owned(), fingerprint },
         Request::Gc { keep_ms: None },
         Request::Master,
+        Request::Tokens,
+        Request::RevokeToken { name: "bake-7".to_owned() },
     ]
 }
 
@@ -395,7 +397,9 @@ mod tests {
             Request::AddOperator { .. } => 23,
             Request::Gc { .. } => 24,
             Request::Master => 25,
+            Request::Tokens => 26,
+            Request::RevokeToken { .. } => 27,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..26).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..28).collect::<Vec<_>>());
     }
 }

@@ -111,6 +111,23 @@ fn a_waiting_key_that_changes_its_name_all_the_time_costs_no_writes() {
 }
 
 #[test]
+fn a_revoked_token_lets_nobody_in_and_sends_nobody_away() {
+    let mut bench = Bench::with(&[]);
+    assert_eq!(word(&bench.enroll(1, "vm-1", Ok(terms()))), "accepted");
+    let refused = bench.ask(Request::RevokeToken { name: "none".to_owned() });
+    assert!(format!("{refused:?}").contains("no token is called `none`"), "{refused:?}");
+    let effects = bench.ask(Request::RevokeToken { name: terms().name });
+    assert!(!records(&effects).is_empty(), "{effects:?}");
+    bench.crash();
+    assert_eq!(word(&bench.enroll(2, "vm-2", Ok(terms()))), "pending");
+    assert!(bench.master.minion(&id("vm-1")).is_some());
+    let listed = format!("{:?}", bench.ask(Request::Tokens));
+    assert!(listed.contains("revoked: true"), "{listed}");
+    let again = bench.ask(Request::RevokeToken { name: terms().name });
+    assert!(format!("{again:?}").contains("revoked already"), "{again:?}");
+}
+
+#[test]
 fn a_name_that_was_revoked_does_not_come_back_by_the_same_token() {
     let revoke =
         Request::DecideKey { key: "vm-1".to_owned(), fingerprint: None, decision: KeyDecision::Revoke };
