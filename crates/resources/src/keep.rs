@@ -153,6 +153,24 @@ impl Keeper {
         Ok(())
     }
 
+    /// Called before `from` and everything in it becomes `to`.
+    pub(crate) fn before_rename(&mut self, host: &mut dyn Host, from: &Path, to: &Path) -> io::Result<()> {
+        if !host.is_keeping() {
+            return Ok(());
+        }
+        self.before_removal(host, from)?;
+        self.keep(host, to.to_owned())?;
+        let inside = self.paths.range(from.to_owned()..).take_while(|it| it.starts_with(from));
+        let moved: Vec<PathBuf> =
+            inside.filter_map(|it| it.strip_prefix(from).ok()).map(|it| to.join(it)).collect();
+        for path in moved {
+            if self.paths.insert(path.clone()) {
+                host.keep(&Kept { path, state: State::Absent, after: false }, None)?;
+            }
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, host: &mut dyn Host, path: PathBuf) -> io::Result<()> {
         if self.paths.contains(&path) || self.paths.len() > KEPT_PATHS_MAX {
             return Ok(());

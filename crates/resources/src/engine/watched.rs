@@ -95,8 +95,7 @@ impl Host for Watched<'_, '_> {
         self.host.make_special(path, special, how)
     }
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        self.shared.keeper().before_removal(self.host, from)?;
-        self.shared.keeper().before(self.host, to, Links::Keep)?;
+        self.shared.keeper().before_rename(self.host, from, to)?;
         self.host.rename(from, to)
     }
     fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
