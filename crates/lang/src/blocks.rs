@@ -2,13 +2,16 @@
 
 use crate::{
     arguments::{self, REQUISITES},
-    limits,
-    pillar::names_in,
+    environment, limits,
+    pillar::{Include, includes_in},
     say::{At, Say, did_you_mean, error, warning},
-    session::{Origin, Parsed, Session, absolute},
+    session::{Origin, Parsed, Session, Wish, absolute},
     yaml::{Key, Node, Yaml},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// An argument of a function.
 #[derive(Clone, Debug)]
@@ -25,6 +28,7 @@ pub(crate) struct Argument {
 pub(crate) struct Block {
     pub(crate) id: String,
     pub(crate) sls: String,
+    pub(crate) environment: Arc<str>,
     /// Files that include the one it stands in, directly or not.
     pub(crate) included_from: Arc<Vec<String>>,
     pub(crate) file: Arc<Parsed>,
@@ -62,11 +66,12 @@ pub(crate) const FIRST_TURN: u32 = 10_000;
 
 struct Open {
     name: String,
+    environment: Arc<str>,
     file: Arc<Parsed>,
     /// Position in [`Loading::read`].
     place: usize,
     above: Arc<Vec<String>>,
-    includes: std::vec::IntoIter<(String, At)>,
+    includes: std::vec::IntoIter<(String, Arc<str>, At)>,
 }
 
 /// What one file holds.
@@ -79,6 +84,8 @@ struct Read {
 
 struct Loading {
     loaded: Loaded,
+    /// Environments and names of files that were opened.
+    seen: HashSet<(Arc<str>, String)>,
     /// In the order in which files were opened.
     read: Vec<Read>,
     stack: Vec<Open>,
@@ -87,24 +94,23 @@ struct Loading {
 }
 
 /// Reads state files and what they include; included ones run first.
-pub(crate) fn load(session: &mut Session<'_>, names: &[(String, Option<Origin>)]) -> Loaded {
+pub(crate) fn load(session: &mut Session<'_>, wishes: &[Wish]) -> Loaded {
     let mut loading = Loading {
         loaded: Loaded::default(),
+        seen: HashSet::new(),
         read: Vec::new(),
         stack: Vec::new(),
         turn: FIRST_TURN,
         blocks: 0,
     };
-    for (name, origin) in names {
-        for name in matching(session, name) {
-            loading.open(session, &name, origin.as_ref());
+    for wish in wishes {
+        let environment: Arc<str> = wish.environment.as_str().into();
+        for name in session.compiler.matching(&environment::root("states", &environment), &wish.name) {
+            loading.open(session, &name, &environment, wish.origin.as_ref());
             while let Some(top) = loading.stack.last_mut() {
-                if let Some((included, at)) = top.includes.next() {
-                    let name = absolute(&included, &top.name, &top.file.rendered.source.path);
+                if let Some((name, environment, at)) = top.includes.next() {
                     let origin = Origin { file: top.file.clone(), at };
-                    for name in matching(session, &name) {
-                        loading.open(session, &name, Some(&origin));
-                    }
+                    loading.open(session, &name, &environment, Some(&origin));
                 } else if let Some(done) = loading.stack.pop() {
                     loading.blocks_of(session, &done);
                 }
@@ -120,29 +126,35 @@ pub(crate) fn load(session: &mut Session<'_>, names: &[(String, Option<Origin>)]
     loaded
 }
 
-/// `web.*` means all files whose names match, if any does.
-fn matching(session: &Session<'_>, name: &str) -> Vec<String> {
-    if !crate::glob::is_pattern(name) {
-        return vec![name.to_owned()];
-    }
-    let mut names = session.compiler.names("states");
-    names.retain(|it| crate::glob::matches(name, it));
-    if names.is_empty() { vec![name.to_owned()] } else { names }
-}
-
 impl Loading {
-    fn open(&mut self, session: &mut Session<'_>, name: &str, origin: Option<&Origin>) {
-        if self.loaded.files.iter().any(|it| it == name) {
+    fn open(
+        &mut self,
+        session: &mut Session<'_>,
+        name: &str,
+        environment: &Arc<str>,
+        origin: Option<&Origin>,
+    ) {
+        if !self.seen.insert((environment.clone(), name.to_owned())) {
             return;
         }
         self.loaded.files.push(name.to_owned());
-        let Some(path) = session.find("states", name, origin) else { return };
-        let Some(file) = session.read("states", name, &path) else { return };
+        let root = environment::root("states", environment);
+        let Some(path) = session.find(&root, name, origin) else { return };
+        let Some(file) = session.read(&root, name, &path) else { return };
         let includes = match &file.root.value {
             Yaml::Map(pairs) => pairs.iter().find(|(key, _)| key.text == "include").map(|it| it.1.clone()),
             _ => None,
         };
-        let includes = includes.map(|node| names_in(session, &file, &node)).unwrap_or_default();
+        let includes = includes.map(|node| includes_in(session, &file, &node)).unwrap_or_default();
+        let mut wanted = Vec::new();
+        for include in includes {
+            let origin = Origin { file: file.clone(), at: include.at };
+            let Some((included, of)) = include_of(session, &include, name, environment, &origin) else {
+                continue;
+            };
+            let names = session.compiler.matching(&environment::root("states", &of), &included);
+            wanted.extend(names.into_iter().map(|it| (it, of.clone(), include.at)));
+        }
         let above = match self.stack.last() {
             Some(top) => {
                 let mut above = vec![top.name.clone()];
@@ -153,7 +165,8 @@ impl Loading {
         };
         let place = self.read.len();
         self.read.push(Read::default());
-        self.stack.push(Open { name: name.to_owned(), file, place, above, includes: includes.into_iter() });
+        let (name, environment) = (name.to_owned(), environment.clone());
+        self.stack.push(Open { name, environment, file, place, above, includes: wanted.into_iter() });
     }
 
     fn blocks_of(&mut self, session: &mut Session<'_>, open: &Open) {
@@ -210,7 +223,7 @@ impl Loading {
             return;
         }
         self.loaded.ids.insert(key.text.clone(), origin);
-        let mut blocks = block(session, &open.name, &open.above, &open.file, key, node);
+        let mut blocks = block(session, open, key, node);
         for block in &mut blocks {
             if !block.arguments.iter().any(|it| it.key.text == "order") {
                 block.turn = Some(self.turn);
@@ -222,19 +235,40 @@ impl Loading {
     }
 }
 
-/// The functions under an id.
-fn block(
+/// The name and the environment that an include means.
+fn include_of(
     session: &mut Session<'_>,
-    sls: &str,
-    included_from: &Arc<Vec<String>>,
-    file: &Arc<Parsed>,
-    key: &Key,
-    node: &Node,
-) -> Vec<Block> {
+    include: &Include,
+    from: &str,
+    environment: &Arc<str>,
+    origin: &Origin,
+) -> Option<(String, Arc<str>)> {
+    let name = absolute(&include.name, from, &origin.file.rendered.source.path);
+    let known = session.compiler.environments();
+    let has = |it: &&String| session.compiler.path_of(&environment::root("states", it), &name).is_some();
+    let complaint = match &include.environment {
+        _ if include.node.is_some() => "`include` takes a list of names".to_owned(),
+        None => return Some((name, environment.clone())),
+        // Salt's word for wherever it is found.
+        Some(word) if word == "_xenv" => {
+            let found = known.iter().find(has).map_or_else(|| environment.clone(), |it| it.as_str().into());
+            return Some((name, found));
+        }
+        Some(other) if known.contains(other) => return Some((name, other.as_str().into())),
+        Some(other) => format!("there is no environment `{other}`"),
+    };
+    session.complaints.push(error("E0111", complaint).at(origin.span("")));
+    None
+}
+
+/// The functions under an id.
+fn block(session: &mut Session<'_>, open: &Open, key: &Key, node: &Node) -> Vec<Block> {
+    let file = &open.file;
     let make = |state: &str, fun: &str, at: At, arguments| Block {
         id: key.text.clone(),
-        sls: sls.to_owned(),
-        included_from: included_from.clone(),
+        sls: open.name.clone(),
+        environment: open.environment.clone(),
+        included_from: open.above.clone(),
         file: file.clone(),
         state: state.to_owned(),
         fun: fun.to_owned(),

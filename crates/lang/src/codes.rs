@@ -136,7 +136,11 @@ const CODES: &[(&str, &str)] = &[
         "a requisite names a block that does not exist in this run, in a place where Salt goes on without it.",
     ),
     ("W0121", "`exclude` names an id that no file has."),
-    ("W0401", "a part of a top file is not used: there is the environment `base` only."),
+    (
+        "W0401",
+        "a part of a top file is for an environment that does not exist. Environments are set in master.yaml.",
+    ),
+    ("W0402", "a `match:` that never matches here."),
 ];
 
 /// What a code means; `None` for one that does not exist.

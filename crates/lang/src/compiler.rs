@@ -1,14 +1,16 @@
 //! Compiles what a minion should be: top, pillar, states, requisites -> recipe.
 
 use crate::{
-    Tree, blocks, check, extend, inverted, links,
+    Options, Tree, blocks, check, environment,
+    environment::BASE,
+    extend, glob, inverted, links,
     links::Edge,
     low::{self, Low},
     order::{self, Turn},
     pillar,
     say::{Say, error},
     scalars,
-    session::{ENVIRONMENT, Origin, Parsed, Session},
+    session::{Parsed, Session, Wish},
     show, steps,
     templates::Templates,
     top,
@@ -48,6 +50,8 @@ pub enum Wanted {
 /// Shared by threads.
 pub struct Compiler {
     tree: Tree,
+    options: Options,
+    environments: Vec<String>,
     templates: Templates,
     plain: Mutex<HashMap<(String, ContentHash), Arc<Parsed>>>,
 }
@@ -55,11 +59,23 @@ pub struct Compiler {
 impl Compiler {
     /// For a tree.
     pub fn new(tree: Tree) -> Self {
-        Self { tree, templates: Templates::default(), plain: Mutex::default() }
+        Self::with_options(tree, Options::default())
+    }
+    /// For a tree that is compiled in another way.
+    pub fn with_options(tree: Tree, options: Options) -> Self {
+        let environments = environment::names(&tree);
+        Self { tree, options, environments, templates: Templates::default(), plain: Mutex::default() }
     }
     /// Its tree.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+    /// Names of all environments, `base` first.
+    pub fn environments(&self) -> &[String] {
+        &self.environments
     }
     pub(crate) fn templates(&self) -> &Templates {
         &self.templates
@@ -84,6 +100,15 @@ impl Compiler {
     pub(crate) fn names(&self, root: &str) -> Vec<String> {
         top::names(&self.tree, root)
     }
+    /// `web.*` means all files below a root whose names match, if any does; else it is a name.
+    pub(crate) fn matching(&self, root: &str, name: &str) -> Vec<String> {
+        if !glob::is_pattern(name) {
+            return vec![name.to_owned()];
+        }
+        let mut names = self.names(root);
+        names.retain(|it| glob::matches(name, it));
+        if names.is_empty() { vec![name.to_owned()] } else { names }
+    }
     /// The recipe. `pillar` wins over the tree's.
     pub fn compile(
         &self,
@@ -92,8 +117,11 @@ impl Compiler {
         pillar: &Map<String, Value>,
     ) -> Compiled<Recipe> {
         let mut session = Session::new(self, Some(subject));
-        let names = self.wanted(&mut session, wanted, pillar);
-        let recipe = recipe(&mut session, &names);
+        let wishes = self.wanted(&mut session, wanted, pillar);
+        let mut recipe = recipe(&mut session, &wishes);
+        if self.options.failhard {
+            recipe.steps.iter_mut().for_each(|it| it.global.failhard = true);
+        }
         finish(session, recipe)
     }
     /// The steps in run order in Salt's field names (`state fun name __id__ __sls__`), arguments and requisites as they
@@ -120,50 +148,52 @@ impl Compiler {
             }
             it
         }));
-        let shown = show::show(&written.lows, &turns, ENVIRONMENT);
+        let shown = show::show(&written.lows, &turns);
         let secrets = pillar::maskable(std::mem::take(&mut session.secrets));
         let shown = shown.iter().map(|it| scalars::mask_texts(it, &secrets)).collect();
         finish(session, shown)
     }
-    /// The names of what is wanted, with where they stand; sets the session's pillar.
-    fn wanted(
-        &self,
-        session: &mut Session<'_>,
-        wanted: &Wanted,
-        pillar: &Map<String, Value>,
-    ) -> Vec<(String, Option<Origin>)> {
+    /// The files that are wanted; sets the session's pillar.
+    fn wanted(&self, session: &mut Session<'_>, wanted: &Wanted, pillar: &Map<String, Value>) -> Vec<Wish> {
         set_pillar(session, pillar);
         match wanted {
             Wanted::Assigned => {
                 let pillar = session.scope.data().get("pillar").cloned();
-                let entries = self.top(session);
-                let names = top::assigned(session, &entries, pillar.as_ref());
-                names.into_iter().map(|it| (it.0, Some(it.1))).collect()
+                let entries = Self::top(session);
+                top::assigned(session, &entries, pillar.as_ref()).into_iter().map(|it| it.0).collect()
             }
-            Wanted::Named(names) => names.iter().map(|it| (it.clone(), None)).collect(),
+            Wanted::Named(names) => {
+                let environment = session.pinned().unwrap_or_else(|| BASE.to_owned());
+                let wish = |name: &String| Wish {
+                    name: name.clone(),
+                    environment: environment.clone(),
+                    origin: None,
+                };
+                names.iter().map(wish).collect()
+            }
         }
     }
-    /// The top file of the states; a tree without one assigns nothing, which is said.
-    fn top(&self, session: &mut Session<'_>) -> Vec<top::Entry> {
-        if self.tree.get("states/top.sls").is_none() {
+    /// The top files of the states; a tree without one assigns nothing, which is said.
+    fn top(session: &mut Session<'_>) -> Vec<top::Entry> {
+        if !top::exists(session, "states") {
             let help = "say there which states belong to whom, or name the states";
             session.complaints.push(error("E0401", "there is no states/top.sls").help(help));
         }
-        top::read(session, "states").unwrap_or_default()
+        top::read(session, "states")
     }
     /// Names of the states that top.sls assigns, in order.
     pub fn assigned(&self, subject: Subject<'_>) -> Compiled<Vec<String>> {
         let mut session = Session::new(self, Some(subject));
-        if self.tree.get("states/top.sls").is_none() {
+        if !top::exists(&session, "states") {
             return finish(session, Vec::new());
         }
-        let entries = self.top(&mut session);
+        let entries = Self::top(&mut session);
         let wants_pillar = entries.iter().any(|it| it.target.needs(crate::target::Needs::Pillar));
         if wants_pillar {
             set_pillar(&mut session, &Map::new());
         }
         let names = top::assigned(&session, &entries, session.scope.data().get("pillar"));
-        finish(session, names.into_iter().map(|it| it.0).collect())
+        finish(session, names.into_iter().map(|it| it.0.name).collect())
     }
     /// The pillar. Its secrets are masked.
     pub fn pillar(&self, subject: Subject<'_>) -> Compiled<Value> {
@@ -196,16 +226,13 @@ pub(crate) fn set_pillar(session: &mut Session<'_>, over: &Map<String, Value>) {
 }
 
 /// The recipe of some states.
-pub(crate) fn recipe(session: &mut Session<'_>, names: &[(String, Option<Origin>)]) -> Recipe {
-    recipe_and_files(session, names).0
+pub(crate) fn recipe(session: &mut Session<'_>, wishes: &[Wish]) -> Recipe {
+    recipe_and_files(session, wishes).0
 }
 
 /// The recipe of some states, and the names of all files that it was made from.
-pub(crate) fn recipe_and_files(
-    session: &mut Session<'_>,
-    names: &[(String, Option<Origin>)],
-) -> (Recipe, Vec<String>) {
-    let written = Written::read(session, names);
+pub(crate) fn recipe_and_files(session: &mut Session<'_>, wishes: &[Wish]) -> (Recipe, Vec<String>) {
+    let written = Written::read(session, wishes);
     let (mut recipe, mut steps) = written.steps(session);
     if let Some((turns, edges)) = written.order(session) {
         let order: Vec<usize> = turns.iter().filter(|it| !it.trial).map(|it| it.step).collect();
@@ -235,8 +262,8 @@ struct Written {
 }
 
 impl Written {
-    fn read(session: &mut Session<'_>, names: &[(String, Option<Origin>)]) -> Self {
-        let mut loaded = blocks::load(session, names);
+    fn read(session: &mut Session<'_>, wishes: &[Wish]) -> Self {
+        let mut loaded = blocks::load(session, wishes);
         let broken = session.complaints.has_errors();
         let mut high = extend::extend(session, &mut loaded);
         if !broken {

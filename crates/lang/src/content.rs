@@ -187,12 +187,14 @@ impl Work<'_, '_> {
             self.complain(param, "E0117", message, Some(help));
             return None;
         };
-        let rest = rest.split_once('?').map_or(rest, |it| it.0).trim_matches('/');
+        let (rest, asked) = rest.split_once('?').unwrap_or((rest, ""));
+        let of = asked.strip_prefix("saltenv=").unwrap_or(&self.low.environment);
+        let (rest, root) = (rest.trim_matches('/'), crate::environment::root("states", of));
         if rest.is_empty() || rest.split('/').any(|it| matches!(it, "" | "." | "..")) {
             self.complain(param, "E0117", format!("`{source}` leads out of the tree"), None);
             return None;
         }
-        Some(format!("states/{rest}"))
+        Some(format!("{root}/{rest}"))
     }
 
     fn not_found(&mut self, param: &str, wanted: &str) {

@@ -1,8 +1,8 @@
-//! The pillar of one minion: the files that pillar/top.sls assigns, merged in order.
+//! The pillar of one minion: the files that the top files of `pillar` assign, merged in order.
 
 use crate::{
-    limits,
-    say::{Say, error},
+    environment, limits, merging,
+    say::{At, Say, error},
     scalars,
     session::{Origin, Parsed, Session, absolute},
     target::Needs,
@@ -10,124 +10,266 @@ use crate::{
     yaml::{Node, Yaml},
 };
 use serde_json::{Map, Value};
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The pillar with its secrets wrapped, see [`scalars`].
 pub(crate) fn compile(session: &mut Session<'_>) -> Value {
     let mut pillar = Value::Object(Map::new());
-    let Some(entries) = top::read(session, "pillar") else { return pillar };
-    let mut seen = HashSet::new();
-    for (name, origin, index) in top::assigned(session, &entries, None) {
+    let entries = top::read(session, "pillar");
+    let mut kept = HashMap::new();
+    for (wish, index) in top::assigned(session, &entries, None) {
         let entry = &entries[index];
         let asserted = entry.target.needs(Needs::Asserted).then_some(&entry.origin);
-        load(session, name, &origin, asserted, &mut seen, &mut pillar);
+        let root = environment::root("pillar", &wish.environment);
+        for name in session.compiler.matching(&root, &wish.name) {
+            if entry.ignore_missing && session.compiler.path_of(&root, &name).is_none() {
+                continue;
+            }
+            let mut loading = Loading { session, root: &root, asserted, kept: &mut kept };
+            if let Some(state) = loading.load(&name, wish.origin.as_ref()) {
+                pillar = merging::merge(pillar, state, session.compiler.options());
+            }
+        }
     }
     pillar
 }
 
 /// Merges all files of the tree's pillar, for a check without a minion.
 pub(crate) fn check_all(session: &mut Session<'_>) {
-    let entries = top::read(session, "pillar").unwrap_or_default();
+    let entries = top::read(session, "pillar");
+    let mut assigned: HashSet<(String, String)> = HashSet::new();
     for entry in &entries {
         let asserted = entry.target.needs(Needs::Asserted).then_some(&entry.origin);
-        for (name, origin) in &entry.names {
-            load(session, name.clone(), origin, asserted, &mut HashSet::new(), &mut Value::Null);
+        for wish in &entry.names {
+            let root = environment::root("pillar", &wish.environment);
+            for name in session.compiler.matching(&root, &wish.name) {
+                assigned.insert((root.clone(), name.clone()));
+                if entry.ignore_missing && session.compiler.path_of(&root, &name).is_none() {
+                    continue;
+                }
+                let mut loading = Loading { session, root: &root, asserted, kept: &mut HashMap::new() };
+                loading.load(&name, wish.origin.as_ref());
+            }
         }
     }
-    let assigned: HashSet<String> =
-        entries.iter().flat_map(|it| it.names.iter().map(|it| it.0.clone())).collect();
-    for name in session.compiler.names("pillar") {
-        if !assigned.contains(&name)
-            && let Some(path) = session.compiler.path_of("pillar", &name)
-        {
-            session.read("pillar", &name, &path);
+    for of in session.environments() {
+        let root = environment::root("pillar", &of);
+        for name in session.compiler.names(&root) {
+            if !assigned.contains(&(root.clone(), name.clone()))
+                && let Some(path) = session.compiler.path_of(&root, &name)
+            {
+                session.read(&root, &name, &path);
+            }
         }
     }
 }
 
-/// A file and what it includes; included ones come first, so that the file itself wins.
-fn load(
-    session: &mut Session<'_>,
+/// Files under way, of one environment.
+struct Loading<'a, 'b> {
+    session: &'a mut Session<'b>,
+    root: &'a str,
+    /// The target that a minion can claim to be.
+    asserted: Option<&'a Origin>,
+    /// What files hold themselves, without what they include.
+    kept: &'a mut HashMap<(String, String), Value>,
+}
+
+/// A file whose includes are being read.
+struct Open {
     name: String,
-    origin: &Origin,
-    asserted: Option<&Origin>,
-    seen: &mut HashSet<String>,
-    pillar: &mut Value,
-) {
-    let mut stack = vec![(name, origin.clone(), None)];
-    while let Some((name, origin, read)) = stack.pop() {
-        let file: Arc<Parsed> = match read {
-            Some(file) => {
-                merge(session, &file, asserted, pillar);
-                continue;
+    file: Arc<Parsed>,
+    own: Value,
+    defaults: Map<String, Value>,
+    includes: std::vec::IntoIter<Include>,
+    included: Option<Value>,
+    /// Where its values belong in the one that includes it.
+    key: Option<String>,
+}
+
+/// An entry of `include:`.
+#[derive(Clone, Debug)]
+pub(crate) struct Include {
+    pub(crate) name: String,
+    pub(crate) at: At,
+    /// What stands below the name, if it is a mapping; else the environment.
+    pub(crate) node: Option<Node>,
+    /// The environment to look in, for states.
+    pub(crate) environment: Option<String>,
+}
+
+impl Loading<'_, '_> {
+    /// A file with what it includes; the file itself wins.
+    fn load(&mut self, name: &str, origin: Option<&Origin>) -> Option<Value> {
+        let mut stack: Vec<Open> = Vec::new();
+        let mut done = self.open(name, origin, Map::new(), None)?;
+        loop {
+            // Go down as long as there is something to include.
+            while let Some(include) = done.includes.next() {
+                match self.include(&done, &include) {
+                    Step::Down(inner) => stack.push(std::mem::replace(&mut done, *inner)),
+                    Step::Value(value) => self.add(&mut done, value),
+                    Step::Nothing => {}
+                }
+                if stack.len() > limits::FILES {
+                    return None;
+                }
             }
-            None if !seen.insert(name.clone()) => continue,
-            None => {
-                let Some(path) = session.find("pillar", &name, Some(&origin)) else { continue };
-                let Some(file) = session.read("pillar", &name, &path) else { continue };
-                file
+            let value = match done.included.take() {
+                Some(included) => merging::merge(included, done.own, self.session.compiler.options()),
+                None => done.own,
+            };
+            let value = below(done.key.as_deref(), value);
+            let Some(outer) = stack.pop() else { return Some(value) };
+            done = outer;
+            self.add(&mut done, value);
+        }
+    }
+
+    fn add(&self, open: &mut Open, value: Value) {
+        if value.as_object().is_some_and(|it| !it.is_empty()) {
+            open.included = Some(match open.included.take() {
+                Some(before) => merging::merge(before, value, self.session.compiler.options()),
+                None => value,
+            });
+        }
+    }
+
+    fn include(&mut self, open: &Open, include: &Include) -> Step {
+        let (mut key, mut defaults) = (None, open.defaults.clone());
+        if let Some(Node { value: Yaml::Map(pairs), .. }) = &include.node {
+            defaults = Map::new();
+            for (name, node) in pairs {
+                match (name.text.as_str(), open.file.value(node)) {
+                    ("key", Value::String(text)) => key = Some(text),
+                    ("defaults", Value::Object(map)) => defaults = map,
+                    _ => {
+                        let message =
+                            format!("an include of pillar takes `key` and `defaults`, not `{}`", name.text);
+                        let span = open.file.rendered.span(name.at, "");
+                        self.session.complaints.push(error("E0111", message).at(span));
+                    }
+                }
             }
+        }
+        let name = absolute(&include.name.replace('/', "."), &open.name, &open.file.rendered.source.path);
+        let origin = Origin { file: open.file.clone(), at: include.at };
+        let names = self.session.compiler.matching(self.root, &name);
+        let mut together = None;
+        for name in &names {
+            if let Some(kept) = self.kept.get(&(self.root.to_owned(), name.clone())) {
+                together = Some(below(key.as_deref(), kept.clone()));
+            } else if names.len() == 1 {
+                let inner = self.open(name, Some(&origin), defaults, key);
+                return inner.map_or(Step::Nothing, |it| Step::Down(Box::new(it)));
+            } else if let Some(value) = self.load(name, Some(&origin)) {
+                let value = below(key.as_deref(), value);
+                together = Some(match together {
+                    Some(before) => merging::merge(before, value, self.session.compiler.options()),
+                    None => value,
+                });
+            }
+        }
+        together.map_or(Step::Nothing, Step::Value)
+    }
+
+    fn open(
+        &mut self,
+        name: &str,
+        origin: Option<&Origin>,
+        defaults: Map<String, Value>,
+        key: Option<String>,
+    ) -> Option<Open> {
+        let path = self.session.find(self.root, name, origin)?;
+        let file = self.session.read_with(self.root, name, &path, &defaults)?;
+        let own = self.own(&file)?;
+        self.kept.insert((self.root.to_owned(), name.to_owned()), own.clone());
+        let includes = match &file.root.value {
+            Yaml::Map(pairs) => pairs.iter().find(|(key, _)| key.text == "include").map(|it| it.1.clone()),
+            _ => None,
         };
-        let path = file.rendered.source.path.clone();
-        let includes = includes(session, &file);
-        stack.push((name.clone(), origin, Some(file.clone())));
-        for (included, at) in includes.into_iter().rev() {
-            stack.push((absolute(&included, &name, &path), Origin { file: file.clone(), at }, None));
+        let includes = includes.map(|node| includes_in(self.session, &file, &node)).unwrap_or_default();
+        let (includes, included) = (includes.into_iter(), None);
+        Some(Open { name: name.to_owned(), file, own, defaults, includes, included, key })
+    }
+
+    /// What the file itself says.
+    fn own(&mut self, file: &Arc<Parsed>) -> Option<Value> {
+        let Yaml::Map(pairs) = &file.root.value else {
+            if !file.root.is_null() {
+                let message = format!("a pillar file is a mapping, but this is {}", file.root.kind());
+                let span = file.rendered.span(file.root.at, "");
+                self.session.complaints.push(error("E0403", message).at(span));
+                return None;
+            }
+            return Some(Value::Object(Map::new()));
+        };
+        if let (Some(target), Some(secret)) = (self.asserted, secret_in(&file.root)) {
+            self.session.complaints.push(
+                error("E0405", "a secret is given to whoever claims some grain or address")
+                    .at(target.span("a minion says this of itself"))
+                    .at(file.rendered.span(secret.at, "the secret"))
+                    .help("target it by id or by a label (`label:role=db`): the master keeps those"),
+            );
         }
-        if stack.len() > limits::FILES {
-            return;
-        }
+        let own = pairs.iter().filter(|(key, _)| key.text != "include").cloned().collect();
+        let own = Node { value: Yaml::Map(own), ..file.root.clone() };
+        Some(scalars::with_secrets(&own, file.salt))
     }
 }
 
-fn includes(session: &mut Session<'_>, file: &Arc<Parsed>) -> Vec<(String, crate::say::At)> {
-    let Yaml::Map(pairs) = &file.root.value else { return Vec::new() };
-    let Some((_, node)) = pairs.iter().find(|(key, _)| key.text == "include") else { return Vec::new() };
-    names_in(session, file, node)
+/// What an entry of `include:` comes to.
+enum Step {
+    Down(Box<Open>),
+    Value(Value),
+    Nothing,
 }
 
-/// A list of names; `include:` of states and pillar.
-pub(crate) fn names_in(
-    session: &mut Session<'_>,
-    file: &Arc<Parsed>,
-    node: &Node,
-) -> Vec<(String, crate::say::At)> {
-    let mut names = Vec::new();
+/// A value below `a:b`.
+fn below(key: Option<&str>, value: Value) -> Value {
+    let Some(key) = key else { return value };
+    key.rsplit(':').fold(value, |value, name| Value::Object(Map::from_iter([(name.to_owned(), value)])))
+}
+
+/// Entries of `include:` of states and pillar.
+pub(crate) fn includes_in(session: &mut Session<'_>, file: &Arc<Parsed>, node: &Node) -> Vec<Include> {
+    let mut includes = Vec::new();
     let items = match &node.value {
         Yaml::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
     };
     for item in items {
-        match item.text().filter(|it| !it.is_empty()) {
-            Some(text) => names.push((text.to_owned(), item.at)),
-            None => session.complaints.push(
+        match &item.value {
+            Yaml::Scalar { text, .. } if !text.is_empty() && !item.is_null() => {
+                includes.push(Include { name: text.clone(), at: item.at, node: None, environment: None });
+            }
+            Yaml::Map(pairs) if pairs.len() == 1 => {
+                let (key, below) = &pairs[0];
+                let include = match below.text().filter(|_| !below.is_null()) {
+                    Some(name) => Include {
+                        name: name.to_owned(),
+                        at: below.at,
+                        node: None,
+                        environment: Some(key.text.clone()),
+                    },
+                    None => Include {
+                        name: key.text.clone(),
+                        at: key.at,
+                        node: Some(below.clone()),
+                        environment: None,
+                    },
+                };
+                includes.push(include);
+            }
+            _ => session.complaints.push(
                 error("E0111", format!("`include` takes a list of names, but this is {}", item.kind()))
                     .at(file.rendered.span(item.at, "")),
             ),
         }
     }
-    names
-}
-
-fn merge(session: &mut Session<'_>, file: &Arc<Parsed>, asserted: Option<&Origin>, pillar: &mut Value) {
-    let Yaml::Map(pairs) = &file.root.value else {
-        if !file.root.is_null() {
-            let message = format!("a pillar file is a mapping, but this is {}", file.root.kind());
-            session.complaints.push(error("E0403", message).at(file.rendered.span(file.root.at, "")));
-        }
-        return;
-    };
-    if let (Some(target), Some(secret)) = (asserted, secret_in(&file.root)) {
-        session.complaints.push(
-            error("E0405", "a secret is given to whoever claims some grain or address")
-                .at(target.span("a minion says this of itself"))
-                .at(file.rendered.span(secret.at, "the secret"))
-                .help("target it by id or by a label (`label:role=db`): the master keeps those"),
-        );
-    }
-    let own = pairs.iter().filter(|(key, _)| key.text != "include").cloned().collect();
-    let own = Node { value: Yaml::Map(own), ..file.root.clone() };
-    scalars::merge(pillar, scalars::with_secrets(&own, file.salt));
+    includes
 }
 
 fn secret_in(node: &Node) -> Option<&Node> {

@@ -73,6 +73,11 @@ fn convert(node: &Node, wrap: bool, secret: bool, salt: bool) -> Value {
     }
 }
 
+/// Whether this is a secret in its wrapping.
+pub(crate) fn is_wrapped(map: &Map<String, Value>) -> bool {
+    wrapped(map).is_some()
+}
+
 fn wrapped(map: &Map<String, Value>) -> Option<&Value> {
     if map.len() == 1 { map.get(SECRET) } else { None }
 }

@@ -1,7 +1,9 @@
 //! One compile: the minion it is for, what its templates see, what was complained about so far; and reading files.
 
 use crate::{
-    Compiler, Dialect, Renderer, Subject, limits, salt_scalars,
+    Compiler, Dialect, Renderer, Subject,
+    environment::BASE,
+    limits, salt_scalars,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
     scalars,
     target::Candidate,
@@ -28,9 +30,6 @@ impl Parsed {
     }
 }
 
-/// The only environment so far.
-pub(crate) const ENVIRONMENT: &str = "base";
-
 /// One compile.
 pub(crate) struct Session<'a> {
     pub(crate) compiler: &'a Compiler,
@@ -46,8 +45,17 @@ pub(crate) struct Session<'a> {
     files: usize,
 }
 
+/// A file that is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) name: String,
+    pub(crate) environment: String,
+    /// Where it is wanted, if a file says so.
+    pub(crate) origin: Option<Origin>,
+}
+
 /// Where a name is written that leads to another file.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) file: Arc<Parsed>,
     pub(crate) at: At,
@@ -59,10 +67,13 @@ impl Origin {
     }
 }
 
+/// The label that names a minion's environment.
+const ENVIRONMENT_LABEL: &str = "environment";
+
 impl<'a> Session<'a> {
     pub(crate) fn new(compiler: &'a Compiler, subject: Option<Subject<'a>>) -> Self {
         let mut data = Map::new();
-        data.insert("env".to_owned(), json!(ENVIRONMENT));
+        data.insert("env".to_owned(), json!(BASE));
         if let Some(subject) = subject {
             data.insert("id".to_owned(), json!(subject.id));
             data.insert("grains".to_owned(), Value::Object(subject.grains.clone()));
@@ -84,12 +95,36 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The only environment that counts, if one was named, or the minion's label `environment` names one.
+    pub(crate) fn pinned(&self) -> Option<String> {
+        let named = self.compiler.options().environment.as_ref();
+        let label = || self.subject?.labels.get(ENVIRONMENT_LABEL);
+        named.or_else(label).filter(|it| self.compiler.environments().contains(it)).cloned()
+    }
+    /// Environments whose top files count.
+    pub(crate) fn environments(&self) -> Vec<String> {
+        match self.pinned() {
+            Some(pinned) => vec![pinned],
+            None => self.compiler.environments().to_vec(),
+        }
+    }
     pub(crate) fn set_pillar(&mut self, pillar: Value) {
         self.scope.set(Map::from_iter([("pillar".to_owned(), pillar)]));
     }
 
     /// The state or pillar file of a dotted name below a root.
     pub(crate) fn read(&mut self, root: &str, name: &str, path: &str) -> Option<Arc<Parsed>> {
+        self.read_with(root, name, path, &Map::new())
+    }
+
+    /// As [`Session::read`], with more variables for its template.
+    pub(crate) fn read_with(
+        &mut self,
+        root: &str,
+        name: &str,
+        path: &str,
+        more: &Map<String, Value>,
+    ) -> Option<Arc<Parsed>> {
         self.files += 1;
         if self.files > limits::FILES {
             let message = format!("more than {} files for one minion", limits::FILES);
@@ -104,7 +139,9 @@ impl<'a> Session<'a> {
         }
         let relative = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
         let folder = relative.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        let variables = Map::from_iter([
+        let mut variables = more.clone();
+        variables.extend([
+            ("env".to_owned(), json!(root.split_once('@').map_or(BASE, |it| it.1))),
             ("sls".to_owned(), json!(name)),
             ("tplfile".to_owned(), json!(relative)),
             ("tpldir".to_owned(), json!(folder)),
@@ -189,7 +226,7 @@ impl<'a> Session<'a> {
         if let Some(path) = self.compiler.path_of(root, name) {
             return Some(path);
         }
-        let what = if root == "pillar" { "pillar file" } else { "state" };
+        let what = if root.starts_with("pillar") { "pillar file" } else { "state" };
         let mut complaint = error("E0118", format!("no {what} named `{name}`"));
         if let Some(origin) = origin {
             complaint = complaint.at(origin.span(""));

@@ -48,7 +48,7 @@ const IDLE: [&str; 38] = [
 ];
 
 /// Steps in run order.
-pub(crate) fn show(lows: &[Low], turns: &[Turn], environment: &str) -> Vec<Value> {
+pub(crate) fn show(lows: &[Low], turns: &[Turn]) -> Vec<Value> {
     let mut tried = vec![false; lows.len()];
     let mut trying = vec![false; lows.len()];
     for turn in turns.iter().filter(|it| it.trial) {
@@ -60,7 +60,7 @@ pub(crate) fn show(lows: &[Low], turns: &[Turn], environment: &str) -> Vec<Value
     turns
         .iter()
         .map(|turn| {
-            let mut shown = one(&lows[turn.step], environment);
+            let mut shown = one(&lows[turn.step]);
             if tried[turn.step] {
                 shown.insert("__prereq__".to_owned(), json!(true));
             }
@@ -72,21 +72,21 @@ pub(crate) fn show(lows: &[Low], turns: &[Turn], environment: &str) -> Vec<Value
         .collect()
 }
 
-fn one(low: &Low, environment: &str) -> Map<String, Value> {
+fn one(low: &Low) -> Map<String, Value> {
     let mut shown = Map::from_iter([
         ("state".to_owned(), json!(low.state)),
         ("fun".to_owned(), json!(low.fun)),
         ("name".to_owned(), json!(low.name)),
         ("__id__".to_owned(), json!(low.id)),
         ("__sls__".to_owned(), json!(low.sls)),
-        ("__env__".to_owned(), json!(environment)),
+        ("__env__".to_owned(), json!(*low.environment)),
     ]);
     for (key, parts) in &low.arguments {
         if matches!(key.as_str(), "name" | "state" | "fun") {
             continue;
         }
         let value = match parts.as_slice() {
-            [one] if !arguments::is_requisite(key) => one.file.value(&one.node),
+            [one] if !arguments::is_requisite(key) || key.ends_with("_in") => one.file.value(&one.node),
             parts => Value::Array(parts.iter().flat_map(list).collect()),
         };
         shown.insert(key.clone(), value);

@@ -4,6 +4,7 @@ use crate::{
     expression::{Cursor, Operand, Operator, Parsed, is_glob},
     limits,
     say::{Say, did_you_mean},
+    subdict::{How, Subdict},
 };
 use ipnet::IpNet;
 use model::{Diagnostic, Grains, Labels, MinionId, Presence};
@@ -56,6 +57,9 @@ enum Test {
     /// None: whether there is one.
     Label(String, Option<(Operator, Operand)>),
     Pillar(String, Option<(Operator, Operand)>),
+    /// Salt's `path:to:value` over grains or pillar.
+    Grains(Subdict),
+    Pillars(Subdict),
     Net(IpNet),
     State(Operand),
     Online(bool),
@@ -110,6 +114,14 @@ impl Target {
                     }
                     ("grain", path, candidates.iter().flat_map(|it| paths(it.grains())).collect())
                 }
+                Test::Grains(subdict) => {
+                    if subdict.name() == "*"
+                        || candidates.iter().any(|it| it.grains().contains_key(subdict.name()))
+                    {
+                        return;
+                    }
+                    ("grain", subdict.name(), candidates.iter().flat_map(|it| paths(it.grains())).collect())
+                }
                 Test::Label(key, _) => {
                     if candidates.iter().any(|it| it.labels().contains_key(key)) {
                         return;
@@ -135,8 +147,8 @@ impl Target {
         let mut found = false;
         self.root.tests(&mut |test, _, _| {
             found |= match test {
-                Test::Grain(..) | Test::Net(_) => what == Needs::Asserted,
-                Test::Pillar(..) => what == Needs::Pillar,
+                Test::Grain(..) | Test::Grains(_) | Test::Net(_) => what == Needs::Asserted,
+                Test::Pillar(..) | Test::Pillars(_) => what == Needs::Pillar,
                 Test::State(_) => what == Needs::States,
                 Test::Online(_) | Test::Failed => what == Needs::Now,
                 Test::Id(_) | Test::Label(..) => false,
@@ -191,6 +203,15 @@ impl Test {
             Self::Pillar(path, Some((operator, operand))) => {
                 operand.holds(*operator, it.pillar(path).as_ref())
             }
+            Self::Grains(subdict) => subdict.matches(&|path| match path {
+                "*" => Some(Value::Object(it.grains().clone())),
+                path => {
+                    let mut steps = path.split(':');
+                    let first = it.grains().get(steps.next()?)?;
+                    crate::compare::lookup(first, steps).cloned()
+                }
+            }),
+            Self::Pillars(subdict) => subdict.matches(&|path| it.pillar(path)),
             Self::Net(net) => it.addresses().iter().any(|it| net.contains(it)),
             Self::State(operand) => {
                 it.assigned().iter().any(|it| operand.holds(Operator::Equal, Some(&Value::from(it.as_str()))))
@@ -285,7 +306,8 @@ fn test(cursor: &mut Cursor<'_>) -> Parsed<Test> {
         cursor.byte += 1;
         return Ok(Test::Id(pattern(cursor)?));
     }
-    if let Some(kind @ ('E' | 'P' | 'G' | 'L' | 'S' | 'I' | 'N' | 'J' | 'R')) = cursor.rest().chars().next()
+    if let Some(kind @ ('E' | 'P' | 'G' | 'L' | 'S' | 'I' | 'N' | 'J' | 'R' | 'X')) =
+        cursor.rest().chars().next()
         && cursor.rest()[1..].starts_with('@')
     {
         cursor.byte += 2;
@@ -421,34 +443,43 @@ fn salt(cursor: &mut Cursor<'_>, kind: char, start: usize) -> Parsed<Test> {
     let value = match kind {
         _ if quoted.is_some() => quoted.as_deref().unwrap_or(""),
         'L' => cursor.bare(|rest| rest.starts_with([')', '('])),
-        _ => cursor.bare(|rest| rest.starts_with([')', ','])),
+        _ => salt_word(cursor, kind),
     };
     let unavailable = |cursor: &Cursor<'_>| {
         let message = format!("Salt's `{kind}@` is not available");
         let help = "use ids, grains (`os=debian`), labels (`label:role=web`), `ip:` or `pillar:`";
         Box::new(cursor.complain(start, cursor.byte - start, message).help(help))
     };
-    let pair = || value.rsplit_once(':').ok_or_else(|| cursor.unexpected("`name:value`"));
+    let subdict = |how| {
+        Subdict::parse(value, how)
+            .map_err(|message| Box::new(cursor.complain_as("E0303", start, cursor.byte - start, message)))
+    };
     match kind {
         'E' => Ok(Test::Id(Operand::Regex(cursor.regex(&format!("^(?:{value})"), start + 2)?))),
         'L' => Ok(Test::Id(Operand::List(value.split(',').map(|it| Value::from(it.trim())).collect()))),
         'S' => net(cursor, value, start),
-        'G' => {
-            let (path, wanted) = pair()?;
-            Ok(Test::Grain(path.to_owned(), Operator::Equal, operand_of(cursor, wanted, start)?))
-        }
-        'P' => {
-            let (path, wanted) = pair()?;
-            let regex = cursor.regex(&format!("^(?:{wanted})"), start + 2)?;
-            Ok(Test::Grain(path.to_owned(), Operator::Matches, Operand::Regex(regex)))
-        }
-        'I' => {
-            let (path, wanted) = pair()?;
-            let operand = operand_of(cursor, wanted, start)?;
-            Ok(Test::Pillar(path.to_owned(), Some((Operator::Equal, operand))))
-        }
+        'G' => Ok(Test::Grains(subdict(How::Glob)?)),
+        'P' => Ok(Test::Grains(subdict(How::Regex)?)),
+        'I' => Ok(Test::Pillars(subdict(How::Glob)?)),
+        'J' => Ok(Test::Pillars(subdict(How::Regex)?)),
+        'X' => Ok(Test::Pillars(subdict(How::Exact)?)),
         _ => Err(unavailable(cursor)),
     }
+}
+
+/// A word with its parentheses: `P@os:(a|b)`. A comma ends it where it is no part of a regular expression.
+fn salt_word<'a>(cursor: &mut Cursor<'a>, kind: char) -> &'a str {
+    let rest = cursor.rest();
+    let mut word = rest.split(char::is_whitespace).next().unwrap_or_default();
+    if !matches!(kind, 'E' | 'P' | 'J') {
+        word = word.split(',').next().unwrap_or_default();
+    }
+    let closes = |it: &str| it.ends_with(')') && it.matches(')').count() > it.matches('(').count();
+    while word.ends_with(',') || closes(word) {
+        word = &word[..word.len() - 1];
+    }
+    cursor.byte += word.len();
+    word
 }
 
 /// Ids that a templated `target:` of a rule gives: one id, or several separated by commas. Never parsed
