@@ -19,6 +19,8 @@ mod pattern;
 mod remote;
 mod resource;
 mod schema;
+mod scram;
+mod sql;
 mod text;
 mod text_file;
 mod tool;

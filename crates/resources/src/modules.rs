@@ -17,8 +17,19 @@ mod hostname;
 mod kmod;
 mod locale;
 mod mount;
+mod mysql;
+mod mysql_database;
+mod mysql_grants;
+mod mysql_user;
 mod network;
 mod pkg;
+mod postgres;
+mod postgres_database;
+mod postgres_extension;
+mod postgres_group;
+mod postgres_privileges;
+mod postgres_schema;
+mod postgres_user;
 mod service;
 mod sysctl;
 mod systemd;
@@ -45,8 +56,17 @@ pub(crate) const ALL: &[&Module] = &[
     &kmod::MODULE,
     &locale::MODULE,
     &mount::MODULE,
+    &mysql_database::MODULE,
+    &mysql_grants::MODULE,
+    &mysql_user::MODULE,
     &network::MODULE,
     &pkg::MODULE,
+    &postgres_database::MODULE,
+    &postgres_extension::MODULE,
+    &postgres_group::MODULE,
+    &postgres_privileges::MODULE,
+    &postgres_schema::MODULE,
+    &postgres_user::MODULE,
     &service::MODULE,
     &sysctl::MODULE,
     &systemd::MODULE,

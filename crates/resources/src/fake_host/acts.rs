@@ -59,7 +59,8 @@ impl Machine {
             return failure(1, "there is no such user");
         }
         let Some(reply) = recorded(&self.commands, command) else {
-            return failure(127, "not found");
+            let stdin = command.stdin.iter().map(|it| format!(" <<< {it}")).collect::<String>();
+            return failure(127, &format!("not recorded: {}{stdin}", line(command)));
         };
         self.files.retain(|it, _| !reply.removed.iter().any(|gone| Path::new(it).starts_with(gone)));
         self.files.extend(reply.files.clone());

@@ -425,7 +425,7 @@ impl Machine {
                 lines.collect::<Vec<_>>().join("\n")
             }),
             _ => {
-                let stderr = format!("{}: not found", command.argv[0]);
+                let stderr = format!("not recorded: {}", super::acts::line(&command));
                 return Reply { code: 127, stderr, ..Reply::default() };
             }
         };

@@ -5,7 +5,9 @@ pub mod digest;
 pub mod docker;
 pub mod fetch;
 pub mod locale;
+pub mod mysql;
 pub mod package;
+pub mod postgres;
 pub mod service;
 
 use super::Command;
@@ -43,6 +45,10 @@ pub enum Query {
     Locale(locale::Question),
     /// About processes of services.
     Service(service::Question),
+    /// What a MySQL or MariaDB server has.
+    Mysql(mysql::Question),
+    /// What a PostgreSQL server has.
+    Postgres(postgres::Question),
 }
 
 /// A working copy.
@@ -83,6 +89,8 @@ impl Query {
             }
             Self::Docker(question) => question.command(),
             Self::Locale(question) => question.command(),
+            Self::Mysql(question) => question.command(),
+            Self::Postgres(question) => question.command(),
         }
     }
 }

@@ -1,0 +1,194 @@
+//! `postgres_database`: databases of a `PostgreSQL` server.
+
+use super::postgres::{
+    Connection, DB_HOST, DB_PASSWORD, DB_PORT, DB_USER, Gone, MAINTENANCE_DB, Params, USER, name, named,
+    plain, text,
+};
+use crate::{
+    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    args::Args,
+    host::query::postgres::Ask,
+    sql::{pg_literal, pg_name},
+};
+use model::Plan;
+use serde_json::Value;
+
+pub(crate) const MODULE: Module = Module {
+    name: "postgres_database",
+    doc: "Databases of PostgreSQL.",
+    functions: &[
+        Function {
+            name: "present",
+            doc: "A database exists, with this owner and tablespace. Encoding and locale belong to a database from its \
+                  beginning: where they differ the step fails.",
+            params: PRESENT,
+            examples: &[
+                "nextcloud:\n  postgres_database.present:\n    - owner: nextcloud\n    - encoding: UTF8\n",
+            ],
+            parse: present,
+        },
+        Function {
+            name: "absent",
+            doc: "A database does not exist. The server refuses to remove one that somebody is connected to.",
+            params: ABSENT,
+            examples: &["old_app:\n  postgres_database.absent: []\n"],
+            parse: absent,
+        },
+    ],
+};
+
+const NAME: Param = Param::name("The database.");
+const ABSENT: &[Param] = &[NAME, USER, MAINTENANCE_DB, DB_USER, DB_PASSWORD, DB_HOST, DB_PORT];
+const PRESENT: &[Param] = &[
+    NAME,
+    Param::of("owner", ParamType::Text, "as it is", "The role that owns it."),
+    Param::of(
+        "owner_recurse",
+        ParamType::Bool,
+        "false",
+        "Gives what the old owner has in it to the new one as well.",
+    ),
+    Param::of("tablespace", ParamType::Text, "as it is", "Where its files are."),
+    Param::of("encoding", ParamType::Text, "the template's", "Its encoding, such as `UTF8`."),
+    Param::of("lc_collate", ParamType::Text, "the template's", "How texts are sorted."),
+    Param::of("lc_ctype", ParamType::Text, "the template's", "Which letters there are."),
+    Param::of("template", ParamType::Text, "template1", "The database that a new one is a copy of."),
+    USER,
+    MAINTENANCE_DB,
+    DB_USER,
+    DB_PASSWORD,
+    DB_HOST,
+    DB_PORT,
+];
+
+#[derive(Debug)]
+struct Present {
+    connection: Connection,
+    name: String,
+    owner: Option<String>,
+    owner_recurse: bool,
+    tablespace: Option<String>,
+    encoding: Option<String>,
+    lc_collate: Option<String>,
+    lc_ctype: Option<String>,
+    template: Option<String>,
+}
+
+fn present(params: &Params) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("postgres_database.present", PRESENT, params)?;
+    let database = args.name();
+    name("name", &database)?;
+    let owner_recurse = args.bool("owner_recurse", false);
+    if owner_recurse {
+        super::postgres::database_word("name", &database)?;
+    }
+    let word = |param: &str| named(&args, param);
+    Ok(Box::new(Present {
+        connection: Connection::new(&args)?,
+        name: database,
+        owner: word("owner")?,
+        owner_recurse,
+        tablespace: word("tablespace")?,
+        encoding: word("encoding")?,
+        lc_collate: word("lc_collate")?,
+        lc_ctype: word("lc_ctype")?,
+        template: word("template")?,
+    }))
+}
+
+impl Present {
+    fn look(&self, host: &dyn Probe) -> Result<Option<Value>, Error> {
+        self.connection.row(Ask::Database(self.name.clone()), host)
+    }
+
+    /// What cannot be altered any more.
+    fn compare_fixed(&self, now: &Value) -> Result<(), Error> {
+        let all = [
+            ("encoding", "encoding", &self.encoding),
+            ("lc_collate", "datcollate", &self.lc_collate),
+            ("lc_ctype", "datctype", &self.lc_ctype),
+        ];
+        let differ = |(param, key, wanted): (&str, &str, &Option<String>)| {
+            let (is, wanted) = (text(now, key), wanted.as_ref()?);
+            (plain(&is) != plain(wanted)).then(|| format!("`{param}` is `{is}`, not `{wanted}`"))
+        };
+        let complaints: Vec<String> = all.into_iter().filter_map(differ).collect();
+        if complaints.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "the database `{}` was made otherwise, which cannot be altered: {}; dump it and make it anew",
+            self.name,
+            complaints.join(", ")
+        )))
+    }
+
+    fn create(&self) -> String {
+        let mut sql = format!("CREATE DATABASE {}", pg_name(&self.name));
+        let options = [
+            ("OWNER", self.owner.as_ref().map(|it| pg_name(it))),
+            ("TEMPLATE", self.template.as_ref().map(|it| pg_name(it))),
+            ("ENCODING", self.encoding.as_ref().map(|it| pg_literal(it))),
+            ("LC_COLLATE", self.lc_collate.as_ref().map(|it| pg_literal(it))),
+            ("LC_CTYPE", self.lc_ctype.as_ref().map(|it| pg_literal(it))),
+            ("TABLESPACE", self.tablespace.as_ref().map(|it| pg_name(it))),
+        ];
+        for (word, value) in options {
+            sql.extend(value.map(|it| format!(" {word} = {it}")));
+        }
+        sql
+    }
+}
+
+impl Resource for Present {
+    fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        let Some(now) = self.look(host)? else {
+            plan.differ("database", None, &self.name);
+            return Ok(plan);
+        };
+        self.compare_fixed(&now)?;
+        for (what, wanted) in [("owner", &self.owner), ("tablespace", &self.tablespace)] {
+            if let Some(wanted) = wanted {
+                plan.differ(what, Some(&text(&now, what)), wanted);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
+        let what = format!("alter database {}", self.name);
+        if plan.touches("database") {
+            self.connection.execute(&[self.create()], &what, host)?;
+            return Ok(Applied::default());
+        }
+        let database = pg_name(&self.name);
+        if let Some(owner) = self.owner.as_ref().filter(|_| plan.touches("owner")) {
+            let old = self.look(host)?.map(|it| text(&it, "owner")).unwrap_or_default();
+            let owner = pg_name(owner);
+            self.connection.execute(&[format!("ALTER DATABASE {database} OWNER TO {owner}")], &what, host)?;
+            if self.owner_recurse && !old.is_empty() {
+                let sql = format!("REASSIGN OWNED BY {} TO {owner}", pg_name(&old));
+                self.connection.to(&self.name).execute(&[sql], &what, host)?;
+            }
+        }
+        if let Some(space) = self.tablespace.as_ref().filter(|_| plan.touches("tablespace")) {
+            let sql = format!("ALTER DATABASE {database} SET TABLESPACE {}", pg_name(space));
+            self.connection.execute(&[sql], &what, host)?;
+        }
+        Ok(Applied::default())
+    }
+}
+
+fn absent(params: &Params) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("postgres_database.absent", ABSENT, params)?;
+    let database = args.name();
+    name("name", &database)?;
+    Ok(Box::new(Gone {
+        connection: Connection::new(&args)?,
+        what: "database",
+        sql: format!("DROP DATABASE {}", pg_name(&database)),
+        ask: Ask::Database(database.clone()),
+        name: database,
+    }))
+}
