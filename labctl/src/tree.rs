@@ -4,7 +4,7 @@ use crate::{
     Outcome,
     failure::{Exit, Failure},
 };
-use lang::{ConfigReader, Dialect, Folder, Layout, Source, Tree};
+use lang::{ConfigReader, Dialect, Folder, Layout, Options, Source, Tree};
 use model::{ContentHash, Diagnostic, Severity, Span};
 use std::{
     collections::BTreeMap,
@@ -33,6 +33,8 @@ pub(crate) struct Folders {
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) tree: Tree,
+    /// How it is compiled.
+    pub(crate) options: Options,
     pub(crate) problems: Vec<Diagnostic>,
     /// Where each content of `states/` lies.
     pub(crate) places: BTreeMap<ContentHash, PathBuf>,
@@ -107,9 +109,18 @@ impl Folders {
 
     /// Read in another way.
     pub(crate) fn with_dialect(mut self, dialect: Option<Dialect>) -> Self {
-        let Layout { states, pillar, reactors } = &mut self.layout;
-        for folder in states.iter_mut().chain(pillar).chain(reactors) {
+        let Layout { states, pillar, reactors, environments, .. } = &mut self.layout;
+        let others = environments.iter_mut().flat_map(|it| it.states.iter_mut().chain(&mut it.pillar));
+        for folder in states.iter_mut().chain(pillar).chain(reactors).chain(others) {
             folder.dialect = dialect.unwrap_or(folder.dialect);
+        }
+        self
+    }
+
+    /// With one environment only.
+    pub(crate) fn with_environment(mut self, environment: Option<&str>) -> Self {
+        if let Some(environment) = environment {
+            self.layout.options.environment = Some(environment.to_owned());
         }
         self
     }
@@ -123,12 +134,12 @@ impl Folders {
                     && root.is_dir()
                 {
                     reading.dialect = folder.dialect;
-                    reading.folder(&root, &folder.path, part, 0)?;
+                    reading.folder(&root, &folder.path, &part, 0)?;
                 }
             }
         }
         let Reading { files, problems, places, .. } = reading;
-        Ok(Read { tree: Tree::new(files), problems, places })
+        Ok(Read { tree: Tree::new(files), options: self.layout.options.clone(), problems, places })
     }
 }
 

@@ -72,7 +72,7 @@ impl Sources {
         }
         self.last = whole.then_some(revision);
         let rules = Rules::load(&tree);
-        let compiler = Compiler::new(tree);
+        let compiler = Compiler::with_options(tree, self.layout.options.clone());
         let mut errors = found.problems;
         errors.extend(compiler.check(&[]));
         errors.retain(|it| !AWAITS_A_MINION.contains(&it.code.as_str()) && !is_salts(&compiler, it));

@@ -88,6 +88,7 @@ const CODES: &[(&str, &str)] = &[
     ("E0401", "top.sls is missing or has another shape than base -> target -> list of names."),
     ("E0402", "top.sls names a state or pillar that does not exist."),
     ("E0403", "a pillar file is no mapping."),
+    ("E0404", "there is no such environment. Environments are set in master.yaml, under `environments:`."),
     (
         "E0405",
         "a secret is assigned by a grain or an address, which a machine merely asserts. Assign secrets by id or by labels, which are kept on the master.",

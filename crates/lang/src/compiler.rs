@@ -116,7 +116,18 @@ impl Compiler {
         wanted: &Wanted,
         pillar: &Map<String, Value>,
     ) -> Compiled<Recipe> {
+        self.compile_in(None, subject, wanted, pillar)
+    }
+    /// As [`Compiler::compile`], in one environment only if one is named.
+    pub fn compile_in(
+        &self,
+        environment: Option<&str>,
+        subject: Subject<'_>,
+        wanted: &Wanted,
+        pillar: &Map<String, Value>,
+    ) -> Compiled<Recipe> {
         let mut session = Session::new(self, Some(subject));
+        session.environment = environment.map(str::to_owned);
         let wishes = self.wanted(&mut session, wanted, pillar);
         let mut recipe = recipe(&mut session, &wishes);
         if self.options.failhard {
@@ -155,6 +166,13 @@ impl Compiler {
     }
     /// The files that are wanted; sets the session's pillar.
     fn wanted(&self, session: &mut Session<'_>, wanted: &Wanted, pillar: &Map<String, Value>) -> Vec<Wish> {
+        if let Some(pinned) = session.pinned().filter(|it| !self.environments.contains(it)) {
+            let message = format!("there is no environment `{pinned}`");
+            let help =
+                format!("there is {}; environments are set in master.yaml", self.environments.join(", "));
+            session.complaints.push(error("E0404", message).help(help));
+            return Vec::new();
+        }
         set_pillar(session, pillar);
         match wanted {
             Wanted::Assigned => {

@@ -1,7 +1,10 @@
-//! Where the trees lie, and how each folder of them is read: the keys `trees`, `states`, `pillar` and `reactors`.
+//! Where the trees lie, and how each folder of them is read: the keys `trees`, `states`, `pillar`, `reactors` and
+//! `environments`.
 
 use crate::{
+    Options,
     config::ConfigReader,
+    environment,
     say::did_you_mean,
     tree::{Dialect, Renderer},
     yaml::{Node, Yaml},
@@ -43,16 +46,46 @@ pub struct Layout {
     pub pillar: Vec<Folder>,
     /// Folders that hold rules.
     pub reactors: Vec<Folder>,
+    /// Other environments than `base`.
+    pub environments: Vec<Environment>,
+    /// How they are compiled.
+    pub options: Options,
+}
+
+/// A named set of trees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// As top.sls and `--env` call it.
+    pub name: String,
+    /// Folders that hold state files; those of `base` if the configuration names none.
+    pub states: Vec<Folder>,
+    /// Folders that hold pillar files; those of `base` if the configuration names none.
+    pub pillar: Vec<Folder>,
 }
 
 impl Layout {
     /// The keys that say it.
-    pub const KEYS: [&str; 4] = ["trees", "states", "pillar", "reactors"];
+    pub const KEYS: [&str; 9] = [
+        "trees",
+        "states",
+        "pillar",
+        "reactors",
+        "environments",
+        "nodegroups",
+        "pillar_source_merging_strategy",
+        "pillar_merge_lists",
+        "failhard",
+    ];
 
     /// Folders that have `states/`, `pillar/` and `reactors/` in them.
     pub fn of_trees(trees: &[Folder]) -> Self {
         let below = |kind: &str| trees.iter().map(|it| it.below(kind)).collect();
-        Self { states: below("states"), pillar: below("pillar"), reactors: below("reactors") }
+        Self {
+            states: below("states"),
+            pillar: below("pillar"),
+            reactors: below("reactors"),
+            ..Self::default()
+        }
     }
     /// What a configuration says; `path` reads a path, `defaults` are the trees where it names none.
     pub fn read(
@@ -62,15 +95,28 @@ impl Layout {
     ) -> Self {
         let trees = reader.folders("trees", &path).unwrap_or(defaults);
         let below = Self::of_trees(&trees);
+        let states = reader.folders("states", &path).unwrap_or(below.states);
+        let pillar = reader.folders("pillar", &path).unwrap_or(below.pillar);
         Self {
-            states: reader.folders("states", &path).unwrap_or(below.states),
-            pillar: reader.folders("pillar", &path).unwrap_or(below.pillar),
             reactors: reader.folders("reactors", &path).unwrap_or(below.reactors),
+            environments: reader.environments(&states, &pillar, &path),
+            options: Options::read(reader),
+            states,
+            pillar,
         }
     }
-    /// The three kinds with their folders.
-    pub fn kinds(&self) -> [(&'static str, &[Folder]); 3] {
-        [("states", &self.states), ("pillar", &self.pillar), ("reactors", &self.reactors)]
+    /// What is at the top of a tree in memory, with its folders: `states`, `pillar@dev`, ...
+    pub fn kinds(&self) -> Vec<(String, &[Folder])> {
+        let mut kinds: Vec<(String, &[Folder])> = vec![
+            ("states".to_owned(), &self.states),
+            ("pillar".to_owned(), &self.pillar),
+            ("reactors".to_owned(), &self.reactors),
+        ];
+        for of in &self.environments {
+            kinds.push((environment::root("states", &of.name), &of.states));
+            kinds.push((environment::root("pillar", &of.name), &of.pillar));
+        }
+        kinds
     }
     /// All folders.
     pub fn folders(&self) -> impl Iterator<Item = &Path> {
@@ -100,6 +146,16 @@ impl ConfigReader {
             return Some(self.list(key, path)?.into_iter().map(Folder::native).collect());
         }
         let (file, nodes) = self.elements(key)?;
+        Some(self.folders_in(file, key, nodes, path))
+    }
+
+    fn folders_in(
+        &mut self,
+        file: usize,
+        key: &str,
+        nodes: Vec<Node>,
+        path: &impl Fn(&str) -> Result<PathBuf, String>,
+    ) -> Vec<Folder> {
         let mut folders = Vec::with_capacity(nodes.len());
         for node in nodes {
             let found = match &node.value {
@@ -116,7 +172,67 @@ impl ConfigReader {
             };
             folders.extend(found);
         }
-        Some(folders)
+        folders
+    }
+
+    /// `environments: {dev: {states: […], pillar: […]}}`.
+    fn environments(
+        &mut self,
+        states: &[Folder],
+        pillar: &[Folder],
+        path: &impl Fn(&str) -> Result<PathBuf, String>,
+    ) -> Vec<Environment> {
+        let mut found = Vec::new();
+        let (file, nodes) = self.elements("environments").unwrap_or_default();
+        for node in nodes {
+            let Yaml::Map(pairs) = node.value else {
+                let help = Some("write `environments: {dev: {pillar: [/srv/dev/pillar]}}`".to_owned());
+                self.complain(file, node.at, "`environments` is a mapping of names", help);
+                continue;
+            };
+            for (name, node) in pairs {
+                let good = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+                if name.text.is_empty() || name.text == environment::BASE || !name.text.chars().all(good) {
+                    let help = "1 or more of a-z, 0-9, `-` and `_`; `base` is what `states` and `pillar` say";
+                    let message = format!("`{}` is no name of an environment", name.text);
+                    self.complain(file, name.at, &message, Some(help.to_owned()));
+                    continue;
+                }
+                let (states, pillar) = (states.to_vec(), pillar.to_vec());
+                let mut of = Environment { name: name.text.clone(), states, pillar };
+                self.environment(file, &mut of, node, path);
+                found.push(of);
+            }
+        }
+        found
+    }
+
+    fn environment(
+        &mut self,
+        file: usize,
+        of: &mut Environment,
+        node: Node,
+        path: &impl Fn(&str) -> Result<PathBuf, String>,
+    ) {
+        let Yaml::Map(pairs) = node.value else {
+            let help = Some("write `{states: [/srv/dev/states], pillar: [/srv/dev/pillar]}`".to_owned());
+            self.complain(file, node.at, "an environment is a mapping of `states` and `pillar`", help);
+            return;
+        };
+        for (key, node) in pairs {
+            let nodes = match node.value {
+                Yaml::List(nodes) => nodes,
+                _ => vec![node],
+            };
+            match key.text.as_str() {
+                "states" => of.states = self.folders_in(file, "states", nodes, path),
+                "pillar" => of.pillar = self.folders_in(file, "pillar", nodes, path),
+                other => {
+                    let help = did_you_mean(other, ["states", "pillar"]);
+                    self.complain(file, key.at, &format!("unknown key `{other}`"), help);
+                }
+            }
+        }
     }
 
     fn mapping(
@@ -203,6 +319,34 @@ mod tests {
         let layout = read(&["trees: [/a]\npillar: [/p]\n", "pillar: [/q]\n"]).unwrap();
         assert_eq!(layout.states, [Folder::native("/a/states")]);
         assert_eq!(layout.pillar, [Folder::native("/q")]);
+    }
+
+    #[test]
+    fn environments_and_options_are_read() {
+        let text = "trees: [/a]\nenvironments:\n  dev: {pillar: [/d]}\n  new: {states: [{path: /n, salt: true}]}\n\
+                    nodegroups:\n  web: G@role:web\n  all: [N@web, or, 'db-*']\npillar_merge_lists: true\n\
+                    pillar_source_merging_strategy: overwrite\nfailhard: yes\n";
+        let layout = read(&[text]).unwrap();
+        let kinds: Vec<String> = layout.kinds().into_iter().map(|it| it.0).collect();
+        assert_eq!(kinds[3..], ["states@dev", "pillar@dev", "states@new", "pillar@new"]);
+        assert_eq!(layout.environments[0].states, [Folder::native("/a/states")]);
+        assert_eq!(layout.environments[0].pillar, [Folder::native("/d")]);
+        assert_eq!(layout.environments[1].states, [Folder::salt("/n")]);
+        assert_eq!(layout.options.nodegroups["all"], "N@web or db-*");
+        assert!(layout.options.failhard && layout.options.pillar_merge_lists);
+        assert_eq!(layout.options.pillar_strategy, crate::Strategy::Overwrite);
+        let told =
+            read(&["environments: {base: {}, dev: {pilar: [x]}, d: 1}\nnodegroups: [x]\nfailhard: maybe\n"]);
+        assert_eq!(
+            told.unwrap_err(),
+            [
+                "a.yaml:1:16 `base` is no name of an environment",
+                "a.yaml:1:32 unknown key `pilar`",
+                "a.yaml:1:48 an environment is a mapping of `states` and `pillar`",
+                "a.yaml:2:14 `nodegroups` is a mapping of names to target expressions",
+                "a.yaml:3:11 `maybe` is neither true nor false",
+            ]
+        );
     }
 
     #[test]

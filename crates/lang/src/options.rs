@@ -1,5 +1,10 @@
 //! What a compiler is told besides the trees: names of groups of minions, how pillar files are merged, which environment.
 
+use crate::{
+    compare::boolean,
+    config::ConfigReader,
+    yaml::{Node, Yaml},
+};
 use std::{collections::BTreeMap, str::FromStr};
 
 /// How trees are compiled.
@@ -15,6 +20,48 @@ pub struct Options {
     pub pillar_merge_lists: bool,
     /// A failed step ends the run, as if every step said `failhard: true`.
     pub failhard: bool,
+}
+
+impl Options {
+    /// What a configuration says.
+    pub(crate) fn read(reader: &mut ConfigReader) -> Self {
+        let flag = |text: &str| boolean(text).ok_or_else(|| format!("`{text}` is neither true nor false"));
+        Self {
+            nodegroups: nodegroups(reader),
+            environment: None,
+            pillar_strategy: reader
+                .one("pillar_source_merging_strategy", str::parse::<Strategy>)
+                .unwrap_or_default(),
+            pillar_merge_lists: reader.one("pillar_merge_lists", flag).unwrap_or(false),
+            failhard: reader.one("failhard", flag).unwrap_or(false),
+        }
+    }
+}
+
+/// Each group is an expression, or a list of its words.
+fn nodegroups(reader: &mut ConfigReader) -> BTreeMap<String, String> {
+    let mut groups = BTreeMap::new();
+    let (file, nodes) = reader.elements("nodegroups").unwrap_or_default();
+    for node in nodes {
+        let Yaml::Map(pairs) = node.value else {
+            let help = Some("write `nodegroups: {web: 'web-* or G@role:web'}`".to_owned());
+            reader.complain(file, node.at, "`nodegroups` is a mapping of names to target expressions", help);
+            continue;
+        };
+        for (name, node) in pairs {
+            let words = match &node.value {
+                Yaml::List(words) => words.iter().map(Node::text).collect::<Option<Vec<_>>>(),
+                _ => node.text().map(|it| vec![it]),
+            };
+            match words {
+                Some(words) => {
+                    groups.insert(name.text, words.join(" "));
+                }
+                None => reader.complain(file, node.at, "a group is an expression or a list of words", None),
+            }
+        }
+    }
+    groups
 }
 
 /// How a pillar file is merged into what was there before it: Salt's `pillar_source_merging_strategy`.

@@ -37,6 +37,8 @@ pub(crate) struct Session<'a> {
     pub(crate) scope: Scope,
     pub(crate) complaints: Complaints,
     pub(crate) secrets: Vec<String>,
+    /// The only environment that counts in this compile.
+    pub(crate) environment: Option<String>,
     /// Files and ids that a requisite may mean although they are not here: without a minion nobody knows which states
     /// come together.
     pub(crate) elsewhere: HashSet<String>,
@@ -89,6 +91,7 @@ impl<'a> Session<'a> {
             scope: Scope::new(data, subject.is_none()),
             complaints: Complaints::default(),
             secrets: Vec::new(),
+            environment: None,
             elsewhere: HashSet::new(),
             questions: Vec::new(),
             files: 0,
@@ -97,9 +100,9 @@ impl<'a> Session<'a> {
 
     /// The only environment that counts, if one was named, or the minion's label `environment` names one.
     pub(crate) fn pinned(&self) -> Option<String> {
-        let named = self.compiler.options().environment.as_ref();
+        let named = self.environment.as_ref().or(self.compiler.options().environment.as_ref());
         let label = || self.subject?.labels.get(ENVIRONMENT_LABEL);
-        named.or_else(label).filter(|it| self.compiler.environments().contains(it)).cloned()
+        named.or_else(label).cloned()
     }
     /// Environments whose top files count.
     pub(crate) fn environments(&self) -> Vec<String> {

@@ -154,7 +154,7 @@ impl LocalArgs {
     }
 
     fn compile(&self, desk: &mut Desk<'_>, files: &Read, id: &MinionId, grains: &Grains) -> Outcome<Recipe> {
-        let compiler = Compiler::new(files.tree.clone());
+        let compiler = Compiler::with_options(files.tree.clone(), files.options.clone());
         let labels = self.subject.labels()?;
         let wanted =
             if self.states.is_empty() { Wanted::Assigned } else { Wanted::Named(self.states.clone()) };

@@ -40,6 +40,9 @@ enum StateVerb {
         /// Folder with states/, pillar/ and reactors/
         #[arg(value_name = "DIR")]
         path: Option<PathBuf>,
+        /// Trees, environments and nodegroups as this master.yaml, and the parts beside it, say
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
         #[command(flatten)]
         source: SourceArgs,
         #[command(flatten)]
@@ -54,6 +57,9 @@ enum StateVerb {
         /// Folder with states/, pillar/ and reactors/, or the states of a tree of Salt
         #[arg(long, value_name = "DIR")]
         tree: Option<PathBuf>,
+        /// Trees, environments and nodegroups as this master.yaml, and the parts beside it, say
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
         #[command(flatten)]
         source: SourceArgs,
         #[command(flatten)]
@@ -76,15 +82,23 @@ pub(crate) struct SourceArgs {
     /// Salt
     #[arg(long, value_name = "ENGINE|yaml")]
     renderer: Option<String>,
+    /// Only this environment: a named set of trees
+    #[arg(long = "env", value_name = "NAME")]
+    environment: Option<String>,
 }
 
 impl SourceArgs {
-    fn read(&self, tree: Option<&Path>) -> Outcome<Read> {
-        self.read_of(Folders::find(tree)?)
+    /// A folder, or the trees that a configuration names.
+    fn read(&self, tree: Option<&Path>, settings: Option<&Path>) -> Outcome<Read> {
+        match settings {
+            Some(settings) => self.read_of(Folders::configured(settings)?),
+            None => self.read_of(Folders::find(tree)?),
+        }
     }
     /// With what the flags say.
     pub(crate) fn read_of(&self, folders: Folders) -> Outcome<Read> {
-        folders.with_pillar(self.pillar.as_deref())?.with_dialect(self.dialect()?).read()
+        let folders = folders.with_pillar(self.pillar.as_deref())?.with_dialect(self.dialect()?);
+        folders.with_environment(self.environment.as_deref()).read()
     }
     fn dialect(&self) -> Outcome<Option<Dialect>> {
         let Some(text) = &self.renderer else { return Ok(None) };
@@ -159,11 +173,11 @@ impl StateCommand {
     pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
         match self.verb.unwrap_or(StateVerb::List { prefix: None, tree: None }) {
             StateVerb::List { prefix, tree } => list(desk, prefix.as_deref(), tree.as_deref()),
-            StateVerb::Check { path, source, subject } => {
-                check(desk, source.read(path.as_deref())?, &subject)
+            StateVerb::Check { path, settings, source, subject } => {
+                check(desk, source.read(path.as_deref(), settings.as_deref())?, &subject)
             }
-            StateVerb::Show { names, tree, source, subject } => {
-                show_steps(desk, source.read(tree.as_deref())?, names, &subject)
+            StateVerb::Show { names, tree, settings, source, subject } => {
+                show_steps(desk, source.read(tree.as_deref(), settings.as_deref())?, names, &subject)
             }
             StateVerb::Doc { function } => doc(desk, function.as_deref()),
         }
@@ -186,7 +200,7 @@ fn list(desk: &mut Desk<'_>, prefix: Option<&str>, tree: Option<&Path>) -> Ended
 fn check(desk: &mut Desk<'_>, read: Read, subject: &SubjectArgs) -> Ended {
     let began = std::time::Instant::now();
     let files = read.tree.iter().count();
-    let compiler = Compiler::new(read.tree);
+    let compiler = Compiler::with_options(read.tree, read.options);
     let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
     let id = subject.id(&grains)?;
     let given = subject.id.is_some() || subject.grains.is_some();
@@ -229,7 +243,7 @@ pub(crate) fn report(desk: &mut Desk<'_>, diagnostics: &[Diagnostic], said: &str
 }
 
 fn show_steps(desk: &mut Desk<'_>, read: Read, names: Vec<String>, subject: &SubjectArgs) -> Ended {
-    let compiler = Compiler::new(read.tree);
+    let compiler = Compiler::with_options(read.tree, read.options);
     let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
     let id = subject.id(&grains)?;
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };

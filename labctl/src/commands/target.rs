@@ -107,6 +107,9 @@ struct Apply {
     all: bool,
     #[command(flatten)]
     wait: Wait,
+    /// Only this environment: a named set of trees
+    #[arg(long = "env", value_name = "NAME")]
+    environment: Option<String>,
     /// End with 10 if something changed (or would)
     #[arg(long)]
     detailed_exitcode: bool,
@@ -271,7 +274,7 @@ impl Apply {
     fn run(self, desk: &mut Desk<'_>, target: &str) -> Ended {
         let mode = if self.check { Mode::Check } else { Mode::Apply };
         let pillar = nested(&self.pillar)?;
-        let kind = JobKind::Apply { states: self.states, mode, pillar, env: None };
+        let kind = JobKind::Apply { states: self.states, mode, pillar, env: self.environment };
         let follow = Follow {
             diff: self.diff || self.check,
             all: self.all,

@@ -184,12 +184,12 @@ fn sealed(
     let recipe = match kind {
         JobKind::Run { .. } => command(kind),
         JobKind::Undo { of, force, .. } => undo(*of, *force),
-        JobKind::Apply { states, pillar, .. } => {
+        JobKind::Apply { states, pillar, env, .. } => {
             let Some(generation) = generation else {
                 return Err(vec![complaint("the trees were not read yet".into())]);
             };
             let wanted = wanted(states);
-            let compiled = generation.compiler.compile(subject(minion), &wanted, pillar);
+            let compiled = generation.compiler.compile_in(env.as_deref(), subject(minion), &wanted, pillar);
             compiled.value.ok_or(compiled.diagnostics)?
         }
     };

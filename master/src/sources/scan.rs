@@ -55,8 +55,8 @@ pub(super) fn scan(layout: &Layout, seen: &mut Seen) -> Found {
             let Ok(root) = folder.path.canonicalize() else { continue };
             let (folder, dialect) = (&folder.path, folder.dialect);
             let mut walk =
-                Walk { kind, folder, dialect, root: &root, seen, next: &mut next, found: &mut found };
-            walk.folder(folder, kind, 0);
+                Walk { kind: &kind, folder, dialect, root: &root, seen, next: &mut next, found: &mut found };
+            walk.folder(folder, &kind, 0);
         }
     }
     *seen = next;
@@ -65,7 +65,7 @@ pub(super) fn scan(layout: &Layout, seen: &mut Seen) -> Found {
 }
 
 struct Walk<'a> {
-    kind: &'static str,
+    kind: &'a str,
     folder: &'a Path,
     dialect: Dialect,
     root: &'a Path,
@@ -171,7 +171,7 @@ impl Walk<'_> {
             source.bytes = None;
         }
         source.dialect = self.dialect;
-        if self.kind == "states" {
+        if self.kind == "states" || self.kind.starts_with("states@") {
             self.found.files.entry(source.hash).or_insert_with(|| path.to_owned());
         }
         self.found.sources.insert(name.to_owned(), source);
