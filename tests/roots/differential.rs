@@ -7,14 +7,14 @@ mod theirs;
 
 use crate::machine::fingerprint;
 use compare::{Allowed, Findings, Look};
-use model::Outcome;
+use model::{Grains, Outcome};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
-use tests::{hosts::Host, program, project, roots_missing, salt, skip};
+use tests::{hosts::Host, program, project, roots_missing, salt, skip, trees};
 
 /// Where both hosts see the tree.
 const TREE: &str = "/opt/tree";
@@ -30,6 +30,18 @@ struct Group {
     prepare: String,
     /// Script that says more about a host afterwards.
     observe: String,
+    /// Grains that the machine itself does not say.
+    grains: Grains,
+    /// Which states; none are what top.sls assigns.
+    states: Vec<String>,
+}
+
+/// A tree in a folder: as its users have it on the master.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// What its folder of states is called.
+    states: &'static str,
 }
 
 /// What each step came to, by kind, id and name.
@@ -89,7 +101,7 @@ fn yaml<T: serde::de::DeserializeOwned>(path: &Path) -> T {
 }
 
 /// Two hosts that are the same but for what is bound into them.
-fn hosts(tree: &Path, group: &Group) -> [Host; 2] {
+fn hosts(tree: &Folder, group: &Group) -> [Host; 2] {
     let programs = program("labctl").parent().unwrap().to_owned();
     let hosts = ["theirs", "ours"].map(|which| {
         let mut host = Host::prepare("vm-1");
@@ -98,7 +110,7 @@ fn hosts(tree: &Path, group: &Group) -> [Host; 2] {
         } else {
             host.bind(&programs, PROGRAMS);
         }
-        host.bind(tree, TREE);
+        host.bind(&tree.path, TREE);
         host.boot(None);
         host
     });
@@ -147,21 +159,20 @@ fn agree(findings: &mut Findings, key: &str, plan: &Told, apply: &Told) {
 }
 
 /// Runs ours four times: plan, apply, apply again, plan again; notes where they disagree.
-fn run_ours(host: &Host, tree: &Path, observe: &str, always: &Told, findings: &mut Findings) -> Ran {
-    let recipe = ours::compile(host, tree);
+fn run_ours(host: &Host, recipe: &[u8], observe: &str, always: &Told, findings: &mut Findings) -> Ran {
     let still = fingerprint(&host.root());
-    let planned = ours::run(host, &recipe, ours::Mode::Check);
+    let planned = ours::run(host, recipe, ours::Mode::Check);
     findings.same("a plan wrote", &still, &fingerprint(&host.root()));
-    let applied = ours::run(host, &recipe, ours::Mode::Apply);
+    let applied = ours::run(host, recipe, ours::Mode::Apply);
     let comments = ours::comments(&applied);
     let (planned, applied) = (words(&planned), words(&applied));
     agree(findings, "plan", &planned, &applied);
     let look = Look::at(host, observe);
 
     let still = fingerprint(&host.root());
-    let replanned = words(&ours::run(host, &recipe, ours::Mode::Check));
+    let replanned = words(&ours::run(host, recipe, ours::Mode::Check));
     findings.same("a plan wrote", &still, &fingerprint(&host.root()));
-    let again = words(&ours::run(host, &recipe, ours::Mode::Apply));
+    let again = words(&ours::run(host, recipe, ours::Mode::Apply));
     agree(findings, "plan again", &replanned, &again);
     for step in again.changed().difference(&always.changed()) {
         findings.note(format!("again {step}"), "a second run changes it, but not Salt's".to_owned());
@@ -173,11 +184,11 @@ fn run_ours(host: &Host, tree: &Path, observe: &str, always: &Told, findings: &m
     Ran { told: applied, comments, look }
 }
 
-fn try_group(name: &str, tree: &Path, group: &Group) {
+fn try_group(name: &str, tree: &Folder, group: &Group) {
     let [theirs, ours] = hosts(tree, group);
     let mut findings = Findings::default();
-    let (salt, always) = theirs::run(&theirs, &group.observe);
-    let labctl = run_ours(&ours, tree, &group.observe, &always, &mut findings);
+    let (salt, always) = theirs::run(&theirs, tree, group);
+    let labctl = run_ours(&ours, &ours::compile(&ours, tree, group), &group.observe, &always, &mut findings);
     differ(&mut findings, "step", ["Salt", "labctl"], &salt.told.words, &labctl.told.words);
     let orders = [salt.told.common(&labctl.told), labctl.told.common(&salt.told)];
     if orders[0] != orders[1] {
@@ -194,9 +205,9 @@ fn try_ours(name: &str) {
     if let Some(reason) = roots_missing().or_else(salt::missing) {
         return skip(&test, &reason);
     }
-    let tree = folder().join(name);
-    let group = yaml(&tree.join("group.yaml"));
-    try_group(name, &tree, &group);
+    let path = folder().join(name);
+    let group = yaml(&path.join("group.yaml"));
+    try_group(name, &Folder { path, states: "states" }, &group);
 }
 
 macro_rules! groups {
@@ -218,6 +229,18 @@ groups! {
     commands_come_out_as_with_salt => "commands",
     failures_are_failures_as_with_salt => "failures",
     requisites_come_out_as_with_salt => "requisites",
+}
+
+/// The tree of a real homelab, which is no part of the project; `fixture.yaml` makes up for the world that it expects.
+#[test]
+fn the_tree_of_a_real_homelab_comes_out_as_with_salt() {
+    let missing = || roots_missing().or_else(salt::missing);
+    let fixture = trees::fixture();
+    if let Some(reason) = missing().or_else(|| fixture.clone().err()) {
+        return skip("differential::fixture", &reason);
+    }
+    let tree = Folder { path: fixture.expect("it is there"), states: "salt" };
+    try_group("fixture", &tree, &yaml(&folder().join("fixture.yaml")));
 }
 
 #[test]

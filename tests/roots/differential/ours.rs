@@ -1,22 +1,28 @@
 //! Our side: the tree compiled as one that comes from Salt, run by the minion's worker on the host.
 
+use super::{Folder, Group};
 use lang::{Compiler, Subject, Wanted};
 use minion::{core::RunEnd, worker::Said};
 use model::{Answers, Grains, Labels, RunReport};
 use serde_json::Map;
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 use tests::{hosts::Host, trees};
 
 pub(super) use model::Mode;
 
-/// The recipe that top.sls gives the host.
-pub(super) fn compile(host: &Host, tree: &Path) -> Vec<u8> {
-    let grains: Grains =
+/// The recipe of a group's states for the host.
+pub(super) fn compile(host: &Host, tree: &Folder, group: &Group) -> Vec<u8> {
+    let mut grains: Grains =
         serde_json::from_str(&host.sh(&format!("{}/labminion grains", super::PROGRAMS))).unwrap();
-    let tree = trees::of_salt(&tree.join("states"), &tree.join("pillar"));
+    grains.extend(group.grains.clone());
+    let compiler = Compiler::new(trees::of_salt(&tree.path.join(tree.states), &tree.path.join("pillar")));
     let (id, labels) = ("vm-1".parse().unwrap(), Labels::default());
     let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
-    let compiled = Compiler::new(tree).compile(subject, &Wanted::Assigned, &Map::new());
+    let wanted = match &group.states[..] {
+        [] => Wanted::Assigned,
+        names => Wanted::Named(names.to_vec()),
+    };
+    let compiled = compiler.compile(subject, &wanted, &Map::new());
     let recipe = compiled.value.unwrap_or_else(|| panic!("{:#?}", compiled.diagnostics));
     serde_json::to_vec(&recipe).unwrap()
 }

@@ -1,8 +1,8 @@
 //! Salt's side: `salt-call --local state.apply` on the host, and its answer.
 
-use super::{Ran, Told, compare::Look};
+use super::{Folder, Group, Ran, Told, compare::Look};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write};
 use tests::{hosts::Host, salt};
 
@@ -20,23 +20,27 @@ struct Step {
     comment: Value,
 }
 
-/// Applies what top.sls gives the host, looks, and applies it again: what Salt changes each time may be changed by us.
-pub(super) fn run(host: &Host, observe: &str) -> (Ran, Told) {
-    let (told, comments) = apply(host);
-    let look = Look::at(host, observe);
-    (Ran { told, comments, look }, apply(host).0)
+/// Applies a group's states, looks, and applies them again: what Salt changes each time may be changed by us.
+pub(super) fn run(host: &Host, tree: &Folder, group: &Group) -> (Ran, Told) {
+    // JSON is YAML.
+    let conf = json!({
+        "id": "vm-1", "root_dir": ROOT, "log_file": format!("{ROOT}/log"), "file_client": "local",
+        "grains": group.grains,
+        "file_roots": { "base": [format!("{}/{}", super::TREE, tree.states)] },
+        "pillar_roots": { "base": [format!("{}/pillar", super::TREE)] },
+    });
+    let script = format!("mkdir -p {ROOT}/conf && cat > {ROOT}/conf/minion");
+    assert!(host.feed(&script, conf.to_string().as_bytes()).status.success(), "the host can be written to");
+    let states = group.states.join(",");
+    let (told, comments) = apply(host, &states);
+    let look = Look::at(host, &group.observe);
+    (Ran { told, comments, look }, apply(host, &states).0)
 }
 
-fn apply(host: &Host) -> (Told, String) {
-    let conf = format!(
-        "id: vm-1\nroot_dir: {ROOT}\nlog_file: {ROOT}/log\nfile_client: local\nfile_roots: {{ base: [{tree}/states] }}\n\
-         pillar_roots: {{ base: [{tree}/pillar] }}\n",
-        tree = super::TREE
-    );
-    let script = format!("mkdir -p {ROOT}/conf && cat > {ROOT}/conf/minion");
-    assert!(host.feed(&script, conf.as_bytes()).status.success(), "the host can be written to");
+fn apply(host: &Host, states: &str) -> (Told, String) {
+    let call = salt::call();
     let output = host
-        .run(&format!("cd /root && {} --local -c {ROOT}/conf -l error --out json state.apply", salt::call()));
+        .run(&format!("cd /root && {call} --local -c {ROOT}/conf -l error --out json state.apply {states}"));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let answer: Value =
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"));
