@@ -2,6 +2,8 @@
 //! never from network mounts.
 
 mod custom;
+mod hardware;
+mod network;
 mod os;
 
 use model::{ContentHash, Grains, MinionId};
@@ -35,7 +37,14 @@ pub struct Sources {
 pub fn collect(sources: &Sources) -> (Grains, Vec<String>) {
     let mut complaints = Vec::new();
     let mut grains = BTreeMap::new();
-    os::collect(sources, &mut grains);
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() && value != "" {
+            grains.insert(name.to_owned(), value);
+        }
+    };
+    os::collect(sources, &mut put);
+    hardware::collect(&mut put);
+    network::collect(&sources.root, &mut put);
     grains.insert("sandbox".to_owned(), Value::Bool(sources.sandbox));
     let mut custom = custom::from_file(&sources.file, &mut complaints);
     custom.extend(custom::from_programs(&sources.programs, &mut complaints));
@@ -136,7 +145,7 @@ mod tests {
         for (text, want) in [
             (
                 "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n",
-                json!({"os": "Debian", "os_family": "Debian", "osrelease": "12", "osmajorrelease": 12, "oscodename": "bookworm", "osfullname": "Debian GNU/Linux"}),
+                json!({"os": "Debian", "os_family": "Debian", "osrelease": "12", "osmajorrelease": 12, "oscodename": "bookworm", "osfullname": "Debian GNU/Linux", "osfinger": "Debian-12", "osrelease_info": [12], "lsb_distrib_codename": "bookworm"}),
             ),
             (
                 "NAME='Alpine Linux'\nID=alpine\nVERSION_ID=3.22.1\n",
@@ -144,7 +153,23 @@ mod tests {
             ),
             (
                 "NAME=\"Rocky Linux\"\nID=rocky\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=9.4\n",
-                json!({"os": "Rocky", "os_family": "RedHat", "osmajorrelease": 9}),
+                json!({"os": "Rocky", "os_family": "RedHat", "osmajorrelease": 9, "osfinger": "Rocky Linux-9", "osrelease_info": [9, 4]}),
+            ),
+            (
+                "NAME=Ubuntu\nID=ubuntu\nID_LIKE=debian\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n",
+                json!({"os": "Ubuntu", "os_family": "Debian", "osmajorrelease": 24, "osfinger": "Ubuntu-24.04"}),
+            ),
+            (
+                "NAME=\"Arch Linux\"\nID=arch\nBUILD_ID=rolling\n",
+                json!({"os": "Arch", "os_family": "Arch", "osrelease": "rolling", "oscodename": "rolling"}),
+            ),
+            (
+                "NAME=\"Red Hat Enterprise Linux\"\nID=rhel\nID_LIKE=fedora\nVERSION_ID=9.4\n",
+                json!({"os": "RedHat", "os_family": "RedHat", "osfinger": "Red Hat Enterprise Linux-9"}),
+            ),
+            (
+                "NAME=\"openSUSE Leap\"\nID=opensuse-leap\nID_LIKE=\"suse opensuse\"\nVERSION_ID=15.6\n",
+                json!({"os": "SUSE", "os_family": "Suse", "osfullname": "Leap", "osfinger": "Leap-15"}),
             ),
         ] {
             let dir = tempfile::tempdir().unwrap();

@@ -1,41 +1,57 @@
-//! Grains that the machine itself shows: os-release, kernel, processors, memory, network, virtualization.
+//! Grains of the system: os-release, kernel, init, and what of it trees ask for.
 
 use super::Sources;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use sysinfo::{MemoryRefreshKind, Networks, RefreshKind, System};
+use sysinfo::System;
+
+/// The Salt whose states and templates are understood.
+const SALT: [u32; 2] = [3008, 3];
 
 /// Largest of the small files read here.
 const FILE_MAX: usize = 64 << 10;
 
-pub(super) fn collect(sources: &Sources, grains: &mut BTreeMap<String, Value>) {
+pub(super) fn collect(sources: &Sources, put: &mut impl FnMut(&str, Value)) {
     let root = sources.root.as_path();
-    let mut put = |name: &str, value: Value| {
-        if !value.is_null() && value != "" {
-            grains.insert(name.to_owned(), value);
-        }
-    };
-    release(root, &mut put);
-    let host = System::host_name().unwrap_or_default();
+    release(root, put);
     put("id", json!(sources.id.as_str()));
-    put("host", json!(host.split('.').next().unwrap_or_default()));
-    put("fqdn", json!(fqdn(root, &host)));
     put("kernel", json!("Linux"));
     put("kernelrelease", json!(System::kernel_version().unwrap_or_default()));
+    put("kernelversion", json!(small(Path::new("/proc/sys/kernel/version")).trim()));
     put("cpuarch", json!(System::cpu_arch()));
     put("osarch", json!(debian_arch(&System::cpu_arch())));
-    put("num_cpus", json!(std::thread::available_parallelism().map_or(1, usize::from)));
-    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    put("mem_total", json!(System::new_with_specifics(memory).map_or(0, |it| it.total_memory() >> 20)));
     put("machine_id", json!(small(&root.join("etc/machine-id")).trim()));
     put("init", json!(init()));
-    let (kind, subtype) = virtualization();
-    put("virtual", json!(kind));
-    put("virtual_subtype", json!(subtype));
-    put("manufacturer", json!(small(Path::new("/sys/class/dmi/id/sys_vendor")).trim()));
-    put("productname", json!(small(Path::new("/sys/class/dmi/id/product_name")).trim()));
-    network(&mut put);
+    put("systemd", systemd(root));
+    put("pythonversion", python(root));
+    put("path", json!(std::env::var("PATH").unwrap_or_default()));
+    put("shell", json!("/bin/sh"));
+    put("ps", json!("ps -efHww"));
+    put("efi", json!(Path::new("/sys/firmware/efi").is_dir()));
+    // What trees ask before they use something newer: that of which the language here is a part.
+    put("saltversion", json!(SALT.map(|it| it.to_string()).join(".")));
+    put("saltversioninfo", json!(SALT));
+}
+
+/// The version from the name of systemd's own library; there is none without systemd.
+fn systemd(root: &Path) -> Value {
+    let found = ["usr/lib/systemd", "lib/systemd"].iter().find_map(|folder| {
+        let mut names = std::fs::read_dir(root.join(folder)).ok()?.flatten().map(|it| it.file_name());
+        names.find_map(|name| {
+            let name = name.to_str()?.strip_prefix("libsystemd-shared-")?.strip_suffix(".so")?;
+            Some(name.split(['.', '-', '~']).next().unwrap_or(name).to_owned())
+        })
+    });
+    found.map_or(Value::Null, |version| json!({ "version": version, "features": "" }))
+}
+
+/// The newest Python 3 of the machine.
+fn python(root: &Path) -> Value {
+    let names = std::fs::read_dir(root.join("usr/bin")).into_iter().flatten().flatten();
+    let minors =
+        names.filter_map(|it| it.file_name().to_str()?.strip_prefix("python3.")?.parse::<u32>().ok());
+    minors.max().map_or(Value::Null, |minor| json!([3, minor, 0, "final", 0]))
 }
 
 pub(super) fn small(path: &Path) -> String {
@@ -54,15 +70,35 @@ fn release(root: &Path, put: &mut impl FnMut(&str, Value)) {
     let field = |name: &str| fields.get(name).copied().unwrap_or_default();
     let like: Vec<&str> = std::iter::once(field("ID")).chain(field("ID_LIKE").split(' ')).collect();
     let version = field("VERSION_ID");
-    put("os", json!(os_name(field("ID"), field("NAME"))));
+    let name = match (field("NAME"), field("VERSION")) {
+        ("openSUSE Leap", _) => "Leap",
+        (_, "Tumbleweed") | ("openSUSE Tumbleweed", _) => "Tumbleweed",
+        (name, _) => name,
+    };
+    // A release that never has a number has one name.
+    let version = if version.is_empty() { field("BUILD_ID") } else { version };
+    let codename = match field("VERSION_CODENAME") {
+        "" if version == "rolling" => version,
+        codename => codename,
+    };
+    let os = os_name(field("ID"), field("NAME"));
+    put("osfinger", json!(finger(&os, name, version)));
+    put("os", json!(os));
     put("os_family", json!(family(&like, field("NAME"))));
-    put("osrelease", json!(version));
-    put("osfullname", json!(field("NAME")));
-    put("oscodename", json!(field("VERSION_CODENAME")));
-    let major = version.split('.').next().and_then(|it| it.parse::<u64>().ok());
-    put("osmajorrelease", major.map_or(Value::Null, |it| json!(it)));
-    let finger = if version.is_empty() { String::new() } else { format!("{}-{version}", field("ID")) };
-    put("osfinger", json!(finger));
+    put("osfullname", json!(name));
+    for (ours, lsb, value) in [
+        ("osrelease", "lsb_distrib_release", version),
+        ("oscodename", "lsb_distrib_codename", codename),
+        ("osfullname", "lsb_distrib_id", name),
+    ] {
+        put(ours, json!(value));
+        put(lsb, json!(value));
+    }
+    let parts = version.split('.').filter(|it| !it.is_empty());
+    let parts: Vec<Value> =
+        parts.map(|it| it.parse::<u64>().map_or_else(|_| json!(it), |it| json!(it))).collect();
+    put("osmajorrelease", parts.first().filter(|it| it.is_u64()).cloned().unwrap_or_default());
+    put("osrelease_info", json!(parts));
 }
 
 fn unquoted(text: &str) -> &str {
@@ -71,23 +107,28 @@ fn unquoted(text: &str) -> &str {
     inside('"').or_else(|| inside('\'')).unwrap_or(text)
 }
 
+/// Salt's short name: the distribution's own without `Linux`, if there is no older one.
 fn os_name(id: &str, name: &str) -> String {
+    if id.starts_with("opensuse") || ["sles", "sled"].contains(&id) {
+        return "SUSE".to_owned();
+    }
+    let lower = name.to_ascii_lowercase();
+    let short = [" gnu/linux", " linux"].iter().find_map(|it| Some((lower.find(it)?, it.len())));
+    let name = short.map_or_else(
+        || name.trim().to_owned(),
+        |(at, len)| format!("{}{}", &name[..at], &name[at + len..]).trim().to_owned(),
+    );
     let known = [
-        ("debian", "Debian"),
-        ("ubuntu", "Ubuntu"),
-        ("raspbian", "Raspbian"),
-        ("alpine", "Alpine"),
+        ("Red Hat Enterprise", "RedHat"),
+        ("Oracle Server", "OEL"),
+        ("Linux Mint", "Mint"),
+        ("Pop!_OS", "Pop"),
+        ("Scientific", "ScientificLinux"),
+        ("neon", "KDE neon"),
+        ("void", "Void"),
         ("arch", "Arch"),
-        ("fedora", "Fedora"),
-        ("centos", "CentOS Stream"),
-        ("rhel", "RedHat"),
-        ("rocky", "Rocky"),
-        ("almalinux", "AlmaLinux"),
-        ("opensuse-leap", "Leap"),
-        ("nixos", "NixOS"),
     ];
-    let found = known.iter().find(|(known, _)| *known == id).map(|(_, name)| (*name).to_owned());
-    found.unwrap_or_else(|| name.split(' ').next().unwrap_or_default().to_owned())
+    known.iter().find(|(long, _)| *long == name).map_or(name, |(_, os)| (*os).to_owned())
 }
 
 fn family(like: &[&str], name: &str) -> String {
@@ -97,14 +138,27 @@ fn family(like: &[&str], name: &str) -> String {
         ("rhel", "RedHat"),
         ("fedora", "RedHat"),
         ("centos", "RedHat"),
+        ("amzn", "RedHat"),
         ("alpine", "Alpine"),
         ("arch", "Arch"),
+        ("archarm", "Arch"),
         ("suse", "Suse"),
         ("opensuse", "Suse"),
+        ("sles", "Suse"),
         ("gentoo", "Gentoo"),
     ];
     let found = like.iter().find_map(|id| families.iter().find(|(known, _)| known == id));
     found.map_or_else(|| name.split(' ').next().unwrap_or_default().to_owned(), |(_, it)| (*it).to_owned())
+}
+
+/// Which of a release's names a distribution is told apart by.
+fn finger(os: &str, full_name: &str, version: &str) -> String {
+    const SHORT: [&str; 3] = ["Debian", "Raspbian", "AlmaLinux"];
+    const WHOLE: [&str; 3] = ["Ubuntu", "Pop", "NixOS"];
+    let name = if SHORT.contains(&os) { os } else { full_name };
+    let major = version.split('.').next().unwrap_or_default();
+    let version = if WHOLE.contains(&os) { version } else { major };
+    if version.is_empty() { String::new() } else { format!("{name}-{version}") }
 }
 
 fn debian_arch(arch: &str) -> &str {
@@ -115,82 +169,9 @@ fn debian_arch(arch: &str) -> &str {
     }
 }
 
-/// The host name with its domain, from `/etc/hosts` (no name server is asked).
-fn fqdn(root: &Path, host: &str) -> String {
-    if host.contains('.') {
-        return host.to_owned();
-    }
-    let prefix = format!("{host}.");
-    let hosts = small(&root.join("etc/hosts"));
-    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let mut names = lines.flat_map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>());
-    names.find(|name| name.starts_with(&prefix)).unwrap_or(host).to_owned()
-}
-
 fn init() -> String {
     if Path::new("/run/systemd/system").is_dir() {
         return "systemd".to_owned();
     }
     small(Path::new("/proc/1/comm")).trim().to_owned()
-}
-
-/// `physical`, `kvm`, `container`, ... and for containers which kind.
-fn virtualization() -> (String, String) {
-    let container = small(Path::new("/run/systemd/container")).trim().to_owned();
-    if !container.is_empty() {
-        return ("container".to_owned(), container);
-    }
-    if Path::new("/.dockerenv").exists() {
-        return ("container".to_owned(), "docker".to_owned());
-    }
-    let dmi = format!(
-        "{} {}",
-        small(Path::new("/sys/class/dmi/id/sys_vendor")),
-        small(Path::new("/sys/class/dmi/id/product_name"))
-    );
-    let known = [
-        ("KVM", "kvm"),
-        ("QEMU", "kvm"),
-        ("VMware", "VMware"),
-        ("VirtualBox", "VirtualBox"),
-        ("Xen", "xen"),
-        ("Virtual Machine", "HyperV"),
-        ("Amazon EC2", "kvm"),
-        ("Google", "gce"),
-    ];
-    if let Some((_, kind)) = known.iter().find(|(mark, _)| dmi.contains(mark)) {
-        return ((*kind).to_owned(), String::new());
-    }
-    let hypervisor = small(Path::new("/proc/cpuinfo")).contains(" hypervisor");
-    (if hypervisor { "virtual" } else { "physical" }.to_owned(), String::new())
-}
-
-fn network(put: &mut impl FnMut(&str, Value)) {
-    let Ok(networks) = Networks::new_with_refreshed_list() else { return };
-    let mut sorted: Vec<_> = networks.iter().collect();
-    sorted.sort_by_key(|(name, _)| (*name).clone());
-    let (mut v4, mut v6) = (Vec::new(), Vec::new());
-    let (mut interfaces, mut hardware) = (Map::new(), Map::new());
-    for (name, network) in sorted {
-        let name = name.to_string_lossy().into_owned();
-        let mut here: Vec<String> = Vec::new();
-        for address in network.ip_networks() {
-            let text = address.addr.to_string();
-            if address.addr.is_ipv4() {
-                v4.push(text.clone());
-            } else {
-                v6.push(text.clone());
-            }
-            here.push(text);
-        }
-        here.sort();
-        interfaces.insert(name.clone(), json!(here));
-        hardware.insert(name.clone(), json!(network.mac_address().to_string()));
-    }
-    v4.sort();
-    v6.sort();
-    put("ipv4", json!(v4));
-    put("ipv6", json!(v6));
-    put("ip_interfaces", Value::Object(interfaces));
-    put("hwaddr_interfaces", Value::Object(hardware));
 }

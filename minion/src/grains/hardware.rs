@@ -1,0 +1,89 @@
+//! Grains of the hardware, real or pretended: processors, memory, disks, firmware, virtualization.
+
+use super::os::small;
+use serde_json::{Value, json};
+use std::path::Path;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+/// Disks that are named.
+const DISKS_MAX: usize = 64;
+
+pub(super) fn collect(put: &mut impl FnMut(&str, Value)) {
+    put("num_cpus", json!(std::thread::available_parallelism().map_or(1, usize::from)));
+    let cpuinfo = small(Path::new("/proc/cpuinfo"));
+    let of_cpu = |keys: &[&str]| {
+        let mut lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| keys.contains(&key.trim())).map_or("", |(_, value)| value.trim())
+    };
+    put("cpu_model", json!(of_cpu(&["model name", "Processor", "Model"])));
+    put("cpu_flags", json!(of_cpu(&["flags", "Features"]).split_whitespace().collect::<Vec<_>>()));
+    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+    if let Ok(memory) = System::new_with_specifics(memory) {
+        put("mem_total", json!(memory.total_memory() >> 20));
+        put("swap_total", json!(memory.total_swap() >> 20));
+    }
+    let (kind, subtype) = virtualization();
+    put("virtual", json!(kind));
+    put("virtual_subtype", json!(subtype));
+    for (name, file) in [
+        ("manufacturer", "sys_vendor"),
+        ("productname", "product_name"),
+        ("serialnumber", "product_serial"),
+        ("uuid", "product_uuid"),
+        ("boardname", "board_name"),
+        ("biosvendor", "bios_vendor"),
+        ("biosversion", "bios_version"),
+        ("biosreleasedate", "bios_date"),
+    ] {
+        let text = small(&Path::new("/sys/class/dmi/id").join(file));
+        let text = text.trim();
+        put(name, if name == "uuid" { json!(text.to_lowercase()) } else { json!(text) });
+    }
+    let (spinning, solid) = disks();
+    put("disks", json!(spinning));
+    put("ssds", json!(solid));
+}
+
+/// Those that turn and those that do not.
+fn disks() -> (Vec<String>, Vec<String>) {
+    let names = std::fs::read_dir("/sys/block").into_iter().flatten().flatten().take(DISKS_MAX);
+    let mut names: Vec<String> = names
+        .map(|it| it.file_name().to_string_lossy().into_owned())
+        .filter(|it| !["loop", "ram", "zram"].iter().any(|kind| it.starts_with(kind)))
+        .collect();
+    names.sort();
+    let turns =
+        |name: &String| small(&Path::new("/sys/block").join(name).join("queue/rotational")).trim() != "0";
+    names.into_iter().partition(turns)
+}
+
+/// `physical`, `kvm`, `container`, ... and for containers which kind.
+fn virtualization() -> (String, String) {
+    let container = small(Path::new("/run/systemd/container")).trim().to_owned();
+    if !container.is_empty() {
+        return ("container".to_owned(), container);
+    }
+    if Path::new("/.dockerenv").exists() {
+        return ("container".to_owned(), "docker".to_owned());
+    }
+    let dmi = format!(
+        "{} {}",
+        small(Path::new("/sys/class/dmi/id/sys_vendor")),
+        small(Path::new("/sys/class/dmi/id/product_name"))
+    );
+    let known = [
+        ("KVM", "kvm"),
+        ("QEMU", "kvm"),
+        ("VMware", "VMware"),
+        ("VirtualBox", "VirtualBox"),
+        ("Xen", "xen"),
+        ("Virtual Machine", "HyperV"),
+        ("Amazon EC2", "kvm"),
+        ("Google", "gce"),
+    ];
+    if let Some((_, kind)) = known.iter().find(|(mark, _)| dmi.contains(mark)) {
+        return ((*kind).to_owned(), String::new());
+    }
+    let hypervisor = small(Path::new("/proc/cpuinfo")).contains(" hypervisor");
+    (if hypervisor { "virtual" } else { "physical" }.to_owned(), String::new())
+}
