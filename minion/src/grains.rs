@@ -38,7 +38,7 @@ pub fn collect(sources: &Sources) -> (Grains, Vec<String>) {
     let mut complaints = Vec::new();
     let mut grains = BTreeMap::new();
     let mut put = |name: &str, value: Value| {
-        if !value.is_null() && value != "" {
+        if !value.is_null() && (value != "" || name == "domain") {
             grains.insert(name.to_owned(), value);
         }
     };

@@ -222,11 +222,13 @@ macro_rules! groups {
 
 groups! {
     files_come_out_as_with_salt => "files",
+    edits_come_out_as_with_salt => "edits",
     accounts_come_out_as_with_salt => "accounts",
     packages_come_out_as_with_salt => "packages",
     services_come_out_as_with_salt => "services",
     crontabs_come_out_as_with_salt => "cron",
     commands_come_out_as_with_salt => "commands",
+    machines_come_out_as_with_salt => "machine",
     failures_are_failures_as_with_salt => "failures",
     requisites_come_out_as_with_salt => "requisites",
 }
@@ -241,6 +243,26 @@ fn the_tree_of_a_real_homelab_comes_out_as_with_salt() {
     }
     let tree = Folder { path: fixture.expect("it is there"), states: "salt" };
     try_group("fixture", &tree, &yaml(&folder().join("fixture.yaml")));
+}
+
+#[test]
+fn machines_say_of_themselves_what_salt_says() {
+    if let Some(reason) = roots_missing().or_else(salt::missing) {
+        return skip("differential::grains", &reason);
+    }
+    let tree = Folder { path: folder().join("files"), states: "states" };
+    let prepare = "printf '127.0.0.1 localhost\\n127.0.1.1 vm-1.lab vm-1\\n' > /etc/hosts".to_owned();
+    let [theirs, ours] = hosts(&tree, &Group { prepare, ..Group::default() });
+    let (theirs, ours) = (theirs::grains(&theirs), ours::grains(&ours));
+    let mut findings = Findings::default();
+    for name in theirs.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
+        let [left, right] = [theirs.get(name), ours.get(name)];
+        if left != right {
+            findings.note(format!("grain {name}"), format!("Salt: {left:?}, labctl: {right:?}"));
+        }
+    }
+    let left = Allowed::load(&folder().join("differences.yaml")).judge("grains", &findings);
+    assert!(left.is_empty(), "{}", left.join("\n"));
 }
 
 #[test]

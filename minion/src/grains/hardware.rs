@@ -39,9 +39,33 @@ pub(super) fn collect(put: &mut impl FnMut(&str, Value)) {
         let text = text.trim();
         put(name, if name == "uuid" { json!(text.to_lowercase()) } else { json!(text) });
     }
+    let gpus = gpus();
+    put("num_gpus", json!(gpus.len()));
+    put("gpus", Value::Array(gpus));
     let (spinning, solid) = disks();
     put("disks", json!(spinning));
     put("ssds", json!(solid));
+}
+
+/// Display controllers on the PCI bus, by the names that Salt gives their makers.
+fn gpus() -> Vec<Value> {
+    const MAKERS: [(&str, &str); 7] = [
+        ("0x10de", "nvidia"),
+        ("0x1002", "amd"),
+        ("0x8086", "intel"),
+        ("0x1013", "cirrus logic"),
+        ("0x15ad", "vmware"),
+        ("0x102b", "matrox"),
+        ("0x1a03", "aspeed"),
+    ];
+    let devices = std::fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
+    let of_device = |device: std::fs::DirEntry| {
+        let text = |name: &str| small(&device.path().join(name)).trim().to_owned();
+        let maker = text("vendor");
+        let known = MAKERS.iter().find(|(id, _)| *id == maker).map_or("unknown", |(_, name)| *name);
+        text("class").starts_with("0x03").then(|| json!({ "vendor": known, "model": text("device") }))
+    };
+    devices.filter_map(of_device).collect()
 }
 
 /// Those that turn and those that do not.
@@ -60,11 +84,17 @@ fn disks() -> (Vec<String>, Vec<String>) {
 /// `physical`, `kvm`, `container`, ... and for containers which kind.
 fn virtualization() -> (String, String) {
     let container = small(Path::new("/run/systemd/container")).trim().to_owned();
-    if !container.is_empty() {
-        return ("container".to_owned(), container);
+    let of_kind = |kind: &str| ("container".to_owned(), kind.to_owned());
+    match container.as_str() {
+        "" => {}
+        "systemd-nspawn" => return (container, String::new()),
+        "lxc" => return of_kind("LXC"),
+        "docker" => return of_kind("Docker"),
+        "podman" => return of_kind("Podman"),
+        other => return of_kind(other),
     }
     if Path::new("/.dockerenv").exists() {
-        return ("container".to_owned(), "docker".to_owned());
+        return of_kind("Docker");
     }
     let dmi = format!(
         "{} {}",

@@ -2,6 +2,7 @@
 
 use super::Sources;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use sysinfo::System;
@@ -25,6 +26,9 @@ pub(super) fn collect(sources: &Sources, put: &mut impl FnMut(&str, Value)) {
     put("init", json!(init()));
     put("systemd", systemd(root));
     put("pythonversion", python(root));
+    put("server_id", json!(server_id(sources.id.as_str())));
+    put("kernelparams", kernel_parameters(&small(Path::new("/proc/cmdline"))));
+    account(root, put);
     put("path", json!(std::env::var("PATH").unwrap_or_default()));
     put("shell", json!("/bin/sh"));
     put("ps", json!("ps -efHww"));
@@ -34,9 +38,41 @@ pub(super) fn collect(sources: &Sources, put: &mut impl FnMut(&str, Value)) {
     put("saltversioninfo", json!(SALT));
 }
 
+/// A number of its own for each minion, as database servers want one.
+fn server_id(id: &str) -> u32 {
+    let hash = Sha256::digest(id.as_bytes());
+    let end: [u8; 4] = hash[28..].try_into().expect("the hash has 32 bytes");
+    u32::from_be_bytes(end) & 0x7fff_ffff
+}
+
+/// Name and value of each, of `/proc/cmdline`.
+fn kernel_parameters(text: &str) -> Value {
+    let pair = |word: &str| match word.split_once('=') {
+        Some((name, value)) => json!([name, value]),
+        None => json!([word, null]),
+    };
+    text.split_whitespace().map(pair).collect()
+}
+
+/// Whom the minion runs as.
+fn account(root: &Path, put: &mut impl FnMut(&str, Value)) {
+    let status = small(Path::new("/proc/self/status"));
+    for (number, name, field, list) in
+        [("uid", "username", "Uid:", "etc/passwd"), ("gid", "groupname", "Gid:", "etc/group")]
+    {
+        let ids = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+        let Some(id) = ids.split_whitespace().nth(1) else { continue };
+        put(number, id.parse::<u32>().map_or(Value::Null, |it| json!(it)));
+        let list = small(&root.join(list));
+        let mut lines = list.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        put(name, json!(lines.find(|it| it.get(2) == Some(&id)).map_or("", |it| it[0])));
+    }
+}
+
 /// The version from the name of systemd's own library; there is none without systemd.
 fn systemd(root: &Path) -> Value {
-    let found = ["usr/lib/systemd", "lib/systemd"].iter().find_map(|folder| {
+    let arch = format!("usr/lib/{}-linux-gnu/systemd", System::cpu_arch());
+    let found = ["usr/lib/systemd", "usr/lib64/systemd", "lib/systemd", &arch].iter().find_map(|folder| {
         let mut names = std::fs::read_dir(root.join(folder)).ok()?.flatten().map(|it| it.file_name());
         names.find_map(|name| {
             let name = name.to_str()?.strip_prefix("libsystemd-shared-")?.strip_suffix(".so")?;

@@ -163,7 +163,10 @@ impl Allowed {
         assert!(reasons.into_iter().all(|it| it.contains(' ')), "every entry has its reason");
         for expected in &self.expected {
             let group = expected.group.as_str();
-            assert!(group == "fixture" || groups.contains(&group), "there is no group {group}");
+            assert!(
+                ["fixture", "grains"].contains(&group) || groups.contains(&group),
+                "there is no group {group}"
+            );
         }
     }
     /// What may not differ, and what should have.

@@ -10,10 +10,14 @@ use tests::{hosts::Host, trees};
 
 pub(super) use model::Mode;
 
+/// What the host says of itself.
+pub(super) fn grains(host: &Host) -> Grains {
+    serde_json::from_str(&host.sh(&format!("{}/labminion grains --id vm-1", super::PROGRAMS))).unwrap()
+}
+
 /// The recipe of a group's states for the host.
 pub(super) fn compile(host: &Host, tree: &Folder, group: &Group) -> Vec<u8> {
-    let mut grains: Grains =
-        serde_json::from_str(&host.sh(&format!("{}/labminion grains", super::PROGRAMS))).unwrap();
+    let mut grains = grains(host);
     grains.extend(group.grains.clone());
     let compiler = Compiler::new(trees::of_salt(&tree.path.join(tree.states), &tree.path.join("pillar")));
     let (id, labels) = ("vm-1".parse().unwrap(), Labels::default());

@@ -1,6 +1,7 @@
 //! Salt's side: `salt-call --local state.apply` on the host, and its answer.
 
 use super::{Folder, Group, Ran, Told, compare::Look};
+use model::Grains;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write};
@@ -22,26 +23,42 @@ struct Step {
 
 /// Applies a group's states, looks, and applies them again: what Salt changes each time may be changed by us.
 pub(super) fn run(host: &Host, tree: &Folder, group: &Group) -> (Ran, Told) {
-    // JSON is YAML.
-    let conf = json!({
-        "id": "vm-1", "root_dir": ROOT, "log_file": format!("{ROOT}/log"), "file_client": "local",
-        "grains": group.grains,
-        "file_roots": { "base": [format!("{}/{}", super::TREE, tree.states)] },
-        "pillar_roots": { "base": [format!("{}/pillar", super::TREE)] },
-    });
-    let script = format!("mkdir -p {ROOT}/conf && cat > {ROOT}/conf/minion");
-    assert!(host.feed(&script, conf.to_string().as_bytes()).status.success(), "the host can be written to");
+    configure(host, tree, &group.grains);
     let states = group.states.join(",");
     let (told, comments) = apply(host, &states);
     let look = Look::at(host, &group.observe);
     (Ran { told, comments, look }, apply(host, &states).0)
 }
 
-fn apply(host: &Host, states: &str) -> (Told, String) {
+/// What the host says of itself.
+pub(super) fn grains(host: &Host) -> Grains {
+    configure(host, &Folder { path: super::TREE.into(), states: "states" }, &Grains::new());
+    let said: Value = serde_json::from_str(&call(host, "grains.items").0).expect("Salt answers in JSON");
+    serde_json::from_value(said["local"].clone()).expect("grains are an object")
+}
+
+fn configure(host: &Host, tree: &Folder, grains: &Grains) {
+    // JSON is YAML.
+    let conf = json!({
+        "id": "vm-1", "root_dir": ROOT, "log_file": format!("{ROOT}/log"), "file_client": "local",
+        "grains": grains,
+        "file_roots": { "base": [format!("{}/{}", super::TREE, tree.states)] },
+        "pillar_roots": { "base": [format!("{}/pillar", super::TREE)] },
+    });
+    let script = format!("mkdir -p {ROOT}/conf && cat > {ROOT}/conf/minion");
+    assert!(host.feed(&script, conf.to_string().as_bytes()).status.success(), "the host can be written to");
+}
+
+/// Its answer, and what it complained of.
+fn call(host: &Host, function: &str) -> (String, String) {
     let call = salt::call();
-    let output = host
-        .run(&format!("cd /root && {call} --local -c {ROOT}/conf -l error --out json state.apply {states}"));
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said = host.run(&format!("cd /root && {call} --local -c {ROOT}/conf -l error --out json {function}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&said.stdout), text(&said.stderr))
+}
+
+fn apply(host: &Host, states: &str) -> (Told, String) {
+    let (stdout, stderr) = call(host, &format!("state.apply {states}"));
     let answer: Value =
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"));
     let steps: BTreeMap<String, Step> = serde_json::from_value(answer["local"].clone())

@@ -183,8 +183,8 @@ impl Block {
                 }
                 Some(lines.len())
             }
-            Otherwise::Before(pattern) => lines.iter().position(|it| pattern.is_match(it)),
-            Otherwise::After(pattern) => lines.iter().position(|it| pattern.is_match(it)).map(|it| it + 1),
+            Otherwise::Before(pattern) => lines.iter().position(|it| matches(pattern, it)),
+            Otherwise::After(pattern) => lines.iter().position(|it| matches(pattern, it)).map(|it| it + 1),
         };
         let Some(at) = at else { return Err(format!("it has no line with the marker `{}`", self.start)) };
         if at > 0
@@ -195,6 +195,11 @@ impl Block {
         lines.splice(at..at, block);
         Ok(lines)
     }
+}
+
+/// To Python `$` stands before a line's end as well.
+fn matches(pattern: &Pattern, line: &str) -> bool {
+    pattern.is_match(line) || pattern.is_match(line.trim_end_matches(['\r', '\n']))
 }
 
 impl Rule for Block {

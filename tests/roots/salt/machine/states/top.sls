@@ -1,0 +1,5 @@
+#!yaml
+base:
+  '*':
+    - jobs
+    - machine
