@@ -41,5 +41,5 @@ pub fn fixture() -> Result<PathBuf, String> {
     if folder.join("salt").is_dir() {
         return Ok(folder);
     }
-    Err(format!("needs the fixture in {} (LABCTL_SALT_FIXTURE)", folder.display()))
+    Err("the tree of a real homelab is not here (LABCTL_SALT_FIXTURE names its folder)".to_owned())
 }
