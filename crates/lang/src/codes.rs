@@ -46,7 +46,7 @@ const CODES: &[(&str, &str)] = &[
     ),
     (
         "E0119",
-        "an unknown or unavailable template engine. Write `#!handlebars|yaml` or `#!yaml` in the first line, or nothing.",
+        "an unknown or unavailable template engine. Write `#!handlebars|yaml`, `#!jinja|yaml` or `#!yaml` in the first line, or nothing.",
     ),
     ("E0121", "`exclude` takes a list of `sls: name` and `id: name`."),
     (
@@ -57,25 +57,35 @@ const CODES: &[(&str, &str)] = &[
         "E0201",
         "a template uses a variable that is not set. Templates are strict, so that a typing error is no empty text. Set it in pillar/, or write `{{default pillar.web.port 80}}`.",
     ),
-    ("E0202", "this is not a Handlebars template: a tag is not closed, or a block not ended."),
-    ("E0203", "no such helper in templates."),
+    ("E0202", "this template cannot be read: a tag is not closed, or a block not ended."),
+    (
+        "E0203",
+        "no such helper, filter, test or function in templates, or one that is refused there. `docs/reference/jinja.md` lists what Jinja has here.",
+    ),
     (
         "E0204",
         "a list or a mapping stands where text is wanted. Name a member, or loop over it with `{{#each}}`.",
     ),
-    ("E0205", "no such partial. `{{> web/part}}` is the file states/web/part.hbs."),
-    ("E0206", "partials include each other without end."),
+    (
+        "E0205",
+        "no such partial or template. `{{> web/part}}` is the file states/web/part.hbs; `{% import 'web/map.jinja' as x %}` is states/web/map.jinja.",
+    ),
+    ("E0206", "partials or templates include each other without end."),
     (
         "E0207",
         "something in the template is not allowed or cannot be known, such as Jinja in a Handlebars file.",
     ),
-    ("E0208", "a template gives too much text. Look for a loop over more than was meant."),
+    (
+        "E0208",
+        "a template gives too much text or takes too many steps. Look for a loop over more than was meant, or a macro that calls itself.",
+    ),
     ("E0209", "a template goes too deep."),
-    ("E0210", "a helper was given something it cannot work with."),
+    ("E0210", "a helper, filter or calculation was given something it cannot work with."),
     (
         "E0211",
         "a form of Handlebars that is not available here: partials with computed names, inline partials, partial blocks.",
     ),
+    ("E0212", "a template ended the compile itself, with `raise`."),
     ("E0301", "a target expression cannot be read. `labctl help targeting` shows the grammar."),
     (
         "E0302",

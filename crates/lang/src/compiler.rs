@@ -53,6 +53,7 @@ pub struct Compiler {
     options: Options,
     environments: Vec<String>,
     templates: Templates,
+    jinja: crate::jinja::Templates,
     plain: Mutex<HashMap<(String, ContentHash), Arc<Parsed>>>,
 }
 
@@ -64,7 +65,14 @@ impl Compiler {
     /// For a tree that is compiled in another way.
     pub fn with_options(tree: Tree, options: Options) -> Self {
         let environments = environment::names(&tree);
-        Self { tree, options, environments, templates: Templates::default(), plain: Mutex::default() }
+        Self {
+            tree,
+            options,
+            environments,
+            templates: Templates::default(),
+            jinja: crate::jinja::Templates::default(),
+            plain: Mutex::default(),
+        }
     }
     /// Its tree.
     pub fn tree(&self) -> &Tree {
@@ -79,6 +87,9 @@ impl Compiler {
     }
     pub(crate) fn templates(&self) -> &Templates {
         &self.templates
+    }
+    pub(crate) fn jinja(&self) -> &crate::jinja::Templates {
+        &self.jinja
     }
     /// A file without templates that was parsed before.
     pub(crate) fn kept(&self, path: &str, hash: ContentHash) -> Option<Arc<Parsed>> {

@@ -21,6 +21,13 @@ use std::{collections::HashMap, sync::Arc};
 /// Parameters that the compiler takes for itself.
 const OWN: [&str; 5] = ["template", "context", "defaults", "contents_pillar", "source_hash"];
 
+/// What fills a template in.
+#[derive(Clone, Copy)]
+enum Engine {
+    Handlebars,
+    Jinja,
+}
+
 /// One step whose contents are looked for.
 struct Work<'a, 'b> {
     session: &'a mut Session<'b>,
@@ -29,6 +36,7 @@ struct Work<'a, 'b> {
     recipe: &'a mut Recipe,
     /// Variables for templates; none: not a template.
     variables: Option<Map<String, Value>>,
+    engine: Engine,
 }
 
 /// Replaces `source`, `template`, `context`, `defaults` and `contents_pillar` by `content_hash`, `source_mode`, `entries`
@@ -42,7 +50,7 @@ pub(crate) fn resolve(
     recipe: &mut Recipe,
 ) {
     let Some(param) = source_param(function) else { return };
-    let mut work = Work { session, low, own, recipe, variables: None };
+    let mut work = Work { session, low, own, recipe, variables: None, engine: Engine::Handlebars };
     if !work.template(params) {
         return;
     }
@@ -94,13 +102,9 @@ impl Work<'_, '_> {
         match params.get("template").and_then(Value::as_str) {
             None | Some("" | "none") => return true,
             Some("handlebars") => {}
-            Some("jinja") => {
-                let help = Some("write the file in Handlebars and say `template: handlebars`".to_owned());
-                self.complain("template", "E0119", "Jinja is not available yet", help);
-                return false;
-            }
+            Some("jinja") => self.engine = Engine::Jinja,
             Some(other) => {
-                let help = did_you_mean(other, ["handlebars"]);
+                let help = did_you_mean(other, ["handlebars", "jinja"]);
                 self.complain("template", "E0119", format!("unknown template engine `{other}`"), help);
                 return false;
             }
@@ -119,7 +123,14 @@ impl Work<'_, '_> {
                 }
             }
         }
-        variables.insert("sls".to_owned(), json!(self.low.sls));
+        if let Engine::Jinja = self.engine {
+            // What Salt's templates of files see of the step.
+            for name in ["name", "source", "user", "group", "mode"] {
+                let value = params.get(name).cloned().unwrap_or(Value::Null);
+                variables.entry(name.to_owned()).or_insert(value);
+            }
+        }
+        variables.entry("sls".to_owned()).or_insert_with(|| json!(self.low.sls));
         self.variables = Some(variables);
         true
     }
@@ -166,7 +177,24 @@ impl Work<'_, '_> {
         variables.insert("tplfile".to_owned(), json!(relative));
         variables.insert("tpldir".to_owned(), json!(folder));
         let mut outer = std::mem::take(&mut self.session.complaints);
-        let rendered = self.session.render(text, hash, variables, false);
+        let rendered = match self.engine {
+            Engine::Handlebars => self.session.render(text, hash, variables, false),
+            Engine::Jinja => {
+                let shown = if folder.is_empty() { "." } else { folder };
+                variables.insert("tpldir".to_owned(), json!(shown));
+                for (name, by) in
+                    [("tpldot", "."), ("slsdotpath", "."), ("slscolonpath", ":"), ("sls_path", "_")]
+                {
+                    variables.insert(name.to_owned(), json!(folder.replace('/', by)));
+                }
+                variables.insert("slspath".to_owned(), json!(folder));
+                variables.insert("tplpath".to_owned(), json!(text.path));
+                let root = text.path.split_once('/').map_or("states", |it| it.0);
+                let environment = root.split_once('@').map_or(crate::environment::BASE, |it| it.1);
+                variables.insert("saltenv".to_owned(), json!(environment));
+                self.session.render_jinja(text, hash, root, variables, false)
+            }
+        };
         let inner = std::mem::replace(&mut self.session.complaints, std::mem::take(&mut outer));
         let line = self.own.get(param).map_or(self.low.at.line, |it| it.node.at.line);
         let file = &self.low.file.rendered;

@@ -18,6 +18,7 @@ mod glob;
 mod groups;
 mod helpers;
 mod inverted;
+mod jinja;
 mod layout;
 mod limits;
 mod links;

@@ -18,6 +18,18 @@ pub(crate) const TEMPLATE_DEPTH: usize = 64;
 pub(crate) const TEMPLATE_WORK: usize = 1 << 30;
 /// Loop turns and partials that one rendering may take.
 pub(crate) const TEMPLATE_TURNS: u32 = 200_000;
+/// Steps that one Jinja rendering may take: a node of its tree, an element of a list, some bytes of text.
+pub(crate) const JINJA_STEPS: usize = 2_000_000;
+/// Steps of all Jinja renderings of one compile.
+pub(crate) const JINJA_STEPS_IN_ALL: usize = 20_000_000;
+/// Calls, nested tags and nested values inside one another, while a Jinja template runs.
+pub(crate) const JINJA_DEPTH: usize = 200;
+/// How often one Jinja template may stand inside itself.
+pub(crate) const JINJA_SAME_TEMPLATE: usize = 8;
+/// Words in the tags of one Jinja template.
+pub(crate) const JINJA_TOKENS: usize = 200_000;
+/// Questions that one compile may have for its minion.
+pub(crate) const QUESTIONS: usize = 200;
 /// State or pillar files that one compile may read.
 pub(crate) const FILES: usize = 512;
 /// Steps of a recipe.

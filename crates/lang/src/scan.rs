@@ -171,8 +171,7 @@ impl Scanner<'_> {
                 "E0209",
                 "this is Jinja, but the file is read as Handlebars",
                 2,
-                "write it in Handlebars ({{#if x}} … {{/if}}); a first line `#!jinja|yaml` will name Jinja once it \
-                 is understood",
+                "begin the file with the line `#!jinja|yaml`, or write it in Handlebars ({{#if x}} … {{/if}})",
             );
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     Compiler, Dialect, Renderer, Subject,
     environment::BASE,
+    jinja::{Job, Workshop},
     limits, salt_scalars,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
     scalars,
@@ -44,6 +45,7 @@ pub(crate) struct Session<'a> {
     pub(crate) elsewhere: HashSet<String>,
     /// What templates asked and `subject.answers` does not have.
     pub(crate) questions: Vec<Question>,
+    workshop: Workshop,
     files: usize,
 }
 
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
             environment: None,
             elsewhere: HashSet::new(),
             questions: Vec::new(),
+            workshop: Workshop::default(),
             files: 0,
         }
     }
@@ -113,6 +116,7 @@ impl<'a> Session<'a> {
     }
     pub(crate) fn set_pillar(&mut self, pillar: Value) {
         self.scope.set(Map::from_iter([("pillar".to_owned(), pillar)]));
+        self.workshop.forget("pillar");
     }
 
     /// The state or pillar file of a dotted name below a root.
@@ -136,20 +140,32 @@ impl<'a> Session<'a> {
         }
         let (text, hash, dialect) = self.text(path)?;
         let renderer = self.renderer(&text, dialect)?;
-        let plain = renderer == Renderer::Plain || !text.body.contains("{{") && !text.body.contains("{%");
-        if plain {
+        let body = &text.body;
+        let tags: &[&str] = match renderer {
+            Renderer::Plain => &[],
+            Renderer::Handlebars => &["{{", "{%"],
+            Renderer::Jinja => &["{{", "{%", "{#", "#jinja2:"],
+        };
+        if !tags.iter().any(|it| body.contains(it)) {
             return self.read_plain(text, hash, dialect.salt);
         }
         let relative = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
         let folder = relative.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let environment = root.split_once('@').map_or(BASE, |it| it.1);
         let mut variables = more.clone();
         variables.extend([
-            ("env".to_owned(), json!(root.split_once('@').map_or(BASE, |it| it.1))),
+            ("env".to_owned(), json!(environment)),
             ("sls".to_owned(), json!(name)),
             ("tplfile".to_owned(), json!(relative)),
             ("tpldir".to_owned(), json!(folder)),
         ]);
-        let text = self.render(&text, hash, variables, true)?;
+        let text = if renderer == Renderer::Jinja {
+            variables.extend(salt_names(path, &folder));
+            variables.insert("saltenv".to_owned(), json!(environment));
+            self.render_jinja(&text, hash, root, variables, true)?
+        } else {
+            self.render(&text, hash, variables, true)?
+        };
         let root = yaml::parse(&text, &mut self.complaints)?;
         Some(Arc::new(Parsed { rendered: text, root, salt: dialect.salt }))
     }
@@ -206,20 +222,57 @@ impl<'a> Session<'a> {
         rendered
     }
 
+    /// Fills in a Jinja template with some more variables.
+    pub(crate) fn render_jinja(
+        &mut self,
+        text: &Arc<Text>,
+        hash: ContentHash,
+        root: &str,
+        variables: Map<String, Value>,
+        tracked: bool,
+    ) -> Option<Rendered> {
+        let job = Job {
+            tree: self.compiler.tree(),
+            templates: self.compiler.jinja(),
+            subject: self.subject,
+            text,
+            hash,
+            root,
+            variables,
+            tracked,
+            lenient: self.scope.lenient,
+        };
+        let (rendered, questions) = self.workshop.render(&job, self.scope.data(), &mut self.complaints);
+        for question in questions {
+            if !self.questions.contains(&question) {
+                self.questions.push(question);
+            }
+        }
+        let rendered = rendered?;
+        let Some(left) = self.scope.budget.checked_sub(rendered.text.len()) else {
+            let message = "all templates of this minion together are too large";
+            self.complaints.push(error("E0208", message).note(format!("the last one was {}", text.path)));
+            return None;
+        };
+        self.scope.budget = left;
+        Some(rendered)
+    }
+
     /// What the first line asks for.
     fn renderer(&mut self, text: &Text, dialect: Dialect) -> Option<Renderer> {
         let first = text.line(1);
-        let Some(line) = first.strip_prefix("#!") else { return Some(dialect.renderer) };
-        let wanted: Vec<&str> = line.split('|').map(str::trim).collect();
-        let message = match wanted[..] {
-            ["handlebars", "yaml"] => return Some(Renderer::Handlebars),
-            ["yaml"] => return Some(Renderer::Plain),
-            ["jinja", "yaml"] | ["jinja"] => "Jinja is not available yet".to_owned(),
-            _ => format!("unknown renderer `{}`", line.trim()),
+        let Some(line) = first.strip_prefix("#!").filter(|it| !it.starts_with('/')) else {
+            return Some(dialect.renderer);
         };
+        let wanted: Vec<&str> = line.split('|').map(str::trim).collect();
+        match wanted[..] {
+            ["handlebars", "yaml"] => return Some(Renderer::Handlebars),
+            ["jinja", "yaml" | "json"] => return Some(Renderer::Jinja),
+            ["yaml" | "json"] => return Some(Renderer::Plain),
+            _ => {}
+        }
+        let (message, help) = no_renderer(&wanted, line.trim());
         let at = At { line: 1, column: 1, length: crate::say::small(first.chars().count()) };
-        let help = "write the file in Handlebars and begin it with `#!handlebars|yaml`, or with `#!yaml` if it \
-                    is no template";
         self.complaints.push(error("E0119", message).at(text.span(at, "")).help(help));
         None
     }
@@ -240,6 +293,44 @@ impl<'a> Session<'a> {
         self.complaints.push(complaint.note(place).maybe_help(suggestion));
         None
     }
+}
+
+/// What is wrong with a renderer line, and the way out.
+fn no_renderer(wanted: &[&str], line: &str) -> (String, &'static str) {
+    let has = |name: &str| wanted.iter().any(|it| it.split(' ').next() == Some(name));
+    if wanted == ["jinja"] {
+        return ("`#!jinja` alone gives text, not data".to_owned(), "write `#!jinja|yaml`");
+    }
+    if wanted == ["yaml", "jinja"] {
+        let message = "`#!yaml|jinja` would read YAML first and fill in templates afterwards".to_owned();
+        return (message, "write `#!jinja|yaml`");
+    }
+    let help = if has("gpg") || has("nacl") {
+        "encrypted values are not read; write secrets as `key: !secret value` in a pillar that only the master can read"
+    } else if has("py") || has("pyobjects") || has("pydsl") {
+        "Python does not run here; write the file as `#!jinja|yaml`, with macros and loops for what it computes"
+    } else if has("yamlex") || has("stateconf") {
+        "write the file as `#!jinja|yaml`; mappings are merged by the pillar or with salt['slsutil.merge']"
+    } else if has("mako") || has("wempy") || has("genshi") || has("cheetah") {
+        "write the file as `#!jinja|yaml` or `#!handlebars|yaml`"
+    } else {
+        "begin the file with `#!handlebars|yaml`, `#!jinja|yaml`, or with `#!yaml` if it is no template"
+    };
+    (format!("the renderer `{line}` is not available"), help)
+}
+
+/// The further names that Salt gives to templates of states and pillar.
+fn salt_names(path: &str, folder: &str) -> [(String, Value); 7] {
+    let with = |by: &str| json!(folder.replace('/', by));
+    [
+        ("tplpath".to_owned(), json!(path)),
+        ("tpldir".to_owned(), json!(if folder.is_empty() { "." } else { folder })),
+        ("tpldot".to_owned(), with(".")),
+        ("slspath".to_owned(), json!(folder)),
+        ("slsdotpath".to_owned(), with(".")),
+        ("slscolonpath".to_owned(), with(":")),
+        ("sls_path".to_owned(), with("_")),
+    ]
 }
 
 /// `.b` and `..c` relative to the file that says so; in `web/init.sls`, `.b` is `web.b`.

@@ -16,6 +16,7 @@ pub mod openrc;
 mod output;
 pub mod packages;
 mod pattern;
+pub mod questions;
 mod remote;
 mod resource;
 mod schema;

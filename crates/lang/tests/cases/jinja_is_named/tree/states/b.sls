@@ -1,2 +1,2 @@
-#!jinja|yaml
+#!mako|yaml
 a: 1
