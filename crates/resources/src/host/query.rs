@@ -4,6 +4,7 @@
 pub mod digest;
 pub mod docker;
 pub mod fetch;
+pub mod git;
 pub mod locale;
 pub mod mysql;
 pub mod package;
@@ -34,9 +35,11 @@ pub enum Query {
         url: String,
         /// Branch, tag or `HEAD`.
         rev: String,
-        /// Who asks; root if `None`.
-        user: Option<String>,
+        /// Who asks, and how.
+        access: git::GitAccess,
     },
+    /// More of git.
+    Git(git::Question),
     /// What the Docker daemon has.
     Docker(docker::Question),
     /// About a file or a group of packages.
@@ -80,13 +83,12 @@ impl Query {
             Self::Package(question) => question.command(),
             Self::Service(question) => question.command(),
             Self::GitRemote { url, rev, user } => {
+            Self::GitRemote { url, rev, access } => {
                 let peeled = format!("{rev}^{{}}");
-                Command {
-                    user: user.clone(),
-                    timeout_ms: REMOTE_TIMEOUT_MS,
-                    ..Command::git(&["ls-remote", "--", url, rev, &peeled])
-                }
+                let command = access.apply(Command::git(&["ls-remote", "--", url, rev, &peeled]));
+                Command { timeout_ms: REMOTE_TIMEOUT_MS, ..command }
             }
+            Self::Git(question) => question.command(),
             Self::Docker(question) => question.command(),
             Self::Locale(question) => question.command(),
             Self::Mysql(question) => question.command(),
