@@ -100,9 +100,13 @@ fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut (dyn Wr
             }
             Progress::Output { stderr, text, .. } => RunLine::Output { stderr, text },
             Progress::Ended(step) => RunLine::Ended(step),
-            Progress::Event { index, tag, id, name } => {
+            Progress::Event { index, tag, id, name, data } => {
                 let sls = recipe.steps.get(index).map(|it| &it.sls);
-                events.push((tag, json!({ "state": id, "sls": sls, "name": name })));
+                let mut payload = json!({ "state": id, "sls": sls, "name": name });
+                if !data.is_null() {
+                    payload["data"] = data;
+                }
+                events.push((tag, payload));
                 return;
             }
         };

@@ -28,6 +28,7 @@ mod options;
 mod order;
 mod partials;
 mod pillar;
+mod pillar_checks;
 mod remarks;
 mod render;
 mod rendering;

@@ -6,6 +6,7 @@ use crate::{
     compare::boolean,
     content,
     low::Low,
+    pillar_checks,
     say::{Say, did_you_mean, error, warning},
     scan::UNKNOWN,
     session::Session,
@@ -66,7 +67,15 @@ fn step(
             if key == "cmd_opts_exclude" {
                 exclude = Some(argument);
             } else if !take(session, argument, &mut global) {
-                unknown_param(session, argument, function, kind);
+                match function.params.iter().find(|it| it.name == "*") {
+                    // The function takes whatever is left.
+                    Some(rest) => {
+                        let value = value(session, argument, rest.kind).unwrap_or_else(|| json!([]));
+                        params.insert(key.to_owned(), value);
+                        own.insert(key.to_owned(), argument.clone());
+                    }
+                    None => unknown_param(session, argument, function, kind),
+                }
             }
             continue;
         };
@@ -83,6 +92,9 @@ fn step(
     let uncertain = params.values().any(is_unknown);
     if session.complaints.errors() == before {
         content::resolve(session, low, function, &own, &mut params, recipe);
+    }
+    if kind == "test.check_pillar" {
+        pillar_checks::resolve(session, &mut params);
     }
     if session.complaints.errors() == before && !uncertain {
         instantiate(session, low, kind, &own, &params);

@@ -21,6 +21,7 @@ const COMPILED: &[&str] = &[
     "remote",
     "links",
     "accumulated",
+    "failed",
 ];
 
 /// The parameters of one step.
@@ -41,7 +42,7 @@ impl<'a> Args<'a> {
             }
             match schema.iter().find(|it| it.name == name) {
                 Some(param) => check(param, value)?,
-                None if COMPILED.contains(&name.as_str()) => (),
+                None if COMPILED.contains(&name.as_str()) || schema.iter().any(|it| it.name == "*") => (),
                 None => return Err(ParamsError::UnknownParam { kind: kind.to_owned(), param: name.clone() }),
             }
         }

@@ -70,6 +70,8 @@ pub enum Progress {
         id: String,
         /// What the step manages.
         name: String,
+        /// What else it says; null if nothing.
+        data: Value,
     },
 }
 
@@ -351,9 +353,23 @@ impl<'a, 's> Run<'a, 's> {
         self.shared.tell(Progress::Ended(Box::new(report.clone())));
         if let (Outcome::Changed, Some(tag)) = (report.outcome, &step.global.fire_event) {
             let (tag, id, name) = (self.shared.masker.text(tag), report.id.clone(), report.name.clone());
-            self.shared.tell(Progress::Event { index, tag, id, name });
+            self.shared.tell(Progress::Event { index, tag, id, name, data: Value::Null });
+        }
+        if report.outcome == Outcome::Changed {
+            self.events(index, &report);
         }
         self.reports[index] = Some(report);
+    }
+
+    /// Tells the events that a step itself is about.
+    fn events(&self, index: usize, report: &StepReport) {
+        let events = resource_of(&self.recipe.steps[index]).map(|it| it.events()).unwrap_or_default();
+        for (tag, data) in events {
+            let masked = self.shared.masker.text(&data.to_string());
+            let data = serde_json::from_str(&masked).unwrap_or(Value::Null);
+            let (tag, id, name) = (self.shared.masker.text(&tag), report.id.clone(), report.name.clone());
+            self.shared.tell(Progress::Event { index, tag, id, name, data });
+        }
     }
 
     /// After a failure with `failhard`: the rest is not tried.

@@ -9,6 +9,7 @@ mod docker_image;
 mod docker_network;
 mod docker_volume;
 mod download;
+mod event;
 mod file;
 mod git;
 mod group;
@@ -16,6 +17,7 @@ mod host;
 mod hostname;
 mod kmod;
 mod locale;
+mod module;
 mod mount;
 mod mysql;
 mod mysql_database;
@@ -48,6 +50,7 @@ pub(crate) const ALL: &[&Module] = &[
     &docker_image::MODULE,
     &docker_network::MODULE,
     &docker_volume::MODULE,
+    &event::MODULE,
     &file::MODULE,
     &git::MODULE,
     &group::MODULE,
@@ -55,6 +58,7 @@ pub(crate) const ALL: &[&Module] = &[
     &hostname::MODULE,
     &kmod::MODULE,
     &locale::MODULE,
+    &module::MODULE,
     &mount::MODULE,
     &mysql_database::MODULE,
     &mysql_grants::MODULE,

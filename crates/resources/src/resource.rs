@@ -42,6 +42,14 @@ pub trait Resource: fmt::Debug {
     fn candidate(&self, _plan: &Plan) -> Option<(&Path, Contents<'_>)> {
         None
     }
+    /// A sentence for people that the report gets whatever the check finds; empty for most.
+    fn remark(&self) -> String {
+        String::new()
+    }
+    /// Events to send when it changed something: tags and data.
+    fn events(&self) -> Vec<(String, Value)> {
+        Vec::new()
+    }
     /// Whether a second check must find nothing left to do. Only a bare `cmd.run` says no.
     fn converges(&self) -> bool {
         true

@@ -95,7 +95,12 @@ impl Case {
         let mut live = String::new();
         let report = run(&self.recipe(), &options, host, &mut |progress| match progress {
             Progress::Output { text, .. } => live.push_str(&text),
-            Progress::Event { tag, id, name, .. } => writeln!(live, "event {tag} of {id} {name}").unwrap(),
+            Progress::Event { tag, id, name, data, .. } if data.is_null() => {
+                writeln!(live, "event {tag} of {id} {name}").unwrap();
+            }
+            Progress::Event { tag, id, name, data, .. } => {
+                writeln!(live, "event {tag} of {id} {name}: {data}").unwrap();
+            }
             Progress::Started { .. } | Progress::Ended(_) => (),
         });
         (report, live)
@@ -165,6 +170,8 @@ fn is_idempotent(case: &Case) {
         matches!(it.outcome, Outcome::Ok | Outcome::Changed)
             && !it.kind.starts_with("cmd.")
             && !it.kind.starts_with("test.")
+            && !it.kind.starts_with("module.")
+            && !it.kind.starts_with("event.")
     };
     if case.check || !first.steps.iter().all(settled) {
         return;

@@ -87,6 +87,7 @@ pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Wat
             return attempt;
         }
     };
+    attempt.say(&resource.remark());
     if !plan.is_empty() {
         attempt.plan = plan.clone();
         attempt.outcome = Outcome::WouldChange;

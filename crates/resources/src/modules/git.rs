@@ -170,7 +170,8 @@ fn found(host: &dyn Probe, target: &Path, bare: bool) -> Result<Found, Error> {
 
 fn in_the_way(target: &Path, kind: &str, force: &str) -> Error {
     let target = target.display();
-    Error::Refused(format!("`{target}` is {kind} and no working copy; `{force}: true` would replace it"))
+    let way_out = if force.is_empty() { "" } else { &format!("; `{force}: true` would replace it") };
+    Error::Refused(format!("`{target}` is {kind} and no working copy{way_out}"))
 }
 
 /// Removes what is in the way; the folder itself stays.

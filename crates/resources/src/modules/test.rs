@@ -1,14 +1,15 @@
-//! `test`: states that do nothing, for trying out requisites.
+//! `test`: states that do nothing, for trying out requisites, and that look at pillar.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource, args::Args,
+    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    args::{Args, invalid},
 };
 use model::{Change, Plan};
 use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "test",
-    doc: "States that do nothing, for trying out requisites.",
+    doc: "States that do nothing, for trying out requisites; one that says something, and one that looks at pillar.",
     functions: &[
         Function {
             name: "nop",
@@ -38,18 +39,80 @@ pub(crate) const MODULE: Module = Module {
             examples: &["broken:\n  test.fail_without_changes: []\n"],
             parse: |params| parse("test.fail_without_changes", params, Way::Fails),
         },
+        Function {
+            name: "fail_with_changes",
+            doc: "Says that it changed something, and fails.",
+            params: PARAMS,
+            examples: &["half broken:\n  test.fail_with_changes: []\n"],
+            parse: |params| parse("test.fail_with_changes", params, Way::FailsChanging),
+        },
+        Function {
+            name: "configurable_test_state",
+            doc: "Does nothing, and says of itself what it is told to.",
+            params: CONFIGURABLE,
+            examples: &[
+                "as told:\n  test.configurable_test_state:\n    - changes: true\n    - result: false\n    - comment: told so\n",
+            ],
+            parse: parse_configurable,
+        },
+        Function {
+            name: "mod_watch",
+            doc: "Says that it changed something, when something that it watches has.",
+            params: WATCH,
+            examples: &[
+                "heard:\n  test.mod_watch:\n    - watch:\n      - test: new\nnew:\n  test.succeed_with_changes: []\n",
+            ],
+            parse: parse_watch,
+        },
+        Function {
+            name: "show_notification",
+            doc: "Says something in the report.",
+            params: NOTIFICATION,
+            examples: &[
+                "hint:\n  test.show_notification:\n    - text: the old database stays until you remove it\n",
+            ],
+            parse: parse_notification,
+        },
+        Function {
+            name: "check_pillar",
+            doc: "Fails if pillar does not have these keys, or has something else there. The master judges it while it compiles; \
+                  the step then says on the minion what is missing.",
+            params: PILLAR,
+            examples: &[
+                "pillar is complete:\n  test.check_pillar:\n    - present:\n      - web:port\n    - integer: web:port\n    - failhard: true\n",
+            ],
+            parse: parse_pillar,
+        },
     ],
 };
 
-const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Text, required: false, default: "", doc: "Anything." },
-    Param {
-        name: "comment",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "What a failure says.",
-    },
+const NAME: Param = Param::text("name", "", "Anything.");
+const COMMENT: Param = Param::text("comment", "", "What it says of itself.");
+const PARAMS: &[Param] = &[NAME, COMMENT];
+const CONFIGURABLE: &[Param] = &[
+    NAME,
+    Param::text("changes", "true", "Whether it says that it changed something; `Random` counts as true."),
+    Param::text("result", "true", "Whether it succeeds; `Random` counts as true."),
+    COMMENT,
+    Param::list("warnings", "none", "Said as well."),
+    Param::flag(
+        "allow_test_mode_failure",
+        "false",
+        "Accepted from Salt trees: a dry run fails as the run does.",
+    ),
+];
+const WATCH: &[Param] =
+    &[NAME, Param::text("sfun", "", "Accepted from Salt trees and without effect."), COMMENT];
+const NOTIFICATION: &[Param] = &[NAME, Param::text("text", "", "What to say.").required()];
+const PILLAR: &[Param] = &[
+    NAME,
+    Param::list("present", "none", "Keys that must be there, with `:` between levels."),
+    Param::list("boolean", "none", "Keys whose value must be true or false."),
+    Param::list("integer", "none", "Keys whose value must be a whole number."),
+    Param::list("string", "none", "Keys whose value must be text."),
+    Param::list("listing", "none", "Keys whose value must be a list."),
+    Param::list("dictionary", "none", "Keys whose value must be a mapping."),
+    Param::flag("verbose", "false", "Accepted from Salt trees and without effect."),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +120,8 @@ enum Way {
     Good,
     Changes,
     Fails,
+    FailsChanging,
+    WhenWatched,
 }
 
 #[derive(Debug)]
@@ -67,27 +132,82 @@ struct Test {
 
 fn parse(kind: &str, params: &Map<String, Value>, way: Way) -> Result<Box<dyn Resource>, ParamsError> {
     let args = Args::new(kind, PARAMS, params)?;
-    let comment = args.text("comment").unwrap_or_else(|| "it was told to fail".to_owned());
-    Ok(Box::new(Test { way, comment }))
+    Ok(Box::new(Test { way, comment: args.text("comment").unwrap_or_default() }))
+}
+
+fn parse_configurable(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("test.configurable_test_state", CONFIGURABLE, params)?;
+    let flag = |name: &str| match args.text(name).unwrap_or_default().to_lowercase().as_str() {
+        "" | "true" | "yes" | "on" | "random" => Ok(true),
+        "false" | "no" | "off" => Ok(false),
+        _ => Err(invalid(name, format!("`{name}` must be true, false or Random"))),
+    };
+    let way = match (flag("changes")?, flag("result")?) {
+        (true, true) => Way::Changes,
+        (false, true) => Way::Good,
+        (true, false) => Way::FailsChanging,
+        (false, false) => Way::Fails,
+    };
+    let mut said = vec![args.text("comment").unwrap_or_default()];
+    said.extend(args.list("warnings").unwrap_or_default());
+    said.retain(|it| !it.is_empty());
+    Ok(Box::new(Test { way, comment: said.join("; ") }))
+}
+
+fn parse_watch(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("test.mod_watch", WATCH, params)?;
+    Ok(Box::new(Test { way: Way::WhenWatched, comment: args.text("comment").unwrap_or_default() }))
+}
+
+fn parse_notification(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("test.show_notification", NOTIFICATION, params)?;
+    Ok(Box::new(Test { way: Way::Good, comment: args.text("text").unwrap_or_default() }))
+}
+
+fn parse_pillar(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
+    let args = Args::new("test.check_pillar", PILLAR, params)?;
+    if PILLAR[1..7].iter().all(|it| args.list(it.name).is_none_or(|it| it.is_empty())) {
+        return Err(invalid("present", "name at least one key"));
+    }
+    // The compiler has looked, and says what is not as it should be.
+    let failed = args.list("failed").unwrap_or_default();
+    let way = if failed.is_empty() { Way::Good } else { Way::Fails };
+    Ok(Box::new(Test { way, comment: failed.join("; ") }))
+}
+
+impl Test {
+    fn failure(&self) -> Error {
+        let text = if self.comment.is_empty() { "it was told to fail" } else { &self.comment };
+        Error::Refused(text.to_owned())
+    }
 }
 
 impl Resource for Test {
     fn check(&self, _: &dyn Probe) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         match self.way {
-            Way::Good => (),
-            Way::Changes => {
+            Way::Good | Way::WhenWatched => (),
+            Way::Changes | Way::FailsChanging => {
                 let (from, to) = (Some("old".to_owned()), Some("new".to_owned()));
                 plan.push(Change { what: "nothing".to_owned(), from, to, diff: None });
             }
-            Way::Fails => return Err(Error::Refused(self.comment.clone())),
+            Way::Fails => return Err(self.failure()),
         }
         Ok(plan)
     }
     fn apply(&self, _: &Plan, _: &mut dyn Host) -> Result<Applied, Error> {
-        Ok(Applied::default())
+        if self.way == Way::FailsChanging { Err(self.failure()) } else { Ok(Applied::default()) }
+    }
+    fn refresh(&self, _: &mut dyn Host) -> Result<Option<Applied>, Error> {
+        Ok((self.way == Way::WhenWatched).then(Applied::default))
+    }
+    fn refreshes(&self) -> Option<&'static str> {
+        (self.way == Way::WhenWatched).then_some("watch")
     }
     fn converges(&self) -> bool {
         self.way != Way::Changes
+    }
+    fn remark(&self) -> String {
+        self.comment.clone()
     }
 }

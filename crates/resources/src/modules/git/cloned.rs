@@ -56,7 +56,7 @@ impl Resource for Cloned {
     fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         match found(host, &self.target, false)? {
-            Found::InTheWay(kind) => return Err(in_the_way(&self.target, kind, "force_clone")),
+            Found::InTheWay(kind) => return Err(in_the_way(&self.target, kind, "")),
             Found::Nothing => {
                 let to = Some(self.url.clone());
                 plan.push(Change { what: "clone".to_owned(), from: None, to, diff: None });
