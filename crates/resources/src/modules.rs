@@ -1,5 +1,8 @@
 //! The list of state modules. A new one is a file in the folder and its name in both lists.
 
+mod acl;
+mod alternatives;
+mod at;
 mod cmd;
 mod cron;
 mod docker;
@@ -12,6 +15,7 @@ mod download;
 mod event;
 mod file;
 mod git;
+mod grains;
 mod group;
 mod host;
 mod hostname;
@@ -24,6 +28,8 @@ mod mysql_database;
 mod mysql_grants;
 mod mysql_user;
 mod network;
+mod npm;
+mod pip;
 mod pkg;
 mod postgres;
 mod postgres_database;
@@ -32,6 +38,7 @@ mod postgres_group;
 mod postgres_privileges;
 mod postgres_schema;
 mod postgres_user;
+mod quota;
 mod service;
 mod sysctl;
 mod systemd;
@@ -39,10 +46,14 @@ mod test;
 mod timezone;
 mod undo;
 mod user;
+mod virtualenv;
 
 use crate::Module;
 
 pub(crate) const ALL: &[&Module] = &[
+    &acl::MODULE,
+    &alternatives::MODULE,
+    &at::MODULE,
     &cmd::MODULE,
     &cron::MODULE,
     &docker_compose::MODULE,
@@ -53,6 +64,7 @@ pub(crate) const ALL: &[&Module] = &[
     &event::MODULE,
     &file::MODULE,
     &git::MODULE,
+    &grains::MODULE,
     &group::MODULE,
     &host::MODULE,
     &hostname::MODULE,
@@ -64,6 +76,8 @@ pub(crate) const ALL: &[&Module] = &[
     &mysql_grants::MODULE,
     &mysql_user::MODULE,
     &network::MODULE,
+    &npm::MODULE,
+    &pip::MODULE,
     &pkg::MODULE,
     &postgres_database::MODULE,
     &postgres_extension::MODULE,
@@ -71,12 +85,14 @@ pub(crate) const ALL: &[&Module] = &[
     &postgres_privileges::MODULE,
     &postgres_schema::MODULE,
     &postgres_user::MODULE,
+    &quota::MODULE,
     &service::MODULE,
     &sysctl::MODULE,
     &systemd::MODULE,
     &test::MODULE,
     &timezone::MODULE,
     &user::MODULE,
+    &virtualenv::MODULE,
 ];
 
 /// What only the master puts into recipes: no part of the language.

@@ -1,6 +1,8 @@
 //! What a check may ask programs: a closed list. Each tool has a file in the folder with an enum of its own, which is a
 //! variant of [`Query`]; on a fake machine its recorded output is looked up in `commands` by the command line.
 
+pub mod acl;
+pub mod at;
 pub mod digest;
 pub mod docker;
 pub mod fetch;
@@ -10,6 +12,10 @@ pub mod mysql;
 pub mod package;
 pub mod postgres;
 pub mod service;
+pub mod npm;
+pub mod package;
+pub mod pip;
+pub mod quota;
 
 use super::Command;
 use std::path::PathBuf;
@@ -52,6 +58,16 @@ pub enum Query {
     Mysql(mysql::Question),
     /// What a PostgreSQL server has.
     Postgres(postgres::Question),
+    /// About an access list.
+    Acl(acl::Question),
+    /// About jobs that run once.
+    At(at::Question),
+    /// About packages of Node.js.
+    Npm(npm::Question),
+    /// About Python packages.
+    Pip(pip::Question),
+    /// About quotas.
+    Quota(quota::Question),
 }
 
 /// A working copy.
@@ -93,6 +109,11 @@ impl Query {
             Self::Locale(question) => question.command(),
             Self::Mysql(question) => question.command(),
             Self::Postgres(question) => question.command(),
+            Self::Acl(question) => question.command(),
+            Self::At(question) => question.command(),
+            Self::Npm(question) => question.command(),
+            Self::Pip(question) => question.command(),
+            Self::Quota(question) => question.command(),
         }
     }
 }
