@@ -9,13 +9,12 @@ pub mod fetch;
 pub mod git;
 pub mod locale;
 pub mod mysql;
-pub mod package;
-pub mod postgres;
-pub mod service;
 pub mod npm;
 pub mod package;
 pub mod pip;
+pub mod postgres;
 pub mod quota;
+pub mod service;
 
 use super::Command;
 use std::path::PathBuf;
@@ -98,7 +97,6 @@ impl Query {
             Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
             Self::Package(question) => question.command(),
             Self::Service(question) => question.command(),
-            Self::GitRemote { url, rev, user } => {
             Self::GitRemote { url, rev, access } => {
                 let peeled = format!("{rev}^{{}}");
                 let command = access.apply(Command::git(&["ls-remote", "--", url, rev, &peeled]));
