@@ -248,12 +248,13 @@ fn guard_call(session: &mut Session<'_>, argument: &Argument, pairs: &[(Key, Nod
     let Some(why) = resources::refuses(&question) else { return Some(GuardCall { question, get_return }) };
     let at = pairs.iter().find(|it| it.0.text == "fun").map_or(argument.node.at, |it| it.1.at);
     let known: Vec<&str> = resources::askable().collect();
+    let near = did_you_mean(&question.fun, known.iter().copied().filter(|it| *it != question.fun));
     session.complaints.push(
         error("E0122", why)
             .at(argument.file.rendered.span(at, ""))
             .note(format!("these can be asked: {}", known.join(", ")))
             .help("write a command instead: `- test -e /etc/x`")
-            .maybe_help(did_you_mean(&question.fun, known.iter().copied())),
+            .maybe_help(near),
     );
     None
 }

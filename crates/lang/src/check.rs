@@ -3,7 +3,7 @@
 use crate::{
     Compiler, Subject,
     compiler::{recipe, recipe_and_files, set_pillar},
-    environment, pillar,
+    environment, extensions, pillar,
     rules::Rules,
     say::{At, Complaints, Say, Text, warning},
     session::{Session, Wish},
@@ -22,6 +22,7 @@ const UNCERTAIN: &[&str] =
 pub(crate) fn check(compiler: &Compiler, subjects: &[Subject<'_>]) -> Vec<Diagnostic> {
     let mut all = Complaints::default();
     all.extend(alone(compiler));
+    all.extend(extensions::check(compiler.tree(), compiler.environments()));
     for subject in subjects {
         let mut session = Session::new(compiler, Some(*subject));
         set_pillar(&mut session, &Map::new());

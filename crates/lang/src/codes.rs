@@ -125,6 +125,10 @@ const CODES: &[(&str, &str)] = &[
     ("E0702", "a value of the configuration or of a variable is not of the kind that its key takes."),
     ("E0703", "the configuration contradicts itself."),
     ("W0005", "a state is in no top.sls and no file includes it. Assign it, or apply it by name."),
+    (
+        "W0006",
+        "a folder of the tree holds Python that Salt would load (`_states`, `_modules`, `_grains`, ...). Nothing runs it here; the help names what does the same.",
+    ),
     ("W0102", "an argument is understood and has no effect here."),
     (
         "W0103",

@@ -13,6 +13,7 @@ mod content;
 mod environment;
 mod expression;
 mod extend;
+mod extensions;
 mod functions;
 mod glob;
 mod groups;

@@ -4,7 +4,7 @@ use crate::{
     arguments::{GLOBALS, REQUISITES, take},
     blocks::Argument,
     compare::boolean,
-    content,
+    content, extensions,
     low::Low,
     pillar_checks,
     say::{Say, did_you_mean, error, warning},
@@ -40,7 +40,8 @@ fn unknown_function(session: &mut Session<'_>, low: &Low, kind: &str) {
         .collect();
     let mut complaint = error("E0102", format!("unknown function `{kind}`"))
         .at(low.file.rendered.span(low.at, "no such function"))
-        .maybe_help(did_you_mean(kind, known.iter().map(String::as_str)));
+        .maybe_help(did_you_mean(kind, known.iter().map(String::as_str)))
+        .maybe_help(extensions::of_state(session.compiler.tree(), &low.state));
     complaint.notes.extend(low.file.rendered.note(low.at));
     session.complaints.push(complaint);
 }

@@ -1,6 +1,6 @@
 //! Trees in, recipes or complaints out: each folder below `cases/` is one. `UPDATE=1` writes what came out.
 
-use lang::{Compiler, Paint, Source, Subject, Tree, Wanted, render_diagnostics};
+use lang::{Compiler, Dialect, Options, Paint, Renderer, Source, Subject, Tree, Wanted, render_diagnostics};
 use model::{Answers, ContentHash, Grains, Labels};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -25,31 +25,36 @@ struct Case {
     /// `check` complains without compiling.
     #[serde(default)]
     check: bool,
+    /// The tree is one of Salt, without templates.
+    #[serde(default)]
+    salt: bool,
+    /// Only this environment.
+    environment: Option<String>,
 }
 
-fn files(root: &Path, folder: &Path, found: &mut Vec<(String, Source)>) {
+fn files(root: &Path, folder: &Path, dialect: Dialect, found: &mut Vec<(String, Source)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(root, &path, found);
+            files(root, &path, dialect, found);
             continue;
         }
         let bytes = fs::read(&path).unwrap();
         let hash = ContentHash(Sha256::digest(&bytes).into());
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let size = bytes.len() as u64;
-        found.push((
-            name,
-            Source { bytes: Some(bytes.into()), hash, size, mode: 0o644, dialect: lang::Dialect::default() },
-        ));
+        found.push((name, Source { bytes: Some(bytes.into()), hash, size, mode: 0o644, dialect }));
     }
 }
 
 fn outcome(folder: &Path) -> (&'static str, String) {
-    let mut found = Vec::new();
-    files(&folder.join("tree"), &folder.join("tree"), &mut found);
     let case: Case = serde_json::from_slice(&fs::read(folder.join("subject.json")).unwrap()).unwrap();
-    let compiler = Compiler::new(Tree::new(found));
+    let mut found = Vec::new();
+    let plain = Dialect { renderer: Renderer::Plain, salt: true };
+    let dialect = if case.salt { plain } else { Dialect::default() };
+    files(&folder.join("tree"), &folder.join("tree"), dialect, &mut found);
+    let options = Options { environment: case.environment.clone(), ..Options::default() };
+    let compiler = Compiler::with_options(Tree::new(found), options);
     let id = case.id.parse().unwrap();
     let subject = Subject { id: &id, grains: &case.grains, labels: &case.labels, answers: Answers::none() };
     if case.check {

@@ -192,6 +192,93 @@ fn too_many_files_and_steps_are_refused() {
 }
 
 #[test]
+fn thousands_of_states_that_wait_for_each_other_are_put_in_order_soon() {
+    let start = Instant::now();
+    let mut text = String::new();
+    for it in 0..4_900 {
+        text += &format!(
+            "x{it}: {{ test.nop: [ {{ require: [ {{ test: x{} }} ] }} ] }}\n",
+            (it * 7 + 1) % 4_900 / 2
+        );
+    }
+    let told = codes(state(&text));
+    assert!(told.is_empty() || told == ["E0115"], "{told:?}");
+    let chain: String = (0..4_000)
+        .map(|it| {
+            format!(
+                "x{it}: {{ test.nop: [ {{ require_in: [ {{ test: x{} }} ] }}, {{ order: last }} ] }}\n",
+                it + 1
+            )
+        })
+        .chain(["x4000: { test.nop: [ { order: first } ] }".to_owned()])
+        .collect();
+    assert_eq!(codes(state(chain)), Vec::<String>::new());
+    let all: String = (0..300)
+        .map(|it| format!("x{it}: {{ test.nop: [ {{ require_in: [ {{ sls: a }} ] }} ] }}\n"))
+        .collect();
+    assert!(codes(state(all)).contains(&"E0115".to_owned()));
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn what_is_no_text_and_what_is_too_large_is_told() {
+    use lang::{Dialect, Source};
+    let compile = |bytes: Option<Vec<u8>>, size: u64| {
+        let source = |bytes: Option<Vec<u8>>| Source {
+            bytes: bytes.map(Into::into),
+            hash: model::ContentHash([1; 32]),
+            size,
+            mode: 0o644,
+            dialect: Dialect::default(),
+        };
+        let tree = Tree::new([("states/a.sls".to_owned(), source(bytes))]);
+        let (id, grains, labels) = ("vm-1".parse().unwrap(), Grains::new(), Labels::new());
+        let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
+        let compiler = Compiler::new(tree);
+        let made = compiler.compile(subject, &Wanted::Named(vec!["a".to_owned()]), &Map::new());
+        made.diagnostics.into_iter().map(|it| it.code).collect::<Vec<_>>()
+    };
+    let binary: Vec<u8> = (0..=255).cycle().take(5_000).collect();
+    assert_eq!(compile(Some(binary), 5_000), ["E0101"]);
+    assert_eq!(compile(Some(b"x: \0\n".to_vec()), 5), ["E0101"]);
+    // What is this large is known by its hash only.
+    assert_eq!(compile(None, 10 << 20), ["E0104"]);
+}
+
+#[test]
+fn extends_requisites_and_names_that_multiply_are_bounded() {
+    let blocks: String = (0..2_000).map(|it| format!("x{it}: {{ test.nop: [] }}\n")).collect();
+    let many = "{ test: 'x*' },".repeat(200);
+    assert!(
+        codes(state(format!("{blocks}y: {{ test.nop: [ {{ require: [ {many} ] }} ] }}")))
+            .contains(&"E0104".to_owned())
+    );
+    let uses: String = (0..1_000)
+        .map(|it| {
+            format!("x{it}: {{ test.nop: [ {{ a{it}: 1 }}, {{ use: [ {{ test: x{} }} ] }} ] }}\n", it + 1)
+        })
+        .collect();
+    let told = codes(state(format!("{uses}x1000: test.nop")));
+    assert!(!told.is_empty());
+    let extends: String = (0..2_000)
+        .map(|it| format!("  x: {{ test.nop: [ {{ require: [ {{ test: y{it} }} ] }} ] }}\n"))
+        .collect();
+    assert!(!codes(state(format!("x: test.nop\nextend:\n{extends}"))).is_empty());
+}
+
+#[test]
+fn patterns_in_includes_do_not_run_away() {
+    let files = vec![
+        ("states/a.sls", "include: [ '*', '?', 'b' ]\nx: { file.absent: { name: /x } }".to_owned()),
+        ("states/b.sls", "include: [ 'a*' ]\ny: { file.absent: { name: /y } }".to_owned()),
+        ("pillar/top.sls", "base: { '*': [ '*' ] }".to_owned()),
+        ("pillar/p.sls", "include: [ '*', { q: { key: 'a:b' } } ]\nx: 1".to_owned()),
+        ("pillar/q.sls", "include: [ 'p*' ]\ny: 1".to_owned()),
+    ];
+    assert_eq!(codes(files), Vec::<String>::new());
+}
+
+#[test]
 fn many_mistakes_are_cut() {
     let text: String = (0..1_000).map(|it| format!("x{it}: {{ file.absnt: [] }}\n")).collect();
     let told = codes(state(text));

@@ -323,7 +323,7 @@ impl<'a, 's> Run<'a, 's> {
     /// Whether what is known so far keeps a later step from running.
     fn blocked_already(&self, later: usize) -> bool {
         let failed = |it: usize| matches!(self.fates.get(it), Some(Some(Fate::Failed | Fate::Blocked)));
-        self.recipe.steps[later].links.iter().any(|it| !it.any && !is_onfail(it.when) && failed(it.step))
+        self.recipe.steps[later].links.iter().any(|it| !it.any && !is_soft(it.when) && failed(it.step))
     }
 
     /// In a dry run: an earlier step that this one builds upon and that would change something.
@@ -462,8 +462,9 @@ fn with_keep(recipe: &Recipe, index: usize) -> Cow<'_, Step> {
     Cow::Owned(step)
 }
 
-fn is_onfail(when: Requisite) -> bool {
-    matches!(when, Requisite::Onfail | Requisite::OnfailAll)
+/// Whether a failure of the other one does not keep a step from running.
+fn is_soft(when: Requisite) -> bool {
+    matches!(when, Requisite::Onfail | Requisite::OnfailAll | Requisite::Onchanges)
 }
 
 /// The resource that a step describes.

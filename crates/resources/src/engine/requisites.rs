@@ -37,7 +37,7 @@ pub(super) fn verdict(recipe: &Recipe, index: usize, fates: &[Option<Fate>]) -> 
     if let Some(earlier) = failed_prerequisite(recipe, index, fates) {
         return Verdict::Blocked(format!("its prerequisite {} failed", title(recipe, earlier)));
     }
-    for when in [Requisite::Require, Requisite::Watch, Requisite::Onchanges] {
+    for when in [Requisite::Require, Requisite::Watch] {
         if let Some(link) = of(when).find(|it| !it.any && bad(it)) {
             return Verdict::Blocked(blocked_text(recipe, link, fate(link)));
         }

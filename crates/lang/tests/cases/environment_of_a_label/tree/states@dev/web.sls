@@ -1,0 +1,4 @@
+conf:
+  file.managed:
+    name: /etc/{{pillar.name}}.{{env}}
+    source: lab://web.conf

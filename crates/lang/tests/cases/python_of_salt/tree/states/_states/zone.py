@@ -1,0 +1,1 @@
+def managed(name): pass
