@@ -13,7 +13,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use model::{ContentHash, FileRef, Recipe};
-use resources::Function;
+use resources::{Function, ParamType};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
@@ -49,8 +49,13 @@ pub(crate) fn resolve(
     params: &mut Map<String, Value>,
     recipe: &mut Recipe,
 ) {
-    let Some(param) = source_param(function) else { return };
     let mut work = Work { session, low, own, recipe, variables: None, engine: Engine::Handlebars };
+    for param in function.params.iter().filter(|it| it.kind == ParamType::Places) {
+        if let Some(value) = params.get_mut(param.name) {
+            work.places(param.name, value);
+        }
+    }
+    let Some(param) = source_param(function) else { return };
     if !work.template(params) {
         return;
     }
@@ -237,6 +242,26 @@ impl Work<'_, '_> {
             did_you_mean(&name, known.iter().map(String::as_str))
         };
         self.complain(param, "E0117", format!("there is no file `{wanted}`"), help);
+    }
+
+    /// Replaces each `lab://path` by `content:HASH`; other texts stay.
+    fn places(&mut self, param: &str, value: &mut Value) {
+        match value {
+            Value::String(text) if text.starts_with("lab://") || text.starts_with("salt://") => {
+                if text.contains(UNKNOWN) {
+                    return;
+                }
+                let Some(path) = self.path_of(param, text) else { return };
+                let tree = self.session.compiler.tree().clone();
+                let Some(source) = tree.get(&path) else { return self.not_found(param, &path) };
+                if let Some(hash) = self.add(param, &path, source) {
+                    *text = format!("content:{hash}");
+                }
+            }
+            Value::Array(list) => list.iter_mut().for_each(|it| self.places(param, it)),
+            Value::Object(map) => map.values_mut().for_each(|it| self.places(param, it)),
+            _ => {}
+        }
     }
 
     /// The first of the sources that exists.

@@ -3,6 +3,7 @@
 mod acl;
 mod alternatives;
 mod at;
+mod base64;
 mod cmd;
 mod cron;
 mod docker;
@@ -17,6 +18,7 @@ mod file;
 mod git;
 mod grains;
 mod group;
+mod home_file;
 mod host;
 mod hostname;
 mod kmod;
@@ -39,7 +41,10 @@ mod postgres_privileges;
 mod postgres_schema;
 mod postgres_user;
 mod quota;
+mod pkgrepo;
 mod service;
+mod ssh_auth;
+mod ssh_known_hosts;
 mod sysctl;
 mod systemd;
 mod test;
@@ -86,7 +91,10 @@ pub(crate) const ALL: &[&Module] = &[
     &postgres_schema::MODULE,
     &postgres_user::MODULE,
     &quota::MODULE,
+    &pkgrepo::MODULE,
     &service::MODULE,
+    &ssh_auth::MODULE,
+    &ssh_known_hosts::MODULE,
     &sysctl::MODULE,
     &systemd::MODULE,
     &test::MODULE,

@@ -57,6 +57,9 @@ pub enum ParamType {
     Source,
     /// Seconds, or `5m`.
     Duration,
+    /// Text, or a list of text or of mappings of names to text. Where it is `salt://x` or `lab://x` the compiler replaces
+    /// it with `content:HASH`.
+    Places,
     /// Anything.
     Any,
 }

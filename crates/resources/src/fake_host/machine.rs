@@ -418,7 +418,7 @@ impl Machine {
             Query::GitAltered(folder) => copy(&folder.path).map(|it| it.altered.join("\n")),
             Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
             Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
-            Query::Package(_) | Query::Service(_) => None,
+            Query::Package(_) | Query::Service(_) | Query::Ssh(_) => None,
             Query::Digest(_) | Query::Fetch(_) => None,
             Query::GitRemote { url, .. } => self.repositories.get(url).map(|it| {
                 let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));

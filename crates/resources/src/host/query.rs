@@ -15,6 +15,7 @@ pub mod pip;
 pub mod postgres;
 pub mod quota;
 pub mod service;
+pub mod ssh;
 
 use super::Command;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub enum Query {
     Pip(pip::Question),
     /// About quotas.
     Quota(quota::Question),
+    /// About keys of other hosts.
+    Ssh(ssh::Question),
 }
 
 /// A working copy.
@@ -98,6 +101,8 @@ impl Query {
             Self::Package(question) => question.command(),
             Self::Service(question) => question.command(),
             Self::GitRemote { url, rev, access } => {
+            Self::Ssh(question) => question.command(),
+            Self::GitRemote { url, rev, user } => {
                 let peeled = format!("{rev}^{{}}");
                 let command = access.apply(Command::git(&["ls-remote", "--", url, rev, &peeled]));
                 Command { timeout_ms: REMOTE_TIMEOUT_MS, ..command }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Host,
-    host::{Action, Command, Links},
+    host::{Action, Command, Links, query::fetch::curl_url},
 };
 use std::path::Path;
 
@@ -27,10 +27,11 @@ pub(super) fn download(host: &mut dyn Host, address: &str, path: &Path) -> Resul
         BYTES_MAX,
         "-o",
         &to,
-        "--",
+        "--config",
+        "-",
     ];
     let ways: [(&str, Vec<&str>); 3] = [
-        ("/usr/bin/curl", [&curl[..], &[address]].concat()),
+        ("/usr/bin/curl", curl.to_vec()),
         (APT_HELPER, vec![APT_HELPER, "-q", "download-file", address, &to]),
         ("/usr/bin/wget", vec!["wget", "-q", "-O", &to, "--", address]),
     ];
@@ -38,7 +39,9 @@ pub(super) fn download(host: &mut dyn Host, address: &str, path: &Path) -> Resul
         let found = host.stat(Path::new(program), Links::Follow).map_err(Error::host("look for", program))?;
         if found.is_some() {
             let argv = argv.into_iter().map(str::to_owned).collect();
-            let command = Command { argv, timeout_ms: TIMEOUT_MS, ..Command::default() };
+            // An address may hold a password: where the program can read it, it is no argument.
+            let stdin = Some(curl_url(address)).filter(|_| program.ends_with("curl"));
+            let command = Command { argv, stdin, timeout_ms: TIMEOUT_MS, ..Command::default() };
             let done = host.perform(&Action::Run(command)).map_err(Error::host("run", program))?;
             return done.success(&format!("fetch {address}")).map(drop);
         }

@@ -57,11 +57,13 @@ impl HomeFile {
         for path in [self.path.parent().unwrap_or(Path::new("/")), &self.path] {
             let found = host.stat(path, Links::Keep).map_err(Error::host("look at", path.display()))?;
             if found.is_some_and(|it| it.kind == FileKind::Symlink && it.uid != 0) {
-                let text = format!("`{}` is a symbolic link that is not root's; it is not followed", path.display());
+                let text =
+                    format!("`{}` is a symbolic link that is not root's; it is not followed", path.display());
                 return Err(Error::Refused(text));
             }
         }
-        let found = host.stat(&self.path, Links::Follow).map_err(Error::host("look at", self.path.display()))?;
+        let found =
+            host.stat(&self.path, Links::Follow).map_err(Error::host("look at", self.path.display()))?;
         match found {
             None => return Ok(String::new()),
             Some(it) if it.kind != FileKind::File || it.size > FILE_BYTES_MAX => {
@@ -83,7 +85,8 @@ impl HomeFile {
             host.make_directory(folder, Attributes { mode: Some(mode), ..own })
                 .map_err(Error::host("make folder", folder.display()))?;
         }
-        let found = host.stat(&self.path, Links::Follow).map_err(Error::host("look at", self.path.display()))?;
+        let found =
+            host.stat(&self.path, Links::Follow).map_err(Error::host("look at", self.path.display()))?;
         let how = match found {
             Some(it) => Attributes { mode: Some(it.mode), uid: Some(it.uid), gid: Some(it.gid) },
             None => Attributes { mode: Some(self.mode), ..own },

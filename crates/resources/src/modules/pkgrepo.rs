@@ -60,7 +60,8 @@ const fn flag(name: &'static str, default: &'static str, doc: &'static str) -> P
 
 const NAME: Param =
     Param::name("The whole line (`deb ...`) with apt, the address with apk, else a name for the section.");
-const PPA: Param = text("ppa", "Refused: write the line and the key of the archive, which say what is trusted.");
+const PPA: Param =
+    text("ppa", "Refused: write the line and the key of the archive, which say what is trusted.");
 const COPR: Param = text("copr", "Refused: write `baseurl` and `gpgkey`, which say what is trusted.");
 const REFRESH: Param = flag("refresh", "true", "Fetches the lists after a change.");
 const MANAGED: &[Param] = &[
@@ -72,8 +73,13 @@ const MANAGED: &[Param] = &[
     text("mirrorlist", "The address of a list of addresses (dnf, yum, zypper); a file of servers (pacman)."),
     text("metalink", "The address of a list of addresses that are up to date (dnf, yum)."),
     Param::of("comments", ParamType::TextList, "none", "What is written beside it, after `#`."),
-    flag("enabled", "true", "Whether it is used."),
-    flag("disabled", "false", "The same the other way round; only one of both can be given."),
+    Param::of("enabled", ParamType::Text, "true", "Whether it is used: `true` or `false`, `1` or `0`."),
+    Param::of(
+        "disabled",
+        ParamType::Text,
+        "false",
+        "The same the other way round; only one of both can be given.",
+    ),
     text("architectures", "For which architectures it is used, with commas between (apt)."),
     Param::of("comps", ParamType::TextList, "", "More components, with commas between (apt)."),
     text("dist", "The release, instead of the one in the line (apt)."),
@@ -102,8 +108,8 @@ const MANAGED: &[Param] = &[
          used.",
     ),
     flag("allow_insecure_key", "true", "`key_url` may be `http://`."),
-    flag("gpgcheck", "as the machine has it", "Packages must be signed (dnf, yum, zypper)."),
-    flag("repo_gpgcheck", "as the machine has it", "The lists must be signed (dnf, yum, zypper)."),
+    text("gpgcheck", "Packages must be signed (dnf, yum, zypper)."),
+    text("repo_gpgcheck", "The lists must be signed (dnf, yum, zypper)."),
     text("gpgkey", "Where the key is (dnf, yum, zypper)."),
     flag("gpgautoimport", "false", "Takes the key without asking when the lists are fetched (zypper)."),
     Param::of("priority", ParamType::Integer, "", "Low numbers win (dnf, yum, zypper)."),
@@ -111,12 +117,12 @@ const MANAGED: &[Param] = &[
     text("exclude", "Packages that are not taken from it (dnf, yum)."),
     text("excludepkgs", "The same, as dnf calls it."),
     text("includepkgs", "Only these packages are taken from it (dnf, yum)."),
-    flag("skip_if_unavailable", "", "Goes on without it if it cannot be reached (dnf, yum)."),
+    text("skip_if_unavailable", "Goes on without it if it cannot be reached (dnf, yum)."),
     text("metadata_expire", "How long its lists are good (dnf, yum)."),
-    flag("module_hotfixes", "", "Modules do not hide its packages (dnf)."),
-    flag("autorefresh", "", "Its lists are fetched by themselves (zypper)."),
-    flag("keeppackages", "", "Fetched packages are kept (zypper)."),
-    flag("sslverify", "", "Whether its certificate counts (dnf, yum)."),
+    text("module_hotfixes", "Modules do not hide its packages (dnf)."),
+    text("autorefresh", "Its lists are fetched by themselves (zypper)."),
+    text("keeppackages", "Fetched packages are kept (zypper)."),
+    text("sslverify", "Whether its certificate counts (dnf, yum)."),
     text("sslcacert", "The file of the authority of its certificate (dnf, yum)."),
     text("sslclientcert", "The file of our certificate (dnf, yum)."),
     text("sslclientkey", "The file of the key of our certificate (dnf, yum)."),
@@ -174,8 +180,17 @@ fn parse_managed(params: &Map<String, Value>) -> Result<Box<dyn Resource>, Param
     if args.has("enabled") && args.has("disabled") {
         return Err(invalid("disabled", "only one of `enabled` and `disabled` can be given"));
     }
+    for switch in ["enabled", "disabled"] {
+        if args.text(switch).is_some_and(|it| truth(&it).is_none()) {
+            return Err(invalid(switch, format!("`{switch}` must be true or false")));
+        }
+    }
     for param in MANAGED.iter().filter(|it| !matches!(it.name, "key_text" | "name")) {
-        let list = if param.kind == ParamType::TextList { args.list(param.name) } else { args.text(param.name).map(|it| vec![it]) };
+        let list = if param.kind == ParamType::TextList {
+            args.list(param.name)
+        } else {
+            args.text(param.name).map(|it| vec![it])
+        };
         if list.iter().flatten().any(|it| it.chars().any(char::is_control)) {
             return Err(invalid(param.name, format!("`{}` must be one line", param.name)));
         }
@@ -213,7 +228,7 @@ impl Repo {
     fn wanted(&self, host: &dyn Probe) -> Result<Files, Error> {
         let args = self.args()?;
         match (Self::manager(host)?, self.present) {
-            (Manager::Apt, true) => apt::managed(&self.name, &args, &self.keys, host),
+            (Manager::Apt, true) => apt::managed(&self.name, &args, host),
             (Manager::Apt, false) => apt::absent(&self.name, args.path("file").as_deref(), host),
             (Manager::Apk, present) => line::files(&self.name, present, enabled(&args), host),
             (manager, true) => ini::managed(&self.name, &args, manager, host),
@@ -240,7 +255,17 @@ impl Repo {
 
 /// Whether it is used.
 fn enabled(args: &Args<'_>) -> bool {
-    if args.has("disabled") { !args.bool("disabled", false) } else { args.bool("enabled", true) }
+    let is_on = |name: &str| args.text(name).is_some_and(|it| truth(&it) == Some(true));
+    if args.has("disabled") { !is_on("disabled") } else { !args.has("enabled") || is_on("enabled") }
+}
+
+/// A switch as these files and people write it.
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }
 
 /// A text file; none if there is none.

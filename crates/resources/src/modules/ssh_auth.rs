@@ -54,15 +54,20 @@ const ENC: Param = Param::of(
     "ssh-rsa",
     "The kind of key, where the key itself does not say: `ssh-rsa`, `ed25519`, `ecdsa`, ...",
 );
-const COMMENT: Param = Param::of("comment", ParamType::Text, "", "What is written behind a key that has no comment.");
+const COMMENT: Param =
+    Param::of("comment", ParamType::Text, "", "What is written behind a key that has no comment.");
 const OPTIONS: Param = Param::of(
     "options",
     ParamType::TextList,
     "none",
     "What is written in front of a key that has no options, such as `command=\"/bin/backup\"`.",
 );
-const FILE: Param =
-    Param::of("config", ParamType::Text, CONFIG, "The list, below the home folder or absolute; `%h` and `%u` count.");
+const FILE: Param = Param::of(
+    "config",
+    ParamType::Text,
+    CONFIG,
+    "The list, below the home folder or absolute; `%h` and `%u` count.",
+);
 const HASH_TYPE: Param = Param::of(
     "fingerprint_hash_type",
     ParamType::Text,
@@ -88,7 +93,8 @@ const PARAMS: &[Param] = &[
 const MANAGE: &[Param] = &[
     Param::name("Only a name for this step."),
     USER,
-    Param::of("ssh_keys", ParamType::TextList, "", "All keys, each as `name` of `ssh_auth.present`.").required(),
+    Param::of("ssh_keys", ParamType::TextList, "", "All keys, each as `name` of `ssh_auth.present`.")
+        .required(),
     ENC,
     COMMENT,
     OPTIONS,
@@ -178,7 +184,11 @@ fn long_kind(kind: &str) -> Result<String, ParamsError> {
         "ed25519" => "ssh-ed25519",
         other => other,
     };
-    if is_kind(kind) { Ok(kind.to_owned()) } else { Err(invalid("enc", format!("`{kind}` is no kind of key"))) }
+    if is_kind(kind) {
+        Ok(kind.to_owned())
+    } else {
+        Err(invalid("enc", format!("`{kind}` is no kind of key")))
+    }
 }
 
 fn is_kind(word: &str) -> bool {

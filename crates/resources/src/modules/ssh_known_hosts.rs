@@ -26,10 +26,8 @@ pub(crate) const MODULE: Module = Module {
                   have the given fingerprint. With neither, whatever the host shows is taken when it is not known yet, \
                   and kept from then on.",
             params: PRESENT,
-            examples: &[
-                "git.example.org:\n  ssh_known_hosts.present:\n    - user: ada\n    - fingerprint: \
-                 SHA256:uNiVztksCsDhcc0u9e8BrNXPnmsF2xvaUj7XK0m3pkk\n    - enc: ed25519\n",
-            ],
+            examples: &["git.example.org:\n  ssh_known_hosts.present:\n    - user: ada\n    - fingerprint: \
+                 SHA256:uNiVztksCsDhcc0u9e8BrNXPnmsF2xvaUj7XK0m3pkk\n    - enc: ed25519\n"],
             parse: parse_present,
         },
         Function {
@@ -60,14 +58,24 @@ const CONFIG: Param = Param::of(
 const PRESENT: &[Param] = &[
     NAME,
     USER,
-    Param::of("key", ParamType::Text, "what the host shows", "The key: base64, perhaps with its kind in front."),
+    Param::of(
+        "key",
+        ParamType::Text,
+        "what the host shows",
+        "The key: base64, perhaps with its kind in front.",
+    ),
     Param::of(
         "fingerprint",
         ParamType::Text,
         "any",
         "The SHA-256 of the key, as ssh-keygen prints it (`SHA256:...`) or in hexadecimal.",
     ),
-    Param::of("fingerprint_hash_type", ParamType::Text, "sha256", "Only SHA-256; MD5 and SHA-1 can be forged."),
+    Param::of(
+        "fingerprint_hash_type",
+        ParamType::Text,
+        "sha256",
+        "Only SHA-256; MD5 and SHA-1 can be forged.",
+    ),
     Param::of("enc", ParamType::Text, "all", "The kind of key: `ed25519`, `ecdsa`, `rsa`, or in full."),
     Param::of("port", ParamType::Integer, "22", "Where the host listens."),
     Param::of("hash_known_hosts", ParamType::Bool, "true", "Hides the host's name in the file."),
@@ -131,7 +139,8 @@ fn parse_present(params: &Map<String, Value>) -> Result<Box<dyn Resource>, Param
     let hash_type = args.text("fingerprint_hash_type").unwrap_or_else(|| "sha256".to_owned());
     let fingerprint = args.text("fingerprint").filter(|it| !it.is_empty());
     if fingerprint.is_some() && hash_type != "sha256" {
-        let text = format!("fingerprints are SHA-256 here, not `{hash_type}`: `ssh-keygen -lf FILE` prints it");
+        let text =
+            format!("fingerprints are SHA-256 here, not `{hash_type}`: `ssh-keygen -lf FILE` prints it");
         return Err(invalid("fingerprint_hash_type", text));
     }
     let fingerprint = match fingerprint {
@@ -151,7 +160,10 @@ fn parse_present(params: &Map<String, Value>) -> Result<Box<dyn Resource>, Param
         fingerprint,
         kind,
         hashed: args.bool("hash_known_hosts", true),
-        timeout_s: args.duration_ms("timeout").map_or(TIMEOUT_S, |it| it.div_ceil(1000)).clamp(1, TIMEOUT_S_MAX),
+        timeout_s: args
+            .duration_ms("timeout")
+            .map_or(TIMEOUT_S, |it| it.div_ceil(1000))
+            .clamp(1, TIMEOUT_S_MAX),
     }))
 }
 
@@ -245,7 +257,8 @@ impl Known {
                 continue;
             }
             let (names, key) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-            let others: Vec<&str> = names.split(',').filter(|it| *it != pattern && !is_hash_of(it, &pattern)).collect();
+            let others: Vec<&str> =
+                names.split(',').filter(|it| *it != pattern && !is_hash_of(it, &pattern)).collect();
             if !others.is_empty() {
                 rest = rest + &others.join(",") + " " + key.trim_start() + "\n";
             }

@@ -24,7 +24,9 @@ pub enum Question {
 impl Question {
     pub(super) fn command(&self) -> Command {
         let Self::Scan { host, port, kind, timeout_s } = self;
-        let mut argv = ["ssh-keyscan", "-T", &timeout_s.to_string(), "-p", &port.to_string()].map(str::to_owned).to_vec();
+        let mut argv = ["ssh-keyscan", "-T", &timeout_s.to_string(), "-p", &port.to_string()]
+            .map(str::to_owned)
+            .to_vec();
         if let Some(kind) = kind {
             argv.extend(["-t".to_owned(), kind.clone()]);
         }

@@ -151,10 +151,6 @@ fn source(place: &str) -> Result<Source, ParamsError> {
     if place.starts_with("https://") || place.starts_with("http://") {
         return Ok(Source::Web(place.to_owned()));
     }
-    // The compiler replaces these with content.
-    if place.starts_with("salt://") || place.starts_with("lab://") {
-        return Ok(Source::Web(place.to_owned()));
-    }
     let path = crate::args::plain_path(place);
     if place.starts_with('/') && !place.split('/').any(|it| it == "..") {
         Ok(Source::Path(path))

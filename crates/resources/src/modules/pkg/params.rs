@@ -53,8 +53,9 @@ const IGNORE_EPOCH: Param = flag(
 pub(super) const INSTALLED: &[Param] = &[
     NAME,
     PKGS,
-    any(
+    Param::of(
         "sources",
+        ParamType::Places,
         "",
         "Files of packages instead of repositories: a list of mappings of the package's name to `lab://` or `salt://`, an \
          `https://` address or a path on the minion. It is installed if no version of it is there; of a path the version \

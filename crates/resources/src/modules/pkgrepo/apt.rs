@@ -1,6 +1,6 @@
 //! Repositories of apt: lines of `.list` files, and stanzas of `.sources` files.
 
-use super::{Files, enabled, files_in, key::Keys, read};
+use super::{Files, enabled, files_in, read};
 use crate::{Error, Probe, args::Args};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,8 @@ impl Line {
     }
 
     fn print(&self) -> String {
-        let options: Vec<String> = self.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let options: Vec<String> =
+            self.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut words = Vec::new();
         words.extend(self.disabled.then(|| "#".to_owned()));
         words.push(self.kind.clone());
@@ -106,7 +107,9 @@ impl Line {
 
     fn same_place(&self, other: &Self) -> bool {
         let plain = |it: &str| it.trim_end_matches('/').to_owned();
-        self.kind == other.kind && plain(&self.address) == plain(&other.address) && self.release == other.release
+        self.kind == other.kind
+            && plain(&self.address) == plain(&other.address)
+            && self.release == other.release
     }
 
     /// Whether both are one repository: the same place, and a component in common.
@@ -168,12 +171,14 @@ fn all_files(host: &dyn Probe) -> Result<Vec<(PathBuf, String)>, Error> {
 
 fn parsed(name: &str) -> Result<Line, Error> {
     Line::parse(name).ok_or_else(|| {
-        Error::Refused(format!("`{name}` is no line of a sources list: `deb https://address release component`"))
+        Error::Refused(format!(
+            "`{name}` is no line of a sources list: `deb https://address release component`"
+        ))
     })
 }
 
 /// The line with what the parameters say besides.
-fn wanted_line(name: &str, args: &Args<'_>, keys: &Keys) -> Result<Line, Error> {
+fn wanted_line(name: &str, args: &Args<'_>) -> Result<Line, Error> {
     let mut line = parsed(name)?;
     line.disabled = !enabled(args);
     if let Some(release) = args.text("dist") {
@@ -199,12 +204,11 @@ fn wanted_line(name: &str, args: &Args<'_>, keys: &Keys) -> Result<Line, Error> 
         let comments = comments.iter().map(|it| it.trim_start_matches('#').trim());
         line.comment = comments.collect::<Vec<_>>().join(" #");
     }
-    let _ = keys;
     Ok(line)
 }
 
-pub(super) fn managed(name: &str, args: &Args<'_>, keys: &Keys, host: &dyn Probe) -> Result<Files, Error> {
-    let line = wanted_line(name, args, keys)?;
+pub(super) fn managed(name: &str, args: &Args<'_>, host: &dyn Probe) -> Result<Files, Error> {
+    let line = wanted_line(name, args)?;
     let all = all_files(host)?;
     let holds = |text: &str, path: &Path| entries(text, path).iter().any(|it| it.is(&line));
     let there = all.iter().find(|(path, text)| holds(text, path)).map(|it| it.0.clone());
@@ -261,8 +265,9 @@ fn with(text: &str, path: &Path, line: &Line) -> String {
             Some(_) if written => (),
             Some(now) => {
                 // One that says the same in another way stays.
-                let same = Line { address: line.address.clone(), ..now.clone() } == *line;
-                lines.push(if same && now.address == line.address { it.to_owned() } else { line.print() });
+                let comment = if line.comment.is_empty() { &now.comment } else { &line.comment };
+                let wanted = Line { comment: comment.clone(), ..line.clone() };
+                lines.push(if now == wanted { it.to_owned() } else { wanted.print() });
                 written = true;
             }
             None => lines.push(it.to_owned()),
@@ -302,7 +307,8 @@ fn with_stanza(text: &str, line: &Line) -> String {
 fn shrunk(text: &str, path: &Path, line: &Line) -> Option<String> {
     let rest = if is_deb822(path) {
         let others = text.split("\n\n").filter(|it| !lines_of(it).iter().any(|it| it.is(line)));
-        others.map(|it| it.trim_matches('\n')).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n") + "\n"
+        others.map(|it| it.trim_matches('\n')).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n")
+            + "\n"
     } else {
         let mut rest = String::new();
         for it in text.lines() {
@@ -333,7 +339,10 @@ mod tests {
                 "deb [arch=amd64 signed-by=/x.gpg] http://a/debian/ stable main contrib",
             ),
             ("deb http://a ./", "deb http://a ./"),
-            ("#deb-src [ trusted=yes ] http://a stable main # hello", "# deb-src [trusted=yes] http://a stable main #hello"),
+            (
+                "#deb-src [ trusted=yes ] http://a stable main # hello",
+                "# deb-src [trusted=yes] http://a stable main #hello",
+            ),
         ] {
             assert_eq!(Line::parse(text).map(|it| it.print()).as_deref(), Some(wanted));
         }
@@ -344,7 +353,8 @@ mod tests {
 
     #[test]
     fn a_stanza_stands_for_lines() {
-        let text = "Types: deb deb-src\nURIs: http://a\nSuites: one two\nComponents: main\nSigned-By: /x.gpg\n";
+        let text =
+            "Types: deb deb-src\nURIs: http://a\nSuites: one two\nComponents: main\nSigned-By: /x.gpg\n";
         assert_eq!(lines_of(text).len(), 4);
         let line = Line::parse("deb [arch=amd64,i386 signed-by=/x.gpg] http://a one main").unwrap();
         assert_eq!(

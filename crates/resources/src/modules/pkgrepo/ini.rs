@@ -1,6 +1,6 @@
 //! Repositories of dnf, yum, zypper and pacman: a section each.
 
-use super::{Files, enabled, files_in, read};
+use super::{Files, enabled, files_in, read, truth};
 use crate::{Error, Probe, args::Args, packages::Manager};
 use std::path::{Path, PathBuf};
 
@@ -77,9 +77,9 @@ fn sections(text: &str) -> Vec<Section<'_>> {
 /// The keys with their values, in the order they are written in.
 fn settings(name: &str, args: &Args<'_>, manager: Manager) -> Vec<(String, String)> {
     let word = |key: &str| {
-        args.text(key).map(|it| match it.as_str() {
-            "true" => "1".to_owned(),
-            "false" => "0".to_owned(),
+        // `True` of YAML is `1` here; a title that is a word such as `on` is none of these keys.
+        args.text(key).map(|it| match truth(&it) {
+            Some(on) if key != "type" => if on { "1" } else { "0" }.to_owned(),
             _ => it,
         })
     };
@@ -128,7 +128,12 @@ fn edited(now: &[&str], name: &str, wanted: &[(String, String)], comments: &[Str
     lines
 }
 
-pub(super) fn managed(name: &str, args: &Args<'_>, manager: Manager, host: &dyn Probe) -> Result<Files, Error> {
+pub(super) fn managed(
+    name: &str,
+    args: &Args<'_>,
+    manager: Manager,
+    host: &dyn Probe,
+) -> Result<Files, Error> {
     if name.contains(['[', ']', '/']) || name.starts_with('.') {
         return Err(Error::Refused(format!("`{name}` is no name of a repository here: a word without `/`")));
     }

@@ -55,8 +55,12 @@ impl Keys {
         };
         let named = args.text("signedby").or_else(|| signed_by.map(str::to_owned));
         let path = match named {
-            Some(path) if path.starts_with('/') && !path.split('/').any(|it| it == "..") => PathBuf::from(path),
-            Some(path) => return Err(invalid("signedby", format!("`{path}` is no path of a file with keys"))),
+            Some(path) if path.starts_with('/') && !path.split('/').any(|it| it == "..") => {
+                PathBuf::from(path)
+            }
+            Some(path) => {
+                return Err(invalid("signedby", format!("`{path}` is no path of a file with keys")));
+            }
             None => Path::new(FOLDER).join(format!("{}.asc", file_name(args))),
         };
         Ok(Self { path: (!from.is_empty()).then_some(path), from })
@@ -132,9 +136,10 @@ fn place(url: &str, insecure: bool) -> Result<From, ParamsError> {
     }
     plain_word("key_url", url)?;
     match url.split_once("://") {
-        Some(("http", _)) if !insecure => {
-            Err(invalid("key_url", "`key_url` is not safe over http; `https://`, or `allow_insecure_key: true`"))
-        }
+        Some(("http", _)) if !insecure => Err(invalid(
+            "key_url",
+            "`key_url` is not safe over http; `https://`, or `allow_insecure_key: true`",
+        )),
         Some(("http" | "https", _)) => Ok(From::Web(url.to_owned())),
         _ => Err(invalid("key_url", format!("`{url}` is neither `https://` nor a file of the tree"))),
     }

@@ -14,7 +14,8 @@ pub(super) fn files(name: &str, present: bool, enabled: bool, host: &dyn Probe) 
     }
     let wanted = if enabled { name.to_owned() } else { format!("#{name}") };
     let text = now.unwrap_or_default();
-    let mut lines: Vec<&str> = text.lines().filter(|it| is_other(it, name) || (present && **it == wanted)).collect();
+    let mut lines: Vec<&str> =
+        text.lines().filter(|it| is_other(it, name) || (present && **it == wanted)).collect();
     if present && !lines.contains(&&wanted[..]) {
         lines.push(&wanted);
     }
