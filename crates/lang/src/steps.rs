@@ -193,7 +193,7 @@ fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType) -> Opt
             _ => scalar(node).map(|it| json!([it])),
         },
         ParamType::TextMap => text_map(node).map(Value::Object),
-        ParamType::Any => Some(argument.file.value(node)),
+        ParamType::Any | ParamType::Places => Some(argument.file.value(node)),
     };
     if found.is_none() {
         let wanted = match kind {

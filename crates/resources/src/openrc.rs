@@ -1,4 +1,4 @@
-//! OpenRC's services: what rc-service and rc-update are asked, and what their answers mean. Pure; a host runs them.
+//! `OpenRC`'s services: what rc-service and rc-update are asked, and what their answers mean. Pure; a host runs them.
 
 use crate::host::{Command, Exit, Unit, UnitAction};
 
@@ -7,7 +7,7 @@ const LOOK_TIMEOUT_MS: u64 = 30_000;
 const ALTER_TIMEOUT_MS: u64 = 300_000;
 /// Where services start that say nothing else.
 const RUNLEVEL: &str = "default";
-/// The program that shows that OpenRC is here.
+/// The program that shows that `OpenRC` is here.
 pub const PROGRAM: &str = "/sbin/rc-service";
 
 fn command(argv: &[&str], timeout_ms: u64) -> Command {
@@ -50,7 +50,7 @@ fn levels<'a>(runlevels: &'a str, name: &str) -> Vec<&'a str> {
     row.map(|(_, levels)| levels.split_whitespace().collect()).unwrap_or_default()
 }
 
-/// The commands of an action; none if OpenRC has nothing of the kind. `runlevels` is what `rc-update show` says.
+/// The commands of an action; none if `OpenRC` has nothing of the kind. `runlevels` is what `rc-update show` says.
 pub fn commands(name: &str, action: UnitAction, runlevels: &str) -> Option<Vec<Command>> {
     Some(match action {
         UnitAction::Start | UnitAction::StartSoon => service(name, "start"),

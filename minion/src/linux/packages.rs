@@ -33,7 +33,7 @@ fn provider() -> &'static dyn Provider {
 pub(crate) fn held() -> io::Result<BTreeSet<String>> {
     let Some(command) = provider().holds() else { return Ok(BTreeSet::new()) };
     let (exit, text) = ask(&command)?;
-    Ok(provider().parse_holds(&answer(exit, text, &command)?))
+    Ok(provider().parse_holds(&answer(exit, &text, &command)?))
 }
 
 impl Packages {
@@ -71,7 +71,7 @@ impl Packages {
         if exit == Exit::Code(1) && text.out.is_empty() && text.err.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let mut found = provider().parse_upgrades(&answer(exit, text, &command)?);
+        let mut found = provider().parse_upgrades(&answer(exit, &text, &command)?);
         let names: Vec<String> = found.keys().cloned().collect();
         let now = self.find(&names)?;
         for (name, upgrade) in &mut found {
@@ -109,7 +109,7 @@ impl Packages {
                 // dpkg-query ends with 1 where there is no package at all.
                 let text = match exit {
                     Exit::Code(1) if text.out.is_empty() => String::new(),
-                    _ => answer(exit, text, &command)?,
+                    _ => answer(exit, &text, &command)?,
                 };
                 *none = Some(provider().parse_list(&text));
             }
@@ -144,7 +144,7 @@ fn ask(command: &Command) -> io::Result<(Exit, Text)> {
 }
 
 /// What it said, if it ended well.
-fn answer(exit: Exit, text: Text, command: &Command) -> io::Result<String> {
+fn answer(exit: Exit, text: &Text, command: &Command) -> io::Result<String> {
     match exit {
         Exit::Code(code) if provider().is_good(code) => Ok(text.stdout()),
         exit => {

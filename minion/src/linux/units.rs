@@ -44,7 +44,7 @@ fn full_name(name: &str) -> String {
     }
 }
 
-/// Neither systemd runs nor could it, but OpenRC is here.
+/// Neither systemd runs nor could it, but `OpenRC` is here.
 fn is_openrc() -> bool {
     !Path::new(RUNNING).exists() && Path::new(openrc::PROGRAM).exists()
 }

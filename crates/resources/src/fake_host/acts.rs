@@ -160,10 +160,11 @@ impl Machine {
             UnitAction::Stop | UnitAction::StopSoon => "inactive".clone_into(&mut unit.active),
             UnitAction::Mask => "masked".clone_into(&mut unit.enabled),
             UnitAction::MaskRuntime => "masked-runtime".clone_into(&mut unit.enabled),
-            UnitAction::Unmask | UnitAction::UnmaskRuntime => "disabled".clone_into(&mut unit.enabled),
             UnitAction::Reload | UnitAction::ReloadSoon => unit.reloads += 1,
             UnitAction::Enable => "enabled".clone_into(&mut unit.enabled),
-            UnitAction::Disable => "disabled".clone_into(&mut unit.enabled),
+            UnitAction::Disable | UnitAction::Unmask | UnitAction::UnmaskRuntime => {
+                "disabled".clone_into(&mut unit.enabled);
+            }
             UnitAction::DaemonReload => (),
         }
         Reply::default()

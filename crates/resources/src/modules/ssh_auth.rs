@@ -124,7 +124,7 @@ struct Auth {
 struct Key {
     options: String,
     kind: String,
-    key: String,
+    text: String,
     comment: String,
 }
 
@@ -147,7 +147,7 @@ fn parse(
         }
     }
     let kind = long_kind(&args.text("enc").unwrap_or_else(|| "ssh-rsa".to_owned()))?;
-    let default = Key { options, kind, key: String::new(), comment };
+    let default = Key { options, kind, text: String::new(), comment };
     let source = match args.text("source").filter(|it| !it.is_empty()) {
         None => None,
         Some(text) => Some(source(&text)?),
@@ -235,19 +235,19 @@ impl Key {
         is_key.then(|| Self {
             options: or(options, &default.options),
             kind: kind.to_owned(),
-            key: key.to_owned(),
+            text: key.to_owned(),
             comment: or(comment, &default.comment),
         })
     }
 
     fn line(&self) -> String {
-        let words = [&self.options, &self.kind, &self.key, &self.comment];
+        let words = [&self.options, &self.kind, &self.text, &self.comment];
         words.into_iter().filter(|it| !it.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
     /// For people: kind, end of the key, comment.
     fn describe(&self) -> String {
-        let end = &self.key.trim_end_matches('=')[self.key.trim_end_matches('=').len().saturating_sub(8)..];
+        let end = &self.text.trim_end_matches('=')[self.text.trim_end_matches('=').len().saturating_sub(8)..];
         format!("{} ...{end} {}", self.kind, self.comment).trim_end().to_owned()
     }
 }
@@ -272,7 +272,7 @@ impl Auth {
                 continue;
             };
             let change = |from, to| Change { what: "key".to_owned(), from, to, diff: None };
-            let matching = wanted.iter().find(|it| it.key == is.key);
+            let matching = wanted.iter().find(|it| it.text == is.text);
             match (matching, self.way) {
                 (Some(_), Way::Absent) | (None, Way::Only) => plan.push(change(Some(is.describe()), None)),
                 (None, _) => lines.push(line.to_owned()),

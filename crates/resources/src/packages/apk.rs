@@ -12,9 +12,9 @@ use std::{
 
 pub(super) struct Apk;
 
-fn apk(args: &[&str], words: &[String]) -> Command {
+fn apk(options: &[&str], words: &[String]) -> Command {
     let argv: Vec<&str> =
-        ["apk", "--no-progress", "--wait", LOCK_WAIT_S].iter().chain(args).copied().collect();
+        ["apk", "--no-progress", "--wait", LOCK_WAIT_S].iter().chain(options).copied().collect();
     alter(&argv, words)
 }
 

@@ -13,7 +13,7 @@ use std::{
 pub(super) struct Apt;
 
 /// Configuration files that were altered by hand stay, as in Salt.
-fn apt_get(args: &[&str], words: &[String]) -> Command {
+fn apt_get(options: &[&str], words: &[String]) -> Command {
     let lock = format!("DPkg::Lock::Timeout={LOCK_WAIT_S}");
     let fixed = [
         "apt-get",
@@ -28,7 +28,7 @@ fn apt_get(args: &[&str], words: &[String]) -> Command {
         "-o",
         "Dpkg::Options::=--force-confold",
     ];
-    let argv: Vec<&str> = fixed.iter().chain(args).copied().collect();
+    let argv: Vec<&str> = fixed.iter().chain(options).copied().collect();
     let env = [
         ("DEBIAN_FRONTEND", "noninteractive"),
         ("APT_LISTCHANGES_FRONTEND", "none"),

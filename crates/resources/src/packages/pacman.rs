@@ -14,8 +14,8 @@ pub(super) struct Pacman;
 
 const ALTER: [&str; 2] = ["--noconfirm", "--noprogressbar"];
 
-fn pacman(args: &[&str], words: &[String]) -> Command {
-    let argv: Vec<&str> = ["pacman"].iter().chain(args).chain(&ALTER).chain(&["--"]).copied().collect();
+fn pacman(options: &[&str], words: &[String]) -> Command {
+    let argv: Vec<&str> = ["pacman"].iter().chain(options).chain(&ALTER).chain(&["--"]).copied().collect();
     alter(&argv, words)
 }
 

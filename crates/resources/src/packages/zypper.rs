@@ -12,8 +12,8 @@ use std::{
 
 pub(super) struct Zypper;
 
-fn zypper(args: &[&str], words: &[String]) -> Command {
-    let argv: Vec<&str> = ["zypper", "--non-interactive"].iter().chain(args).copied().collect();
+fn zypper(options: &[&str], words: &[String]) -> Command {
+    let argv: Vec<&str> = ["zypper", "--non-interactive"].iter().chain(options).copied().collect();
     let mut command = alter(&argv, words);
     command.env.push(("ZYPP_LOCK_TIMEOUT".to_owned(), LOCK_WAIT_S.to_owned()));
     command

@@ -169,11 +169,6 @@ impl Installed {
         self.how.options.contains(&InstallOption::Reinstall)
     }
 
-    fn provider(&self, host: &dyn Probe) -> Result<(Manager, &'static dyn Provider), Error> {
-        let manager = host.package_manager().map_err(Error::host("find", "package manager"))?;
-        Ok((manager, manager.provider()))
-    }
-
     /// What has to be installed or has another version, with `latest` replaced by the version that it means.
     fn missing(&self, host: &dyn Probe) -> Result<(Vec<Wish>, BTreeMap<String, String>), Error> {
         let installed = installed_now(host, &self.names())?;
@@ -185,7 +180,7 @@ impl Installed {
             let found = host.available(&newest, self.how.from.as_deref(), self.how.lists);
             found.map_err(Error::host("look up packages", newest.join(", ")))?
         };
-        let (_, provider) = self.provider(host)?;
+        let (_, provider) = provider(host)?;
         let compare = |one: &str, other: &str| provider.compare(one, other);
         let mut missing = Vec::new();
         for (name, version) in &self.wishes {
@@ -219,7 +214,7 @@ impl Installed {
     fn missing_sources(&self, host: &dyn Probe) -> Result<Vec<&(String, Source)>, Error> {
         let names: Vec<String> = self.sources.iter().map(|(name, _)| name.clone()).collect();
         let installed = installed_now(host, &names)?;
-        let (manager, provider) = self.provider(host)?;
+        let (manager, provider) = provider(host)?;
         let mut missing = Vec::new();
         for source in &self.sources {
             let good = match (installed.get(&source.0), &source.1) {
@@ -245,7 +240,7 @@ impl Installed {
         let offered = host
             .available(&names, self.how.from.as_deref(), lists)
             .map_err(Error::host("look up packages", names.join(", ")))?;
-        let (_, provider) = self.provider(host)?;
+        let (_, provider) = provider(host)?;
         let compare = |one: &str, other: &str| provider.compare(one, other);
         let mut wishes = Vec::new();
         for (name, version) in missing {
@@ -254,15 +249,11 @@ impl Installed {
                 continue;
             };
             let versions = offered.get(&name).map(|it| it.versions.clone()).unwrap_or_default();
-            match versions.iter().find(|it| self.fits(&text, it, &compare)) {
-                Some(found) => wishes.push((name, Some(found.clone()))),
-                None => {
-                    let has = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
-                    return Err(Error::Refused(format!(
-                        "no version of `{name}` fits `{text}`; on offer: {has}"
-                    )));
-                }
-            }
+            let Some(found) = versions.iter().find(|it| self.fits(&text, it, &compare)) else {
+                let has = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
+                return Err(Error::Refused(format!("no version of `{name}` fits `{text}`; on offer: {has}")));
+            };
+            wishes.push((name, Some(found.clone())));
         }
         Ok(wishes)
     }
@@ -285,7 +276,7 @@ impl Installed {
         }
         let done = act(host, PackageAction::Install(install.clone()))?;
         // A machine whose lists are old.
-        let unknown = self.provider(host)?.1.not_found();
+        let unknown = provider(host)?.1.not_found();
         let said = format!("{}{}", done.output.stdout, done.output.stderr);
         if self.refresh == Some(true)
             || done.exit == crate::host::Exit::Code(0)
@@ -301,7 +292,7 @@ impl Installed {
         let missing: Vec<(String, Source)> = self.missing_sources(host)?.into_iter().cloned().collect();
         let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
         let what = format!("install {}", names.join(" "));
-        let manager = self.provider(host)?.0;
+        let manager = provider(host)?.0;
         let mut files = Vec::new();
         for (name, source) in &missing {
             files.push(fetch(host, manager, name, source)?);
@@ -323,7 +314,7 @@ impl Installed {
         if in_the_way.is_empty() {
             return Ok(in_the_way);
         }
-        if !self.update_holds && self.provider(host)?.0 != Manager::Apt {
+        if !self.update_holds && provider(host)?.0 != Manager::Apt {
             let text = format!("held: {}; `update_holds: true` would alter them", in_the_way.join(", "));
             return Err(Error::Refused(text));
         }
@@ -384,6 +375,11 @@ impl Resource for Installed {
     fn converges(&self) -> bool {
         !self.reinstalls()
     }
+}
+
+fn provider(host: &dyn Probe) -> Result<(Manager, &'static dyn Provider), Error> {
+    let manager = host.package_manager().map_err(Error::host("find", "package manager"))?;
+    Ok((manager, manager.provider()))
 }
 
 fn words(wishes: &[Wish]) -> String {

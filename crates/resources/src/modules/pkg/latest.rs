@@ -8,7 +8,10 @@ use crate::{
 };
 use model::{Change, Plan};
 use serde_json::{Map, Value};
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 #[derive(Debug)]
 struct Latest {
@@ -38,7 +41,7 @@ impl Latest {
             .map_err(Error::host("look up packages", self.names.join(", ")))?;
         let manager = host.package_manager().map_err(Error::host("find", "package manager"))?;
         let held =
-            if self.update_holds || manager == Manager::Apt { Default::default() } else { held_now(host)? };
+            if self.update_holds || manager == Manager::Apt { BTreeSet::default() } else { held_now(host)? };
         let mut unknown = Vec::new();
         let mut old = Vec::new();
         for name in &self.names {

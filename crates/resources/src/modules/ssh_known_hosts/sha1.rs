@@ -13,6 +13,7 @@ pub(super) fn hmac(key: &[u8], text: &[u8]) -> [u8; 20] {
     sha1(&[pad(0x5c), inner.to_vec()].concat())
 }
 
+#[expect(clippy::many_single_char_names, reason = "they are the names of the standard")]
 fn sha1(message: &[u8]) -> [u8; 20] {
     let mut state: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     let mut padded = message.to_vec();

@@ -44,6 +44,12 @@ struct Present {
 /// The fields of the shadow file, as the parameters call them, in the order of [`Age::ALL`].
 const AGING: [&str; 6] = ["date", "mindays", "maxdays", "warndays", "inactdays", "expire"];
 
+/// Names of supplementary groups.
+struct Memberships {
+    wanted: Vec<String>,
+    is: Vec<String>,
+}
+
 /// What is wanted of the password. Does not print itself.
 #[derive(Clone, PartialEq)]
 enum Password {
@@ -169,11 +175,7 @@ impl Present {
     }
 
     /// All supplementary groups that it should have, and those that it has; `None` if that does not matter.
-    fn compared_groups(
-        &self,
-        host: &dyn Probe,
-        now: Option<&User>,
-    ) -> Result<Option<(Vec<String>, Vec<String>)>, Error> {
+    fn compared_groups(&self, host: &dyn Probe, now: Option<&User>) -> Result<Option<Memberships>, Error> {
         let mut wanted = self.groups.clone().unwrap_or_default();
         for name in &self.optional_groups {
             if host.group(name).map_err(Error::host("look up group", name))?.is_some() {
@@ -193,7 +195,7 @@ impl Present {
         }
         wanted.sort();
         wanted.dedup();
-        Ok(Some((wanted, is)))
+        Ok(Some(Memberships { wanted, is }))
     }
 
     fn compare_gid(&self, host: &dyn Probe, now: Option<&User>, plan: &mut Plan) -> Result<(), Error> {
@@ -214,19 +216,16 @@ impl Present {
             Password::Hash(hash) => return Ok(Some(hash.clone())),
             Password::Plain(text) => text,
         };
-        let salt = match now.and_then(|it| it.password.as_deref()).and_then(crypt::salt_of) {
-            Some(salt) => salt.to_owned(),
-            None => {
-                let machine = Path::new("/etc/machine-id");
-                let found =
-                    host.stat(machine, Links::Follow).map_err(Error::host("look at", machine.display()))?;
-                let id = match found {
-                    Some(_) => host.read(machine).map_err(Error::host("read", machine.display()))?,
-                    None => Vec::new(),
-                };
-                crypt::salt_for(String::from_utf8_lossy(&id).trim(), &self.name)
-            }
+        if let Some(salt) = now.and_then(|it| it.password.as_deref()).and_then(crypt::salt_of) {
+            return Ok(Some(crypt::hash(text, salt)));
+        }
+        let machine = Path::new("/etc/machine-id");
+        let found = host.stat(machine, Links::Follow).map_err(Error::host("look at", machine.display()))?;
+        let id = match found {
+            Some(_) => host.read(machine).map_err(Error::host("read", machine.display()))?,
+            None => Vec::new(),
         };
+        let salt = crypt::salt_for(String::from_utf8_lossy(&id).trim(), &self.name);
         Ok(Some(crypt::hash(text, &salt)))
     }
 
@@ -339,7 +338,7 @@ impl Present {
             }
         }
         let only = |what: &str, value: &Option<String>| value.clone().filter(|_| plan.touches(what));
-        let groups = self.compared_groups(host, now)?.map(|it| it.0).filter(|_| plan.touches("groups"));
+        let groups = self.compared_groups(host, now)?.map(|it| it.wanted).filter(|_| plan.touches("groups"));
         let lock = self.lock.filter(|_| plan.touches("password lock"));
         let sets = plan.touches("password");
         let talks = GECOS.iter().any(|it| plan.touches(it));
@@ -390,7 +389,7 @@ impl Resource for Present {
         if let Some(home) = self.missing_home(host, now)?.filter(|_| now.is_some()) {
             plan.push(Change { what: "home folder".to_owned(), from: None, to: Some(home), diff: None });
         }
-        if let Some((wanted, is)) = self.compared_groups(host, now)? {
+        if let Some(Memberships { wanted, is }) = self.compared_groups(host, now)? {
             let (wanted, is) = (wanted.join(","), is.join(","));
             if is != wanted {
                 plan.differ("groups", Some(&is).filter(|_| now.is_some()), &wanted);

@@ -1,0 +1,10 @@
+#!yaml
+tools:
+  pkg.installed:
+    - sources:
+      - tool: lab://f/tool.deb
+      - other: https://example.org/other.deb
+keys of ada:
+  ssh_auth.present:
+    - user: ada
+    - source: salt://f/keys
