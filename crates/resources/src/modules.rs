@@ -33,6 +33,7 @@ mod network;
 mod npm;
 mod pip;
 mod pkg;
+mod pkgrepo;
 mod postgres;
 mod postgres_database;
 mod postgres_extension;
@@ -41,7 +42,6 @@ mod postgres_privileges;
 mod postgres_schema;
 mod postgres_user;
 mod quota;
-mod pkgrepo;
 mod service;
 mod ssh_auth;
 mod ssh_known_hosts;
@@ -84,6 +84,7 @@ pub(crate) const ALL: &[&Module] = &[
     &npm::MODULE,
     &pip::MODULE,
     &pkg::MODULE,
+    &pkgrepo::MODULE,
     &postgres_database::MODULE,
     &postgres_extension::MODULE,
     &postgres_group::MODULE,
@@ -91,7 +92,6 @@ pub(crate) const ALL: &[&Module] = &[
     &postgres_schema::MODULE,
     &postgres_user::MODULE,
     &quota::MODULE,
-    &pkgrepo::MODULE,
     &service::MODULE,
     &ssh_auth::MODULE,
     &ssh_known_hosts::MODULE,

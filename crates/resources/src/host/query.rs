@@ -100,9 +100,8 @@ impl Query {
             Self::GitBranch(folder) => folder.git(&["rev-parse", "--abbrev-ref", "HEAD"]),
             Self::Package(question) => question.command(),
             Self::Service(question) => question.command(),
-            Self::GitRemote { url, rev, access } => {
             Self::Ssh(question) => question.command(),
-            Self::GitRemote { url, rev, user } => {
+            Self::GitRemote { url, rev, access } => {
                 let peeled = format!("{rev}^{{}}");
                 let command = access.apply(Command::git(&["ls-remote", "--", url, rev, &peeled]));
                 Command { timeout_ms: REMOTE_TIMEOUT_MS, ..command }
