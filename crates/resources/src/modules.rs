@@ -4,8 +4,10 @@ mod acl;
 mod alternatives;
 mod at;
 mod base64;
+mod blockdev;
 mod cmd;
 mod cron;
+mod disk;
 mod docker;
 mod docker_compose;
 mod docker_container;
@@ -21,6 +23,7 @@ mod group;
 mod home_file;
 mod host;
 mod hostname;
+mod iptables;
 mod kmod;
 mod locale;
 mod module;
@@ -30,6 +33,7 @@ mod mysql_database;
 mod mysql_grants;
 mod mysql_user;
 mod network;
+mod nftables;
 mod npm;
 mod pip;
 mod pkg;
@@ -49,9 +53,11 @@ mod sysctl;
 mod systemd;
 mod test;
 mod timezone;
+mod unattended_upgrades;
 mod undo;
 mod user;
 mod virtualenv;
+mod wireguard;
 
 use crate::Module;
 
@@ -59,8 +65,10 @@ pub(crate) const ALL: &[&Module] = &[
     &acl::MODULE,
     &alternatives::MODULE,
     &at::MODULE,
+    &blockdev::MODULE,
     &cmd::MODULE,
     &cron::MODULE,
+    &disk::MODULE,
     &docker_compose::MODULE,
     &docker_container::MODULE,
     &docker_image::MODULE,
@@ -73,6 +81,7 @@ pub(crate) const ALL: &[&Module] = &[
     &group::MODULE,
     &host::MODULE,
     &hostname::MODULE,
+    &iptables::MODULE,
     &kmod::MODULE,
     &locale::MODULE,
     &module::MODULE,
@@ -83,6 +92,7 @@ pub(crate) const ALL: &[&Module] = &[
     &network::MODULE,
     &npm::MODULE,
     &pip::MODULE,
+    &nftables::MODULE,
     &pkg::MODULE,
     &pkgrepo::MODULE,
     &postgres_database::MODULE,
@@ -99,8 +109,10 @@ pub(crate) const ALL: &[&Module] = &[
     &systemd::MODULE,
     &test::MODULE,
     &timezone::MODULE,
+    &unattended_upgrades::MODULE,
     &user::MODULE,
     &virtualenv::MODULE,
+    &wireguard::MODULE,
 ];
 
 /// What only the master puts into recipes: no part of the language.

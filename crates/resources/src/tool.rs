@@ -11,6 +11,9 @@ pub(crate) const SHORT_MS: u64 = 120_000;
 /// Longest that one may take which downloads, builds or formats.
 pub(crate) const LONG_MS: u64 = 1_800_000;
 
+/// Most lines of an answer that an error repeats.
+const LINES_MAX: usize = 3;
+
 /// What the program says, whatever its exit code. An answer that was cut is none.
 pub(crate) fn ask(host: &dyn Probe, query: &Query) -> Result<Output, Error> {
     let program = query.command().argv.remove(0);
@@ -34,13 +37,18 @@ pub(crate) fn refusal(query: &Query, output: Output) -> Error {
     // The options are for programs; people know the tool by its first words.
     let words = argv.iter().map(String::as_str).take_while(|it| !it.starts_with('-')).take(3);
     let what = words.collect::<Vec<_>>().join(" ");
-    let said = [&output.stderr, &output.stdout].into_iter().find_map(|it| {
-        let line = it.lines().rev().find(|line| !line.trim().is_empty())?;
-        Some(line.trim().to_owned())
-    });
+    let said =
+        [&output.stderr, &output.stdout].into_iter().map(|it| last_lines(it)).find(|it| !it.is_empty());
     let message =
         said.unwrap_or_else(|| output.code.map_or("failed".into(), |it| format!("exited with {it}")));
     Error::Command { what, message, output: Box::new(output) }
+}
+
+/// The end of what a program said, as one line; without its advice to read its help.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with("Try `")).collect();
+    lines[lines.len().saturating_sub(LINES_MAX)..].join("; ")
 }
 
 /// Runs a program to its end; `what` is for people.

@@ -4,11 +4,14 @@
 pub mod acl;
 pub mod at;
 pub mod digest;
+pub mod disk;
 pub mod docker;
 pub mod fetch;
 pub mod git;
+pub mod iptables;
 pub mod locale;
 pub mod mysql;
+pub mod nft;
 pub mod npm;
 pub mod package;
 pub mod pip;
@@ -16,6 +19,7 @@ pub mod postgres;
 pub mod quota;
 pub mod service;
 pub mod ssh;
+pub mod wireguard;
 
 use super::Command;
 use std::path::PathBuf;
@@ -70,6 +74,14 @@ pub enum Query {
     Quota(quota::Question),
     /// About keys of other hosts.
     Ssh(ssh::Question),
+    /// What is on a disk.
+    Disk(disk::Question),
+    /// What the packet filter has, by `iptables`.
+    Iptables(iptables::Question),
+    /// What the packet filter has, by `nft`.
+    Nft(nft::Question),
+    /// Which tunnels are up.
+    Wireguard(wireguard::Question),
 }
 
 /// A working copy.
@@ -116,6 +128,10 @@ impl Query {
             Self::Npm(question) => question.command(),
             Self::Pip(question) => question.command(),
             Self::Quota(question) => question.command(),
+            Self::Disk(question) => question.command(),
+            Self::Iptables(question) => question.command(),
+            Self::Nft(question) => question.command(),
+            Self::Wireguard(question) => question.command(),
         }
     }
 }
