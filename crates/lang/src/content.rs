@@ -19,7 +19,17 @@ use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
 /// Parameters that the compiler takes for itself.
-const OWN: [&str; 5] = ["template", "context", "defaults", "contents_pillar", "source_hash"];
+const OWN: [&str; 9] = [
+    "template",
+    "context",
+    "defaults",
+    "contents_pillar",
+    "contents_grains",
+    "contents_delimiter",
+    "source_hash",
+    "sources",
+    "source_hashes",
+];
 
 /// What fills a template in.
 #[derive(Clone, Copy)]
@@ -55,11 +65,22 @@ pub(crate) fn resolve(
             work.places(param.name, value);
         }
     }
-    let Some(param) = source_param(function) else { return };
+    if function.params.iter().any(|it| it.name == "dataset_pillar") {
+        return work.given("dataset_pillar", "dataset", params);
+    }
+    let Some(param) = source_param(function) else {
+        if function.params.iter().any(|it| it.name == "contents_pillar") {
+            work.given("contents_pillar", "encoded_data", params);
+        }
+        return;
+    };
     if !work.template(params) {
         return;
     }
-    let pillar = params.get("contents_pillar").and_then(Value::as_str).map(str::to_owned);
+    work.given("contents_pillar", "contents", params);
+    work.given("contents_grains", "contents", params);
+    let source_hash = params.get("source_hash").cloned();
+    let sources = params.get("sources").cloned();
     // A name that is a source stays, as a name.
     let source = match params.get(param.name) {
         Some(Value::String(one)) if param.name == "name" => Some(json!([one])),
@@ -69,14 +90,22 @@ pub(crate) fn resolve(
     for name in OWN {
         params.shift_remove(name);
     }
-    if let Some(path) = pillar {
-        work.contents_of_pillar(&path, params);
-    }
+    // A script without a source is named by it; arguments may follow.
+    let source = source.filter(|it| !it.is_null()).or_else(|| {
+        let name = params.get("name").and_then(Value::as_str).filter(|_| low.fun.ends_with("script"))?;
+        Some(json!([name.split(' ').next().unwrap_or(name)]))
+    });
     match source {
         None | Some(Value::Null) => work.contents(params),
         Some(Value::Array(sources)) if low.fun == "recurse" => work.recurse(param.name, &sources, params),
         Some(Value::Array(sources)) => work.single(param.name, &sources, params),
         Some(_) => {}
+    }
+    if let Some(Value::Array(sources)) = sources {
+        work.several(&sources, params);
+    }
+    if let (true, Some(hash)) = (params.contains_key("remote"), source_hash) {
+        params.insert("source_hash".to_owned(), hash);
     }
 }
 
@@ -140,22 +169,53 @@ impl Work<'_, '_> {
         true
     }
 
-    fn contents_of_pillar(&mut self, path: &str, params: &mut Map<String, Value>) {
-        let pillar = self.session.scope.data().get("pillar");
-        let found = pillar.and_then(|it| lookup(it, path.split(':'))).cloned();
-        match found {
-            Some(value @ (Value::String(_) | Value::Number(_) | Value::Array(_))) => {
-                params.insert("contents".to_owned(), value);
-            }
-            Some(_) => {
-                self.complain("contents_pillar", "E0107", format!("pillar `{path}` is not text"), None);
-            }
-            None if self.session.scope.lenient => {}
-            None => {
-                let message = format!("there is no pillar `{path}`");
-                self.complain("contents_pillar", "E0201", message, Some("set it in pillar/".to_owned()));
+    /// Puts what pillar or grains have for `from` into `to`; a list of keys gives a line for each.
+    fn given(&mut self, from: &str, to: &str, params: &mut Map<String, Value>) {
+        let delimiter = params.get("contents_delimiter").and_then(Value::as_str).unwrap_or(":").to_owned();
+        let keys = match params.shift_remove(from) {
+            Some(Value::String(key)) => vec![key],
+            Some(Value::Array(keys)) => keys.iter().filter_map(crate::compare::text_of).collect(),
+            _ => return,
+        };
+        let kind = if from == "contents_grains" { "grains" } else { "pillar" };
+        let mut found = Vec::new();
+        for key in &keys {
+            let data = self.session.scope.data().get(kind);
+            match data.and_then(|it| lookup(it, key.split(delimiter.as_str()))).cloned() {
+                Some(Value::Object(_)) if to != "dataset" => {
+                    let message = format!("{kind} `{key}` is a mapping, not text");
+                    self.complain(from, "E0107", message, None);
+                }
+                Some(value) => found.push(value),
+                None if self.session.scope.lenient => {}
+                None => {
+                    let help = (kind == "pillar").then(|| "set it in pillar/".to_owned());
+                    self.complain(from, "E0201", format!("there is no {kind} `{key}`"), help);
+                }
             }
         }
+        let value = match found.len() {
+            0 => return,
+            1 => found.swap_remove(0),
+            _ => Value::Array(found),
+        };
+        params.insert(to.to_owned(), value);
+    }
+
+    /// Texts one after the other, each from a file in the tree.
+    fn several(&mut self, sources: &[Value], params: &mut Map<String, Value>) {
+        let tree = self.session.compiler.tree().clone();
+        let mut hashes = Vec::new();
+        for source in sources.iter().filter_map(Value::as_str) {
+            if source.contains(UNKNOWN) {
+                return;
+            }
+            let Some(path) = self.path_of("sources", source) else { return };
+            let Some(found) = tree.get(&path) else { return self.not_found("sources", &path) };
+            let Some(hash) = self.add("sources", &path, found) else { return };
+            hashes.push(json!(hash));
+        }
+        params.insert("content_hashes".to_owned(), Value::Array(hashes));
     }
 
     /// `contents` that are a template.
@@ -266,17 +326,23 @@ impl Work<'_, '_> {
 
     /// The first of the sources that exists.
     fn single(&mut self, param: &str, sources: &[Value], params: &mut Map<String, Value>) {
-        let mut paths = Vec::new();
+        let tree = self.session.compiler.tree().clone();
+        let mut paths: Vec<String> = Vec::new();
         for source in sources.iter().filter_map(Value::as_str) {
             if source.contains(UNKNOWN) {
                 return;
+            }
+            if resources::is_remote(source) {
+                if !paths.iter().any(|it| tree.get(it).is_some()) {
+                    return self.elsewhere(param, sources, params);
+                }
+                continue;
             }
             match self.path_of(param, source) {
                 Some(path) => paths.push(path),
                 None => return,
             }
         }
-        let tree = self.session.compiler.tree().clone();
         let Some((path, source)) = paths.iter().find_map(|it| Some((it, tree.get(it)?))) else {
             if let Some(path) = paths.first() {
                 self.not_found(param, path);
@@ -290,11 +356,25 @@ impl Work<'_, '_> {
         }
     }
 
+    /// Sources that only the minion can reach.
+    fn elsewhere(&mut self, param: &str, sources: &[Value], params: &mut Map<String, Value>) {
+        if self.variables.is_some() {
+            let help = "put the file into the tree and name it `salt://path`".to_owned();
+            let message = "a template must be a file of the tree: nothing else is rendered";
+            return self.complain(param, "E0117", message, Some(help));
+        }
+        let remote = sources.iter().filter(|it| it.as_str().is_some_and(resources::is_remote)).cloned();
+        params.insert("remote".to_owned(), remote.collect());
+    }
+
     /// Every file below a folder, or below several of which the first has precedence.
     fn recurse(&mut self, param: &str, sources: &[Value], params: &mut Map<String, Value>) {
         let tree = self.session.compiler.tree().clone();
         let mut rows: Map<String, Value> = Map::new();
         let mut dirs = std::collections::BTreeSet::new();
+        let Some((selection, depth)) = self.selection(params) else { return };
+        let merge = params.get("merge").is_some_and(|it| it == true);
+        let (mut any, mut missing) = (false, None);
         for source in sources.iter().filter_map(Value::as_str) {
             if source.contains(UNKNOWN) {
                 return;
@@ -305,7 +385,8 @@ impl Work<'_, '_> {
             for (path, source) in tree.iter().filter(|it| it.0.starts_with(&prefix)) {
                 found = true;
                 let relative = &path[prefix.len()..];
-                if rows.contains_key(relative) {
+                let depth_of = relative.matches('/').count();
+                if rows.contains_key(relative) || depth_of > depth || !selection.selects(relative) {
                     continue;
                 }
                 let Some(hash) = self.add(param, path, source) else { return };
@@ -324,12 +405,36 @@ impl Work<'_, '_> {
                     return self.complain(param, "E0104", message, None);
                 }
             }
-            if !found {
-                return self.not_found(param, &folder);
+            missing = missing.or_else(|| (!found).then_some(folder));
+            any |= found;
+            if found && !merge {
+                break;
             }
+        }
+        if let (false, Some(folder)) = (any, missing) {
+            return self.not_found(param, &folder);
         }
         params.insert("entries".to_owned(), rows.into_iter().map(|it| it.1).collect());
         params.insert("dirs".to_owned(), dirs.into_iter().map(Value::from).collect());
+    }
+
+    /// `include_pat`, `exclude_pat` and `maxdepth` of a `file.recurse`.
+    fn selection(&mut self, params: &Map<String, Value>) -> Option<(resources::Selection, usize)> {
+        let texts = |name: &str| match params.get(name) {
+            Some(Value::Array(items)) => items.iter().filter_map(crate::compare::text_of).collect(),
+            Some(one) => crate::compare::text_of(one).into_iter().collect(),
+            None => Vec::new(),
+        };
+        let depth = params.get("maxdepth").and_then(Value::as_i64);
+        let depth = depth.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(0));
+        match resources::Selection::new(&texts("include_pat"), &texts("exclude_pat")) {
+            Ok(selection) => Some((selection, depth)),
+            Err(why) => {
+                let param = if params.contains_key("include_pat") { "include_pat" } else { "exclude_pat" };
+                self.complain(param, "E0109", why, None);
+                None
+            }
+        }
     }
 
     /// Puts a file into the recipe, rendered if it is a template.

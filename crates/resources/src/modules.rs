@@ -2,6 +2,7 @@
 
 mod acl;
 mod alternatives;
+mod archive;
 mod at;
 mod base64;
 mod blockdev;
@@ -66,6 +67,7 @@ pub(crate) const ALL: &[&Module] = &[
     &alternatives::MODULE,
     &at::MODULE,
     &blockdev::MODULE,
+    &archive::MODULE,
     &cmd::MODULE,
     &cron::MODULE,
     &disk::MODULE,

@@ -5,7 +5,7 @@ use crate::{
     args::{Args, invalid},
     diff::hash_of,
     host::{
-        Action, Attributes, Command, Contents, Exit, FileKind, Links, Query,
+        Action, Attributes, Command, Contents, Done, Exit, FileKind, Links, Query,
         query::{
             digest::{Algorithm, Digest, beneath_root},
             fetch::{Fetch, curl_url},
@@ -23,6 +23,8 @@ const RECORD_FOLDER: &str = "/var/lib/labctl/fetched";
 /// Longest content, as `curl` takes it, and in the blocks of `ulimit -f`.
 const BYTES_MAX: &str = "8589934592";
 const BLOCKS_MAX: &str = "16777216";
+/// apt's own program, for machines with neither curl nor wget.
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 /// Longest that fetching may take.
 const TIMEOUT_MS: u64 = 3_600_000;
 /// Longest address, and longest list of digests that is a file of the minion.
@@ -155,7 +157,8 @@ impl Remote {
         self.done(host)
     }
 
-    fn done(&self, host: &mut dyn Host) -> Result<(), Error> {
+    /// Forgets what was fetched.
+    pub(crate) fn done(&self, host: &mut dyn Host) -> Result<(), Error> {
         if let (Place::Url(url), true) = (self.place(host)?, self.fetched.replace(false)) {
             let draft = draft(&url);
             host.remove(&draft).map_err(Error::host("remove", draft.display()))?;
@@ -193,7 +196,7 @@ impl Remote {
     }
 
     /// What it must have, from `source_hash` or from the list that this names.
-    fn digest(&self, host: &dyn Probe) -> Result<Option<(Algorithm, String)>, Error> {
+    pub(crate) fn digest(&self, host: &dyn Probe) -> Result<Option<(Algorithm, String)>, Error> {
         let list = match &self.expected {
             Expected::Unknown => return Ok(None),
             Expected::Digest(algorithm, digits) => return Ok(Some((*algorithm, digits.clone()))),
@@ -387,14 +390,29 @@ fn fetch(host: &mut dyn Host, url: &str, draft: &Path, insecure: bool) -> Result
     curl.extend(["--connect-timeout", "30", "--max-filesize", BYTES_MAX, "--output", &output]);
     curl.extend(insecure.then_some("--insecure"));
     curl.extend(["--config", "-"]);
+    let missing = |done: &std::io::Result<Done>| match done {
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Ok(done) => done.exit == Exit::Code(127),
+    };
     let mut done = host.perform(&Action::Run(command(&curl, curl_url(url))));
-    if done.as_ref().is_err_and(|it| it.kind() == std::io::ErrorKind::NotFound) {
+    if missing(&done) {
         let script = format!("ulimit -f {BLOCKS_MAX} && exec wget \"$@\"");
         let mut wget = vec!["/bin/sh", "-c", &script, "wget", "--quiet", "--timeout=30", "--tries=2"];
         wget.extend(insecure.then_some("--no-check-certificate"));
         let document = format!("--output-document={output}");
         wget.extend([document.as_str(), "--input-file=-"]);
         done = host.perform(&Action::Run(command(&wget, format!("{url}\n"))));
+    }
+    if missing(&done) && !insecure && shown(url) == url {
+        // It takes the address as an argument, so there must be nothing secret in it.
+        done = host.perform(&Action::Run(command(
+            &[APT_HELPER, "-q", "download-file", url, &output],
+            String::new(),
+        )));
+    }
+    if missing(&done) {
+        let text = format!("nothing here can fetch `{}`: install `curl` first", shown(url));
+        return Err(Error::Refused(text));
     }
     let done = done.map_err(Error::host("fetch", shown(url)))?;
     match done.exit {

@@ -419,9 +419,12 @@ impl Machine {
             Query::GitAltered(folder) => copy(&folder.path).map(|it| it.altered.join("\n")),
             Query::GitOrigin(folder) => copy(&folder.path).map(|it| it.origin.clone()),
             Query::GitBranch(folder) => copy(&folder.path).map(|it| it.branch.clone()),
-            Query::Package(_) | Query::Service(_) | Query::Ssh(_) | Query::Digest(_) | Query::Fetch(_) => {
-                None
-            }
+            Query::Package(_)
+            | Query::Service(_)
+            | Query::Ssh(_)
+            | Query::Attributes(_)
+            | Query::Digest(_)
+            | Query::Fetch(_) => None,
             Query::GitRemote { url, .. } => self.repositories.get(url).map(|it| {
                 let lines = it.refs.iter().map(|(name, commit)| format!("{commit}\t{name}"));
                 lines.collect::<Vec<_>>().join("\n")

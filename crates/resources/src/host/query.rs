@@ -3,6 +3,7 @@
 
 pub mod acl;
 pub mod at;
+pub mod chattr;
 pub mod digest;
 pub mod disk;
 pub mod docker;
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 /// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
+    /// Attributes of a file in its file system.
+    Attributes(chattr::Attributes),
     /// A digest of a file.
     Digest(digest::Digest),
     /// A short text from the network.
@@ -101,6 +104,7 @@ impl Query {
     /// The command that answers it: a program and arguments, never a shell.
     pub fn command(&self) -> Command {
         match self {
+            Self::Attributes(attributes) => attributes.command(),
             Self::Digest(digest) => digest.command(),
             Self::Fetch(fetch) => fetch.command(),
             Self::GitHead(folder) => folder.git(&["rev-parse", "HEAD"]),

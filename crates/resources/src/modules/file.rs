@@ -1,18 +1,24 @@
 //! `file`: files, folders and symbolic links.
 
 mod absent;
+mod accumulated;
 mod append;
 mod blockreplace;
 mod comment;
+mod copy;
 mod directory;
 mod edit;
 mod keyvalue;
 mod line;
 mod managed;
+mod nodes;
 mod owner;
+mod presence;
 mod recurse;
 mod replace;
+mod serialize;
 mod symlink;
+mod tidied;
 
 use crate::Module;
 
@@ -33,5 +39,16 @@ pub(crate) const MODULE: Module = Module {
         comment::COMMENT,
         comment::UNCOMMENT,
         keyvalue::FUNCTION,
+        presence::EXISTS,
+        presence::MISSING,
+        presence::TOUCH,
+        copy::COPY,
+        copy::RENAME,
+        serialize::SERIALIZE,
+        serialize::DECODE,
+        accumulated::FUNCTION,
+        nodes::HARDLINK,
+        nodes::MKNOD,
+        tidied::FUNCTION,
     ],
 };

@@ -2,7 +2,7 @@
 
 use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource, Selection,
     args::{Args, invalid, plain_path},
     host::{Attributes, FileKind, Links, Stat},
 };
@@ -16,7 +16,7 @@ use std::{
 /// Entries beneath one folder that are looked at.
 const WALK_ENTRIES_MAX: usize = 200_000;
 /// Changes that one plan lists; more are counted.
-const CHANGES_MAX: usize = 1000;
+pub(super) const CHANGES_MAX: usize = 1000;
 
 pub(super) const FUNCTION: Function = Function {
     name: "directory",
@@ -45,7 +45,7 @@ const PARAMS: &[Param] = &[
         name: "file_mode",
         kind: ParamType::Mode,
         required: false,
-        default: "as they are",
+        default: "those of folders",
         doc: "Permissions of files in it, with `recurse: [mode]`.",
     },
     USER,
@@ -59,6 +59,20 @@ const PARAMS: &[Param] = &[
         doc: "What counts for everything in it: any of `user`, `group`, `mode`, without `ignore_files` or `ignore_dirs`.",
     },
     Param {
+        name: "max_depth",
+        kind: ParamType::Integer,
+        required: false,
+        default: "everything",
+        doc: "How deep `recurse` goes: 1 is what is right in the folder.",
+    },
+    Param {
+        name: "children_only",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "Only what is in it gets permissions and owner, not the folder itself.",
+    },
+    Param {
         name: "clean",
         kind: ParamType::Bool,
         required: false,
@@ -66,11 +80,32 @@ const PARAMS: &[Param] = &[
         doc: "Removes what no other step of the run manages.",
     },
     Param {
+        name: "exclude_pat",
+        kind: ParamType::TextList,
+        required: false,
+        default: "nothing",
+        doc: "What `clean` leaves alone: globs over the path inside the folder, or patterns behind `E@`.",
+    },
+    Param {
+        name: "allow_symlink",
+        kind: ParamType::Bool,
+        required: false,
+        default: "true",
+        doc: "A symbolic link to a folder is taken for the folder.",
+    },
+    Param {
+        name: "backupname",
+        kind: ParamType::Path,
+        required: false,
+        default: "",
+        doc: "Where a file or link that is in the way is moved to.",
+    },
+    Param {
         name: "follow_symlinks",
         kind: ParamType::Bool,
         required: false,
         default: "false",
-        doc: "If the path is a symbolic link to a folder, that folder is meant.",
+        doc: "Permissions and owner are set where a symbolic link points; else only the link gets the owner.",
     },
     Param {
         name: "force",
@@ -94,8 +129,12 @@ pub(super) struct Directory {
     pub(super) makedirs: bool,
     dir_mode: Option<u32>,
     recurse: Recurse,
-    clean: Option<BTreeSet<PathBuf>>,
+    clean: Option<Clean>,
     links: Links,
+    allow_symlink: bool,
+    backup: Option<PathBuf>,
+    children_only: bool,
+    max_depth: usize,
     force: bool,
     /// Whether there is a parameter for that.
     forcible: bool,
@@ -105,13 +144,21 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     let args = Args::new("file.directory", PARAMS, params)?;
     let mode = args.mode("mode").or_else(|| args.mode("dir_mode"));
     let owner = Owner::parse(&args, mode)?;
+    let clean = args.bool("clean", false).then(|| Clean::parse(&args)).transpose()?;
+    if clean.is_some() && args.has("max_depth") {
+        return Err(invalid("max_depth", "give `clean` or `max_depth`, not both"));
+    }
     Ok(Box::new(Directory {
         path: args.path("name").unwrap_or_default(),
         recurse: recurse(&args, &owner)?,
         owner,
         makedirs: args.bool("makedirs", false),
         dir_mode: args.mode("dir_mode").or(mode),
-        clean: args.bool("clean", false).then(|| kept(&args)),
+        clean,
+        allow_symlink: args.bool("allow_symlink", true),
+        backup: args.path("backupname"),
+        children_only: args.bool("children_only", false),
+        max_depth: usize::try_from(args.number("max_depth").unwrap_or(i64::MAX)).unwrap_or(0),
         links: if args.bool("follow_symlinks", false) { Links::Follow } else { Links::Keep },
         force: args.bool("force", false),
         forcible: true,
@@ -119,7 +166,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
 }
 
 fn recurse(args: &Args<'_>, owner: &Owner) -> Result<Recurse, ParamsError> {
-    const WORDS: [&str; 5] = ["user", "group", "mode", "ignore_files", "ignore_dirs"];
+    const WORDS: [&str; 6] = ["user", "group", "mode", "ignore_files", "ignore_dirs", "silent"];
     let words = args.list("recurse").unwrap_or_default();
     if let Some(bad) = words.iter().find(|it| !WORDS.contains(&it.as_str())) {
         return Err(invalid("recurse", format!("`{bad}` is none of {}", WORDS.join(", "))));
@@ -132,13 +179,28 @@ fn recurse(args: &Args<'_>, owner: &Owner) -> Result<Recurse, ParamsError> {
     };
     let any = has("user") || has("group") || has("mode");
     Ok(Recurse {
-        files: (any && !has("ignore_files")).then(|| of(args.mode("file_mode"))),
+        files: (any && !has("ignore_files")).then(|| of(args.mode("file_mode").or(owner.mode))),
         folders: (any && !has("ignore_dirs")).then(|| of(owner.mode)),
     })
 }
 
+/// What `clean` leaves alone.
+#[derive(Debug)]
+pub(super) struct Clean {
+    pub(super) keep: BTreeSet<PathBuf>,
+    selection: Selection,
+}
+
+impl Clean {
+    pub(super) fn parse(args: &Args<'_>) -> Result<Self, ParamsError> {
+        let excluded = args.list("exclude_pat").unwrap_or_default();
+        let selection = Selection::new(&[], &excluded).map_err(|why| invalid("exclude_pat", why))?;
+        Ok(Self { keep: kept(args), selection })
+    }
+}
+
 /// Paths that other steps manage: the engine names them.
-pub(super) fn kept(args: &Args<'_>) -> BTreeSet<PathBuf> {
+fn kept(args: &Args<'_>) -> BTreeSet<PathBuf> {
     args.list("keep").unwrap_or_default().iter().map(|it| plain_path(it)).collect()
 }
 
@@ -153,16 +215,57 @@ impl Directory {
             recurse: Recurse::default(),
             clean: None,
             links: Links::Follow,
+            allow_symlink: true,
+            backup: None,
+            children_only: false,
+            max_depth: usize::MAX,
             force: false,
             forcible: false,
         }
     }
 
+    /// What is there; a link to a folder is one, where that is allowed.
+    fn found(&self, host: &dyn Probe) -> Result<Option<Stat>, Error> {
+        let found = stat(host, &self.path, Links::Keep)?;
+        let is_link = found.is_some_and(|it| it.kind == FileKind::Symlink);
+        if !is_link || self.force || !self.allow_symlink {
+            return Ok(found);
+        }
+        let behind = stat(host, &self.path, Links::Follow)?;
+        Ok(behind.filter(|it| it.kind == FileKind::Directory).or(found))
+    }
+
+    /// Whose permissions and owner count: a link that is not followed has no permissions.
+    fn own(&self, host: &dyn Probe, folder: Option<Stat>) -> Result<(Owner, Option<Stat>), Error> {
+        let itself = match folder {
+            Some(_) => stat(host, &self.path, self.links)?,
+            None => None,
+        };
+        match itself.filter(|it| it.kind == FileKind::Symlink) {
+            Some(link) => Ok((Owner { mode: None, ..self.owner.clone() }, Some(link))),
+            None => Ok((self.owner.clone(), folder)),
+        }
+    }
+
+    fn make_way(&self, host: &mut dyn Host) -> Result<(), Error> {
+        let Some(backup) = &self.backup else {
+            return host.remove(&self.path).map_err(Error::host("remove", self.path.display()));
+        };
+        if stat(host, backup, Links::Keep)?.is_some() {
+            if !self.force {
+                let text = format!("`{}` is there already; `force: true` would replace it", backup.display());
+                return Err(Error::Refused(text));
+            }
+            host.remove(backup).map_err(Error::host("remove", backup.display()))?;
+        }
+        host.rename(&self.path, backup).map_err(Error::host("rename", self.path.display()))
+    }
+
     /// What has to be done beneath, each with its path.
     fn beneath(&self, host: &dyn Probe) -> Result<Vec<(PathBuf, Work)>, Error> {
         let mut work = Vec::new();
-        if let Some(keep) = &self.clean {
-            work.extend(unmanaged(host, &self.path, keep)?.into_iter().map(|path| (path, Work::Remove)));
+        if let Some(clean) = &self.clean {
+            work.extend(unmanaged(host, &self.path, clean)?.into_iter().map(|path| (path, Work::Remove)));
         }
         if self.recurse.files.is_none() && self.recurse.folders.is_none() {
             return Ok(work);
@@ -170,19 +273,25 @@ impl Directory {
         let going = |path: &Path| work.iter().any(|(gone, _)| path.starts_with(gone));
         let mut owners = Vec::new();
         walk(host, &self.path, &mut |path, stat| {
+            let depth = path.strip_prefix(&self.path).map_or(0, |it| it.components().count());
+            let link_owner;
             let owner = match stat.kind {
                 FileKind::Directory => &self.recurse.folders,
                 FileKind::File => &self.recurse.files,
-                FileKind::Symlink | FileKind::Other => &None,
+                FileKind::Symlink => {
+                    link_owner = self.recurse.files.clone().map(|it| Owner { mode: None, ..it });
+                    &link_owner
+                }
+                FileKind::Other => &None,
             };
-            if let Some(owner) = owner.as_ref().filter(|_| !going(path)) {
+            if let Some(owner) = owner.as_ref().filter(|_| depth <= self.max_depth && !going(path)) {
                 let mut plan = Plan::default();
                 owner.compare(host, Some(stat), &format!("{}: ", path.display()), &mut plan)?;
                 if !plan.is_empty() {
                     owners.push((path.to_owned(), Work::Alter(owner.clone(), plan)));
                 }
             }
-            Ok(Descend::Yes)
+            Ok(if depth < self.max_depth { Descend::Yes } else { Descend::No })
         })?;
         work.append(&mut owners);
         Ok(work)
@@ -197,10 +306,10 @@ enum Work {
 impl Resource for Directory {
     fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
         let mut plan = Plan::default();
-        let found = stat(host, &self.path, self.links)?;
+        let found = self.found(host)?;
         let folder = found.filter(|it| it.kind == FileKind::Directory);
         if folder.is_none() {
-            if let Some(found) = found.filter(|_| !self.force) {
+            if let Some(found) = found.filter(|_| !self.force && self.backup.is_none()) {
                 let kind = found.kind.describe();
                 let path = self.path.display();
                 let text = if self.forcible {
@@ -212,7 +321,10 @@ impl Resource for Directory {
             }
             plan.push(kind_change("directory", found.map(|it| it.kind), FileKind::Directory));
         }
-        self.owner.compare(host, folder.as_ref(), "", &mut plan)?;
+        if !(self.children_only && folder.is_some()) {
+            let (owner, stat) = self.own(host, folder)?;
+            owner.compare(host, stat.as_ref(), "", &mut plan)?;
+        }
         if folder.is_some() {
             for (path, work) in self.beneath(host)? {
                 match work {
@@ -229,12 +341,12 @@ impl Resource for Directory {
         let how = self.owner.resolve(host)?;
         if plan.touches("directory") {
             if stat(host, &self.path, Links::Keep)?.is_some() {
-                host.remove(&self.path).map_err(Error::host("remove", self.path.display()))?;
+                self.make_way(host)?;
             }
             let folders = Attributes { mode: self.dir_mode, ..how };
             make_parents(host, &self.path, self.makedirs, folders)?;
             host.make_directory(&self.path, how).map_err(Error::host("make folder", self.path.display()))?;
-        } else {
+        } else if !self.children_only {
             host.set(&self.path, how, self.links).map_err(Error::host("alter", self.path.display()))?;
         }
         for (path, work) in self.beneath(host)? {
@@ -267,18 +379,16 @@ pub(super) fn cut(plan: &mut Plan) {
 }
 
 /// What is beneath `folder` and neither kept, nor above or beneath something kept. Only the topmost of each.
-pub(super) fn unmanaged(
-    host: &dyn Probe,
-    folder: &Path,
-    keep: &BTreeSet<PathBuf>,
-) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn unmanaged(host: &dyn Probe, folder: &Path, clean: &Clean) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
+    let keep = &clean.keep;
     walk(host, folder, &mut |path, _| {
+        let relative = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
         if keep.contains(path) {
             return Ok(Descend::No);
         }
         let above = keep.range(path.to_owned()..).next().is_some_and(|it| it.starts_with(path));
-        if above {
+        if above || !clean.selection.selects(&relative) {
             return Ok(Descend::Yes);
         }
         found.push(path.to_owned());

@@ -1,15 +1,26 @@
 //! `file.managed`: a file with given contents, permissions and owner.
 
-use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, kind_change, make_parents, stat};
+mod params;
+
+use super::owner::{Owner, folder_mode, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
-    args::{Args, invalid, not_compiled},
+    Applied, Error, Function, Host, ParamsError, Probe, Resource,
+    args::{Args, invalid, not_compiled, plain_path},
     diff::{DIFF_INPUT_BYTES_MAX, contents_change, large_change, short_contents},
-    host::{Attributes, Contents, FileKind, Links, Stat},
+    host::{
+        Action, Attributes, Command, Contents, FileKind, Links, Query, Stat,
+        query::{chattr, digest::beneath_root},
+    },
+    remote::Remote,
+    text::{contents_of, python_texts},
 };
-use model::{ContentHash, Plan};
+use model::{Change, ContentHash, Plan};
+use params::PARAMS;
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
 
 /// Where old versions of files go with `backup: true`, one for each path.
 const BACKUP_FOLDER: &str = "/var/backups/labctl";
@@ -28,123 +39,19 @@ pub(super) const FUNCTION: Function = Function {
     parse,
 };
 
-const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The file's path." },
-    Param {
-        name: "source",
-        kind: ParamType::Source,
-        required: false,
-        default: "",
-        doc: "A file in the tree that gives the contents, or a list of which the first that exists counts.",
-    },
-    Param {
-        name: "source_hash",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "Accepted from Salt trees and without effect: sources are files of the tree, which are always verified.",
-    },
-    Param {
-        name: "contents",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "The contents as text, or as a list of lines.",
-    },
-    Param {
-        name: "contents_pillar",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The pillar key that has the contents.",
-    },
-    Param {
-        name: "contents_newline",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Ends `contents` with a newline if they have none.",
-    },
-    Param {
-        name: "template",
-        kind: ParamType::Text,
-        required: false,
-        default: "none",
-        doc: "The engine that renders the source or the contents: `handlebars`.",
-    },
-    Param {
-        name: "context",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "Values for the template.",
-    },
-    Param {
-        name: "defaults",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "Values for the template where `context` has none.",
-    },
-    Param {
-        name: "mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "as it is; 0644 for a new one",
-        doc: "Permissions, or `keep` for those of the source.",
-    },
-    USER,
-    GROUP,
-    MAKEDIRS,
-    DIR_MODE,
-    Param {
-        name: "replace",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Replaces the contents of a file that exists; with false only permissions and owner are kept.",
-    },
-    Param {
-        name: "create",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Makes the file if it does not exist.",
-    },
-    Param {
-        name: "backup",
-        kind: ParamType::Text,
-        required: false,
-        default: "none",
-        doc: "Keeps the version before: `true` under /var/backups/labctl, or a suffix such as `.bak` beside the file.",
-    },
-    Param {
-        name: "follow_symlinks",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "If the path is a symbolic link, its target is meant; with false the link is replaced by a file.",
-    },
-    Param {
-        name: "show_changes",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Shows a diff of the contents.",
-    },
-];
-
 #[derive(Debug)]
 pub(super) enum Wanted {
     /// Whatever it is.
     Anything,
     Bytes(Vec<u8>),
     Blob(ContentHash),
+    /// Fetched by the minion, or a file that it has; the file, once it is there.
+    Remote(Remote, OnceCell<PathBuf>),
     /// A source that the compiler has not replaced.
     Source,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Backup {
     None,
     Folder,
@@ -164,6 +71,8 @@ pub(super) struct Managed {
     pub(super) backup: Backup,
     pub(super) links: Links,
     pub(super) show: bool,
+    pub(super) attrs: Option<String>,
+    pub(super) draft: (Option<PathBuf>, String),
 }
 
 fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
@@ -182,7 +91,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     };
     Ok(Box::new(Managed {
         path: args.path("name").unwrap_or_default(),
-        wanted: wanted(&args, params)?,
+        wanted: wanted(&args)?,
         owner: Owner::parse(&args, mode)?,
         makedirs: args.bool("makedirs", false),
         dir_mode: args.mode("dir_mode"),
@@ -191,11 +100,13 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         backup,
         links: if args.bool("follow_symlinks", true) { Links::Follow } else { Links::Keep },
         show: args.bool("show_changes", true),
+        attrs: attrs(&args)?,
+        draft: draft(&args)?,
     }))
 }
 
-fn wanted(args: &Args<'_>, params: &Map<String, Value>) -> Result<Wanted, ParamsError> {
-    let given = ["source", "contents", "contents_pillar", "content_hash"];
+fn wanted(args: &Args<'_>) -> Result<Wanted, ParamsError> {
+    let given = ["source", "contents", "contents_pillar", "contents_grains", "content_hash", "remote"];
     let given: Vec<&str> = given.into_iter().filter(|it| args.has(it)).collect();
     if let [first, second, ..] = given[..] {
         return Err(invalid(second, format!("give `{first}` or `{second}`, not both")));
@@ -203,27 +114,84 @@ fn wanted(args: &Args<'_>, params: &Map<String, Value>) -> Result<Wanted, Params
     if let Some(hash) = args.hash("content_hash")? {
         return Ok(Wanted::Blob(hash));
     }
-    if args.has("source") || args.has("contents_pillar") || (args.has("contents") && args.has("template")) {
+    if let Some(remote) = Remote::parse(args, &args.path("name").unwrap_or_default())? {
+        return Ok(Wanted::Remote(remote, OnceCell::new()));
+    }
+    let open = ["source", "contents_pillar", "contents_grains"];
+    if open.iter().any(|it| args.has(it)) || (args.has("contents") && args.has("template")) {
         return Ok(Wanted::Source);
     }
-    let Some(contents) = params.get("contents").filter(|it| !it.is_null()) else {
-        return Ok(Wanted::Anything);
-    };
-    let mut text = match contents {
-        Value::Array(_) => args.list("contents").map(|lines| lines.join("\n")),
-        _ => args.text("contents"),
-    }
-    .ok_or_else(|| ParamsError::WrongType {
+    let Some(contents) = args.value("contents") else { return Ok(Wanted::Anything) };
+    let parts = python_texts(contents).ok_or_else(|| ParamsError::WrongType {
         param: "contents".to_owned(),
         wanted: "text or a list of lines".to_owned(),
     })?;
-    if args.bool("contents_newline", true) && !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
+    if !args.bool("allow_empty", true) && parts.iter().all(String::is_empty) {
+        return Err(invalid("contents", "the contents are empty, and `allow_empty` is false"));
     }
-    Ok(Wanted::Bytes(text.into_bytes()))
+    let text = contents_of(&parts, args.bool("contents_newline", true));
+    let encoding = args.text("encoding").unwrap_or_default();
+    encode(&text, &encoding, &args.text("encoding_errors").unwrap_or_default()).map(Wanted::Bytes)
+}
+
+/// Text as bytes of another encoding.
+fn encode(text: &str, encoding: &str, errors: &str) -> Result<Vec<u8>, ParamsError> {
+    let limit = match encoding.to_ascii_lowercase().replace('_', "-").as_str() {
+        "" | "utf-8" | "utf8" => return Ok(text.as_bytes().to_vec()),
+        "utf-16" | "utf16" => {
+            let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+            return Ok(units.flat_map(u16::to_le_bytes).collect());
+        }
+        "ascii" | "us-ascii" => 0x7f,
+        "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" => 0xff,
+        _ => {
+            let text = format!("`{encoding}` is not available: `utf-8`, `ascii`, `latin-1` or `utf-16`");
+            return Err(invalid("encoding", text));
+        }
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    for sign in text.chars() {
+        match (u8::try_from(sign as u32).ok().filter(|it| *it <= limit), errors) {
+            (Some(byte), _) => bytes.push(byte),
+            (None, "ignore") => (),
+            (None, "replace") => bytes.push(b'?'),
+            (None, _) => return Err(invalid("encoding", format!("`{encoding}` has no `{sign}`"))),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Letters of `chattr`, in order.
+fn attrs(args: &Args<'_>) -> Result<Option<String>, ParamsError> {
+    let Some(text) = args.text("attrs") else { return Ok(None) };
+    if text.is_empty() || !text.chars().all(|it| chattr::LETTERS.contains(it)) {
+        return Err(invalid("attrs", format!("`{text}` has letters that are none of {}", chattr::LETTERS)));
+    }
+    Ok(Some(text))
+}
+
+fn draft(args: &Args<'_>) -> Result<(Option<PathBuf>, String), ParamsError> {
+    let end = args.text("tmp_ext").unwrap_or_default();
+    if end.contains(['/', '\0', '\'']) {
+        return Err(invalid("tmp_ext", "`tmp_ext` is the end of a file name, such as `.conf`"));
+    }
+    Ok((args.text("tmp_dir").filter(|it| !it.is_empty()).map(|it| plain_path(&it)), end))
 }
 
 impl Managed {
+    /// The same file with other contents.
+    pub(super) fn with(&self, wanted: Wanted) -> Self {
+        Self {
+            path: self.path.clone(),
+            wanted,
+            owner: self.owner.clone(),
+            backup: self.backup.clone(),
+            attrs: self.attrs.clone(),
+            draft: self.draft.clone(),
+            ..*self
+        }
+    }
+
     fn what(&self, host: &dyn Probe) -> Result<Option<Stat>, Error> {
         let found = stat(host, &self.path, self.links)?;
         match found {
@@ -240,6 +208,7 @@ impl Managed {
             Wanted::Anything => Ok(None),
             Wanted::Bytes(bytes) => Ok(Some(Contents::Bytes(bytes))),
             Wanted::Blob(hash) => Ok(Some(Contents::Blob(*hash))),
+            Wanted::Remote(_, file) => Ok(file.get().map(|it| Contents::File(it))),
             Wanted::Source => Err(not_compiled("source")),
         }
     }
@@ -248,6 +217,13 @@ impl Managed {
     fn compare(&self, host: &dyn Probe, old: Option<&Stat>, plan: &mut Plan) -> Result<(), Error> {
         let old = old.filter(|it| it.kind == FileKind::File);
         if old.is_some() && !self.replace {
+            return Ok(());
+        }
+        if let Wanted::Remote(remote, _) = &self.wanted {
+            if let Some(to) = remote.compare(host, old.map(|_| self.path.as_path()))? {
+                let from = old.map(|it| format!("{} bytes", it.size));
+                plan.push(Change { what: "contents".to_owned(), from, to: Some(to), diff: None });
+            }
             return Ok(());
         }
         match self.contents()? {
@@ -319,6 +295,28 @@ impl Managed {
         host.read(&self.path).map_err(Error::host("read", self.path.display()))
     }
 
+    /// What of `attrs` is missing.
+    fn compare_attrs(&self, host: &dyn Probe, old: Option<&Stat>, plan: &mut Plan) -> Result<(), Error> {
+        let Some(attrs) = &self.attrs else { return Ok(()) };
+        let mut now = None;
+        if old.is_some() {
+            let query = Query::Attributes(chattr::Attributes { path: self.path.clone() });
+            now = Some(chattr::letters(&crate::tool::answer(host, &query)?));
+        }
+        if !attrs.chars().all(|it| now.as_ref().is_some_and(|now| now.contains(it))) {
+            plan.push(Change { what: "attrs".to_owned(), from: now, to: Some(attrs.clone()), diff: None });
+        }
+        Ok(())
+    }
+
+    fn set_attrs(&self, host: &mut dyn Host) -> Result<(), Error> {
+        let Some(attrs) = &self.attrs else { return Ok(()) };
+        let argv = vec!["chattr".to_owned(), format!("+{attrs}"), beneath_root(&self.path)];
+        let command = Command { argv, timeout_ms: crate::tool::SHORT_MS, ..Command::default() };
+        let done = host.perform(&Action::Run(command)).map_err(Error::host("run", "chattr"))?;
+        done.success("chattr").map(drop)
+    }
+
     fn keep_backup(&self, host: &mut dyn Host) -> Result<Option<PathBuf>, Error> {
         let place = match &self.backup {
             Backup::None => return Ok(None),
@@ -351,14 +349,23 @@ impl Resource for Managed {
         }
         self.compare(host, kept.as_ref(), &mut plan)?;
         self.owner.compare(host, kept.as_ref(), "", &mut plan)?;
+        self.compare_attrs(host, kept.as_ref(), &mut plan)?;
         Ok(plan)
+    }
+
+    fn prepare(&self, plan: &Plan, host: &mut dyn Host) -> Result<(), Error> {
+        if let (Wanted::Remote(remote, file), true) = (&self.wanted, plan.touches("contents")) {
+            let obtained = remote.obtain(host)?;
+            file.get_or_init(|| obtained);
+        }
+        Ok(())
     }
 
     fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         let how = self.owner.resolve(host)?;
         let mut applied = Applied::default();
         if plan.touches("contents") || plan.touches("file") {
-            let folders = Attributes { mode: self.dir_mode, ..how };
+            let folders = Attributes { mode: folder_mode(self.dir_mode, self.owner.mode), ..how };
             make_parents(host, &self.path, self.makedirs, folders)?;
             if let Some(place) = self.keep_backup(host)? {
                 applied.comment = format!("the version before is {}", place.display());
@@ -366,10 +373,20 @@ impl Resource for Managed {
             let contents = self.contents()?.unwrap_or(Contents::Bytes(b""));
             host.write(&self.path, contents, how, self.links)
                 .map_err(Error::host("write", self.path.display()))?;
+            if let Wanted::Remote(remote, _) = &self.wanted {
+                remote.settle(host, &self.path)?;
+            }
         } else {
             host.set(&self.path, how, self.links).map_err(Error::host("alter", self.path.display()))?;
         }
+        if plan.touches("attrs") {
+            self.set_attrs(host)?;
+        }
         Ok(applied)
+    }
+
+    fn draft_place(&self) -> (Option<&Path>, &str) {
+        (self.draft.0.as_deref(), &self.draft.1)
     }
 
     fn candidate(&self, plan: &Plan) -> Option<(&Path, Contents<'_>)> {

@@ -33,7 +33,7 @@ pub(super) const DIR_MODE: Param = Param {
     name: "dir_mode",
     kind: ParamType::Mode,
     required: false,
-    default: "0755",
+    default: "the file's with the right to enter, or 0755",
     doc: "Permissions of folders that are made.",
 };
 
@@ -100,6 +100,15 @@ impl Owner {
         });
         Ok(Attributes { mode: self.mode, uid: uid.transpose()?, gid: gid.transpose()? })
     }
+}
+
+/// Permissions of folders that are made above a file: as given, or the file's, with the right to enter where there is
+/// one to read.
+pub(super) fn folder_mode(given: Option<u32>, file: Option<u32>) -> Option<u32> {
+    given.or_else(|| {
+        let mode = file? & 0o777;
+        Some([6, 3, 0].into_iter().filter(|it| mode >> it & 7 != 0).fold(mode, |all, it| all | 1 << it))
+    })
 }
 
 /// What is at `path`.

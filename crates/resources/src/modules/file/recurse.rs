@@ -1,7 +1,7 @@
 //! `file.recurse`: a folder of the tree, with everything in it.
 
 use super::{
-    directory::{Directory, cut, kept, removal, unmanaged},
+    directory::{Clean, Directory, cut, removal, unmanaged},
     managed::{Backup, Managed, Wanted},
     owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, make_parents, stat},
 };
@@ -77,6 +77,48 @@ const PARAMS: &[Param] = &[
         doc: "Removes what is neither in the source nor managed by another step of the run.",
     },
     Param {
+        name: "include_pat",
+        kind: ParamType::TextList,
+        required: false,
+        default: "everything",
+        doc: "Only these are copied: globs over the path inside the folder, or patterns behind `E@`.",
+    },
+    Param {
+        name: "exclude_pat",
+        kind: ParamType::TextList,
+        required: false,
+        default: "nothing",
+        doc: "These are neither copied nor cleaned away.",
+    },
+    Param {
+        name: "maxdepth",
+        kind: ParamType::Integer,
+        required: false,
+        default: "everything",
+        doc: "How deep it goes: 0 is what is right in the folder.",
+    },
+    Param {
+        name: "replace",
+        kind: ParamType::Bool,
+        required: false,
+        default: "true",
+        doc: "Replaces the contents of files that exist.",
+    },
+    Param {
+        name: "backup",
+        kind: ParamType::Text,
+        required: false,
+        default: "none",
+        doc: "Keeps the versions before under /var/backups/labctl: `minion`.",
+    },
+    Param {
+        name: "merge",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "With several sources: all of them, the first has precedence; else only the first that exists.",
+    },
+    Param {
         name: "include_empty",
         kind: ParamType::Bool,
         required: false,
@@ -91,7 +133,7 @@ struct Recurse {
     compiled: bool,
     folders: Vec<Directory>,
     files: Vec<Managed>,
-    clean: Option<BTreeSet<PathBuf>>,
+    clean: Option<Clean>,
     makedirs: bool,
     owner: Owner,
 }
@@ -116,11 +158,10 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         }
         files.push(file);
     }
-    let clean = args.bool("clean", false).then(|| {
-        let mut keep = kept(&args);
-        keep.extend(files.iter().map(|it| it.path.clone()));
-        keep
-    });
+    let mut clean = args.bool("clean", false).then(|| Clean::parse(&args)).transpose()?;
+    if let Some(clean) = &mut clean {
+        clean.keep.extend(files.iter().map(|it: &Managed| it.path.clone()));
+    }
     let folders = folders.into_iter().map(|it| Directory::plain(it, owner.clone())).collect();
     let makedirs = args.bool("makedirs", false);
     Ok(Box::new(Recurse { path, compiled: rows.is_some(), folders, files, clean, makedirs, owner }))
@@ -150,11 +191,16 @@ fn entry(
         owner: Owner { mode, ..owner.clone() },
         makedirs: true,
         dir_mode: owner.mode,
-        replace: true,
+        replace: args.bool("replace", true),
         create: true,
-        backup: Backup::None,
+        backup: match args.text("backup").as_deref() {
+            None | Some("" | "false" | "no" | "none") => Backup::None,
+            Some(_) => Backup::Folder,
+        },
         links: Links::Keep,
         show: true,
+        attrs: None,
+        draft: (None, String::new()),
     })
 }
 
@@ -176,13 +222,13 @@ fn add_parents(folders: &mut BTreeSet<PathBuf>, top: &Path, folder: &Path) {
 
 impl Recurse {
     fn extra(&self, host: &dyn Probe) -> Result<Vec<PathBuf>, Error> {
-        let Some(keep) = &self.clean else { return Ok(Vec::new()) };
+        let Some(clean) = &self.clean else { return Ok(Vec::new()) };
         let found = stat(host, &self.path, Links::Follow)?;
         if found.is_none_or(|it| it.kind != FileKind::Directory) {
             return Ok(Vec::new());
         }
-        let is_ours = |path: &PathBuf| self.folders.iter().any(|it| it.path == *path);
-        Ok(unmanaged(host, &self.path, keep)?.into_iter().filter(|it| !is_ours(it)).collect())
+        let ours: BTreeSet<&PathBuf> = self.folders.iter().map(|it| &it.path).collect();
+        Ok(unmanaged(host, &self.path, clean)?.into_iter().filter(|it| !ours.contains(it)).collect())
     }
 
     fn parts(&self) -> impl Iterator<Item = (&Path, &dyn Resource)> {

@@ -3,7 +3,7 @@
 use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, kind_change, make_parents, stat};
 use crate::{
     Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
-    args::{Args, invalid},
+    args::{Args, invalid, plain_path},
     host::{Attributes, FileKind, Links},
 };
 use model::Plan;
@@ -37,6 +37,48 @@ const PARAMS: &[Param] = &[
         default: "false",
         doc: "Removes a file or folder that is in the way.",
     },
+    Param {
+        name: "backupname",
+        kind: ParamType::Text,
+        required: false,
+        default: "",
+        doc: "Where a file or folder that is in the way is moved to: a path, or a name in the same folder.",
+    },
+    Param {
+        name: "atomic",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "Replaces a file that is in the way, in one step.",
+    },
+    Param {
+        name: "mode",
+        kind: ParamType::Mode,
+        required: false,
+        default: "0755",
+        doc: "Permissions of folders that are made; links have none.",
+    },
+    Param {
+        name: "follow_symlinks",
+        kind: ParamType::Bool,
+        required: false,
+        default: "true",
+        doc: "Accepted from Salt trees: a link that is in the way is always replaced.",
+    },
+    Param {
+        name: "disallow_copy_and_unlink",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "Accepted from Salt trees: what is in the way is renamed.",
+    },
+    Param {
+        name: "inherit_user_and_group",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "Accepted from Salt trees: a link that exists keeps its owner unless one is given.",
+    },
     MAKEDIRS,
     DIR_MODE,
     USER,
@@ -48,6 +90,7 @@ struct Symlink {
     path: PathBuf,
     target: PathBuf,
     force: bool,
+    backup: Option<PathBuf>,
     makedirs: bool,
     dir_mode: Option<u32>,
     owner: Owner,
@@ -59,12 +102,22 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     if target.is_empty() || target.contains('\0') {
         return Err(invalid("target", "`target` is empty"));
     }
+    let path = args.path("name").unwrap_or_default();
+    let backup = match args.text("backupname").filter(|it| !it.is_empty()) {
+        None => None,
+        Some(text) if text.starts_with('/') && !text.contains("..") => Some(plain_path(&text)),
+        Some(text) if !text.contains('/') && !matches!(text.as_str(), "." | "..") => {
+            Some(path.with_file_name(text))
+        }
+        Some(_) => return Err(invalid("backupname", "`backupname` must be an absolute path or a file name")),
+    };
     Ok(Box::new(Symlink {
-        path: args.path("name").unwrap_or_default(),
+        path,
+        backup,
         target: PathBuf::from(target),
-        force: args.bool("force", false),
+        force: args.bool("force", false) || args.bool("atomic", false),
         makedirs: args.bool("makedirs", false),
-        dir_mode: args.mode("dir_mode"),
+        dir_mode: args.mode("dir_mode").or(args.mode("mode")),
         owner: Owner::parse(&args, None)?,
     }))
 }
@@ -76,7 +129,7 @@ impl Resource for Symlink {
         let link = found.filter(|it| it.kind == FileKind::Symlink);
         if let (Some(found), None) = (found, link) {
             let kind = found.kind.describe();
-            if !self.force {
+            if !self.force && self.backup.is_none() {
                 let text = format!("`{}` is {kind}; `force: true` would replace it", self.path.display());
                 return Err(Error::Refused(text));
             }
@@ -85,7 +138,12 @@ impl Resource for Symlink {
         let now = link.map(|_| host.read_link(&self.path)).transpose();
         let now = now.map_err(Error::host("read link", self.path.display()))?;
         let text = |path: &PathBuf| path.display().to_string();
-        plan.differ("target", now.as_ref().map(text).as_ref(), &text(&self.target));
+        // `a//b/.` points where `a/b` does.
+        if now.as_ref().map(|it| it.components().collect())
+            != Some(self.target.components().collect::<PathBuf>())
+        {
+            plan.differ("target", now.as_ref().map(text).as_ref(), &text(&self.target));
+        }
         self.owner.compare(host, link.as_ref(), "", &mut plan)?;
         Ok(plan)
     }
@@ -93,7 +151,20 @@ impl Resource for Symlink {
     fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         let how = self.owner.resolve(host)?;
         if plan.touches("file") {
-            host.remove(&self.path).map_err(Error::host("remove", self.path.display()))?;
+            match &self.backup {
+                Some(backup) => {
+                    if stat(host, backup, Links::Keep)?.is_some() && !self.force {
+                        let text = format!(
+                            "`{}` is there already; `force: true` would replace it",
+                            backup.display()
+                        );
+                        return Err(Error::Refused(text));
+                    }
+                    host.remove(backup).map_err(Error::host("remove", backup.display()))?;
+                    host.rename(&self.path, backup).map_err(Error::host("rename", self.path.display()))?;
+                }
+                None => host.remove(&self.path).map_err(Error::host("remove", self.path.display()))?,
+            }
         }
         if plan.touches("target") {
             let folders = Attributes { mode: self.dir_mode, ..how };
