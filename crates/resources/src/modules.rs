@@ -16,6 +16,7 @@ mod docker_image;
 mod docker_network;
 mod docker_volume;
 mod download;
+mod environ;
 mod event;
 mod file;
 mod git;
@@ -76,6 +77,7 @@ pub(crate) const ALL: &[&Module] = &[
     &docker_image::MODULE,
     &docker_network::MODULE,
     &docker_volume::MODULE,
+    &environ::MODULE,
     &event::MODULE,
     &file::MODULE,
     &git::MODULE,

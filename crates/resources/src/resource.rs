@@ -46,6 +46,10 @@ pub trait Resource: fmt::Debug {
     fn remark(&self) -> String {
         String::new()
     }
+    /// Variables for the commands of the steps that follow (`None` takes one away), and whether earlier ones are forgotten.
+    fn environment(&self) -> Option<(Vec<(String, Option<String>)>, bool)> {
+        None
+    }
     /// Events to send when it changed something: tags and data.
     fn events(&self) -> Vec<(String, Value)> {
         Vec::new()

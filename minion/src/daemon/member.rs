@@ -6,7 +6,7 @@ mod start;
 use super::clock::Clock;
 use super::larder::{Larder, chain};
 use super::{DaemonError, Setup, Stop, Trust, notify, sources};
-use crate::core::{Entry, Input, Minion};
+use crate::core::{Entry, Input, Minion, RunEnd};
 use crate::grains;
 use crate::home::Home;
 use crate::journal::Journal;
@@ -15,7 +15,7 @@ use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, refusal};
 use bus::{Identity, Topic, envelope};
-use model::{ContentHash, Grains, JobId, MinionId, Timestamp};
+use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,8 +139,12 @@ impl Agent<'_> {
                 self.step(Input::Progress { job, of, lines }).await?;
             }
             Heard::Told(Told::Ended { job, end }) => {
+                let grains = has_set_grains(&end);
                 self.step(Input::RunEnded { job, end }).await?;
                 self.larder.clean();
+                if grains {
+                    self.collect();
+                }
             }
             Heard::Collected(grains) => self.on_collected(grains).await?,
             Heard::Sample => self.say_sample().await,
@@ -301,5 +305,15 @@ impl Agent<'_> {
             let reason = killed.err().map(|failure| failure.to_string());
             error!(job = %job, reason, "the worker cannot be killed: end its process by hand");
         }
+    }
+}
+
+/// Whether states of a run have set grains: the next compile is to see them.
+fn has_set_grains(end: &RunEnd) -> bool {
+    match end {
+        RunEnd::Report { report, .. } => {
+            report.steps.iter().any(|it| it.outcome == Outcome::Changed && it.kind.starts_with("grains."))
+        }
+        _ => false,
     }
 }

@@ -88,6 +88,9 @@ pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Wat
         }
     };
     attempt.say(&resource.remark());
+    if let Some((variables, forget)) = resource.environment() {
+        host.shared.set_variables(variables, forget);
+    }
     if !plan.is_empty() {
         attempt.plan = plan.clone();
         attempt.outcome = Outcome::WouldChange;
