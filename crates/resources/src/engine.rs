@@ -4,9 +4,10 @@ mod masking;
 mod parallel;
 mod requisites;
 mod step;
+mod variables;
 mod watched;
 
-use crate::{Host, host::Action, instantiate, keep::Keeper};
+use crate::{Host, instantiate, keep::Keeper};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
 use parallel::{Beside, Done, Work};
@@ -14,12 +15,12 @@ use requisites::{Fate, Verdict, title, verdict};
 use serde_json::Value;
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, MutexGuard, PoisonError},
     thread::Scope,
 };
 use step::{Attempt, Circumstances};
+use variables::Variables;
 use watched::Watched;
 
 /// Attempts of one step, and milliseconds between two of them, that a recipe can ask for.
@@ -92,7 +93,7 @@ pub fn run(
         progress: Mutex::new(progress),
         masker: &masker,
         keeper: Mutex::default(),
-        variables: Mutex::default(),
+        variables: Variables::default(),
     };
     let started = shared.now();
     let mut run = Run {
@@ -125,35 +126,10 @@ struct Shared<'a> {
     masker: &'a Masker,
     keeper: Mutex<Keeper>,
     /// What steps have set for the commands of those that follow.
-    variables: Mutex<BTreeMap<String, String>>,
+    variables: Variables,
 }
 
 impl Shared<'_> {
-    fn set_variables(&self, variables: Vec<(String, Option<String>)>, forget: bool) {
-        let mut now = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
-        if forget {
-            now.clear();
-        }
-        for (name, value) in variables {
-            match value {
-                Some(value) => drop(now.insert(name, value)),
-                None => drop(now.remove(&name)),
-            }
-        }
-    }
-    /// The action, with what steps have set in the environment of a command. Its own variables have precedence.
-    fn in_environment<'a>(&self, action: &'a Action) -> Cow<'a, Action> {
-        let now = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
-        match action {
-            Action::Run(command) if !now.is_empty() => {
-                let mut command = command.clone();
-                let set = now.iter().map(|(name, value)| (name.clone(), value.clone()));
-                command.env = set.chain(command.env).collect();
-                Cow::Owned(Action::Run(command))
-            }
-            action => Cow::Borrowed(action),
-        }
-    }
     fn tell(&self, progress: Progress) {
         let mut listener = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         (*listener)(progress);
@@ -523,37 +499,4 @@ fn is_soft(when: Requisite) -> bool {
 /// The resource that a step describes.
 fn resource_of(step: &Step) -> Result<Box<dyn crate::Resource>, String> {
     instantiate(&step.kind(), &step.params).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::Command;
-
-    #[test]
-    fn commands_get_what_earlier_steps_have_set_and_their_own_wins() {
-        let options =
-            RunOptions { mode: Mode::Apply, cancelled: &|| false, clock_ms: &|| 0, pause_ms: &|_| () };
-        let mut listener = |_: Progress| ();
-        let listener: &mut Listener<'_> = &mut listener;
-        let shared = Shared {
-            options: &options,
-            progress: Mutex::new(listener),
-            masker: &Masker::default(),
-            keeper: Mutex::default(),
-            variables: Mutex::default(),
-        };
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let action = Action::Run(Command { env: vec![pair("A", "own")], ..Command::default() });
-        let env = |shared: &Shared<'_>| match shared.in_environment(&action).into_owned() {
-            Action::Run(command) => command.env,
-            _ => Vec::new(),
-        };
-        let set = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
-        shared.set_variables(vec![set("A", "1"), set("B", "2"), set("C", "3")], false);
-        shared.set_variables(vec![("C".to_owned(), None)], false);
-        assert_eq!(env(&shared), [pair("A", "1"), pair("B", "2"), pair("A", "own")]);
-        shared.set_variables(vec![set("D", "4")], true);
-        assert_eq!(env(&shared), [pair("D", "4"), pair("A", "own")]);
-    }
 }

@@ -89,7 +89,7 @@ pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Wat
     };
     attempt.say(&resource.remark());
     if let Some((variables, forget)) = resource.environment() {
-        host.shared.set_variables(variables, forget);
+        host.shared.variables.set(variables, forget);
     }
     if !plan.is_empty() {
         attempt.plan = plan.clone();

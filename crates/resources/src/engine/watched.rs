@@ -110,7 +110,7 @@ impl Host for Watched<'_, '_> {
         self.host.remove(path)
     }
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
-        self.host.act(&self.shared.in_environment(action), watch)
+        self.host.act(&self.shared.variables.within(action), watch)
     }
     fn settle(&mut self) -> io::Result<()> {
         self.host.settle()
@@ -124,7 +124,7 @@ impl Host for Watched<'_, '_> {
             streams: Default::default(),
             collected: Collected::default(),
         };
-        let exit = self.host.act(&self.shared.in_environment(action), &mut ear)?;
+        let exit = self.host.act(&self.shared.variables.within(action), &mut ear)?;
         for stderr in [false, true] {
             let rest = ear.streams[usize::from(stderr)].finish(self.shared.masker);
             ear.tell(stderr, rest);

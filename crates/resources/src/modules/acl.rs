@@ -156,11 +156,8 @@ impl Resource for Acl {
         for entry in &self.entries {
             // What is for new files stands on folders only.
             let folders_only = entry.starts_with("default:");
-            let meant: Vec<&String> = match folders_only && self.recurse && found.kind == FileKind::Directory
-            {
-                true => lists.iter().filter(|it| it.contains("default:")).collect(),
-                false => lists.iter().collect(),
-            };
+            let some = folders_only && self.recurse && found.kind == FileKind::Directory;
+            let meant: Vec<&String> = lists.iter().filter(|it| !some || it.contains("default:")).collect();
             let wanted = self.perms.as_deref();
             let off = meant.iter().map(|it| find(it, entry)).find(|it| *it != wanted);
             let off = off.or((meant.is_empty() && wanted.is_some()).then_some(None));

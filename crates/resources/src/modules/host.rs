@@ -66,7 +66,7 @@ enum Way {
 #[derive(Debug)]
 struct Names {
     way: Way,
-    names: Vec<String>,
+    hosts: Vec<String>,
     ips: Vec<String>,
     comment: String,
     clean: bool,
@@ -106,7 +106,7 @@ fn parse(
     if comment.contains(['\n', '\r', '\0', '#']) {
         return Err(invalid("comment", "`comment` must be one line without `#`"));
     }
-    Ok(Box::new(Names { way, names, ips, comment, clean: args.bool("clean", false) }))
+    Ok(Box::new(Names { way, hosts: names, ips, comment, clean: args.bool("clean", false) }))
 }
 
 /// A line of the file: names of an address, or something else.
@@ -155,7 +155,7 @@ impl Names {
         let lines: Vec<Line> = now.lines().map(parse_line).collect();
         match self.way {
             Way::Present => self.present(now, &lines),
-            Way::Absent => self.ips.iter().fold(now.to_owned(), |text, ip| without(&text, ip, &self.names)),
+            Way::Absent => self.ips.iter().fold(now.to_owned(), |text, ip| without(&text, ip, &self.hosts)),
             Way::Only => self.ips.iter().fold(now.to_owned(), |text, ip| self.only(&text, ip)),
         }
     }
@@ -164,7 +164,7 @@ impl Names {
         let lacks = |ip: &&String| match names_of(lines, ip) {
             None => true,
             Some((names, comment)) => {
-                !self.names.iter().all(|it| names.contains(&it))
+                !self.hosts.iter().all(|it| names.contains(&it))
                     || (!self.comment.is_empty() && comment != self.comment)
             }
         };
@@ -177,7 +177,7 @@ impl Names {
                 if let Line::Names { ip, .. } = line
                     && !self.ips.contains(ip)
                 {
-                    text = without(&text, ip, &self.names);
+                    text = without(&text, ip, &self.hosts);
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Names {
                 if let Line::Names { ip: found, names, .. } = line
                     && found == ip
                 {
-                    for name in &self.names {
+                    for name in &self.hosts {
                         if !names.contains(name) {
                             names.push(name.clone());
                         }
@@ -218,10 +218,10 @@ impl Names {
     fn only(&self, now: &str, ip: &str) -> String {
         let lines: Vec<Line> = now.lines().map(parse_line).collect();
         let has: Vec<&String> = names_of(&lines, ip).map(|it| it.0).unwrap_or_default();
-        if has.iter().copied().eq(&self.names) {
+        if has.iter().copied().eq(&self.hosts) {
             return now.to_owned();
         }
-        let line = (!self.names.is_empty()).then(|| written(ip, &self.names, ""));
+        let line = (!self.hosts.is_empty()).then(|| written(ip, &self.hosts, ""));
         let mut line = line.as_deref();
         let mut kept: Vec<&str> = Vec::new();
         for (text, parsed) in now.lines().zip(&lines) {
@@ -301,7 +301,7 @@ mod tests {
 
     fn names(way: Way, names: &[&str], ips: &[&str]) -> Names {
         let owned = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect();
-        Names { way, names: owned(names), ips: owned(ips), comment: String::new(), clean: false }
+        Names { way, hosts: owned(names), ips: owned(ips), comment: String::new(), clean: false }
     }
 
     const NOW: &str = "127.0.0.1 localhost\n\n# mine\n10.0.0.1\ta b # two\n10.0.0.1 c\n";

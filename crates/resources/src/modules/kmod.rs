@@ -61,7 +61,7 @@ const ABSENT: &[Param] = &[
 #[derive(Debug)]
 struct Modules {
     /// With their parameters.
-    modules: Vec<String>,
+    names: Vec<String>,
     present: bool,
     persist: bool,
     comment: bool,
@@ -85,7 +85,7 @@ fn parse(
         }
     }
     let persist = args.bool("persist", false);
-    Ok(Box::new(Modules { modules, present, persist, comment: args.bool("comment", true) }))
+    Ok(Box::new(Modules { names: modules, present, persist, comment: args.bool("comment", true) }))
 }
 
 fn name_of(module: &str) -> String {
@@ -123,7 +123,7 @@ impl Modules {
     /// The list with these modules in it, or without them.
     fn listed(&self, now: &str) -> String {
         let mut lines: Vec<String> = now.lines().map(str::to_owned).collect();
-        for module in &self.modules {
+        for module in &self.names {
             let name = name_of(module);
             let is_on = |line: &String| !line.trim().is_empty() && name_of(line) == name;
             let off = |line: &String| line.starts_with('#') && line.trim_matches(['#', ' ', '\t']) == module;
@@ -134,7 +134,9 @@ impl Modules {
                     None => lines.push(module.clone()),
                 },
                 (false, true) => {
-                    lines.iter_mut().filter(|it| is_on(it)).for_each(|it| *it = format!("#{it}"))
+                    for line in lines.iter_mut().filter(|it| is_on(it)) {
+                        line.insert(0, '#');
+                    }
                 }
                 (false, false) => lines.retain(|it| !is_on(it)),
             }
@@ -152,7 +154,7 @@ impl Resource for Modules {
         let mut plan = Plan::default();
         let in_container = host.is_sandbox() || exists(host, "/run/systemd/container")?;
         if !in_container {
-            for module in &self.modules {
+            for module in &self.names {
                 if is_loaded(host, module, self.present)? != self.present {
                     let word = |it: bool| Some(if it { "loaded" } else { "not loaded" }.to_owned());
                     let (from, to) = (word(!self.present), word(self.present));
@@ -172,7 +174,7 @@ impl Resource for Modules {
     }
 
     fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
-        for module in self.modules.iter().filter(|it| plan.touches(it)) {
+        for module in self.names.iter().filter(|it| plan.touches(it)) {
             let tool = if self.present { "modprobe" } else { "rmmod" };
             run_argv(host, &[tool].into_iter().chain(module.split(' ')).collect::<Vec<_>>())?;
         }
@@ -192,7 +194,7 @@ mod tests {
     #[test]
     fn the_list_keeps_other_lines() {
         let modules = |present, comment, modules: &[&str]| Modules {
-            modules: modules.iter().map(|it| (*it).to_owned()).collect(),
+            names: modules.iter().map(|it| (*it).to_owned()).collect(),
             present,
             persist: true,
             comment,

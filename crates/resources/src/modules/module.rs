@@ -20,13 +20,14 @@ pub(crate) const MODULE: Module = Module {
         Function {
             name: "run",
             doc: "Calls functions, each time; requisites such as `onchanges` say when. Known are `service.start`, `stop`, \
-                  `restart`, `reload`, `force_reload`, `enable`, `disable`, `systemctl_reload`, `daemon_reload`; `cmd.run`, \
-                  `run_all`, `run_stdout`, `run_stderr`, `shell`, `retcode`; `file.touch`, `mkdir`, `makedirs`, `makedirs_perms`, \
-                  `remove`, `set_mode`, `chown`, `symlink`; `pkg.refresh_db`; `sysctl.assign`; `kmod.load`, `remove`; \
-                  `group.adduser`, `deluser`; `event.send`, `fire_master`; `system.reboot`, `poweroff`, `shutdown`, `halt` (in a \
-                  minute, so that the report leaves before); `test.ping`, `true`, `false`, `sleep`, `echo`, `nop`; and those that \
-                  have nothing to do here, because data is fresh in each run: `saltutil.sync_*`, `saltutil.refresh_*`, \
-                  `saltutil.clear_cache`, `mine.update`, `mine.send`, `config.option`, `sys.reload_modules`.",
+                  `restart`, `reload`, `force_reload`, `enable`, `disable`, `systemctl_reload`, `daemon_reload`; \
+                  `cmd.run`, `run_all`, `run_stdout`, `run_stderr`, `shell`, `retcode`; `file.touch`, `mkdir`, `makedirs`, \
+                  `makedirs_perms`, `remove`, `set_mode`, `chown`, `symlink`; `pkg.refresh_db`; `sysctl.assign`; \
+                  `kmod.load`, `remove`; `group.adduser`, `deluser`; `event.send`, `fire_master`; `system.reboot`, \
+                  `poweroff`, `shutdown`, `halt` (in a minute, so that the report leaves before); `test.ping`, `true`, \
+                  `false`, `sleep`, `echo`, `nop`; and those that have nothing to do here, because data is fresh in each \
+                  run: `saltutil.sync_*`, `saltutil.refresh_*`, `saltutil.clear_cache`, `mine.update`, `mine.send`, \
+                  `config.option`, `sys.reload_modules`.",
             params: PARAMS,
             examples: &[
                 "reload units:\n  module.run:\n    - service.systemctl_reload: []\n    - onchanges:\n      - file: \
@@ -78,12 +79,12 @@ fn parse(params: &Map<String, Value>, waits: bool) -> Result<Box<dyn Resource>, 
     let mut calls = Vec::new();
     let named = params.iter().filter(|(key, _)| key.contains('.') && !own.contains(&key.as_str()));
     for (function, arguments) in named {
-        calls.push((function.clone(), Call::parse(function, Given::list(arguments)?)?));
+        calls.push((function.clone(), Call::parse(function, Given::list(arguments))?));
     }
     if calls.is_empty() {
         let text = |name: &str| params.get(name).and_then(Value::as_str).map(str::to_owned);
         let function = text("func").or_else(|| text("name")).unwrap_or_default();
-        calls.push((function.clone(), Call::parse(&function, Given::old(params)?)?));
+        calls.push((function.clone(), Call::parse(&function, Given::old(params))?));
     }
     if calls.len() > CALLS_MAX {
         return Err(invalid("name", format!("more than {CALLS_MAX} calls in one step")));

@@ -48,7 +48,7 @@ const INSTALLED: &[Param] = &[
 const REMOVED: &[Param] = &[NAME, DIR, USER];
 
 #[derive(Debug)]
-struct Packages {
+struct Wanted {
     /// Names, and versions that matter.
     packages: Vec<(String, Option<String>)>,
     place: Question,
@@ -81,10 +81,10 @@ fn parse(
     let registry = args.text("registry");
     registry.iter().try_for_each(|it| plain_word("registry", it))?;
     let place = Question { folder: args.path("dir"), user };
-    Ok(Box::new(Packages { packages, place, registry, present, always: args.bool("force_reinstall", false) }))
+    Ok(Box::new(Wanted { packages, place, registry, present, always: args.bool("force_reinstall", false) }))
 }
 
-impl Packages {
+impl Wanted {
     fn now(&self, host: &dyn Probe) -> Result<Map<String, Value>, Error> {
         let query = Query::Npm(self.place.clone());
         // It ends with 1 where something that is needed is missing, and tells all the same.
@@ -105,7 +105,7 @@ fn fits(version: &str, wanted: Option<&str>) -> bool {
     }
 }
 
-impl Resource for Packages {
+impl Resource for Wanted {
     fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
         let now = self.now(host)?;
         let mut plan = Plan::default();

@@ -78,7 +78,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     let python = args.text("python");
     python.iter().try_for_each(|it| plain_word("python", it))?;
     let tool = args.text("venv_bin").filter(|it| !matches!(it.as_str(), "" | "venv" | "pyvenv"));
-    let mut argv = match &tool {
+    let mut words = match &tool {
         Some(tool) => {
             plain_word("venv_bin", tool)?;
             vec![tool.clone()]
@@ -89,17 +89,17 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     };
     for (param, option) in [("system_site_packages", "--system-site-packages"), ("clear", "--clear")] {
         if args.bool(param, false) {
-            argv.push(option.to_owned());
+            words.push(option.to_owned());
         }
     }
-    argv.extend(args.text("prompt").map(|it| format!("--prompt={it}")));
+    words.extend(args.text("prompt").map(|it| format!("--prompt={it}")));
     if let (Some(_), Some(python)) = (&tool, &python) {
-        argv.push(format!("--python={python}"));
+        words.push(format!("--python={python}"));
     }
     let user = args.text("user");
     user.iter().try_for_each(|it| account_name("user", it))?;
     let packages = Installed::within(&args, &path, args.list("pip_pkgs").unwrap_or_default())?;
-    Ok(Box::new(Managed { path, argv, user, env: args.map("env_vars").unwrap_or_default(), packages }))
+    Ok(Box::new(Managed { path, argv: words, user, env: args.map("env_vars").unwrap_or_default(), packages }))
 }
 
 impl Managed {

@@ -41,8 +41,8 @@ impl GitAccess {
         command.user.clone_from(&self.user);
         if !self.keys.is_empty() {
             // Paths of keys have been checked: no spaces, no quotes.
-            let keys: String = self.keys.iter().map(|it| format!(" -i {}", it.display())).collect();
-            let line = format!("ssh -o BatchMode=yes -o IdentitiesOnly=yes{keys}");
+            let keys = self.keys.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(" -i ");
+            let line = format!("ssh -o BatchMode=yes -o IdentitiesOnly=yes -i {keys}");
             command.env.retain(|it| it.0 != "GIT_SSH_COMMAND");
             command.env.push(("GIT_SSH_COMMAND".to_owned(), line));
         }

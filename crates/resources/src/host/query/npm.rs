@@ -16,9 +16,9 @@ impl Question {
     /// An npm command about them.
     pub fn npm(&self, args: &[&str], timeout_ms: u64) -> Command {
         let scope = if self.folder.is_none() { &["--global"][..] } else { &[] };
-        let argv = ["npm"].iter().chain(&args[..1]).chain(scope).chain(&args[1..]);
+        let words = ["npm"].iter().chain(&args[..1]).chain(scope).chain(&args[1..]);
         Command {
-            argv: argv.map(|it| (*it).to_owned()).collect(),
+            argv: words.map(|it| (*it).to_owned()).collect(),
             cwd: self.folder.clone(),
             user: self.user.clone(),
             timeout_ms,

@@ -217,10 +217,8 @@ impl Present {
     }
 
     fn wanted(&self, now: &str, host: &dyn Probe) -> Result<String, Error> {
-        let machine = match self.is_random() {
-            true => read_text(host, Path::new(MACHINE_ID))?.unwrap_or_default(),
-            false => String::new(),
-        };
+        let machine = if self.is_random() { read_text(host, Path::new(MACHINE_ID))? } else { None };
+        let machine = machine.unwrap_or_default();
         Ok(self.put(now, &machine))
     }
 

@@ -314,14 +314,11 @@ impl Latest {
         if self.kind != Kind::WorkingCopy {
             return Ok(());
         }
+        let at = if hash { self.rev.as_str() } else { "HEAD" };
         match &self.branch {
-            _ if self.detach => {
-                self.run(&["checkout", "-q", "--detach", if hash { &self.rev } else { "HEAD" }], host)?
-            }
-            Some(branch) => {
-                self.run(&["checkout", "-q", "-B", branch, if hash { &self.rev } else { "HEAD" }], host)?
-            }
-            None if hash => self.run(&["checkout", "-q", "--detach", &self.rev], host)?,
+            _ if self.detach => self.run(&["checkout", "-q", "--detach", at], host)?,
+            Some(branch) => self.run(&["checkout", "-q", "-B", branch, at], host)?,
+            None if hash => self.run(&["checkout", "-q", "--detach", at], host)?,
             None => (),
         }
         self.update_submodules(host)

@@ -33,11 +33,11 @@ impl Block {
             return self.rest.clone();
         }
         let data = Value::Object(self.grains.clone());
-        let lines: String =
-            self.grains.iter().map(|(key, value)| format!("{} = {}\n", quoted(key), toml(value))).collect();
+        let line = |(key, value): (&String, &Value)| format!("{} = {}", quoted(key), toml(value));
+        let lines = self.grains.iter().map(line).collect::<Vec<_>>().join("\n");
         let gap = if self.rest.is_empty() { "" } else { "\n" };
         // At the beginning: behind a table's head they would belong to the table.
-        format!("{BEGIN}\n{DATA}{data}\n{lines}{END}\n{gap}{}", self.rest)
+        format!("{BEGIN}\n{DATA}{data}\n{lines}\n{END}\n{gap}{}", self.rest)
     }
 
     /// Whether the rest of the file, which people write, has a grain of this name.

@@ -56,7 +56,7 @@ pub(super) struct Given {
 
 impl Given {
     /// Behind a function's name: a list of values and of mappings, a mapping, or one value.
-    pub(super) fn list(value: &Value) -> Result<Self, ParamsError> {
+    pub(super) fn list(value: &Value) -> Self {
         let mut given = Self::default();
         match value {
             Value::Null => (),
@@ -75,7 +75,7 @@ impl Given {
     }
 
     /// The old way: arguments of the function stand beside its name.
-    pub(super) fn old(params: &Map<String, Value>) -> Result<Self, ParamsError> {
+    pub(super) fn old(params: &Map<String, Value>) -> Self {
         let mut given = Self::default();
         for (key, value) in params {
             match (key.as_str(), value) {
@@ -92,18 +92,18 @@ impl Given {
         given.without_prefixes()
     }
 
-    fn without_prefixes(mut self) -> Result<Self, ParamsError> {
+    fn without_prefixes(mut self) -> Self {
         self.named = std::mem::take(&mut self.named)
             .into_iter()
             .map(|(key, value)| (key.strip_prefix("m_").map_or(key.clone(), str::to_owned), value))
             .collect();
-        Ok(self)
+        self
     }
 
     /// An argument by one of its names, or the next one in order.
     fn text(&mut self, names: &[&str]) -> Result<Option<String>, ParamsError> {
-        let named = names.iter().find_map(|it| self.named.shift_remove(*it));
-        let value = match named {
+        let by_name = names.iter().find_map(|it| self.named.shift_remove(*it));
+        let value = match by_name {
             Some(value) => value,
             None if self.positional.is_empty() => return Ok(None),
             None => self.positional.remove(0),

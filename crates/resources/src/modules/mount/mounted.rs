@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
-    args::Args,
+    args::{Args, invalid},
     host::{Attributes, Contents, Links},
     modules::group::account_name,
+    pattern::{Flags, Pattern},
     text_file::{exists, read_text},
 };
 use model::{Change, Plan};
@@ -60,7 +61,7 @@ const PARAMS: &[Param] = &[
     Param::list(
         "device_name_regex",
         "none",
-        "Names that the kernel may show for the device: whole ones, `*` for anything, `(a|b)` for one of some.",
+        "Regular expressions of names that the kernel may show for the device, from their beginning on.",
     ),
     Param::list("extra_mount_invisible_options", "none", "More options that are not compared."),
     Param::list("extra_mount_invisible_keys", "none", "More options with a value that are not compared."),
@@ -95,7 +96,7 @@ struct Mounted {
     mount: bool,
     user: Option<String>,
     match_on: Vec<&'static str>,
-    device_names: Vec<String>,
+    device_names: Vec<Pattern>,
     hidden: Hidden,
 }
 
@@ -119,7 +120,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         mount: args.bool("mount", true),
         user,
         match_on: match_on(&args)?,
-        device_names: args.list("device_name_regex").unwrap_or_default(),
+        device_names: device_names(&args)?,
         hidden: Hidden::parse(&args, params, &fstype),
         name,
         device,
@@ -128,26 +129,11 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     }))
 }
 
-/// A name with `*`, `.*` and `(a|b)` in it, against a whole name.
-fn matches(pattern: &str, text: &str) -> bool {
-    let pattern =
-        pattern.trim_start_matches('^').trim_end_matches('$').replace(".*", "*").replace("\\.", ".");
-    if let Some((before, rest)) = pattern.split_once('(')
-        && let Some((choices, after)) = rest.split_once(')')
-    {
-        return choices.split('|').any(|it| matches(&format!("{before}{it}{after}"), text));
-    }
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
-    let mut last = None;
-    for piece in pieces {
-        last = Some(piece);
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.is_empty() || last.is_some_and(|it| text.ends_with(it))
+/// Matched from the beginning, as Salt does.
+fn device_names(args: &Args<'_>) -> Result<Vec<Pattern>, ParamsError> {
+    let patterns = args.list("device_name_regex").unwrap_or_default();
+    let pattern = |it: &String| Pattern::at_start(it, Flags::default());
+    patterns.iter().map(|it| pattern(it).map_err(|why| invalid("device_name_regex", why))).collect()
 }
 
 impl Mounted {
@@ -162,7 +148,7 @@ impl Mounted {
     }
 
     fn is_device(&self, host: &dyn Probe, now: &Active, all: &[Active]) -> Result<bool, Error> {
-        if self.device_names.iter().any(|it| matches(it, &now.device)) {
+        if self.device_names.iter().any(|it| it.is_match(&now.device)) {
             return Ok(true);
         }
         if self.has_option("bind") || self.has_option("rbind") {
@@ -178,10 +164,10 @@ impl Mounted {
             && !exists(host, link)?
         {
             // Without udev there are no such links: then nobody can tell.
-            return match exists(host, "/dev/disk")? {
-                true => Err(Error::Refused(format!("there is no device with {}", self.device))),
-                false => Ok(true),
-            };
+            if exists(host, "/dev/disk")? {
+                return Err(Error::Refused(format!("there is no device with {}", self.device)));
+            }
+            return Ok(true);
         }
         let wanted = real_path(host, &link.unwrap_or_else(|| PathBuf::from(&self.device)))?;
         let is = real_path(host, Path::new(&now.device))?;
@@ -307,13 +293,13 @@ impl Resource for Mounted {
             self.do_mount(host, &self.opts)?;
         } else if plan.touches("options") {
             self.remount(host)?;
-            applied.comment = "remounted".to_owned();
+            applied = Applied::saying("remounted");
         } else if plan.touches("fstab") && self.mount && !host.is_sandbox() && self.opts != "defaults" {
             let now = read_text(host, &self.config)?.unwrap_or_default();
             // An old line was altered: its options may be ones that the kernel does not show.
             if self.table(&now).lines().count() == now.lines().count() {
                 self.remount(host)?;
-                applied.comment = "remounted".to_owned();
+                applied = Applied::saying("remounted");
             }
         }
         if self.persist {
@@ -334,25 +320,5 @@ impl Resource for Mounted {
     }
     fn is_fresh_after(&self, plan: &Plan) -> bool {
         plan.touches("mounted") || plan.touches("device") || plan.touches("options")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_a_device_are_patterns() {
-        for (pattern, text, wanted) in [
-            ("nas:/x", "nas:/x", true),
-            ("nas:/x", "nas:/xy", false),
-            ("(10.0.0.1|10.0.0.2):/v", "10.0.0.2:/v", true),
-            ("^nas.*:/v$", "nas.lan:/v", true),
-            ("nas*", "nas", true),
-            ("*x", "axbx", true),
-            ("*x", "xb", false),
-        ] {
-            assert_eq!(matches(pattern, text), wanted, "{pattern} {text}");
-        }
     }
 }

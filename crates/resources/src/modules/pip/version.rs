@@ -1,6 +1,6 @@
 //! Requirements and versions of Python packages, as far as is needed to tell whether one is met (PEP 440 and 508).
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, path::Path};
 
 /// Something that is to be installed.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +40,8 @@ impl Requirement {
         if let Some((name, _)) = bare.split_once(" @ ") {
             return nameless(Some(name));
         }
-        if bare.contains("://") || bare.contains('/') || bare.ends_with(".whl") || bare.ends_with(".gz") {
+        let is_file = Path::new(bare).extension().is_some_and(|it| it == "whl" || it == "gz");
+        if bare.contains("://") || bare.contains('/') || is_file {
             return nameless(None);
         }
         let end = bare.find(['=', '<', '>', '!', '~', '[', '(', ' ']).unwrap_or(bare.len());
