@@ -340,6 +340,7 @@ fn param_kind(kind: lang::ParamType) -> &'static str {
         P::Path => "absolute path",
         P::Source => "file in the tree, lab://…",
         P::Duration => "duration",
+        P::Places => "files, by name or place",
         P::Any => "anything",
     }
 }
