@@ -294,10 +294,10 @@ fn find_digest(text: &str, names: &[String]) -> Option<(Algorithm, String)> {
     };
     let found: Vec<(&str, (Algorithm, String))> =
         text.lines().filter_map(|line| Some((line, on_line(line)?))).collect();
-    let named = names
+    let hit = names
         .iter()
         .find_map(|name| found.iter().filter(|it| names_it(it.0, name)).max_by_key(|it| it.1.0.digits()));
-    match (named, &found[..]) {
+    match (hit, &found[..]) {
         (Some((_, digest)), _) | (None, [(_, digest)]) => Some(digest.clone()),
         _ => None,
     }

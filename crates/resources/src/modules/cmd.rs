@@ -272,12 +272,13 @@ impl Run {
             command.cwd.clone_from(&home);
         }
         // The command changes its user itself, after what only root can do.
-        if self.wrap.root.is_some() || self.wrap.group.is_some() {
-            if let (Some(user), Some(home)) = (command.user.take(), home) {
-                let own = [("HOME", home.display().to_string()), ("USER", user.clone()), ("LOGNAME", user)];
-                let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
-                command.env = own.chain(command.env).collect();
-            }
+        if (self.wrap.root.is_some() || self.wrap.group.is_some())
+            && let Some(user) = command.user.take()
+        {
+            let home = home.unwrap_or_else(|| PathBuf::from("/"));
+            let own = [("HOME", home.display().to_string()), ("USER", user.clone()), ("LOGNAME", user)];
+            let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+            command.env = own.chain(command.env).collect();
         }
         let action = Action::Run(command);
         let done = if self.hidden {
@@ -430,7 +431,7 @@ fn shell_words(line: &str) -> Vec<String> {
                 quote = Some(sign);
                 word.get_or_insert_default();
             }
-            (None, '\\') | (Some('"'), '\\') => word.get_or_insert_default().extend(signs.next()),
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(signs.next()),
             (None, _) if sign.is_whitespace() => words.extend(word.take()),
             _ => word.get_or_insert_default().push(sign),
         }

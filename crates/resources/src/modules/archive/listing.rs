@@ -230,7 +230,7 @@ pub(super) fn tops(paths: &[String]) -> BTreeSet<String> {
 mod tests {
     use super::*;
 
-    /// As GNU tar 1.35 and UnZip 6.00 print them.
+    /// As `tar` 1.35 and `unzip` 6.00 print them.
     #[test]
     fn lists_are_read() {
         let text = "drwxr-xr-x 0/0               0 2026-01-02 03:04 app/\n\

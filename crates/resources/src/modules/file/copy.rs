@@ -81,6 +81,7 @@ const COPY_PARAMS: &[Param] = &[
 ];
 const RENAME_PARAMS: &[Param] = &[NAME, SOURCE, FORCE, MAKEDIRS];
 
+#[expect(clippy::struct_excessive_bools, reason = "these are the parameters that people write")]
 #[derive(Debug)]
 struct Copy {
     path: PathBuf,
@@ -177,51 +178,48 @@ impl Copy {
             gid: Some(how.gid.unwrap_or(0)),
         })
     }
+}
 
-    /// Whether the copy is what it would become.
-    fn is_same(&self, host: &dyn Probe, entries: &[Entry]) -> Result<bool, Error> {
-        for entry in entries {
-            let Some(now) = stat(host, &entry.to, Links::Keep)? else { return Ok(false) };
-            let shown = |path: &Path| path.display().to_string();
-            let same = now.kind == entry.stat.kind
-                && match now.kind {
-                    FileKind::File => {
-                        let hash = |it: &Path| host.hash(it).map_err(Error::host("read", shown(it)));
-                        now.size == entry.stat.size && hash(&entry.to)? == hash(&entry.from)?
-                    }
-                    FileKind::Symlink => {
-                        let link =
-                            |it: &Path| host.read_link(it).map_err(Error::host("read link", shown(it)));
-                        link(&entry.to)? == link(&entry.from)?
-                    }
-                    FileKind::Directory => {
-                        let list = |it: &Path| host.list(it).map_err(Error::host("list", shown(it)));
-                        list(&entry.to)? == list(&entry.from)?
-                    }
-                    FileKind::Other => false,
-                };
-            if !same {
-                return Ok(false);
-            }
+/// Whether the copy is what it would become.
+fn is_same(host: &dyn Probe, entries: &[Entry]) -> Result<bool, Error> {
+    for entry in entries {
+        let Some(now) = stat(host, &entry.to, Links::Keep)? else { return Ok(false) };
+        let shown = |path: &Path| path.display().to_string();
+        let same = now.kind == entry.stat.kind
+            && match now.kind {
+                FileKind::File => {
+                    let hash = |it: &Path| host.hash(it).map_err(Error::host("read", shown(it)));
+                    now.size == entry.stat.size && hash(&entry.to)? == hash(&entry.from)?
+                }
+                FileKind::Symlink => {
+                    let link = |it: &Path| host.read_link(it).map_err(Error::host("read link", shown(it)));
+                    link(&entry.to)? == link(&entry.from)?
+                }
+                FileKind::Directory => {
+                    let list = |it: &Path| host.list(it).map_err(Error::host("list", shown(it)));
+                    list(&entry.to)? == list(&entry.from)?
+                }
+                FileKind::Other => false,
+            };
+        if !same {
+            return Ok(false);
         }
-        Ok(true)
     }
+    Ok(true)
+}
 
-    fn place(&self, host: &mut dyn Host, entry: &Entry, how: Attributes) -> Result<(), Error> {
-        let shown = entry.to.display().to_string();
-        match entry.stat.kind {
-            FileKind::Directory => {
-                host.make_directory(&entry.to, how).map_err(Error::host("make folder", shown))
-            }
-            FileKind::Symlink => {
-                let target =
-                    host.read_link(&entry.from).map_err(Error::host("read link", entry.from.display()))?;
-                host.make_symlink(&entry.to, &target).map_err(Error::host("make link", shown))
-            }
-            FileKind::File | FileKind::Other => host
-                .write(&entry.to, Contents::File(&entry.from), how, Links::Keep)
-                .map_err(Error::host("write", shown)),
+fn place(host: &mut dyn Host, entry: &Entry, how: Attributes) -> Result<(), Error> {
+    let shown = entry.to.display().to_string();
+    match entry.stat.kind {
+        FileKind::Directory => host.make_directory(&entry.to, how).map_err(Error::host("make folder", shown)),
+        FileKind::Symlink => {
+            let target =
+                host.read_link(&entry.from).map_err(Error::host("read link", entry.from.display()))?;
+            host.make_symlink(&entry.to, &target).map_err(Error::host("make link", shown))
         }
+        FileKind::File | FileKind::Other => host
+            .write(&entry.to, Contents::File(&entry.from), how, Links::Keep)
+            .map_err(Error::host("write", shown)),
     }
 }
 
@@ -231,7 +229,7 @@ impl Resource for Copy {
         let to = self.target(host)?;
         let entries = self.entries(host, &to)?;
         let found = stat(host, &to, Links::Keep)?;
-        if found.is_some() && (!self.force || self.is_same(host, &entries)?) {
+        if found.is_some() && (!self.force || is_same(host, &entries)?) {
             return Ok(plan);
         }
         let from = found.map(|it| it.kind.describe().to_owned());
@@ -257,7 +255,7 @@ impl Resource for Copy {
             } else {
                 Attributes { mode: Some(entry.stat.mode), ..how }
             };
-            self.place(host, entry, how)?;
+            place(host, entry, how)?;
         }
         Ok(Applied::default())
     }

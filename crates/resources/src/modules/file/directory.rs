@@ -122,6 +122,7 @@ struct Recurse {
     folders: Option<Owner>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "these are the parameters that people write")]
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,

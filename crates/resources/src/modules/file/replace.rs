@@ -177,10 +177,8 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
 impl Replace {
     /// Whether the text has `content` on a line of its own already.
     fn has_line(&self, text: &str, content: &str) -> bool {
-        let (text, content) = match self.flags.ignore_case {
-            true => (text.to_lowercase(), content.to_lowercase()),
-            false => (text.to_owned(), content.to_owned()),
-        };
+        let folded = |text: &str| if self.flags.ignore_case { text.to_lowercase() } else { text.to_owned() };
+        let (text, content) = (folded(text), folded(content));
         let at = |start: usize| {
             let Some(rest) = text[start..].strip_prefix(&content) else { return false };
             rest.is_empty() || rest.starts_with('\n') || rest.starts_with("\r\n")

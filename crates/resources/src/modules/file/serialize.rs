@@ -1,5 +1,7 @@
 //! `file.serialize` and `file.decode`: data and encoded bytes as the contents of a file.
 
+mod ini;
+mod toml;
 mod yaml;
 
 use super::{
@@ -10,7 +12,6 @@ use crate::{
     Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled},
     host::{Contents, FileKind, Links},
-    text::python_text,
 };
 use model::Plan;
 use serde_json::{Map, Number, Value};
@@ -276,10 +277,10 @@ impl Style {
             Format::Toml => {
                 let map = data.as_object().ok_or("TOML needs a mapping")?;
                 let mut out = String::new();
-                toml_table(map, "", &mut out, 0)?;
+                toml::table(map, "", &mut out, 0)?;
                 Ok(out + "\n")
             }
-            Format::Ini => ini(data).map(|it| it + "\n"),
+            Format::Ini => ini::write(data).map(|it| it + "\n"),
         }
     }
 
@@ -369,128 +370,6 @@ fn python_number(number: &Number) -> String {
     format!("{digits}e{sign}{exponent:0>2}")
 }
 
-/// Values first, then tables, each behind an empty line.
-fn toml_table(map: &Map<String, Value>, prefix: &str, out: &mut String, depth: usize) -> Result<(), String> {
-    if depth > DEPTH_MAX {
-        return Err(format!("the data is nested deeper than {DEPTH_MAX}"));
-    }
-    let bare =
-        |key: &str| !key.is_empty() && key.chars().all(|it| it.is_ascii_alphanumeric() || "_-".contains(it));
-    let quoted = |key: &str| if bare(key) { key.to_owned() } else { toml_text(key) };
-    let is_tables = |value: &Value| {
-        value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
-    };
-    for (key, value) in map.iter().filter(|it| !it.1.is_object() && !is_tables(it.1)) {
-        let _ = writeln!(out, "{} = {}", quoted(key), toml_value(value)?);
-    }
-    for (key, value) in map {
-        let name = if prefix.is_empty() { quoted(key) } else { format!("{prefix}.{}", quoted(key)) };
-        let mut table = |open: &str, map: &Map<String, Value>, close: &str| {
-            if !out.is_empty() {
-                out.push('\n');
-            }
-            let _ = writeln!(out, "{open}{name}{close}");
-            toml_table(map, &name, out, depth + 1)
-        };
-        match value {
-            Value::Object(map) => table("[", map, "]")?,
-            Value::Array(items) if is_tables(value) => {
-                items.iter().filter_map(Value::as_object).try_for_each(|map| table("[[", map, "]]"))?;
-            }
-            _ => (),
-        }
-    }
-    Ok(())
-}
-
-fn toml_text(text: &str) -> String {
-    let mut out = String::from("\"");
-    for sign in text.chars() {
-        match sign {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            _ if sign.is_control() => {
-                let _ = write!(out, "\\u{:04x}", sign as u32);
-            }
-            _ => out.push(sign),
-        }
-    }
-    out.push('"');
-    out
-}
-
-fn toml_value(value: &Value) -> Result<String, String> {
-    Ok(match value {
-        Value::String(text) => toml_text(text),
-        Value::Bool(it) => it.to_string(),
-        Value::Number(number) => python_number(number),
-        Value::Array(items) => {
-            let items = items.iter().map(toml_value).collect::<Result<Vec<_>, _>>()?;
-            items.iter().fold("[".to_owned(), |all, it| format!("{all} {it},")) + "]"
-        }
-        Value::Null => return Err("TOML has no empty value".to_owned()),
-        Value::Object(_) => {
-            return Err("a mapping inside a list of other values cannot be written as TOML".to_owned());
-        }
-    })
-}
-
-/// As Python's `configparser` writes it.
-fn ini(data: &Value) -> Result<String, String> {
-    let sections = data.as_object().ok_or("an INI file needs a mapping of sections")?;
-    let mut out = String::new();
-    let default = sections.iter().filter(|it| it.0 == "DEFAULT");
-    for (section, settings) in default.chain(sections.iter().filter(|it| it.0 != "DEFAULT")) {
-        let settings =
-            settings.as_object().ok_or_else(|| format!("the section `{section}` must be a mapping"))?;
-        if section.contains(['\n', ']']) {
-            return Err(format!("`{section}` cannot be a section's name"));
-        }
-        let _ = writeln!(out, "[{section}]");
-        for (key, value) in settings {
-            let value = python_text(value).ok_or_else(|| format!("`{section}.{key}` must be text"))?;
-            let _ = writeln!(out, "{} = {}", key.to_lowercase(), value.replace('\n', "\n\t"));
-        }
-        out.push('\n');
-    }
-    Ok(out)
-}
-
-/// Sections with their settings.
-fn read_ini(text: &str) -> Result<Value, String> {
-    let mut sections = Map::new();
-    let (mut section, mut last): (Option<String>, Option<String>) = (None, None);
-    for line in text.lines().filter(|it| !it.trim().is_empty() && !it.trim_start().starts_with(['#', ';'])) {
-        let trimmed = line.trim();
-        let settings = section.as_ref().and_then(|it| sections.get_mut(it)).and_then(Value::as_object_mut);
-        if let Some(name) = trimmed.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
-            sections.entry(name).or_insert_with(|| Value::Object(Map::new()));
-            (section, last) = (Some(name.to_owned()), None);
-        } else if let Some(settings) = settings {
-            match (line.starts_with([' ', '\t']), &last) {
-                (true, Some(key)) => {
-                    let before = settings.get(key).and_then(Value::as_str).unwrap_or_default();
-                    let joined = format!("{before}\n{trimmed}");
-                    settings.insert(key.clone(), joined.into());
-                }
-                _ => {
-                    let (key, value) =
-                        trimmed.split_once(['=', ':']).ok_or_else(|| format!("`{trimmed}` is no setting"))?;
-                    let key = key.trim().to_lowercase();
-                    settings.insert(key.clone(), value.trim().into());
-                    last = Some(key);
-                }
-            }
-        } else {
-            return Err(format!("`{trimmed}` is in no section"));
-        }
-    }
-    Ok(Value::Object(sections))
-}
-
 /// `new` on top of `old`: mappings are merged, everything else is replaced.
 fn merged(old: &Value, new: &Value) -> Value {
     match (old, new) {
@@ -519,7 +398,7 @@ impl Serialize {
             let bytes = host.read(&self.file.path).map_err(Error::host("read", &path))?;
             let text = String::from_utf8_lossy(&bytes);
             let old = match self.style.format {
-                Format::Ini => read_ini(&text),
+                Format::Ini => ini::read(&text),
                 _ => serde_json::from_str(&text).map_err(|error| format!("is no JSON: {error}")),
             };
             let old = old.map_err(refuse)?;
@@ -622,8 +501,8 @@ mod tests {
     #[test]
     fn what_was_written_can_be_merged() {
         let text = "# comment\n[a]\nx = 1\ny: two\n  lines\n\n[b]\nz=\n";
-        assert_eq!(read_ini(text).unwrap(), json!({"a": {"x": "1", "y": "two\nlines"}, "b": {"z": ""}}));
-        assert!(read_ini("x = 1\n").is_err());
+        assert_eq!(ini::read(text).unwrap(), json!({"a": {"x": "1", "y": "two\nlines"}, "b": {"z": ""}}));
+        assert!(ini::read("x = 1\n").is_err());
         assert_eq!(
             merged(&json!({"a": {"b": 1}, "c": [1]}), &json!({"a": {"d": 2}, "c": [2]})),
             json!({"a": {"b": 1, "d": 2}, "c": [2]})

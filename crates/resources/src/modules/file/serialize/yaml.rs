@@ -1,4 +1,4 @@
-//! Writes values as YAML, byte for byte as PyYAML's block style does.
+//! Writes values as YAML, byte for byte as `yaml.dump` of Python does in block style.
 
 use crate::pattern::{Flags, Pattern};
 use serde_json::{Number, Value};
@@ -15,7 +15,10 @@ const NOT_TEXT: &[&str] = &[
     r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?",
     r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
-    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::?[0-9]{2})?))?",
+    concat!(
+        r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}",
+        r"(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::?[0-9]{2})?))?",
+    ),
 ];
 const WORDS: &[&str] = &[
     "", "~", "null", "Null", "NULL", "yes", "Yes", "YES", "no", "No", "NO", "true", "True", "TRUE", "false",
@@ -99,13 +102,7 @@ impl Writer {
                     if at > 0 || place == Place::Value {
                         self.new_line(indent);
                     }
-                    self.put("-");
-                    if !is_block(item) {
-                        self.put(" ");
-                        self.node(item, Some(indent), depth + 1, Place::Item)?;
-                        continue;
-                    }
-                    self.put(" ");
+                    self.put("- ");
                     self.node(item, Some(indent), depth + 1, Place::Item)?;
                 }
             }
@@ -280,7 +277,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The right-hand sides are what PyYAML 6 writes with libyaml.
+    /// The right-hand sides are what `yaml.dump` of Python writes.
     #[test]
     fn text_is_quoted_as_pyyaml_does() {
         for (text, written) in [
