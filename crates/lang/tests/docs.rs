@@ -102,3 +102,37 @@ fn helpers_of_the_reference_exist_and_nest() {
     let made = compiler.compile(subject, &Wanted::Named(vec!["a".to_owned()]), &Map::new());
     assert!(made.value.is_some(), "{:?}", made.diagnostics);
 }
+
+/// Sources that examples name.
+const SOURCES: [&str; 3] = ["backup/crontab", "web/files/site.conf.hbs", "files/x"];
+
+#[test]
+fn examples_of_states_compile() {
+    let mut wrong = Vec::new();
+    let pillar = json!({"db_password": "p", "wg_key": "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="});
+    let pillar = pillar.as_object().cloned().expect("an object");
+    for module in resources::modules() {
+        for function in module.functions {
+            for example in function.examples {
+                let mut files: Vec<(String, String)> =
+                    SOURCES.iter().map(|it| (format!("states/{it}"), String::new())).collect();
+                for word in example.split([' ', '\n', '\'', '"']).filter_map(|it| it.strip_prefix("lab://")) {
+                    files.push((format!("states/{word}"), String::new()));
+                    files.push((format!("states/{word}/file"), String::new()));
+                }
+                files.push(("states/a.sls".to_owned(), (*example).to_owned()));
+                let texts = files.iter().map(|it| (it.0.as_str(), it.1.as_str()));
+                let compiler = Compiler::new(Tree::of_texts(texts));
+                let id = "vm".parse().expect("a name");
+                let (grains, labels) = (Grains::new(), Labels::new());
+                let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
+                let made = compiler.compile(subject, &Wanted::Named(vec!["a".to_owned()]), &pillar);
+                let kind = format!("{}.{}", module.name, function.name);
+                if made.value.is_none() {
+                    wrong.push(format!("{kind}:\n{example}\n{:#?}", made.diagnostics));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -35,7 +35,8 @@ pub(crate) const MODULE: Module = Module {
             doc: "A locale is the machine's: `LANG` in /etc/default/locale on Debian, in /etc/locale.conf elsewhere.",
             params: NAME,
             examples: &[
-                "de_DE.UTF-8:\n  locale.system:\n    - require:\n      - locale: de_DE.UTF-8\n  locale.present: []\n",
+                "the machine's locale:\n  locale.system:\n    - name: de_DE.UTF-8\n    - require:\n      - locale: de_DE.UTF-8\n\
+                 de_DE.UTF-8:\n  locale.present: []\n",
             ],
             parse: |params| parse("locale.system", params, true),
         },
