@@ -35,8 +35,7 @@ pub(crate) const MODULE: Module = Module {
             doc: "A locale is the machine's: `LANG` in /etc/default/locale on Debian, in /etc/locale.conf elsewhere.",
             params: NAME,
             examples: &[
-                "the machine's locale:\n  locale.system:\n    - name: de_DE.UTF-8\n    - require:\n      - locale: de_DE.UTF-8\n\
-                 de_DE.UTF-8:\n  locale.present: []\n",
+                "german:\n  locale.present:\n    - name: de_DE.UTF-8\nde_DE.UTF-8:\n  locale.system:\n    - require:\n      - locale: german\n",
             ],
             parse: |params| parse("locale.system", params, true),
         },
