@@ -8,7 +8,7 @@ const ROUNDS_MAX: u32 = 200_000;
 type Hash = [u8; 32];
 
 fn sha256(parts: &[&[u8]]) -> Hash {
-    parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
+    parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Hash {

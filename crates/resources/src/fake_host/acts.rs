@@ -59,7 +59,7 @@ impl Machine {
             return failure(1, "there is no such user");
         }
         let Some(reply) = recorded(&self.commands, command) else {
-            let stdin = command.stdin.iter().map(|it| format!(" <<< {it}")).collect::<String>();
+            let stdin = command.stdin.as_ref().map_or_else(String::new, |it| format!(" <<< {it}"));
             return failure(127, &format!("not recorded: {}{stdin}", line(command)));
         };
         self.files.retain(|it, _| !reply.removed.iter().any(|gone| Path::new(it).starts_with(gone)));

@@ -61,9 +61,9 @@ pub enum Query {
     Locale(locale::Question),
     /// About processes of services.
     Service(service::Question),
-    /// What a MySQL or MariaDB server has.
+    /// What a `MySQL` or `MariaDB` server has.
     Mysql(mysql::Question),
-    /// What a PostgreSQL server has.
+    /// What a `PostgreSQL` server has.
     Postgres(postgres::Question),
     /// About an access list.
     Acl(acl::Question),

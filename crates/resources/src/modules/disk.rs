@@ -4,7 +4,7 @@ mod formatted;
 mod partitioned;
 
 use crate::{
-    Error, Function, Module, Param, ParamType, ParamsError, Probe,
+    Error, Function, Module, Param, ParamsError, Probe,
     args::{Args, invalid},
     host::{Query, query::disk::Question},
     tool,
@@ -97,8 +97,8 @@ fn refuse_used(device: &str, host: &dyn Probe) -> Result<(), Error> {
         return Err(Error::Refused(format!("there is no device `{device}`")));
     };
     let refuse = |why: String| Err(Error::Refused(format!("`{device}` {why}; nothing is done to it")));
-    let mounts = it.get("mountpoints").and_then(Value::as_array).into_iter().flatten();
-    if let Some(place) = mounts.filter_map(Value::as_str).next() {
+    let mut mounts = it.get("mountpoints").and_then(Value::as_array).into_iter().flatten();
+    if let Some(place) = mounts.find_map(Value::as_str) {
         return refuse(format!("is in use ({place})"));
     }
     let children = it.get("children").and_then(Value::as_array).into_iter().flatten();

@@ -172,7 +172,7 @@ impl Place {
 #[derive(Debug)]
 struct Chain {
     place: Place,
-    chain: String,
+    name: String,
     policy: String,
     wish: Wish,
 }
@@ -190,13 +190,13 @@ fn chain(
     if wish == Wish::Policy && !["ACCEPT", "DROP"].contains(&policy.as_str()) {
         return Err(invalid("policy", "`policy` must be `ACCEPT` or `DROP`"));
     }
-    Ok(Box::new(Chain { place: place(&args)?, chain, policy, wish }))
+    Ok(Box::new(Chain { place: place(&args)?, name: chain, policy, wish }))
 }
 
 impl Chain {
     /// Its policy and rules, one line each; `None` if there is no such chain.
     fn lines(&self, host: &dyn Probe) -> Result<Option<Vec<String>>, Error> {
-        let query = Query::Iptables(Question::Chain(self.place.table.clone(), self.chain.clone()));
+        let query = Query::Iptables(Question::Chain(self.place.table.clone(), self.name.clone()));
         let output = tool::ask(host, &query)?;
         let missing = ["is incompatible", "does not exist", "No chain/target/match"];
         match output.code {
@@ -211,7 +211,7 @@ impl Resource for Chain {
     fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         let lines = self.lines(host)?;
-        let name = || Some(self.chain.clone());
+        let name = || Some(self.name.clone());
         match (self.wish, &lines) {
             (Wish::There, None) => {
                 plan.push(Change { what: "chain".into(), from: None, to: name(), diff: None });
@@ -221,17 +221,17 @@ impl Resource for Chain {
             }
             (Wish::Policy | Wish::Empty, None) => {
                 let table = &self.place.table.table;
-                return Err(Error::Refused(format!("table `{table}` has no chain `{}`", self.chain)));
+                return Err(Error::Refused(format!("table `{table}` has no chain `{}`", self.name)));
             }
             (Wish::Policy, Some(lines)) => {
-                let is = lines.iter().find_map(|it| it.strip_prefix(&format!("-P {} ", self.chain)));
+                let is = lines.iter().find_map(|it| it.strip_prefix(&format!("-P {} ", self.name)));
                 plan.differ("policy", is.map(str::to_owned).as_ref(), &self.policy);
             }
             (Wish::Empty, Some(lines)) => {
                 let rules = lines.iter().filter(|it| it.starts_with("-A")).count();
                 if rules > 0 {
                     let from = Some(format!("{rules} rules"));
-                    plan.push(Change { what: self.chain.clone(), from, to: None, diff: None });
+                    plan.push(Change { what: self.name.clone(), from, to: None, diff: None });
                 }
             }
             _ => (),
@@ -241,13 +241,13 @@ impl Resource for Chain {
 
     fn apply(&self, _plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         match self.wish {
-            Wish::There => self.place.run(&["--new-chain", &self.chain], host)?,
+            Wish::There => self.place.run(&["--new-chain", &self.name], host)?,
             Wish::Gone => {
-                self.place.run(&["--flush", &self.chain], host)?;
-                self.place.run(&["--delete-chain", &self.chain], host)?;
+                self.place.run(&["--flush", &self.name], host)?;
+                self.place.run(&["--delete-chain", &self.name], host)?;
             }
-            Wish::Empty => self.place.run(&["--flush", &self.chain], host)?,
-            Wish::Policy => self.place.run(&["--policy", &self.chain, &self.policy], host)?,
+            Wish::Empty => self.place.run(&["--flush", &self.name], host)?,
+            Wish::Policy => self.place.run(&["--policy", &self.name, &self.policy], host)?,
         }
         self.place.keep(host)?;
         Ok(Applied::default())

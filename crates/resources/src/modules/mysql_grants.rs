@@ -285,11 +285,10 @@ impl Grants {
             meant.push(GRANT_OPTION.to_owned());
         }
         let is_there = |it: &String| match (self.wish, it.as_str()) {
-            (Wish::Held, it) => has(held, it),
             // All are gone if none is left.
             (Wish::Gone, ALL) => held.iter().any(|it| it != "USAGE" && it != GRANT_OPTION),
             (Wish::Gone, "USAGE") => false,
-            (Wish::Gone, it) => has(held, it),
+            (_, it) => has(held, it),
         };
         meant.into_iter().filter(|it| is_there(it) != (self.wish == Wish::Held)).collect()
     }

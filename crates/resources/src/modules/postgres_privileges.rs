@@ -93,7 +93,7 @@ struct Privileges {
     role: String,
     on: On,
     /// Upper case; empty for all.
-    privileges: Vec<String>,
+    words: Vec<String>,
     grant_option: bool,
     wish: Wish,
 }
@@ -130,7 +130,14 @@ fn parse(
         return Err(invalid("privileges", "a membership in a group has no `privileges`"));
     }
     let grant_option = wish == Wish::Held && args.bool("grant_option", false);
-    Ok(Box::new(Privileges { connection: Connection::new(&args)?, role, on, privileges, grant_option, wish }))
+    Ok(Box::new(Privileges {
+        connection: Connection::new(&args)?,
+        role,
+        on,
+        words: privileges,
+        grant_option,
+        wish,
+    }))
 }
 
 /// The types are part of a statement: only what types are made of.
@@ -236,7 +243,7 @@ impl Privileges {
         for row in rows {
             let held = texts(&row, if self.grant_option { "grantable" } else { "held" });
             let every = texts(&row, "every");
-            let meant = if self.privileges.is_empty() { &every } else { &self.privileges };
+            let meant = if self.words.is_empty() { &every } else { &self.words };
             let wrong: Vec<&str> = meant
                 .iter()
                 .filter(|it| held.contains(it) != (self.wish == Wish::Held))
@@ -253,7 +260,7 @@ impl Privileges {
 
     fn sql(&self) -> String {
         let role = self.grantee();
-        let words = if self.privileges.is_empty() { "ALL".to_owned() } else { self.privileges.join(", ") };
+        let words = if self.words.is_empty() { "ALL".to_owned() } else { self.words.join(", ") };
         match (&self.on, self.wish) {
             (On::Group(group), Wish::Held) => {
                 let option = if self.grant_option { " WITH ADMIN OPTION" } else { "" };

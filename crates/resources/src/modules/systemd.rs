@@ -147,7 +147,7 @@ fn rendered(unit: &Value) -> Result<String, ParamsError> {
                 if text.trim_end().lines().rev().skip(1).any(|it| !it.ends_with('\\')) {
                     return Err(wrong(&format!("`{key}` must be one line")));
                 }
-                block.push_str(&format!("{key}={}\n", text.trim_end()));
+                block.extend([key.as_str(), "=", text.trim_end(), "\n"]);
             }
         }
         blocks.push(block);

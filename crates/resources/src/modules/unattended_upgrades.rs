@@ -121,13 +121,14 @@ fn quoted(param: &str, text: &str) -> Result<String, ParamsError> {
 
 fn settings(args: &Args<'_>) -> Result<String, ParamsError> {
     let mut text = String::from("// Made by labctl: changes here are lost.\n");
+    let mut add = |lines: String| text.push_str(&lines);
     for (param, key) in [("origins", "Origins-Pattern"), ("blacklist", "Package-Blacklist")] {
         let Some(items) = args.list(param) else { continue };
-        text.push_str(&format!("#clear Unattended-Upgrade::{key};\nUnattended-Upgrade::{key} {{\n"));
+        add(format!("#clear Unattended-Upgrade::{key};\nUnattended-Upgrade::{key} {{\n"));
         for it in items {
-            text.push_str(&format!("\t{};\n", quoted(param, &it)?));
+            add(format!("\t{};\n", quoted(param, &it)?));
         }
-        text.push_str("};\n");
+        add("};\n".to_owned());
     }
     let flags = [
         ("automatic_reboot", "Automatic-Reboot"),
@@ -138,13 +139,13 @@ fn settings(args: &Args<'_>) -> Result<String, ParamsError> {
         ("on_shutdown", "InstallOnShutdown"),
     ];
     for (param, key) in flags.into_iter().filter(|it| args.has(it.0)) {
-        text.push_str(&format!("Unattended-Upgrade::{key} \"{}\";\n", args.bool(param, false)));
+        add(format!("Unattended-Upgrade::{key} \"{}\";\n", args.bool(param, false)));
     }
     let words =
         [("automatic_reboot_time", "Automatic-Reboot-Time"), ("mail", "Mail"), ("mail_report", "MailReport")];
     for (param, key) in words {
         if let Some(value) = args.text(param) {
-            text.push_str(&format!("Unattended-Upgrade::{key} {};\n", quoted(param, &value)?));
+            add(format!("Unattended-Upgrade::{key} {};\n", quoted(param, &value)?));
         }
     }
     Ok(text)

@@ -113,6 +113,10 @@ struct Configuration {
 }
 
 impl Configuration {
+    /// Only in the file.
+    fn whole(&mut self, text: &str) {
+        self.whole.push_str(text);
+    }
     fn both(&mut self, text: &str) {
         self.whole.push_str(text);
         self.stripped.push_str(text);
@@ -138,19 +142,19 @@ fn configuration(args: &Args<'_>, params: &Map<String, Value>) -> Result<Configu
     }
     for (param, name) in [("address", "Address"), ("dns", "DNS")] {
         if let Some(items) = args.list(param) {
-            all.whole.push_str(&format!("{name} = {}\n", line(param, &items.join(", "))?));
+            all.whole(&format!("{name} = {}\n", line(param, &items.join(", "))?));
         }
     }
     for (param, name) in [("mtu", "MTU"), ("table", "Table")] {
         if let Some(text) = args.text(param) {
-            all.whole.push_str(&format!("{name} = {}\n", line(param, &text)?));
+            all.whole(&format!("{name} = {}\n", line(param, &text)?));
         }
     }
     for (param, name) in
         [("pre_up", "PreUp"), ("post_up", "PostUp"), ("pre_down", "PreDown"), ("post_down", "PostDown")]
     {
         for command in args.list(param).unwrap_or_default() {
-            all.whole.push_str(&format!("{name} = {}\n", line(param, &command)?));
+            all.whole(&format!("{name} = {}\n", line(param, &command)?));
         }
     }
     let peers = match params.get("peers") {
@@ -177,7 +181,7 @@ fn peer(value: &Value, all: &mut Configuration) -> Result<(), ParamsError> {
     let args = Args::new("a peer of wireguard.present", &schema, map)?;
     all.both("\n[Peer]\n");
     if let Some(comment) = args.text("comment") {
-        all.whole.push_str(&format!("# {}\n", line("comment", &comment)?));
+        all.whole(&format!("# {}\n", line("comment", &comment)?));
     }
     all.both(&format!("PublicKey = {}\n", key("public_key", &args.text("public_key").unwrap_or_default())?));
     if let Some(text) = args.text("preshared_key") {

@@ -106,7 +106,7 @@ pub(super) fn compare(
     if plan.is_empty() && !stale.is_empty() && is_fresh_by_rehearsal(project, host)? {
         stale.clear();
     }
-    stale.into_iter().for_each(|it| plan.push(it));
+    plan.changes.append(&mut stale);
     if remove_orphans {
         compare_orphans(project, &wanted, &there, host, &mut plan)?;
     }

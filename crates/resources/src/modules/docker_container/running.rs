@@ -228,7 +228,7 @@ impl Running {
         self.networks.iter().filter(|it| !is_in(it)).collect()
     }
 
-    fn connect(&self, network: &Network, container: &str, host: &mut dyn Host) -> Result<(), Error> {
+    fn connect(network: &Network, container: &str, host: &mut dyn Host) -> Result<(), Error> {
         let mut words = vec!["network".to_owned(), "connect".to_owned()];
         words.extend(network.how.iter().map(|it| format!("--{it}")));
         words.extend([network.name.clone(), container.to_owned()]);
@@ -246,7 +246,7 @@ impl Running {
         let command = Command { stdin, ..tool::command(&words, tool::LONG_MS) };
         tool::run(host, command, &format!("docker create {}", self.name))?;
         for network in self.networks.iter().skip(1) {
-            self.connect(network, &new, host)?;
+            Self::connect(network, &new, host)?;
         }
         if let Some(old) = self.look(host)? {
             if matches!(status(&old), "running" | "restarting" | "paused") {
@@ -299,7 +299,7 @@ impl Resource for Running {
             return Err(Error::Refused(format!("the container `{}` is gone in the meantime", self.name)));
         };
         for network in self.missing_networks(&now) {
-            self.connect(network, &self.name, host)?;
+            Self::connect(network, &self.name, host)?;
         }
         if plan.touches("status") {
             let verb = if status(&now) == "paused" { "unpause" } else { "start" };
@@ -312,9 +312,12 @@ impl Resource for Running {
         match self.watch_action.as_str() {
             "force" => self.replace(host)?,
             "restart" => {
-                drop(docker(host, &["restart", "--time", &self.shutdown_timeout.to_string(), &self.name])?)
+                let seconds = self.shutdown_timeout.to_string();
+                docker(host, &["restart", "--time", &seconds, &self.name])?;
             }
-            signal => drop(docker(host, &["kill", &format!("--signal={signal}"), &self.name])?),
+            signal => {
+                docker(host, &["kill", &format!("--signal={signal}"), &self.name])?;
+            }
         }
         Ok(Some(Applied::saying(match self.watch_action.as_str() {
             "force" => "made anew".to_owned(),

@@ -205,7 +205,7 @@ fn words(args: &Args<'_>) -> Result<Vec<String>, ParamsError> {
         }
         Ok(text)
     };
-    let mut option = |words: &mut Vec<String>, param: &str, option: &str| -> Result<(), ParamsError> {
+    let option = |words: &mut Vec<String>, param: &str, option: &str| -> Result<(), ParamsError> {
         let Some(text) = args.text(param) else { return Ok(()) };
         let (not, value) = turned(&checked(param, text)?);
         words.extend(not.then(|| "!".to_owned()));
