@@ -85,6 +85,8 @@ pub enum Lists {
     Known,
     /// Fetched once in this run; if they cannot be fetched, as they are.
     Recent,
+    /// Fetched since something was altered last, also where lists are not fetched by themselves.
+    Fresh,
     /// Not older than this many seconds.
     Within(u64),
 }

@@ -18,6 +18,8 @@ pub(crate) struct Packages {
     installed: Option<Installed>,
     /// Whether the lists were fetched, or could not be, in this run.
     fetched: bool,
+    /// The same, since something was altered last.
+    fresh: bool,
 }
 
 /// The one whose program is here.
@@ -33,6 +35,10 @@ fn provider() -> &'static dyn Provider {
 pub(crate) fn held() -> io::Result<BTreeSet<String>> {
     let Some(command) = provider().holds() else { return Ok(BTreeSet::new()) };
     let (exit, text) = ask(&command)?;
+    // Without its plugin for it dnf holds nothing.
+    if String::from_utf8_lossy(&text.err).contains("No such command") {
+        return Ok(BTreeSet::new());
+    }
     Ok(provider().parse_holds(&answer(exit, &text, &command)?))
 }
 
@@ -98,6 +104,7 @@ impl Packages {
     /// What a command did may have altered what is installed; the lists are as they were.
     pub(crate) fn forget(&mut self) {
         self.installed = None;
+        self.fresh = false;
     }
 
     fn installed(&mut self) -> io::Result<&Installed> {
@@ -121,10 +128,11 @@ impl Packages {
         let due = match lists {
             Lists::Known => false,
             Lists::Recent => !self.fetched && provider().may_refresh_alone(),
+            Lists::Fresh => !self.fresh,
             Lists::Within(seconds) => age_s(provider().lists()).is_none_or(|it| it > seconds),
         };
         if due {
-            self.fetched = true;
+            (self.fetched, self.fresh) = (true, true);
             // Without a network the lists are what they are: an install that needs more says so.
             self.act(&PackageAction::Refresh, &mut Text::default())?;
         }

@@ -166,7 +166,8 @@ fn check_name(param: &str, name: &str) -> Result<(), ParamsError> {
 fn lists(args: &Args<'_>) -> Lists {
     match (args.has("refresh").then(|| args.bool("refresh", true)), args.duration_ms("cache_valid_time")) {
         (Some(false), _) => Lists::Known,
-        (_, Some(ms)) => Lists::Within(ms / 1000),
+        (_, Some(ms)) if ms > 0 => Lists::Within(ms / 1000),
+        (Some(true), _) => Lists::Fresh,
         _ => Lists::Recent,
     }
 }

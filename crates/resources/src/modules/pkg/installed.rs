@@ -236,7 +236,8 @@ impl Installed {
     /// The versions that the conditions come to, out of what is on offer; a name without one stays so.
     fn resolved(&self, missing: Vec<Wish>, host: &dyn Probe) -> Result<Vec<Wish>, Error> {
         let names: Vec<String> = missing.iter().map(|(name, _)| name.clone()).collect();
-        let lists = if self.refresh == Some(true) { Lists::Known } else { self.how.lists };
+        // They were fetched a moment ago.
+        let lists = if self.how.lists == Lists::Fresh { Lists::Known } else { self.how.lists };
         let offered = host
             .available(&names, self.how.from.as_deref(), lists)
             .map_err(Error::host("look up packages", names.join(", ")))?;
@@ -260,7 +261,7 @@ impl Installed {
 
     fn install(&self, missing: Vec<Wish>, host: &mut dyn Host) -> Result<Applied, Error> {
         let what = format!("install {}", words(&missing));
-        if self.refresh == Some(true) && !matches!(self.how.lists, Lists::Within(_)) {
+        if self.how.lists == Lists::Fresh {
             act(host, PackageAction::Refresh)?.success("fetch package lists")?;
         }
         let wishes = match self.resolved(missing.clone(), host) {
