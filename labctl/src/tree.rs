@@ -198,7 +198,7 @@ impl Reading {
                 self.problem(name, message, "rename it");
                 continue;
             };
-            if file_name.starts_with('.') {
+            if lang::is_left_out(file_name) {
                 continue;
             }
             let (path, name) = (entry.path(), format!("{name}/{file_name}"));

@@ -37,6 +37,17 @@ impl Folder {
     }
 }
 
+/// Whether a file or folder of this name is no part of a tree: what version control and editors leave there. Other hidden
+/// ones are part of it: `lab://files/.bashrc`.
+pub fn is_left_out(name: &str) -> bool {
+    const NAMES: [&str; 7] = [".git", ".svn", ".hg", ".bzr", ".jj", ".DS_Store", "__pycache__"];
+    NAMES.contains(&name)
+        || name.ends_with('~')
+        || name.starts_with('#')
+        || name.starts_with(".#")
+        || name.starts_with('.') && (name.ends_with(".swp") || name.ends_with(".swx"))
+}
+
 /// Where the trees lie. In each list, a file of an earlier folder hides the one of the same path in a later folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -319,6 +330,16 @@ mod tests {
         let layout = read(&["trees: [/a]\npillar: [/p]\n", "pillar: [/q]\n"]).unwrap();
         assert_eq!(layout.states, [Folder::native("/a/states")]);
         assert_eq!(layout.pillar, [Folder::native("/q")]);
+    }
+
+    #[test]
+    fn hidden_files_belong_to_a_tree_and_what_editors_leave_does_not() {
+        for name in [".bashrc", ".irssi", ".gitignore", "web.sls", "a#b", ".well-known"] {
+            assert!(!is_left_out(name), "{name}");
+        }
+        for name in [".git", "web.sls~", "#web.sls#", ".web.sls.swp", ".#web.sls", "__pycache__"] {
+            assert!(is_left_out(name), "{name}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod yaml;
 pub use codes::explain;
 pub use compiler::{Compiler, Subject, Wanted};
 pub use config::ConfigReader;
-pub use layout::{Environment, Folder, Layout};
+pub use layout::{Environment, Folder, Layout, is_left_out};
 pub use options::{Options, Strategy};
 pub use render::{Paint, render_diagnostics};
 pub use resources::{Function, Module, Param, ParamType, modules};

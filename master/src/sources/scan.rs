@@ -1,7 +1,7 @@
 //! Walks the folders of the trees: relative paths only, nothing outside of them, everything bounded.
 
 use super::{Layout, complaint};
-use lang::{Dialect, Source};
+use lang::{Dialect, Source, is_left_out};
 use model::{ContentHash, Diagnostic, Severity};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -183,11 +183,6 @@ impl Walk<'_> {
             self.found.problems.push(complaint(severity, name, message, help));
         }
     }
-}
-
-/// Hidden files, and what editors leave behind.
-fn is_left_out(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with('~') || name.starts_with('#')
 }
 
 /// Whether a later change is bound to change the time stamp.

@@ -73,8 +73,8 @@ impl Watcher {
         *left -= 1;
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.flatten() {
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if !hidden && entry.file_type().is_ok_and(|it| it.is_dir()) {
+            let left_out = entry.file_name().to_str().is_none_or(lang::is_left_out);
+            if !left_out && entry.file_type().is_ok_and(|it| it.is_dir()) {
                 self.watch(&entry.path(), left);
             }
         }
