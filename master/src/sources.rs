@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_folder_hides_files_of_a_later_one_and_dot_files_are_left_out() {
+    fn an_earlier_folder_hides_files_of_a_later_one_and_what_git_and_editors_leave_is_no_part() {
         let (site, shipped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write(shipped.path(), "states/web.sls", "shipped: cmd.run\n");
         write(shipped.path(), "states/base.sls", "base: cmd.run\n");

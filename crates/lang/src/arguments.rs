@@ -237,7 +237,7 @@ fn guard_call(session: &mut Session<'_>, argument: &Argument, pairs: &[(Key, Nod
     let mut get_return = None;
     for (key, node) in pairs {
         match key.text.as_str() {
-            "fun" => question.fun = node.text().unwrap_or_default().to_owned(),
+            "fun" => node.text().unwrap_or_default().clone_into(&mut question.fun),
             "args" => question.args = items(node).iter().map(|it| argument.file.value(it)).collect(),
             "get_return" => get_return = node.text().map(str::to_owned),
             name => {

@@ -149,10 +149,10 @@ impl Loading {
         let mut wanted = Vec::new();
         for include in includes {
             let origin = Origin { file: file.clone(), at: include.at };
-            let Some((included, of)) = include_of(session, &include, name, environment, &origin) else {
+            let Some((other, of)) = include_of(session, &include, name, environment, &origin) else {
                 continue;
             };
-            let names = session.compiler.matching(&environment::root("states", &of), &included);
+            let names = session.compiler.matching(&environment::root("states", &of), &other);
             wanted.extend(names.into_iter().map(|it| (it, of.clone(), include.at)));
         }
         let above = match self.stack.last() {

@@ -45,7 +45,7 @@ pub fn is_left_out(name: &str) -> bool {
         || name.ends_with('~')
         || name.starts_with('#')
         || name.starts_with(".#")
-        || name.starts_with('.') && (name.ends_with(".swp") || name.ends_with(".swx"))
+        || name.starts_with('.') && [".swp", ".swx"].iter().any(|it| name.ends_with(it))
 }
 
 /// Where the trees lie. In each list, a file of an earlier folder hides the one of the same path in a later folder.

@@ -191,8 +191,8 @@ impl Loading<'_, '_> {
             _ => None,
         };
         let includes = includes.map(|node| includes_in(self.session, &file, &node)).unwrap_or_default();
-        let (includes, included) = (includes.into_iter(), None);
-        Some(Open { name: name.to_owned(), file, own, defaults, includes, included, key })
+        let includes = includes.into_iter();
+        Some(Open { name: name.to_owned(), file, own, defaults, includes, included: None, key })
     }
 
     /// What the file itself says.

@@ -61,8 +61,8 @@ fn whole(text: &str) -> Option<i64> {
         parsed(Some(binary).filter(|it| of_digits(it, 2))?, 2)?
     } else if let Some(hex) = digits.strip_prefix("0x") {
         parsed(Some(hex).filter(|it| of_digits(it, 16))?, 16)?
-    } else if digits.starts_with('0') {
-        if !of_digits(&digits[1..], 8) {
+    } else if let Some(octal) = digits.strip_prefix('0') {
+        if !of_digits(octal, 8) {
             return None;
         }
         // Salt drops the zeros in front, so that the digits stay; behind a sign it does not see them.

@@ -22,13 +22,11 @@ pub(crate) fn steps(session: &mut Session<'_>, lows: &[Low], recipe: &mut Recipe
     let mut steps = Vec::with_capacity(lows.len());
     for low in lows {
         let kind = low.kind();
-        steps.push(match resources::function(&kind) {
-            Some(function) => Some(step(session, low, function, &kind, recipe)),
-            None => {
-                unknown_function(session, low, &kind);
-                None
-            }
-        });
+        let function = resources::function(&kind);
+        if function.is_none() {
+            unknown_function(session, low, &kind);
+        }
+        steps.push(function.map(|it| step(session, low, it, &kind, recipe)));
     }
     steps
 }

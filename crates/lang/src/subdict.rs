@@ -63,10 +63,10 @@ impl Subdict {
 }
 
 impl Pattern {
-    fn parse(text: &str, how: How) -> Result<Self, String> {
-        let (deeper, text) = text.strip_prefix("*:").map_or((false, text), |rest| (true, rest));
+    fn parse(whole: &str, how: How) -> Result<Self, String> {
+        let (deeper, text) = whole.strip_prefix("*:").map_or((false, whole), |rest| (true, rest));
         let lower = text.to_lowercase();
-        let test = match how {
+        let compared = match how {
             How::Glob => Test::Glob(lower),
             How::Exact => Test::Exact(lower),
             How::Regex => {
@@ -75,7 +75,7 @@ impl Pattern {
                 Test::Regex(Box::new(regex.map_err(|_| format!("`{text}` is not a regular expression"))?))
             }
         };
-        Ok(Self { deeper, text: text.to_owned(), test })
+        Ok(Self { deeper, text: text.to_owned(), test: compared })
     }
     fn matches(&self, value: &Value) -> bool {
         match value {

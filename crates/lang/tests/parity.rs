@@ -103,10 +103,8 @@ fn case(path: &Path, wrong: &mut Vec<String>) {
         lang::value_of_yaml(name, text).value.unwrap()
     };
     let files = parts.iter().map(|(name, text)| (path_of(name), source(text.as_bytes(), Renderer::Plain)));
-    let wanted = match parts.keys().any(|it| it.ends_with("states/top.sls")) {
-        true => Wanted::Assigned,
-        false => Wanted::Named(vec!["a".to_owned()]),
-    };
+    let has_top = parts.keys().any(|it| it.ends_with("states/top.sls"));
+    let wanted = if has_top { Wanted::Assigned } else { Wanted::Named(vec!["a".to_owned()]) };
     let compiler = Compiler::with_options(Tree::new(files), options(&yaml("minion.yaml")));
     let (grains, labels) = (yaml("grains.json").as_object().cloned().unwrap(), Labels::new());
     let id = "vm-1".parse().unwrap();
@@ -145,7 +143,9 @@ fn what_salt_makes_of_a_tree_ours_makes_of_it() {
     cases.sort();
     assert!(cases.len() >= 60);
     let mut wrong = Vec::new();
-    cases.iter().for_each(|it| case(it, &mut wrong));
+    for it in &cases {
+        case(it, &mut wrong);
+    }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
