@@ -131,9 +131,18 @@ impl Work<'_, '_> {
         self.session.complaints.push(complaint);
     }
 
+    fn is_rendered_by_salt(&self, params: &Map<String, Value>) -> bool {
+        let named = ["source", "sources"].iter().any(|it| params.contains_key(*it));
+        self.low.state == "file"
+            && matches!(self.low.fun.as_str(), "append" | "prepend" | "blockreplace")
+            && named
+    }
+
     /// Reads `template`, `context` and `defaults`.
     fn template(&mut self, params: &Map<String, Value>) -> bool {
         match params.get("template").and_then(Value::as_str) {
+            // Salt renders the sources of these unless it is told otherwise.
+            None if self.low.file.salt && self.is_rendered_by_salt(params) => self.engine = Engine::Jinja,
             None | Some("" | "none") => return true,
             Some("handlebars") => {}
             Some("jinja") => self.engine = Engine::Jinja,

@@ -55,7 +55,7 @@ pub(super) const TEMPLATE: Param = Param {
     name: "template",
     kind: ParamType::Text,
     required: false,
-    default: "none",
+    default: "none; `jinja` in a tree from Salt",
     doc: "The engine that renders the source: `jinja` or `handlebars`.",
 };
 pub(super) const CONTEXT: Param = Param {
