@@ -41,6 +41,11 @@ impl Look {
         for line in host.sh(ALWAYS).lines() {
             let (key, value) = line.split_once('\t').unwrap_or((line, ""));
             let known = keys.entry(key.to_owned()).or_default();
+            let value = if key.starts_with("group ") || key.starts_with("gshadow ") {
+                in_order(value)
+            } else {
+                value.to_owned()
+            };
             writeln!(known, "{value}").unwrap();
         }
         if !observe.is_empty() {
@@ -59,6 +64,13 @@ impl Look {
             }
         }
     }
+}
+
+/// A group's line with its members in order: they are a set.
+fn in_order(line: &str) -> String {
+    let Some((start, members)) = line.rsplit_once(':') else { return line.to_owned() };
+    let members: BTreeSet<&str> = members.split(',').collect();
+    format!("{start}:{}", members.into_iter().collect::<Vec<_>>().join(","))
 }
 
 fn walk(root: &Path, folder: &Path, keys: &mut BTreeMap<String, String>) {

@@ -47,6 +47,9 @@ pub(super) fn comments(report: &RunReport) -> String {
     let mut text = String::new();
     for step in &report.steps {
         writeln!(text, "{:?} {} {}: {}", step.outcome, step.kind, step.id, step.comment.trim()).unwrap();
+        for change in step.plan.changes.iter().filter(|it| it.diff.is_none()) {
+            writeln!(text, "    {}: {:?} -> {:?}", change.what, change.from, change.to).unwrap();
+        }
     }
     text
 }

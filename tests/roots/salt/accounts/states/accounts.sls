@@ -43,3 +43,63 @@ hidden:
   user.present:
     - optional_groups:
       - neither
+gone:
+  user.absent:
+    - purge: True
+gone-kept:
+  user.absent: []
+never-there:
+  user.absent: []
+gone-group:
+  group.absent: []
+never-there-group:
+  group.absent:
+    - name: never-there
+members:
+  group.present:
+    - members:
+      - old
+      - daemon
+more-members:
+  group.present:
+    - addusers:
+      - old
+    - delusers:
+      - daemon
+renumbered:
+  group.present:
+    - gid: 3300
+dated:
+  user.present:
+    - uid: 3400
+    - gid: 3100
+    - expire: 20000
+    - mindays: 1
+    - maxdays: 90
+    - warndays: 7
+    - inactdays: 30
+    - roomnumber: '12'
+    - workphone: '555'
+    - require:
+      - group: ops
+moved:
+  user.present:
+    - home: /srv/moved-now
+    - createhome: False
+    - usergroup: True
+own-group:
+  user.present:
+    - usergroup: True
+    - uid: 3500
+no-own-group:
+  user.present:
+    - usergroup: False
+    - gid: 100
+locked:
+  user.present:
+    - empty_password: False
+    - password: '!'
+hashed-here:
+  user.present:
+    - password: $6$lab$x
+    - enforce_password: False

@@ -23,3 +23,18 @@ lab-six:
     - enable: True
     - watch:
       - file: /etc/systemd/system/lab-six.service
+lab-seven:
+  service.masked: []
+lab-eight:
+  service.unmasked: []
+lab-five is reloaded:
+  service.running:
+    - name: lab-five
+    - reload: True
+    - watch:
+      - file: /srv/config
+/srv/config:
+  file.managed:
+    - contents: new
+lab-nine:
+  service.dead: []
