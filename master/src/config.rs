@@ -37,6 +37,7 @@ const KEYS: &[&str] = &[
     "pillar_source_merging_strategy",
     "pillar_merge_lists",
     "failhard",
+    "probe_commands",
     "state_dir",
     "socket",
     "keep.age",
@@ -86,6 +87,8 @@ pub struct Config {
     pub sample_s: u32,
     /// Seconds between heartbeats.
     pub heartbeat_s: u32,
+    /// Whether templates may ask minions for the output of commands: `salt['cmd.run'](…)`.
+    pub probe_commands: bool,
     /// Of the log.
     pub level: Level,
     /// Bytes set aside beside the store.
@@ -167,6 +170,7 @@ impl Config {
             keep_bytes: reader.one("keep.size", size).unwrap_or(1024 * 1024 * 1024),
             sample_s: reader.one("sample_s", |it| seconds(it, 0, 3600)).unwrap_or(10),
             heartbeat_s: reader.one("heartbeat_s", |it| seconds(it, 1, 40)).unwrap_or(30),
+            probe_commands: reader.one("probe_commands", yes_or_no).unwrap_or(false),
             level: reader.one("log", level).unwrap_or(Level::Info),
             ballast_bytes: BALLAST_BYTES,
         };
@@ -317,6 +321,14 @@ pub fn address(text: &str) -> Result<Address, String> {
     }
     let port = port.map(|it| it.parse::<u16>().ok().filter(|it| *it > 0).ok_or_else(wrong)).transpose()?;
     Ok(Address { host: host.to_owned(), port })
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "yes" | "on" => Ok(true),
+        "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
 }
 
 fn age(text: &str) -> Result<u64, String> {

@@ -13,6 +13,7 @@ mod keys;
 mod memory;
 mod probe;
 mod publish;
+mod questions;
 mod reactor;
 mod requests;
 mod roster;
@@ -27,6 +28,7 @@ pub use access::secret_hash;
 pub use effect::{Effect, Query, Ticket};
 pub use entry::{Audit, Entry, SealedRef};
 pub use input::{Input, TokenFault};
+pub use questions::{Asked, Asker, ROUNDS_MAX};
 
 use memory::{Book, rank};
 use model::{
@@ -60,6 +62,8 @@ pub struct Settings {
     pub offer_ms: u64,
     /// Age at which ended jobs, events and decisions are deleted, in milliseconds.
     pub keep_ms: u64,
+    /// Templates may ask minions for the output of commands.
+    pub probe_commands: bool,
     /// About this master.
     pub info: api::MasterInfo,
 }
@@ -76,6 +80,7 @@ pub struct Master {
     live: BTreeMap<MinionId, Live>,
     timers: BTreeSet<(Timestamp, Timer)>,
     probes: BTreeMap<u64, Probe>,
+    rounds: BTreeMap<u64, questions::Round>,
     next_probe: u64,
     reactor: Reactor,
     /// When waiting keys changed what they say, lately.
@@ -118,6 +123,7 @@ impl Master {
             live: BTreeMap::new(),
             timers: BTreeSet::new(),
             probes: BTreeMap::new(),
+            rounds: BTreeMap::new(),
             next_probe: now.0.saturating_mul(1000),
             reactor: Reactor::default(),
             key_changes: BTreeMap::new(),
@@ -208,6 +214,7 @@ impl Master {
             Input::Compiled { job, minion, revision, result } => {
                 self.compiled(job, &minion, revision, result);
             }
+            Input::Questions { asker, questions, asked } => self.ask_minions(asker, questions, asked),
             Input::Answered { ticket, reply } => self.out.push(Effect::Reply { ticket, reply }),
             Input::Assigned { minion, states } => {
                 if let Some(live) = self.live.get_mut(&minion) {

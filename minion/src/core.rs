@@ -12,7 +12,7 @@ pub use outbox::EVENT_BYTES_MAX;
 
 use bus::message::{FromMinion, Hello, Offer, ToMinion};
 use memory::Memory;
-use model::{Ask, ContentHash, Grains, JobId, Timestamp};
+use model::{Ask, ContentHash, Grains, JobId, Question, Timestamp};
 use progress::Pending;
 use serde_json::{Value, json};
 
@@ -96,6 +96,13 @@ pub enum Input {
         /// Their hash.
         hash: ContentHash,
     },
+    /// To [`Effect::AnswerQuestions`].
+    Answered {
+        /// Number of the probe.
+        probe: u64,
+        /// What to say.
+        answer: Value,
+    },
     /// A newer `masters.json` is in use.
     Masters(u64),
     /// These could not be put on disk; whatever was to follow them was not done.
@@ -151,6 +158,15 @@ pub enum Effect {
     CollectGrains {
         /// For which probe.
         probe: u64,
+    },
+    /// Look at the machine and answer with [`Input::Answered`].
+    AnswerQuestions {
+        /// For which probe.
+        probe: u64,
+        /// What templates ask.
+        questions: Vec<Question>,
+        /// Whether commands may be run for it.
+        commands: bool,
     },
     /// How the master wants it.
     Pace {
@@ -234,6 +250,9 @@ impl Minion {
             Input::Progress { job, of, lines } => self.on_progress(now, job, of, lines, &mut effects),
             Input::RunEnded { job, end } => self.on_run_ended(now, job, end, &mut effects),
             Input::Event { tag, data } => self.add_event(now, tag, data, &mut effects),
+            Input::Answered { probe, answer } => {
+                self.say(now, FromMinion::Answer { probe, answer }, &mut effects);
+            }
             Input::Grains { probe, grains, hash } => self.on_grains(now, probe, grains, hash, &mut effects),
             Input::Masters(version) => self.settings.masters = version,
             Input::NotRecorded { entries, reason } => {
@@ -360,6 +379,10 @@ impl Minion {
             ToMinion::Cancel { job } => self.on_cancel(now, job, effects),
             ToMinion::Ack { jobs, events } => self.on_ack(now, &jobs, events, effects),
             ToMinion::Probe { probe, ask } => self.on_probe(now, probe, &ask, effects),
+            ToMinion::Questions { probe, mut questions, commands } => {
+                questions.truncate(resources::questions::QUESTIONS_MAX);
+                effects.push(Effect::AnswerQuestions { probe, questions, commands });
+            }
             ToMinion::Masters { text } => effects.push(Effect::Masters(text)),
             ToMinion::Removed { reason } => effects.push(Effect::Forget { reason }),
         }

@@ -25,6 +25,7 @@ pub(crate) fn master_settings() -> mc::Settings {
         sample_s: 0,
         offer_ms: 60_000,
         keep_ms: 30 * 86_400_000,
+        probe_commands: false,
         info,
     }
 }

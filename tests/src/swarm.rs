@@ -270,6 +270,10 @@ impl Light {
                         grains: self.grains.clone(),
                         hash: grains::hash(&self.grains),
                     }),
+                    Effect::AnswerQuestions { probe, questions, commands } => {
+                        let answer = resources::questions::answer_all(&questions, commands, &mut self.host);
+                        inputs.push_back(Input::Answered { probe, answer });
+                    }
                     Effect::Pace { sample_s, .. } => {
                         self.sample_every = (sample_s > 0).then(|| Duration::from_secs(sample_s.into()));
                         self.sample_at = tokio::time::Instant::now();

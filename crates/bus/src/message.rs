@@ -1,7 +1,9 @@
 //! Everything that may be said on control topics. Closed on purpose: whoever adds a message sees every place that
 //! must handle it. The envelope's `type` is the variant's name in `snake_case`, its `body` the variant's fields.
 
-use model::{ContentHash, Event, Grains, JobId, Mode, RunReport, StepReport, Timestamp, request::Ask};
+use model::{
+    ContentHash, Event, Grains, JobId, Mode, Question, RunReport, StepReport, Timestamp, request::Ask,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -190,6 +192,16 @@ pub enum ToMinion {
         probe: u64,
         /// What.
         ask: Ask,
+    },
+    /// Answer what templates ask while they are compiled, with an [`FromMinion::Answer`]: a list with an object for each
+    /// question, `{"ok": value}` or `{"error": "why"}`. The functions are a closed list that only looks.
+    Questions {
+        /// For the answer.
+        probe: u64,
+        /// What.
+        questions: Vec<Question>,
+        /// The operator of the master lets templates run commands.
+        commands: bool,
     },
     /// A newer list of masters, signed by the org key ([`crate::masters`]).
     Masters {

@@ -121,6 +121,10 @@ const CODES: &[(&str, &str)] = &[
         "E0602",
         "a recipe cannot be made for this minion although its states compile: it is too large, or its key is unknown.",
     ),
+    (
+        "E0603",
+        "a template asks the minion something that it cannot or may not answer. Commands need `probe_commands: true` in master.yaml.",
+    ),
     ("E0701", "a configuration file or variable has a key that is not known, or a value that is wrong."),
     ("E0702", "a value of the configuration or of a variable is not of the kind that its key takes."),
     ("E0703", "the configuration contradicts itself."),
@@ -156,6 +160,7 @@ const CODES: &[(&str, &str)] = &[
         "a part of a top file is for an environment that does not exist. Environments are set in master.yaml.",
     ),
     ("W0402", "a `match:` that never matches here."),
+    ("W0603", "a template asked the minion something that has no answer: it counted as false or empty."),
 ];
 
 /// What a code means; `None` for one that does not exist.

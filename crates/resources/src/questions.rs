@@ -1,6 +1,12 @@
 //! What templates may ask a minion: a closed list of functions that only look, and what each counts as until it is
 //! answered.
 
+use crate::{
+    Host,
+    answer::answer,
+    host::{Action, Command, Exit},
+};
+use model::Question;
 use serde_json::{Value, json};
 
 /// What a question counts as while it has no answer.
@@ -62,11 +68,6 @@ pub const ASKABLE: &[Askable] = &[
     command("cmd.run_all", StandIn::Map, "What a command prints and how it ends."),
     command("cmd.run_stdout", StandIn::Text, "What a command prints to stdout."),
     command("cmd.shell", StandIn::Text, "What a line for the shell prints."),
-    ask(
-        "file.access",
-        StandIn::No,
-        "Whether a path is there (`f`), or has a permission for root (`r`, `w`, `x`).",
-    ),
     ask("file.contains", StandIn::No, "Whether a file has this text in a line."),
     ask("file.directory_exists", StandIn::No, "Whether there is a folder."),
     ask("file.file_exists", StandIn::No, "Whether there is a file."),
@@ -97,4 +98,92 @@ pub const ASKABLE: &[Askable] = &[
 /// The function of a name.
 pub fn askable(name: &str) -> Option<&'static Askable> {
     ASKABLE.iter().find(|it| it.name == name)
+}
+
+/// Questions that one probe may hold.
+pub const QUESTIONS_MAX: usize = 200;
+/// Longest answer, as JSON.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Longest that a command for a template may take.
+const COMMAND_MS_MAX: u64 = 5_000;
+
+/// The answers to questions, as they travel: `{"ok": value}` or `{"error": "why"}` each.
+pub fn answer_all(questions: &[Question], commands: bool, host: &mut dyn Host) -> Value {
+    questions.iter().take(QUESTIONS_MAX).map(|it| told(it, commands, host)).collect()
+}
+
+/// The same failure for each.
+pub fn all_failed(questions: &[Question], reason: &str) -> Value {
+    questions.iter().take(QUESTIONS_MAX).map(|_| json!({ "error": reason })).collect()
+}
+
+fn told(question: &Question, commands: bool, host: &mut dyn Host) -> Value {
+    let result = match askable(&question.fun) {
+        None => Err(format!("`{}` is not among the functions that can be asked", question.fun)),
+        Some(it) if !it.command => answer(question, host),
+        Some(_) if !commands => Err("the master's operator does not let templates run commands".to_owned()),
+        Some(_) => run(question, host),
+    };
+    match result {
+        Ok(value) if value.to_string().len() > ANSWER_BYTES_MAX => {
+            json!({ "error": format!("the answer is longer than {ANSWER_BYTES_MAX} bytes") })
+        }
+        Ok(value) => json!({ "ok": value }),
+        Err(reason) => json!({ "error": reason }),
+    }
+}
+
+/// Runs a command, which the operator has allowed.
+fn run(question: &Question, host: &mut dyn Host) -> Result<Value, String> {
+    let text = |name: &str| question.kwargs.get(name).and_then(Value::as_str).map(str::to_owned);
+    let line = question.args.first().and_then(Value::as_str).map(str::to_owned).or_else(|| text("cmd"));
+    let line = line.ok_or_else(|| format!("`{}` needs a command", question.fun))?;
+    let seconds = question.kwargs.get("timeout").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    let command = Command {
+        cwd: text("cwd").map(Into::into),
+        user: text("runas"),
+        ..Command::shell(&line, seconds.saturating_mul(1_000).min(COMMAND_MS_MAX))
+    };
+    let done = host.perform(&Action::Run(command)).map_err(|error| format!("cannot run it: {error}"))?;
+    let Exit::Code(code) = done.exit else {
+        return Err("the command did not end by itself in time".to_owned());
+    };
+    let (out, err) = (done.output.stdout.trim_end(), done.output.stderr.trim_end());
+    Ok(match question.fun.as_str() {
+        "cmd.retcode" => json!(code),
+        "cmd.run_stdout" => json!(out),
+        "cmd.run_all" => json!({ "stdout": out, "stderr": err, "retcode": code, "pid": 0 }),
+        _ if err.is_empty() => json!(out),
+        _ if out.is_empty() => json!(err),
+        _ => json!(format!("{out}\n{err}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_host::FakeHost;
+    use serde_json::Map;
+
+    fn question(fun: &str, arg: &str) -> Question {
+        Question { fun: fun.to_owned(), args: vec![json!(arg)], kwargs: Map::new() }
+    }
+
+    #[test]
+    fn every_function_that_can_be_asked_is_answered_by_somebody() {
+        for it in ASKABLE {
+            assert!(it.command || crate::askable().any(|other| other == it.name), "{}", it.name);
+        }
+    }
+
+    #[test]
+    fn strange_functions_and_commands_without_leave_are_refused() {
+        let mut host = FakeHost::default();
+        let asked =
+            [question("file.remove", "/"), question("cmd.run", "id"), question("file.file_exists", "/nope")];
+        let answers = answer_all(&asked, false, &mut host);
+        assert!(answers[0]["error"].as_str().unwrap().contains("not among"), "{answers}");
+        assert!(answers[1]["error"].as_str().unwrap().contains("operator"), "{answers}");
+        assert_eq!(answers[2], json!({ "ok": false }));
+    }
 }

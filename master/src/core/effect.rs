@@ -1,6 +1,6 @@
 //! Everything a master can ask its shell for.
 
-use super::{Entry, SealedRef};
+use super::{Asked, Entry, SealedRef};
 use bus::message::{EnrollAnswer, ToMinion};
 use model::{Event, Fingerprint, JobId, MinionId, Mode, Reply, Timestamp, TokenTerms, api};
 
@@ -55,6 +55,8 @@ pub enum Effect {
         minion: MinionId,
         /// What.
         kind: model::JobKind,
+        /// What the minion has answered.
+        asked: Asked,
     },
     /// Compile for people and answer with [`Input::Answered`].
     CompileView {
@@ -64,6 +66,8 @@ pub enum Effect {
         minions: Vec<MinionId>,
         /// Which states; empty is what top.sls assigns.
         states: Vec<String>,
+        /// What the minions have answered.
+        asked: Asked,
     },
     /// Pillar for people, the same way.
     PillarView {
@@ -71,6 +75,8 @@ pub enum Effect {
         ticket: Ticket,
         /// Whose.
         minions: Vec<MinionId>,
+        /// What the minions have answered.
+        asked: Asked,
     },
     /// Work out what top.sls assigns; answer with [`Input::Assigned`].
     Assign {

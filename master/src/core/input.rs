@@ -1,10 +1,13 @@
 //! Everything that can happen to a master.
 
-use super::{SealedRef, Ticket};
+use super::{Asked, Asker, SealedRef, Ticket};
 use bus::message::{EnrollRequest, FromMinion};
 use lang::rules::Rules;
-use model::{Caller, Diagnostic, Fingerprint, JobId, MinionId, Reply, Request, Revision, TokenTerms};
+use model::{
+    Caller, Diagnostic, Fingerprint, JobId, MinionId, Question, Reply, Request, Revision, TokenTerms,
+};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Everything that can happen to a master.
 #[derive(Debug)]
@@ -92,6 +95,15 @@ pub enum Input {
         revision: Revision,
         /// The recipe was sealed and stored under the job and minion (hash and bytes of the ciphertext), or why not.
         result: Result<SealedRef, Vec<Diagnostic>>,
+    },
+    /// To [`Effect::Compile`] and the like: templates ask the minions, who are to be asked before it is compiled again.
+    Questions {
+        /// What is to be compiled then.
+        asker: Asker,
+        /// What whom.
+        questions: BTreeMap<MinionId, Vec<Question>>,
+        /// What they have answered before.
+        asked: Asked,
     },
     /// To [`Effect::CompileView`] and the like: passes through to the asker.
     Answered {

@@ -1,7 +1,7 @@
 //! Jobs from acceptance to their one terminal record for each minion.
 
 use super::{
-    Effect, Entry, Master, SealedRef,
+    Asked, Effect, Entry, Master, SealedRef,
     memory::{OpenJob, OpenTarget, has_ended, is_good},
     publish::{describe, gist, state_word},
     timers::Timer,
@@ -160,7 +160,7 @@ impl Master {
         if let Some(target) = self.book.target_mut(job, minion) {
             target.compiling = true;
         }
-        self.out.push(Effect::Compile { job, minion: minion.clone(), kind });
+        self.out.push(Effect::Compile { job, minion: minion.clone(), kind, asked: Asked::default() });
     }
 
     /// After a start, and when there are trees at last.

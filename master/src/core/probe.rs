@@ -69,6 +69,9 @@ impl Master {
 
     /// Only who was asked can answer, and once.
     pub(crate) fn answer(&mut self, minion: &MinionId, number: u64, answer: Value) {
+        if self.rounds.contains_key(&number) {
+            return self.answer_round(minion, number, answer);
+        }
         let now_us = self.micros();
         let Some(probe) = self.probes.get_mut(&number) else {
             if !self.confirmed(minion, number) {

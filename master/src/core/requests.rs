@@ -1,7 +1,7 @@
 //! The one door: every request is answered here, at once or by an effect. What alters something has an audit line.
 
 use super::{
-    Effect, Entry, Master, Query, Ticket, enroll::Dismissal, keys::check_labels, reactor::is_tag,
+    Asked, Effect, Entry, Master, Query, Ticket, enroll::Dismissal, keys::check_labels, reactor::is_tag,
     roster::cut, submit::Wish, target::refuse,
 };
 use model::{
@@ -122,12 +122,12 @@ impl Master {
             Request::Master => return Ok(Some(Reply::Master(self.settings.info.clone()))),
             Request::Compile { target, states } => {
                 let minions = self.expand(&target)?;
-                self.out.push(Effect::CompileView { ticket, minions, states });
+                self.out.push(Effect::CompileView { ticket, minions, states, asked: Asked::default() });
                 return Ok(None);
             }
             Request::Pillar { target } => {
                 let minions = self.expand(&target)?;
-                self.out.push(Effect::PillarView { ticket, minions });
+                self.out.push(Effect::PillarView { ticket, minions, asked: Asked::default() });
                 return Ok(None);
             }
             Request::Jobs { filter } => self.jobs_query(filter)?,

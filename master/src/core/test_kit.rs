@@ -27,6 +27,7 @@ pub(crate) fn settings() -> Settings {
         sample_s: 10,
         offer_ms: 60_000,
         keep_ms: 30 * 86_400_000,
+        probe_commands: false,
         info,
     }
 }

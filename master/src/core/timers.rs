@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Expire(JobId),
     /// A probe's limit.
     Probe(u64),
+    /// The limit of a round of questions.
+    Questions(u64),
     /// A boot that is still to be configured by a rule.
     Due(MinionId, String),
     /// Store the time.
@@ -54,6 +56,7 @@ impl Master {
             Timer::Presence(minion) => self.check_presence(&minion),
             Timer::Expire(job) => self.expire(job),
             Timer::Probe(probe) => self.end_probe(probe),
+            Timer::Questions(round) => self.end_round(round),
             Timer::Due(minion, rule) => self.due_again(&minion, &rule),
             Timer::Clock => {
                 self.later(Entry::Clock(self.now));

@@ -1,15 +1,16 @@
 //! Compiles on a few blocking threads, so that the loop never waits for them.
 
-use crate::core::{Input, Master, SealedRef, Ticket};
+use crate::core::{Asked, Asker, Input, Master, ROUNDS_MAX, SealedRef, Ticket};
 use crate::sources::Generation;
 use bus::SealKey;
 use lang::{Subject, Wanted};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
 use model::{
-    Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Recipe, Reply, Revision, Severity, Step,
+    Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Question, Recipe, Reply, Revision,
+    Severity, Step,
 };
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Compiles that may wait; what comes on top is refused with a complaint.
@@ -29,11 +30,13 @@ pub(crate) enum Task {
         minion: MinionId,
         /// What.
         kind: JobKind,
+        /// What the minion has answered.
+        asked: Asked,
     },
     /// Recipes for people.
-    View(Ticket, Vec<MinionId>, Vec<String>),
+    View(Ticket, Vec<MinionId>, Vec<String>, Asked),
     /// Pillars for people.
-    Pillar(Ticket, Vec<MinionId>),
+    Pillar(Ticket, Vec<MinionId>, Asked),
     /// What top.sls assigns.
     Assigned(MinionId),
 }
@@ -92,7 +95,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Generation>>) -> Prepared {
     let minions = match &task {
         Task::Recipe { minion, .. } | Task::Assigned(minion) => std::slice::from_ref(minion),
-        Task::View(_, minions, _) | Task::Pillar(_, minions) => minions,
+        Task::View(_, minions, ..) | Task::Pillar(_, minions, _) => minions,
     };
     let subject = |id: &MinionId| {
         let minion = master.minion(id)?.clone();
@@ -113,7 +116,7 @@ impl Prepared {
                 let result = Err(vec![complaint(message)]);
                 Input::Compiled { job: *job, minion: minion.clone(), revision, result }
             }
-            Task::View(ticket, _, _) | Task::Pillar(ticket, _) => {
+            Task::View(ticket, ..) | Task::Pillar(ticket, ..) => {
                 Input::Answered { ticket: *ticket, reply: Box::new(super::unavailable(message)) }
             }
             Task::Assigned(minion) => Input::Assigned { minion: minion.clone(), states: None },
@@ -124,26 +127,38 @@ impl Prepared {
     pub(crate) fn run(self) -> Done {
         let generation = self.generation.as_deref();
         match self.task {
-            Task::Recipe { job, minion, kind } => {
-                let subject = self.subjects.first();
-                let revision = generation.map_or(NO_REVISION, |it| it.revision);
-                let sealed = sealed(job, &kind, subject, generation);
-                let (result, bytes) = match sealed {
-                    Ok((place, bytes)) => (Ok(place), Some((job, minion.clone(), bytes))),
-                    Err(diagnostics) => (Err(diagnostics), None),
-                };
-                Done { input: Input::Compiled { job, minion, revision, result }, sealed: bytes }
+            Task::Recipe { job, minion, kind, asked } => {
+                recipe(job, minion, kind, asked, self.subjects.first(), generation)
             }
-            Task::View(ticket, minions, states) => {
-                let views = self.subjects.iter().map(|(it, _)| view(it, &states, generation)).collect();
+            Task::View(ticket, minions, states, asked) => {
+                let made = |it: &Minion| view(it, &states, &asked, generation);
+                let made: Vec<_> = self.subjects.iter().map(|(it, _)| made(it)).collect();
+                if let Some(questions) = open_questions(&asked, made.iter().map(|it| (&it.0.minion, &it.1))) {
+                    return further(Asker::View(ticket, minions, states), questions, asked);
+                }
+                let views = made.into_iter().map(|(mut view, questions)| {
+                    view.diagnostics.extend(unanswered(&questions));
+                    view
+                });
+                let views = views.collect();
                 answered(ticket, minions.len(), self.subjects.len(), Reply::Compiled(views))
             }
-            Task::Pillar(ticket, minions) => {
-                let views = self.subjects.iter().map(|(it, _)| pillar(it, generation)).collect();
+            Task::Pillar(ticket, minions, asked) => {
+                let made: Vec<_> =
+                    self.subjects.iter().map(|(it, _)| pillar(it, &asked, generation)).collect();
+                if let Some(questions) = open_questions(&asked, made.iter().map(|it| (&it.0.minion, &it.1))) {
+                    return further(Asker::Pillar(ticket, minions), questions, asked);
+                }
+                let views = made.into_iter().map(|(mut view, questions)| {
+                    view.diagnostics.extend(unanswered(&questions));
+                    view
+                });
+                let views = views.collect();
                 answered(ticket, minions.len(), self.subjects.len(), Reply::Pillars(views))
             }
             Task::Assigned(minion) => {
-                let assigned = |(it, _): &(Minion, _)| generation?.compiler.assigned(subject(it)).value;
+                let assigned =
+                    |(it, _): &(Minion, _)| generation?.compiler.assigned(subject(it, Answers::none())).value;
                 let states = self.subjects.first().and_then(assigned);
                 Done { input: Input::Assigned { minion, states }, sealed: None }
             }
@@ -160,18 +175,82 @@ fn answered(ticket: Ticket, asked: usize, known: usize, reply: Reply) -> Done {
     Done { input: Input::Answered { ticket, reply: Box::new(reply) }, sealed: None }
 }
 
-fn subject(minion: &Minion) -> Subject<'_> {
-    Subject { id: &minion.id, grains: &minion.grains, labels: &minion.labels, answers: Answers::none() }
+fn subject<'a>(minion: &'a Minion, answers: &'a Answers) -> Subject<'a> {
+    Subject { id: &minion.id, grains: &minion.grains, labels: &minion.labels, answers }
+}
+
+fn answers_of<'a>(asked: &'a Asked, minion: &MinionId) -> &'a Answers {
+    asked.answers.get(minion).unwrap_or(Answers::none())
+}
+
+/// The recipe of a job, or what is to be asked for it first.
+fn recipe(
+    job: JobId,
+    minion: MinionId,
+    kind: JobKind,
+    asked: Asked,
+    subject: Option<&(Minion, Option<SealKey>)>,
+    generation: Option<&Generation>,
+) -> Done {
+    let revision = generation.map_or(NO_REVISION, |it| it.revision);
+    let (result, bytes) = match sealed(job, &kind, &asked, subject, generation) {
+        Ok(Made::Sealed((place, bytes))) => (Ok(place), Some((job, minion.clone(), bytes))),
+        Ok(Made::Asks(questions)) if asked.rounds < ROUNDS_MAX => {
+            return further(Asker::Job(job, kind), BTreeMap::from([(minion, questions)]), asked);
+        }
+        Ok(Made::Asks(questions)) => {
+            let first = questions.first().map(ToString::to_string).unwrap_or_default();
+            let message = format!("templates asked {ROUNDS_MAX} times and still ask for more: {first}");
+            (Err(vec![complaint(message)]), None)
+        }
+        Err(diagnostics) => (Err(diagnostics), None),
+    };
+    Done { input: Input::Compiled { job, minion, revision, result }, sealed: bytes }
+}
+
+/// What is to be asked before it is compiled again; none if there is nothing, or if it was asked often enough.
+fn open_questions<'a>(
+    asked: &Asked,
+    all: impl Iterator<Item = (&'a MinionId, &'a Vec<Question>)>,
+) -> Option<BTreeMap<MinionId, Vec<Question>>> {
+    let open =
+        all.filter(|it| !it.1.is_empty()).map(|(minion, questions)| (minion.clone(), questions.clone()));
+    let open: BTreeMap<_, _> = open.collect();
+    (asked.rounds < ROUNDS_MAX && !open.is_empty()).then_some(open)
+}
+
+fn further(asker: Asker, questions: BTreeMap<MinionId, Vec<Question>>, asked: Asked) -> Done {
+    Done { input: Input::Questions { asker, questions, asked }, sealed: None }
+}
+
+/// Says what counted as false or empty.
+fn unanswered(questions: &[Question]) -> Vec<Diagnostic> {
+    let told = |it: &Question| Diagnostic {
+        severity: Severity::Warning,
+        code: "W0603".into(),
+        message: format!("`{it}` has no answer: it counted as false or empty"),
+        spans: Vec::new(),
+        notes: Vec::new(),
+        help: Some("the minion is away, or it cannot answer".to_owned()),
+    };
+    questions.iter().map(told).collect()
 }
 
 type Sealed = (SealedRef, Arc<[u8]>);
 
+/// What came of a compile.
+enum Made {
+    Sealed(Sealed),
+    Asks(Vec<Question>),
+}
+
 fn sealed(
     job: JobId,
     kind: &JobKind,
+    asked: &Asked,
     minion: Option<&(Minion, Option<SealKey>)>,
     generation: Option<&Generation>,
-) -> Result<Sealed, Vec<Diagnostic>> {
+) -> Result<Made, Vec<Diagnostic>> {
     let Some((minion, seal)) = minion else {
         return Err(vec![complaint("the minion is not a member any more".into())]);
     };
@@ -189,7 +268,11 @@ fn sealed(
                 return Err(vec![complaint("the trees were not read yet".into())]);
             };
             let wanted = wanted(states);
-            let compiled = generation.compiler.compile_in(env.as_deref(), subject(minion), &wanted, pillar);
+            let subject = subject(minion, answers_of(asked, &minion.id));
+            let compiled = generation.compiler.compile_in(env.as_deref(), subject, &wanted, pillar);
+            if !compiled.questions.is_empty() {
+                return Ok(Made::Asks(compiled.questions));
+            }
             compiled.value.ok_or(compiled.diagnostics)?
         }
     };
@@ -199,29 +282,38 @@ fn sealed(
     let plain = serde_json::to_vec(&recipe).expect("a recipe has text keys only");
     let bytes: Arc<[u8]> = bus::seal::seal(&plain, seal, &bus::seal::recipe_context(&minion.id, job)).into();
     let place = SealedRef { hash: bus::seed::sha256(&bytes), size: bytes.len() as u64, steps, grants };
-    Ok((place, bytes))
+    Ok(Made::Sealed((place, bytes)))
 }
 
 fn wanted(states: &[String]) -> Wanted {
     if states.is_empty() { Wanted::Assigned } else { Wanted::Named(states.to_vec()) }
 }
 
-fn view(minion: &Minion, states: &[String], generation: Option<&Generation>) -> CompiledView {
+fn view(
+    minion: &Minion,
+    states: &[String],
+    asked: &Asked,
+    generation: Option<&Generation>,
+) -> (CompiledView, Vec<Question>) {
     let Some(generation) = generation else {
         let diagnostics = vec![complaint("the trees were not read yet".into())];
-        return CompiledView { minion: minion.id.clone(), steps: None, diagnostics };
+        return (CompiledView { minion: minion.id.clone(), steps: None, diagnostics }, Vec::new());
     };
-    let shown = generation.compiler.show(subject(minion), &wanted(states), &Map::new());
-    CompiledView { minion: minion.id.clone(), steps: shown.value, diagnostics: shown.diagnostics }
+    let subject = subject(minion, answers_of(asked, &minion.id));
+    let shown = generation.compiler.show(subject, &wanted(states), &Map::new());
+    let view = CompiledView { minion: minion.id.clone(), steps: shown.value, diagnostics: shown.diagnostics };
+    (view, shown.questions)
 }
 
-fn pillar(minion: &Minion, generation: Option<&Generation>) -> PillarView {
+fn pillar(minion: &Minion, asked: &Asked, generation: Option<&Generation>) -> (PillarView, Vec<Question>) {
     let Some(generation) = generation else {
         let diagnostics = vec![complaint("the trees were not read yet".into())];
-        return PillarView { minion: minion.id.clone(), pillar: None, diagnostics };
+        return (PillarView { minion: minion.id.clone(), pillar: None, diagnostics }, Vec::new());
     };
-    let compiled = generation.compiler.pillar(subject(minion));
-    PillarView { minion: minion.id.clone(), pillar: compiled.value, diagnostics: compiled.diagnostics }
+    let compiled = generation.compiler.pillar(subject(minion, answers_of(asked, &minion.id)));
+    let view =
+        PillarView { minion: minion.id.clone(), pillar: compiled.value, diagnostics: compiled.diagnostics };
+    (view, compiled.questions)
 }
 
 /// One `cmd.run` step: an operator's command is data, never a template.

@@ -30,11 +30,15 @@ impl<O: Outside> Daemon<O> {
                     }
                 }
                 Effect::Later(entry) => later.push(Row::Entry(entry)),
-                Effect::Compile { job, minion, kind } => self.pool.push(Task::Recipe { job, minion, kind }),
-                Effect::CompileView { ticket, minions, states } => {
-                    self.pool.push(Task::View(ticket, minions, states));
+                Effect::Compile { job, minion, kind, asked } => {
+                    self.pool.push(Task::Recipe { job, minion, kind, asked });
                 }
-                Effect::PillarView { ticket, minions } => self.pool.push(Task::Pillar(ticket, minions)),
+                Effect::CompileView { ticket, minions, states, asked } => {
+                    self.pool.push(Task::View(ticket, minions, states, asked));
+                }
+                Effect::PillarView { ticket, minions, asked } => {
+                    self.pool.push(Task::Pillar(ticket, minions, asked));
+                }
                 Effect::Assign { minion } => self.pool.push(Task::Assigned(minion)),
                 Effect::MakeSeed { ticket, terms, made_by } => {
                     let reply = self.make_seed(*terms, made_by, &mut rows);

@@ -165,6 +165,7 @@ fn settings(config: &Config, ring: &KeyRing, ports: Ports) -> Settings {
         sample_s: config.sample_s,
         offer_ms: OFFER_MS,
         keep_ms: config.keep_ms,
+        probe_commands: config.probe_commands,
         info: api::MasterInfo {
             name: config.name.clone(),
             version: model::VERSION.to_owned(),

@@ -76,6 +76,7 @@ fn settings() -> Settings {
         sample_s: 10,
         offer_ms: 60_000,
         keep_ms: 1 << 40,
+        probe_commands: false,
         info,
     }
 }

@@ -151,6 +151,9 @@ fn gist(effect: &Effect) -> String {
         Effect::Cancel { job } => format!("cancel {}", job.0),
         Effect::Clean { job } => format!("clean {}", job.0),
         Effect::CollectGrains { probe } => format!("collect {probe}"),
+        Effect::AnswerQuestions { probe, questions, commands } => {
+            format!("look {probe} {} {commands}", questions.len())
+        }
         Effect::Pace { sample_s, .. } => format!("pace {sample_s}"),
         Effect::Masters(_) => "masters".to_owned(),
         Effect::Forget { reason } => format!("forget {reason}"),

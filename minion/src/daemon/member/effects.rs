@@ -116,6 +116,7 @@ impl Agent<'_> {
                 }
                 self.collect();
             }
+            Effect::AnswerQuestions { probe, questions, commands } => self.look(probe, questions, commands),
             Effect::Pace { sample_s, spread_s } => self.pace(sample_s, spread_s),
             Effect::Masters(text) => self.on_masters(&text)?,
             Effect::Forget { reason } => self.end = Some(End::Removed(reason)),

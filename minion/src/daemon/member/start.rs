@@ -96,6 +96,8 @@ impl<'a> Agent<'a> {
             sample_every: None,
             sample_at: now,
             collected: mpsc::channel(1),
+            answered: mpsc::channel(1),
+            looking: 0,
             probes: Vec::new(),
             collecting: false,
             collect_at: now + COLLECT_EVERY,
