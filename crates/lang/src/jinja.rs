@@ -17,6 +17,8 @@ mod load;
 mod methods;
 mod object;
 mod parser;
+#[cfg(test)]
+mod reference;
 mod run;
 mod salt;
 mod statements;

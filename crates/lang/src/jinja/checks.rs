@@ -15,7 +15,9 @@ use crate::say::did_you_mean;
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) args: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) doc: &'static str,
     call: fn(&Run<'_>, &Value, &Called) -> Outcome<bool>,
 }

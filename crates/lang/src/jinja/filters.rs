@@ -24,7 +24,9 @@ pub(super) type Call = fn(&Run<'_>, &Value, &Called, &Place) -> Outcome<Value>;
 pub(super) struct Filter {
     pub(super) name: &'static str,
     /// How its arguments are written.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) args: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) doc: &'static str,
     pub(super) call: Call,
 }

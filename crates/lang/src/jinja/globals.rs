@@ -13,6 +13,7 @@ use std::{cell::Cell, cell::RefCell, rc::Rc, sync::Arc};
 #[derive(Debug)]
 pub(super) struct Global {
     pub(super) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) doc: &'static str,
     pub(super) call: fn(&Run<'_>, &Called, &Place) -> Outcome<Value>,
 }

@@ -24,7 +24,9 @@ pub(super) use matching::matches;
 #[derive(Debug)]
 pub(super) struct Function {
     pub(super) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) args: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub(super) doc: &'static str,
     pub(super) call: fn(&Run<'_>, &Called) -> Outcome<Value>,
 }
