@@ -3,9 +3,9 @@
 use crate::{
     commands::{
         completion::CompletionCommand, context::ContextCommand, event::EventCommand, explain::ExplainCommand,
-        image::ImageCommand, job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand,
-        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, server::MasterCommand,
-        state::StateCommand, target::TargetCommand, token::TokenCommand,
+        image::ImageCommand, import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand,
+        man::ManCommand, minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand,
+        server::MasterCommand, state::StateCommand, target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -228,6 +228,8 @@ pub(crate) enum Command {
     /// The reactor's rules
     #[command(alias = "rules")]
     Rule(RuleCommand),
+    /// Trees of other programs, used where they lie
+    Import(ImportCommand),
     /// Images of machines
     #[command(alias = "images")]
     Image(ImageCommand),

@@ -8,6 +8,7 @@ pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod follow;
 pub(crate) mod image;
+pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod local;
@@ -97,6 +98,7 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Key(command)) => command.run(desk),
         Some(Command::State(command)) => command.run(desk),
         Some(Command::Local(command)) => command.run(desk),
+        Some(Command::Import(command)) => command.run(desk),
         Some(Command::Pillar(command)) => command.run(desk),
         Some(Command::Job(command)) => command.run(desk),
         Some(Command::Event(command)) => command.run(desk),

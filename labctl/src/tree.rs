@@ -93,6 +93,11 @@ impl Folders {
         Err(Failure { diagnostics, ..Failure::new(Exit::Compile, message) })
     }
 
+    /// Where everything lies.
+    pub(crate) fn into_layout(self) -> Layout {
+        self.layout
+    }
+
     /// With the pillar from elsewhere: its root, or a folder with `pillar/`.
     pub(crate) fn with_pillar(mut self, pillar: Option<&Path>) -> Outcome<Self> {
         if let Some(pillar) = pillar {
@@ -139,7 +144,12 @@ impl Folders {
             }
         }
         let Reading { files, problems, places, .. } = reading;
-        Ok(Read { tree: Tree::new(files), options: self.layout.options.clone(), problems, places })
+        Ok(Read {
+            tree: Tree::new(files.into_iter().chain(self.layout.reactor_file())),
+            options: self.layout.options.clone(),
+            problems,
+            places,
+        })
     }
 }
 

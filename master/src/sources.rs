@@ -64,7 +64,7 @@ impl Sources {
     /// Reads what is there now; `None` if nothing changed since the last time. Blocks: not for a runtime's thread.
     pub fn read(&mut self) -> Option<Reading> {
         let found = scan::scan(&self.layout, &mut self.seen);
-        let tree = Tree::new(found.sources);
+        let tree = Tree::new(found.sources.into_iter().chain(self.layout.reactor_file()));
         let revision = tree.revision();
         let whole = found.problems.iter().all(|it| it.severity != Severity::Error);
         if self.last == Some(revision) && whole {
@@ -211,6 +211,8 @@ mod tests {
     fn a_broken_file_of_a_salt_tree_holds_back_nothing() {
         let (site, salt) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write(salt.path(), "broken.sls", "#!yaml\na: [\n");
+        write(salt.path(), "files/.profile", "x");
+        write(salt.path(), ".git/config", "x");
         std::os::unix::fs::symlink("/nowhere", salt.path().join("dead")).unwrap();
         write(site.path(), "states/web.sls", "a: cmd.run\n");
         let mut layout = layout(&[site.path()]);
@@ -218,7 +220,9 @@ mod tests {
         let mut sources = Sources::new(layout);
         let reading = sources.read().unwrap();
         assert_eq!(reading.errors, []);
-        assert!(reading.generation.compiler.tree().get("states/broken.sls").unwrap().dialect.salt);
+        let tree = reading.generation.compiler.tree();
+        assert!(tree.get("states/broken.sls").unwrap().dialect.salt);
+        assert!(tree.get("states/files/.profile").is_some() && tree.get("states/.git/config").is_none());
         assert!(sources.read().is_none(), "nothing changed");
         write(site.path(), "states/web.sls", "a: [\n");
         assert_eq!(sources.read().unwrap().errors.len(), 1);

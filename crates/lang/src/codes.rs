@@ -128,6 +128,19 @@ const CODES: &[(&str, &str)] = &[
     ("E0701", "a configuration file or variable has a key that is not known, or a value that is wrong."),
     ("E0702", "a value of the configuration or of a variable is not of the kind that its key takes."),
     ("E0703", "the configuration contradicts itself."),
+    (
+        "E0801",
+        "a tree of Salt brings programs for Salt itself, which are not run here. The help says what to do instead.",
+    ),
+    (
+        "E0802",
+        "a template of a Salt tree calls a function that is not known here. Put its answer into a grain (a program in grains.d/ that prints JSON) or into the pillar.",
+    ),
+    ("E0803", "a setting of a Salt master has no place here. The help says what to do instead."),
+    (
+        "E0804",
+        "a reaction of Salt's reactor map cannot be understood, or asks for something that there is not. docs/how-to/from-salt.md lists what there is.",
+    ),
     ("W0005", "a state is in no top.sls and no file includes it. Assign it, or apply it by name."),
     (
         "W0006",

@@ -66,6 +66,22 @@ pub(crate) struct Job<'a> {
     pub(crate) lenient: bool,
 }
 
+/// Whether templates may call a function of Salt.
+pub(crate) fn is_function(name: &str) -> bool {
+    salt::is_known(name)
+}
+
+/// What `salt['name']` is told when there is no such function.
+pub(crate) fn no_function(name: &str) -> (String, Option<String>) {
+    let complaint = salt::unknown(name).explain(&Arc::new(Text::new(String::new(), String::new())), "");
+    (complaint.message, complaint.help)
+}
+
+/// Why a text is no template, if it is none.
+pub(crate) fn syntax_error(text: &Arc<Text>) -> Option<model::Diagnostic> {
+    world::read(text).err().map(|it| it.explain(text, ""))
+}
+
 /// What all templates of a compile see.
 const SHARED: [&str; 4] = ["grains", "pillar", "labels", "id"];
 

@@ -5,11 +5,15 @@ use crate::{
     Options,
     config::ConfigReader,
     environment,
+    salt::{Reaction, master},
     say::did_you_mean,
-    tree::{Dialect, Renderer},
+    tree::{Dialect, Renderer, Source},
     yaml::{Node, Yaml},
 };
 use std::path::{Path, PathBuf};
+
+/// Where the reactor map of a configuration stands in a tree.
+const REACTOR_FILE: &str = "reactors/reactor of master.yaml";
 
 /// What an entry that is a mapping may say.
 const FIELDS: [&str; 3] = ["path", "renderer", "salt"];
@@ -61,6 +65,8 @@ pub struct Layout {
     pub environments: Vec<Environment>,
     /// How they are compiled.
     pub options: Options,
+    /// Salt's reactor map: tags and reaction files.
+    pub reactor: Vec<Reaction>,
 }
 
 /// A named set of trees.
@@ -76,7 +82,8 @@ pub struct Environment {
 
 impl Layout {
     /// The keys that say it.
-    pub const KEYS: [&str; 9] = [
+    pub const KEYS: [&str; 10] = [
+        "reactor",
         "trees",
         "states",
         "pillar",
@@ -112,6 +119,7 @@ impl Layout {
             reactors: reader.folders("reactors", &path).unwrap_or(below.reactors),
             environments: reader.environments(&states, &pillar, &path),
             options: Options::read(reader),
+            reactor: reader.reactor(),
             states,
             pillar,
         }
@@ -128,6 +136,17 @@ impl Layout {
             kinds.push((environment::root("pillar", &of.name), &of.pillar));
         }
         kinds
+    }
+    /// The reactor map as a file of the tree, if there is one.
+    pub fn reactor_file(&self) -> Option<(String, Source)> {
+        let quoted = |it: &str| format!("'{}'", it.replace('\'', "''"));
+        let mut text = "reactor:\n".to_owned();
+        for Reaction { tag, files } in &self.reactor {
+            let files: Vec<String> = files.iter().map(|it| quoted(it)).collect();
+            text += &format!("  - {}: [{}]\n", quoted(tag), files.join(", "));
+        }
+        let source = Source::of_text(&text, Dialect { renderer: Renderer::Plain, salt: true });
+        (!self.reactor.is_empty()).then(|| (REACTOR_FILE.to_owned(), source))
     }
     /// All folders.
     pub fn folders(&self) -> impl Iterator<Item = &Path> {
@@ -184,6 +203,21 @@ impl ConfigReader {
             folders.extend(found);
         }
         folders
+    }
+
+    /// `reactor: [{'salt/minion/*/start': [start.sls]}]`.
+    fn reactor(&mut self) -> Vec<Reaction> {
+        let (file, nodes) = self.elements("reactor").unwrap_or_default();
+        let mut found = Vec::new();
+        for node in nodes {
+            let (reactions, wrong) = master::reactions(&node);
+            for at in wrong {
+                let help = Some("write `reactor: [{'salt/minion/*/start': [start.sls]}]`".to_owned());
+                self.complain(file, at, "an entry of `reactor` maps a tag to a list of files", help);
+            }
+            found.extend(reactions.into_iter().map(|it| it.0));
+        }
+        found
     }
 
     /// `environments: {dev: {states: […], pillar: […]}}`.

@@ -1,11 +1,12 @@
 //! Reads rule files. One bad rule gives no rules and all complaints, so that the last good ones stay in use.
 
 use crate::{
-    Tree,
+    Source, Tree,
     condition::Condition,
     limits,
     rule_texts::Texts,
     rules::{ActionTemplate, Rule, Rules, TargetTemplate},
+    salt_rules,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
     scalars,
     target::Target,
@@ -49,7 +50,11 @@ pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
         names: HashMap::new(),
         rules: Vec::new(),
     };
-    for (path, source) in tree.iter().filter(|(path, _)| is_rule_file(path)) {
+    let reacting = salt_rules::load(tree, &mut reader.complaints);
+    let is_rules = |path: &str, source: &Source| {
+        is_rule_file(path) && !source.dialect.salt && !reacting.files.contains(path)
+    };
+    for (path, source) in tree.iter().filter(|(path, source)| is_rules(path, source)) {
         let body = source.bytes.as_ref().filter(|it| it.len() <= limits::TEXT_BYTES);
         let body = body.and_then(|it| String::from_utf8(it.to_vec()).ok());
         match body {
@@ -60,6 +65,7 @@ pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
             )),
         }
     }
+    reader.rules.extend(reacting.rules);
     let value = (!reader.complaints.has_errors()).then_some(Rules { rules: reader.rules });
     Compiled { value, diagnostics: reader.complaints.finish(), questions: Vec::new() }
 }
@@ -88,7 +94,10 @@ impl Reader {
         let Some(root) = yaml::parse(&file, &mut self.complaints) else { return };
         match &root.value {
             Yaml::Map(pairs) => {
-                for (key, node) in pairs {
+                // A list there is Salt's map.
+                let is_map =
+                    |it: &&(Key, Node)| it.0.text == "reactor" && matches!(it.1.value, Yaml::List(_));
+                for (key, node) in pairs.iter().filter(|it| !is_map(it)) {
                     self.rule(&file, key, node);
                 }
             }
@@ -152,6 +161,7 @@ impl Reader {
             actions,
             condition,
             texts: draft.texts,
+            salt: None,
         };
         self.rules.push(rule);
     }
@@ -386,7 +396,7 @@ impl Reader {
     }
 }
 
-fn is_level(text: &str) -> bool {
+pub(crate) fn is_level(text: &str) -> bool {
     let good = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= NAME_BYTES && text.bytes().all(good)
 }

@@ -4,6 +4,7 @@ use crate::{
     Tree,
     condition::Condition,
     rule_texts::{self, Texts},
+    salt::rule::SaltRule,
     target::literal_ids,
 };
 use model::{Compiled, Event, Grains, Labels, MinionId};
@@ -32,6 +33,8 @@ pub struct Rule {
     pub actions: Vec<ActionTemplate>,
     pub(crate) condition: Option<Condition>,
     pub(crate) texts: Texts,
+    /// It is a reaction of Salt's.
+    pub(crate) salt: Option<SaltRule>,
 }
 
 /// What a rule does, with templates not filled in.
@@ -91,6 +94,8 @@ pub enum Action {
         target: ResolvedTarget,
         /// Names; empty is what top.sls assigns.
         states: Vec<String>,
+        /// Wins over the pillar.
+        pillar: Map<String, Value>,
     },
     /// Submit a command job.
     Run {
@@ -106,6 +111,24 @@ pub enum Action {
         /// Payload.
         data: Map<String, Value>,
     },
+    /// Decide about a key.
+    Key {
+        /// What.
+        act: KeyAction,
+        /// Whose.
+        minion: MinionId,
+    },
+}
+
+/// What a reaction of Salt does with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAction {
+    /// Makes a waiting one a member; never in place of another.
+    Accept,
+    /// Refuses a waiting one.
+    Reject,
+    /// Forgets the minion.
+    Delete,
 }
 
 /// Whom an action means.
@@ -128,7 +151,10 @@ impl Rules {
     }
     /// Those whose `on` lets the tag through.
     pub fn matching<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Rule> {
-        self.rules.iter().filter(move |it| filter_matches(&it.on, tag))
+        self.rules.iter().filter(move |it| match &it.salt {
+            Some(salt) => salt.may_hear(tag),
+            None => filter_matches(&it.on, tag),
+        })
     }
 }
 
@@ -159,8 +185,22 @@ impl Context<'_> {
 }
 
 impl Rule {
+    /// The reaction file of Salt's that it is, if it is one.
+    pub fn reaction(&self) -> Option<&str> {
+        self.salt.as_ref().map(SaltRule::path)
+    }
+    /// Events of a rule begin with its name.
+    fn own(&self, action: Action) -> Action {
+        match action {
+            Action::Event { tag, data } => Action::Event { tag: format!("rule/{}/{tag}", self.name), data },
+            other => other,
+        }
+    }
     /// Whether `when` holds, with a sentence that names the clause and its values either way.
     pub fn holds(&self, context: Context<'_>) -> (bool, String) {
+        if let Some(salt) = &self.salt {
+            return salt.holds(context.event);
+        }
         match &self.condition {
             None => (true, "no `when`".to_owned()),
             Some(condition) => {
@@ -171,6 +211,9 @@ impl Rule {
     }
     /// The actions with templates filled in; an error names the action and the variable.
     pub fn actions(&self, context: Context<'_>) -> Result<Vec<Action>, String> {
+        if let Some(salt) = &self.salt {
+            return Ok(salt.actions(context.event)?.into_iter().map(|it| self.own(it)).collect());
+        }
         let mut filler = self.texts.filler(context.scope());
         let named =
             |index: usize, name: &str, cause: String| format!("action {} ({name}): {cause}", index + 1);
@@ -180,7 +223,12 @@ impl Rule {
                 ActionTemplate::Apply { target, states } => {
                     let states: Result<_, String> = states.iter().map(|it| filler.fill(it)).collect();
                     let target = resolve(target, &mut filler);
-                    ("apply", target.and_then(|target| Ok(Action::Apply { target, states: states? })))
+                    (
+                        "apply",
+                        target.and_then(|target| {
+                            Ok(Action::Apply { target, states: states?, pillar: Map::new() })
+                        }),
+                    )
                 }
                 ActionTemplate::Run { target, command } => {
                     let command: Result<_, String> = command.iter().map(|it| filler.fill(it)).collect();

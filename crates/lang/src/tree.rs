@@ -40,6 +40,15 @@ pub struct Source {
     pub dialect: Dialect,
 }
 
+impl Source {
+    /// A text.
+    pub fn of_text(text: &str, dialect: Dialect) -> Self {
+        let bytes: Arc<[u8]> = text.as_bytes().into();
+        let hash = ContentHash(Sha256::digest(&bytes).into());
+        Self { size: bytes.len() as u64, bytes: Some(bytes), hash, mode: 0o644, dialect }
+    }
+}
+
 /// `states/...`, `pillar/...` and `reactors/...`, already layered: path with `/` -> file. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
@@ -53,20 +62,11 @@ impl Tree {
     }
     /// From paths and texts: for tests.
     pub fn of_texts<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self::new(files.into_iter().map(|(path, text)| {
-            let hash = ContentHash(Sha256::digest(text.as_bytes()).into());
-            let bytes: Arc<[u8]> = text.as_bytes().into();
-            (
-                path.to_owned(),
-                Source {
-                    size: bytes.len() as u64,
-                    bytes: Some(bytes),
-                    hash,
-                    mode: 0o644,
-                    dialect: Dialect::default(),
-                },
-            )
-        }))
+        Self::new(
+            files
+                .into_iter()
+                .map(|(path, text)| (path.to_owned(), Source::of_text(text, Dialect::default()))),
+        )
     }
     /// The file at `path`.
     pub fn get(&self, path: &str) -> Option<&Source> {

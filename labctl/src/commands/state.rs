@@ -1,5 +1,8 @@
 //! `labctl state`: state files, checked and shown without a master.
 
+mod fmt;
+mod graph;
+
 use super::Desk;
 use crate::{
     Ended, Outcome,
@@ -23,6 +26,18 @@ pub(crate) struct StateCommand {
     #[command(subcommand)]
     verb: Option<StateVerb>,
 }
+
+const FMT_EXAMPLES: &str = "\
+Examples:
+  labctl state fmt                  every .sls and .yaml file of the tree around this folder
+  labctl state fmt --check          for a commit hook: ends with 1 if something would change
+
+Files with template tags are left as they are, and so is what cannot be moved without saying something else.";
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  labctl state graph web                       a line for each step, with what it waits for
+  labctl state graph web --as dot | dot -Tsvg > web.svg
+  labctl state graph --as mermaid --grains vm-1.json";
 
 #[derive(Debug, Subcommand)]
 enum StateVerb {
@@ -60,6 +75,33 @@ enum StateVerb {
         /// Trees, environments and nodegroups as this master.yaml, and the parts beside it, say
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
+        #[command(flatten)]
+        source: SourceArgs,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Write YAML files in house style: two spaces a level, nothing that says something else
+    #[command(after_help = FMT_EXAMPLES)]
+    Fmt {
+        /// Files and folders; none is the tree around this folder
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Change nothing; end with 1 if something would change
+        #[arg(long)]
+        check: bool,
+    },
+    /// What waits for what, as text or for a program that draws
+    #[command(after_help = GRAPH_EXAMPLES)]
+    Graph {
+        /// States; none is what top.sls assigns
+        #[arg(value_name = "STATE")]
+        names: Vec<String>,
+        /// How to write it
+        #[arg(long = "as", value_name = "FORM", value_enum, default_value_t)]
+        form: graph::Form,
+        /// Folder with states/, pillar/ and reactors/, or the states of a tree of Salt
+        #[arg(long, value_name = "DIR")]
+        tree: Option<PathBuf>,
         #[command(flatten)]
         source: SourceArgs,
         #[command(flatten)]
@@ -178,6 +220,10 @@ impl StateCommand {
             }
             StateVerb::Show { names, tree, settings, source, subject } => {
                 show_steps(desk, source.read(tree.as_deref(), settings.as_deref())?, names, &subject)
+            }
+            StateVerb::Fmt { paths, check } => fmt::run(desk, &paths, check),
+            StateVerb::Graph { names, form, tree, source, subject } => {
+                graph::run(desk, source.read(tree.as_deref(), None)?, names, form, &subject)
             }
             StateVerb::Doc { function } => doc(desk, function.as_deref()),
         }

@@ -1,10 +1,11 @@
 //! Events and what rules make of them. A boot that a rule has not configured yet stays due until it has.
 
+use super::enroll::Dismissal;
 use super::{Effect, Entry, Master, due::Due, roster::cut, submit::Wish, target::refuse};
-use lang::rules::{Action, Context, ResolvedTarget, Rule, Rules};
+use lang::rules::{Action, Context, KeyAction, ResolvedTarget, Rule, Rules};
 use model::{
-    Caller, Decision, DecisionAction, Diagnostic, Event, JobId, JobKind, MinionId, Mode, Revision, Source,
-    Verdict,
+    Caller, Decision, DecisionAction, Diagnostic, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId,
+    Mode, Revision, Source, Verdict,
     api::{ErrorKind, ErrorView},
 };
 use serde_json::{Map, Value, json};
@@ -216,8 +217,11 @@ impl Master {
                     done.push(self.act_event(rule, event, tag, data));
                     continue;
                 }
-                Action::Apply { target, states } => {
-                    let pillar = Map::new();
+                Action::Key { act, minion } => {
+                    done.push(self.act_key(rule, event, act, &minion));
+                    continue;
+                }
+                Action::Apply { target, states, pillar } => {
                     (target, JobKind::Apply { states, mode: Mode::Apply, pillar, env: None })
                 }
                 Action::Run { target, command } => (target, run_kind(command)),
@@ -291,6 +295,50 @@ impl Master {
                 self.rule_failed(rule, event, &error.message);
                 DecisionAction { what, job: None, result: error.message }
             }
+        }
+    }
+
+    /// Decides about the key of a name. Who accepts by rule trusts a name, so that never takes a name from its holder
+    /// and never brings back what an operator refused.
+    fn act_key(&mut self, rule: &Rule, event: &Event, act: KeyAction, minion: &MinionId) -> DecisionAction {
+        let caller = Caller { name: format!("rule:{}", rule.name), via: "reactor".to_owned() };
+        let what = format!("{} the key of {minion}", format!("{act:?}").to_lowercase());
+        let done = match act {
+            KeyAction::Accept if self.book.minions.contains_key(minion) => Err(format!(
+                "{minion} is a member already: an operator decides whether another key replaces it"
+            )),
+            KeyAction::Accept => self.decide_waiting(caller, minion, KeyDecision::Accept),
+            KeyAction::Reject => self.decide_waiting(caller, minion, KeyDecision::Reject),
+            KeyAction::Delete if self.book.minions.contains_key(minion) => {
+                self.audit(caller, what.clone(), ACCEPTED.to_owned());
+                self.dismiss(minion, &format!("removed by rule:{}", rule.name), Dismissal::Removed);
+                Ok(())
+            }
+            KeyAction::Delete => Err(format!("{minion} is no member")),
+        };
+        let result = match done {
+            Ok(()) => ACCEPTED.to_owned(),
+            Err(reason) => {
+                self.rule_failed(rule, event, &reason);
+                reason
+            }
+        };
+        DecisionAction { what, job: None, result }
+    }
+
+    fn decide_waiting(
+        &mut self,
+        caller: Caller,
+        minion: &MinionId,
+        decision: KeyDecision,
+    ) -> Result<(), String> {
+        let waiting = |it: &&model::Key| it.minion == *minion && it.status == KeyStatus::Pending;
+        let keys: Vec<String> =
+            self.book.keys.values().filter(waiting).map(|it| it.fingerprint.to_string()).collect();
+        match &keys[..] {
+            [one] => self.decide_key(caller, one, None, decision).map(|_| ()).map_err(|it| it.message),
+            [] => Err(format!("no key of {minion} waits")),
+            several => Err(format!("{} keys of {minion} wait: an operator decides", several.len())),
         }
     }
 

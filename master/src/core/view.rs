@@ -78,7 +78,10 @@ impl Master {
                 place: rule.place.clone(),
                 on: rule.on.clone(),
                 when: rule.when.clone(),
-                does: rule.actions.iter().map(describe_action).collect(),
+                does: match rule.reaction() {
+                    Some(file) => vec![format!("react as {file} says")],
+                    None => rule.actions.iter().map(describe_action).collect(),
+                },
                 fired: counts.fired,
                 held: counts.held,
                 refused: counts.refused,

@@ -79,7 +79,7 @@ pub(super) fn function(name: &str, _: &Run<'_>) -> Outcome<Value> {
     if is_known(name) { Ok(Value::object(Object::SaltFunction(name.into()))) } else { Err(unknown(name)) }
 }
 
-fn unknown(name: &str) -> Failure {
+pub(super) fn unknown(name: &str) -> Failure {
     let module = name.split('.').next().unwrap_or(name);
     if let Some((_, reason)) =
         REFUSED.iter().find(|it| module == it.0 || (it.0.ends_with('_') && module.starts_with(it.0)))

@@ -194,3 +194,57 @@ fn broken_trees_keep_the_old_rules_and_are_told() {
     assert_eq!(tags(&bench.step(Input::BrokenSources(vec![complaint]))), Vec::<&str>::new());
     assert_eq!(compiles(&bench.back("vm-1", hello())), [id("vm-1")]);
 }
+
+const SALT: &str =
+    "reactor:\n  - 'salt/auth': [auth.sls]\n  - 'salt/minion/*/start': [start.sls]\n  - 'drop': [drop.sls]\n";
+const AUTH: &str = "{% if data['act'] == 'pend' and data['id'].startswith('web') %}\naccept:\n  wheel.key.accept:\n    - match: {{ data['id'] }}\n{% endif %}\n";
+const START: &str = "go:\n  local.state.apply:\n    - tgt: {{ data['id'] }}\n";
+const DROP: &str = "drop:\n  wheel.key.delete:\n    - match: {{ data['data']['who'] }}\n";
+
+/// A bench with Salt's map.
+fn salted() -> Bench {
+    let mut bench = Bench::new();
+    let salt = lang::Dialect { renderer: lang::Renderer::Jinja, salt: true };
+    let files = [("map.yaml", SALT), ("auth.sls", AUTH), ("start.sls", START), ("drop.sls", DROP)];
+    let tree = files.map(|(name, text)| (format!("reactors/{name}"), lang::Source::of_text(text, salt)));
+    let rules = lang::rules::Rules::load(&lang::Tree::new(tree)).value.unwrap();
+    bench.step(Input::Sources { revision: revision(), rules });
+    bench
+}
+
+fn results(effects: &[Effect]) -> Vec<String> {
+    let verdicts = decisions(effects).into_iter().flat_map(|it| &it.verdicts);
+    verdicts.flat_map(|it| &it.actions).map(|it| format!("{}: {}", it.what, it.result)).collect()
+}
+
+#[test]
+fn a_reaction_of_salt_accepts_a_waiting_name_and_never_one_that_has_a_holder() {
+    let mut bench = salted();
+    let effects = bench.enroll(1, "db-1", Err(TokenFault::Absent));
+    assert_eq!(results(&effects), [""; 0], "the template wants web*");
+    let effects = bench.enroll(2, "web-1", Err(TokenFault::Absent));
+    assert_eq!(results(&effects), ["accept the key of web-1: accepted"]);
+    assert!(tags(&effects).contains(&"key/web-1/accepted"), "{:?}", tags(&effects));
+    let effects = bench.enroll(3, "web-1", Err(TokenFault::Absent));
+    assert!(!tags(&effects).contains(&"key/web-1/accepted"), "{:?}", tags(&effects));
+    let effects = bench.back("web-1", hello());
+    assert_eq!(compiles(&effects), [id("web-1")], "its start brings about what top.sls says");
+}
+
+#[test]
+fn a_reaction_of_salt_that_fails_is_told_as_that_of_a_rule() {
+    let mut bench = salted();
+    let send = |who: &str| Request::SendEvent {
+        tag: "drop".to_owned(),
+        data: json!({"who": who}).as_object().unwrap().clone(),
+    };
+    for (who, why) in [
+        ("web-1", "web-1 is no member"),
+        ("*", "names no single key"),
+        ("a\n    - match: b", "alter the shape"),
+    ] {
+        let effects = bench.ask(send(who));
+        assert!(results(&effects)[0].contains(why), "{who}: {:?}", results(&effects));
+        assert!(tags(&effects).contains(&"rule/salt-drop/failed"), "{:?}", tags(&effects));
+    }
+}
