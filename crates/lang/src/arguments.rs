@@ -101,9 +101,9 @@ pub(crate) fn is_requisite(name: &str) -> bool {
     REQUISITES.iter().any(|it| it.name == name)
 }
 
-/// Where a spelling comes when Salt goes through the requisites of a step.
-pub(crate) fn rank(spelling: &Spelling) -> usize {
-    REQUISITES.iter().position(|it| it.name == spelling.name).unwrap_or(0)
+/// Where a requisite comes when Salt goes through those of a step.
+pub(crate) fn rank(kind: Requisite, any: bool) -> usize {
+    REQUISITES.iter().position(|it| it.kind == kind && it.any == any).unwrap_or(0)
 }
 
 /// A requisite as written.

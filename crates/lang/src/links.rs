@@ -1,7 +1,7 @@
 //! Finds which steps requisites mean.
 
 use crate::{
-    arguments::Requirement,
+    arguments::{Requirement, Spelling},
     glob, limits,
     low::Low,
     say::{Say, did_you_mean, error, warning},
@@ -9,6 +9,53 @@ use crate::{
 };
 use model::Requisite;
 use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Salt's modules that do not react to what they watch: there, `watch` is `require`.
+const IDLE: [&str; 38] = [
+    "acl",
+    "alias",
+    "alternatives",
+    "apache_conf",
+    "apache_module",
+    "apache_site",
+    "archive",
+    "cron",
+    "environ",
+    "file",
+    "firewalld",
+    "git",
+    "gpg",
+    "grains",
+    "group",
+    "host",
+    "http",
+    "ini",
+    "ipset",
+    "iptables",
+    "kmod",
+    "locale",
+    "lvm",
+    "network",
+    "nftables",
+    "pip",
+    "pkgrepo",
+    "postgres_database",
+    "postgres_user",
+    "process",
+    "quota",
+    "schedule",
+    "selinux",
+    "ssh_auth",
+    "ssh_known_hosts",
+    "sysctl",
+    "timezone",
+    "user",
+];
+
+/// Whether a module may do something when what it watches changes.
+pub(crate) fn reacts(module: &str) -> bool {
+    !IDLE.contains(&module)
+}
 
 /// A requisite between two steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +66,8 @@ pub(crate) struct Edge {
     pub(crate) to: usize,
     pub(crate) when: Requisite,
     pub(crate) any: bool,
+    /// As what it counts when steps are put in order.
+    pub(crate) counts_as: Requisite,
 }
 
 /// Steps of each id, name and file.
@@ -75,7 +124,14 @@ pub(crate) fn edges(
     let mut edges: Vec<Edge> = Vec::new();
     for (from, low) in lows.iter().enumerate() {
         let mut requirements: Vec<&Requirement> = low.requirements.iter().collect();
-        requirements.sort_by_key(|it| crate::arguments::rank(it.spelling));
+        let counts_as = |it: &Spelling| match it.kind {
+            Requisite::Watch if !reacts(&low.state) => Requisite::Require,
+            kind => kind,
+        };
+        requirements.sort_by_key(|it| {
+            let kind = counts_as(it.spelling);
+            (crate::arguments::rank(kind, it.spelling.any), kind != it.spelling.kind)
+        });
         for requirement in requirements {
             let found = index.resolve(lows, requirement, from);
             let made_no_step =
@@ -86,7 +142,8 @@ pub(crate) fn edges(
             let spelling = requirement.spelling;
             for other in found {
                 let (from, to) = if spelling.inverted { (other, from) } else { (from, other) };
-                edges.push(Edge { from, to, when: spelling.kind, any: spelling.any });
+                let counts_as = counts_as(spelling);
+                edges.push(Edge { from, to, when: spelling.kind, any: spelling.any, counts_as });
             }
             if edges.len() > limits::LINKS {
                 let message = format!("more than {} requisites for one minion", limits::LINKS);

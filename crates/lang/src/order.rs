@@ -112,7 +112,7 @@ impl<'a> Graph<'a> {
     }
 
     fn add(&mut self, edge: &Edge) {
-        match edge.when {
+        match edge.counts_as {
             Requisite::Listen => {}
             Requisite::Prereq => self.prereq(edge.from, edge.to),
             when => {

@@ -1,51 +1,7 @@
 //! Steps for people who know Salt: its field names and what is written, in run order, secrets masked.
 
-use crate::{arguments, blocks::Argument, low::Low, order::Turn, yaml::Yaml};
+use crate::{arguments, blocks::Argument, links::reacts, low::Low, order::Turn, yaml::Yaml};
 use serde_json::{Map, Value, json};
-
-/// Salt's modules that react to what they watch. In any other one of Salt's, `watch` is `require`.
-const REACT: [&str; 9] = ["at", "cmd", "etcd", "event", "module", "mount", "pkg", "service", "test"];
-/// Salt's modules that do not.
-const IDLE: [&str; 38] = [
-    "acl",
-    "alias",
-    "alternatives",
-    "apache_conf",
-    "apache_module",
-    "apache_site",
-    "archive",
-    "cron",
-    "environ",
-    "file",
-    "firewalld",
-    "git",
-    "gpg",
-    "grains",
-    "group",
-    "host",
-    "http",
-    "ini",
-    "ipset",
-    "iptables",
-    "kmod",
-    "locale",
-    "lvm",
-    "network",
-    "nftables",
-    "pip",
-    "pkgrepo",
-    "postgres_database",
-    "postgres_user",
-    "process",
-    "quota",
-    "schedule",
-    "selinux",
-    "ssh_auth",
-    "ssh_known_hosts",
-    "sysctl",
-    "timezone",
-    "user",
-];
 
 /// Steps in run order.
 pub(crate) fn show(lows: &[Low], turns: &[Turn]) -> Vec<Value> {
@@ -91,8 +47,7 @@ fn one(low: &Low) -> Map<String, Value> {
         };
         shown.insert(key.clone(), value);
     }
-    let salts = |it: &str| REACT.contains(&it) || IDLE.contains(&it);
-    if salts(&low.state) && !REACT.contains(&low.state.as_str()) {
+    if !reacts(&low.state) {
         for (from, to) in [("watch", "require"), ("watch_any", "require_any")] {
             if let Some(Value::Array(more)) = shown.shift_remove(from)
                 && let Value::Array(list) = shown.entry(to).or_insert_with(|| json!([]))

@@ -385,7 +385,6 @@ fn param_kind(kind: lang::ParamType) -> &'static str {
         P::TextMap => "mapping of text",
         P::Path => "absolute path",
         P::Source => "file in the tree, lab://…",
-        P::Places => "file in the tree, URL or path",
         P::Duration => "duration",
         P::Places => "files, by name or place",
         P::Any => "anything",
