@@ -91,7 +91,6 @@ pub(super) fn flag(value: Option<&Value>, default: bool) -> Outcome<bool> {
 impl Run<'_> {
     /// Does something with a value and arguments, where what is not known or not answered stays so.
     pub(super) fn openly(
-        &self,
         value: &Value,
         args: &Called,
         what: impl FnOnce(&Value, &Called) -> Outcome<Value>,

@@ -55,7 +55,7 @@ impl Heap {
             (a, b) => match (a.as_int(), b.as_int()) {
                 (Some(a), Some(b)) => a == b,
                 _ => {
-                    matches!((a.as_float(), b.as_float()), (Some(a), Some(b)) if a.total_cmp(&b).is_eq() || a == b)
+                    matches!((a.as_float(), b.as_float()), (Some(a), Some(b)) if a.partial_cmp(&b) == Some(Ordering::Equal))
                 }
             },
         })
@@ -83,14 +83,11 @@ impl Heap {
         if let (Some(a), Some(b)) = (left.as_int(), right.as_int()) {
             return Ok(a.cmp(&b));
         }
-        match (left.as_float(), right.as_float()) {
-            (Some(a), Some(b)) => Ok(a.partial_cmp(&b).unwrap_or(Ordering::Equal)),
-            _ => {
-                let message = format!("{} and {} cannot be compared by size", left.kind(), right.kind());
-                Err(Failure::value(message)
-                    .help("make both numbers with `| int`, or both text with `| string`"))
-            }
+        if let (Some(a), Some(b)) = (left.as_float(), right.as_float()) {
+            return Ok(a.partial_cmp(&b).unwrap_or(Ordering::Equal));
         }
+        let message = format!("{} and {} cannot be compared by size", left.kind(), right.kind());
+        Err(Failure::value(message).help("make both numbers with `| int`, or both text with `| string`"))
     }
 
     /// `part in whole`

@@ -207,7 +207,7 @@ impl Run<'_> {
         {
             return Ok(value.clone());
         }
-        Ok(self.lacks(base, name, &words()))
+        Ok(Self::lacks(base, name, &words()))
     }
 
     /// `base[key]`: a key before a method.
@@ -257,14 +257,14 @@ impl Run<'_> {
                 if super::methods::is_method(base, name) {
                     return Ok(self.heap.object(Object::Method(base.clone().into(), name.clone())));
                 }
-                Ok(self.lacks(base, name, &words()))
+                Ok(Self::lacks(base, name, &words()))
             }
             Value::Unknown => Ok(Value::Unknown),
             _ => Ok(Value::missing(format!("`{}` is not set", words()), None)),
         }
     }
 
-    fn lacks(&self, base: &Value, name: &str, words: &str) -> Value {
+    fn lacks(base: &Value, name: &str, words: &str) -> Value {
         let message = match base {
             Value::Dict(_) => format!("variable `{words}` is not set (strict mode)"),
             other => format!("variable `{words}` is not set (strict mode): {} has no `{name}`", other.kind()),

@@ -359,7 +359,7 @@ impl Run<'_> {
             return (filter.call)(self, value, args, place);
         }
         value.present()?;
-        self.openly(value, args, |value, args| (filter.call)(self, value, args, place))
+        Self::openly(value, args, |value, args| (filter.call)(self, value, args, place))
     }
 }
 

@@ -62,14 +62,12 @@ pub(super) fn percent(format: &str, args: &Value, heap: &Heap) -> Outcome<String
             out.push('%');
             continue;
         }
-        let value = match value {
-            Some(value) => value,
-            None => {
-                next += 1;
-                list.get(next - 1)
-                    .cloned()
-                    .ok_or_else(|| Failure::value("fewer values than places in the text"))?
-            }
+        let value = if let Some(value) = value {
+            value
+        } else {
+            next += 1;
+            let few = || Failure::value("fewer values than places in the text");
+            list.get(next - 1).cloned().ok_or_else(few)?
         };
         out.push_str(&field(value.present()?, &spec, heap, true)?);
         bounded(&out)?;

@@ -1,5 +1,7 @@
 //! The functions that every Jinja template has, besides `salt`.
 
+#![expect(clippy::unnecessary_wraps, reason = "all functions have one form")]
+
 use super::{
     call::{Called, int},
     failure::{Failure, Outcome},
@@ -62,23 +64,23 @@ fn range(run: &Run<'_>, args: &Called, _: &Place) -> Outcome<Value> {
     if args.all().any(|it| matches!(it, Value::Unknown)) {
         return Ok(run.heap.list(Vec::new()));
     }
-    let [first, second, step] = args.need("range", 1, ["start", "stop", "step"])?;
+    let [first, second, by] = args.need("range", 1, ["start", "stop", "step"])?;
     let first = int("range", first.as_ref(), 0)?;
-    let (mut at, stop) = match &second {
-        Some(stop) => (first, int("range", Some(stop), 0)?),
+    let (mut at, end) = match &second {
+        Some(end) => (first, int("range", Some(end), 0)?),
         None => (0, first),
     };
-    let step = int("range", step.as_ref(), 1)?;
-    if step == 0 {
+    let by = int("range", by.as_ref(), 1)?;
+    if by == 0 {
         return Err(Failure::value("`range` needs a step"));
     }
-    let distance = if step > 0 { stop.saturating_sub(at) } else { at.saturating_sub(stop) };
-    let count = distance.max(0) / step.saturating_abs().max(1);
+    let distance = if by > 0 { end.saturating_sub(at) } else { at.saturating_sub(end) };
+    let count = distance.max(0) / by.saturating_abs().max(1);
     run.heap.spend(usize::try_from(count).unwrap_or(usize::MAX))?;
     let mut items = Vec::new();
-    while if step > 0 { at < stop } else { at > stop } {
+    while if by > 0 { at < end } else { at > end } {
         items.push(Value::Int(at));
-        let Some(next) = at.checked_add(step) else { break };
+        let Some(next) = at.checked_add(by) else { break };
         at = next;
     }
     Ok(run.heap.list(items))

@@ -161,7 +161,9 @@ impl Run<'_> {
         place: &Place,
     ) -> Outcome<()> {
         let Some(module) = self.module(path, context, place)? else {
-            names.iter().for_each(|(_, alias)| place.frame.set(alias.clone(), Value::Unknown));
+            for (_, alias) in names {
+                place.frame.set(alias.clone(), Value::Unknown);
+            }
             return Ok(());
         };
         let Value::Object(object) = module else { return Ok(()) };

@@ -43,7 +43,7 @@ fn write(value: &Value, style: &Style, depth: usize, heap: &Heap, out: &mut Stri
             }
             Value::Float(it) if it.is_nan() => out.push_str("NaN"),
             Value::Float(it) if it.is_infinite() => {
-                out.push_str(if *it > 0.0 { "Infinity" } else { "-Infinity" })
+                out.push_str(if *it > 0.0 { "Infinity" } else { "-Infinity" });
             }
             Value::Float(it) => out.push_str(&float(*it)),
             Value::Str(it) => quote(it, style.ascii, out),

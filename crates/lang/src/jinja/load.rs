@@ -20,13 +20,13 @@ pub(super) fn yaml(text: &str, line: u32, heap: &Heap) -> Outcome<Value> {
     let complaints = complaints.finish();
     if let Some(first) = complaints.first() {
         let at = first.spans.first();
-        let (down, words) = at.map_or((1, ""), |it| (it.line, it.text.as_str()));
+        let (down, quoted) = at.map_or((1, ""), |it| (it.line, it.text.as_str()));
         let message = format!("this is not YAML: {}", first.message);
-        let note = format!("line {} of it, about line {} here: {}", down, line + down - 1, words.trim());
-        return Err(Failure::new("E0101", message).note(note).maybe_help(first.help.clone()));
+        let told = format!("line {} of it, about line {} here: {}", down, line + down - 1, quoted.trim());
+        return Err(Failure::new("E0101", message).note(told).maybe_help(first.help.clone()));
     }
     match node {
-        Some(node) => of_node(&node, heap),
+        Some(root) => of_node(&root, heap),
         None => Ok(Value::None),
     }
 }

@@ -110,10 +110,10 @@ impl Run<'_> {
         match value.present()? {
             Value::Unknown => return Ok(super::evaluate::unknown_call(name, args)),
             Value::Asked(_) => {
-                return self.openly(value, args, |value, args| self.method(value, name, args));
+                return Self::openly(value, args, |value, args| self.method(value, name, args));
             }
             Value::Str(text) => {
-                return self.openly(value, args, |_, args| strings::call(self, text, name, args));
+                return Self::openly(value, args, |_, args| strings::call(self, text, name, args));
             }
             Value::Dict(dict) => return containers::dict(self, value, dict, name, args),
             Value::List(list) => return containers::list(self, list, name, args),

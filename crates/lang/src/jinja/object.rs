@@ -31,7 +31,8 @@ impl Frame {
             if let Some(value) = it.names.borrow().get(name) {
                 return Some(value.clone());
             }
-            frame = it.parent.borrow().clone();
+            let parent = it.parent.borrow().clone();
+            frame = parent;
         }
         None
     }
@@ -44,7 +45,8 @@ impl Frame {
         let mut frame = self.parent.borrow().clone();
         while let Some(it) = frame {
             names.extend(it.names.borrow().keys().cloned());
-            frame = it.parent.borrow().clone();
+            let parent = it.parent.borrow().clone();
+            frame = parent;
         }
         names
     }

@@ -33,10 +33,13 @@ pub(super) struct Place {
     pub(super) blocks: Rc<RefCell<Blocks>>,
 }
 
+/// A block: its name, its statements, and the template that has it.
+type Block = (Arc<str>, Arc<Vec<Node>>, Arc<Template>);
+
 /// Blocks by name, the most derived first; and the template that the one which runs extends.
 #[derive(Default)]
 pub(super) struct Blocks {
-    table: Vec<(Arc<str>, Arc<Vec<Node>>, Arc<Template>)>,
+    table: Vec<Block>,
     parent: Option<Arc<Template>>,
 }
 
@@ -114,7 +117,7 @@ impl Run<'_> {
     /// Runs a whole template in a frame.
     pub(super) fn template(&self, template: &Arc<Template>, frame: &Rc<Frame>, out: &mut Out) -> Outcome<()> {
         let mut place = Place::of(template, frame);
-        self.add_blocks(&place, template);
+        Self::add_blocks(&place, template);
         let mut body = template.clone();
         for _ in 0..=limits::TEMPLATE_DEPTH {
             let mut silent = Out::captured();
@@ -127,14 +130,14 @@ impl Run<'_> {
             let parent = place.blocks.borrow_mut().parent.take();
             let Some(parent) = parent else { return Ok(()) };
             out.clear();
-            self.add_blocks(&place, &parent);
+            Self::add_blocks(&place, &parent);
             place = Place { template: parent.clone(), ..place };
             body = parent;
         }
         Err(Failure::limit("templates extend one another in a circle"))
     }
 
-    fn add_blocks(&self, place: &Place, template: &Arc<Template>) {
+    fn add_blocks(place: &Place, template: &Arc<Template>) {
         let blocks =
             template.blocks.iter().map(|(name, body)| (name.clone(), body.clone(), template.clone()));
         place.blocks.borrow_mut().table.extend(blocks);
@@ -183,10 +186,12 @@ impl Run<'_> {
                 let _ = self.assign(target, Value::Unknown, place);
             }
             Stmt::Import { name, .. } | Stmt::Load { name, .. } => {
-                place.frame.set(name.clone(), Value::Unknown)
+                place.frame.set(name.clone(), Value::Unknown);
             }
             Stmt::From { names, .. } => {
-                names.iter().for_each(|(_, alias)| place.frame.set(alias.clone(), Value::Unknown));
+                for (_, alias) in names {
+                    place.frame.set(alias.clone(), Value::Unknown);
+                }
             }
             _ => {}
         }
@@ -442,7 +447,7 @@ impl Run<'_> {
     }
 
     pub(super) fn loaded(&self, text: &Value, load: Load, line: u32) -> Outcome<Value> {
-        self.openly(text, &super::call::Called::default(), |text, _| {
+        Self::openly(text, &super::call::Called::default(), |text, _| {
             let text = super::text::str_of(text, self.heap)?;
             match load {
                 Load::Yaml => super::load::yaml(&text, line, self.heap),

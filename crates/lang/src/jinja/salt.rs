@@ -96,7 +96,7 @@ impl Run<'_> {
     /// Calls a function of Salt.
     pub(super) fn salt_call(&self, name: &Arc<str>, args: &Called) -> Outcome<Value> {
         if let Some(function) = FUNCTIONS.iter().find(|it| it.name == &**name) {
-            return self.openly(&Value::None, args, |_, args| (function.call)(self, args));
+            return Self::openly(&Value::None, args, |_, args| (function.call)(self, args));
         }
         match askable(name) {
             Some(it) => self.question(it, args),

@@ -113,6 +113,7 @@ fn whatever_a_template_does_it_ends_with_a_complaint() {
         "{{ '10.0.0.0/8'|network_hosts }}",
         "{{ 2 ** 1000 }}",
         "{{ 1 // 0 }}",
+        "{% set d = {} %}{% set d = d|update_dict_key_value('a', d) %}{{ d|set_dict_key_value('a:a:a', d) }}",
         "{% for i in [1, [2]] recursive %}{{ loop([1]) }}{% endfor %}",
     ];
     for template in endless {

@@ -1,4 +1,4 @@
-//! Writes values as YAML, as PyYAML does where Salt's `yaml` filters use it: sorted keys, lines of 80 characters.
+//! Writes values as YAML, as `PyYAML` does where Salt's `yaml` filters use it: sorted keys, lines of 80 characters.
 
 use super::{
     failure::{Failure, Outcome},
@@ -9,7 +9,7 @@ use super::{
 };
 use std::fmt::Write;
 
-/// Where PyYAML begins a new line in flow style and in long texts.
+/// Where `PyYAML` begins a new line in flow style and in long texts.
 const WIDTH: usize = 80;
 
 /// How a mapping or list looks.
@@ -26,7 +26,7 @@ pub(super) fn dump(value: &Value, style: Style, heap: &Heap) -> Outcome<String> 
     let mut writer = Writer { out: String::new(), column: 0, level: 0, heap };
     match (style, value.present()?.plain()) {
         (Style::Block, Value::List(list)) if !list.items.borrow().is_empty() => {
-            writer.block(value, 0, false)?
+            writer.block(value, 0, false)?;
         }
         (Style::Block, Value::Dict(dict)) if !dict.borrow().is_empty() => writer.block(value, 0, false)?,
         _ => writer.flow(value, 0)?,

@@ -1,5 +1,7 @@
 //! Filters that turn one kind of value into another, and those that look into or alter mappings.
 
+#![expect(clippy::unnecessary_wraps, reason = "all filters have one form")]
+
 use crate::jinja::{
     call::{Called, flag, int as whole, text},
     compare::number,
@@ -188,13 +190,14 @@ pub(super) fn compare_lists(run: &Run<'_>, value: &Value, args: &Called, _: &Pla
     Ok(run.heap.pairs(made))
 }
 
-/// Walks to the mapping that holds the last of some keys, making what is missing; gives it to `change`.
+/// Walks to the mapping that holds the last of some keys, making what is missing; `change` makes the new value of the
+/// old one.
 fn at_path(
     run: &Run<'_>,
     value: &Value,
     args: &Called,
     name: &str,
-    change: impl FnOnce(&mut Dict, Key, Value) -> Outcome<()>,
+    change: impl FnOnce(Value, Value) -> Made,
 ) -> Made {
     let [keys, new, delimiter, _] = args.need(name, 2, ["keys", "value", "delimiter", "ordered_dict"])?;
     let keys = text(name, keys.as_ref())?;
@@ -211,7 +214,9 @@ fn at_path(
         current = next;
     }
     let Value::Dict(dict) = &current else { return Err(not_a_mapping(keys, &current)) };
-    change(&mut dict.borrow_mut(), last, new.unwrap_or(Value::None))?;
+    let old = dict.borrow().get(&last).cloned().unwrap_or(Value::None);
+    let changed = change(old, new.unwrap_or(Value::None))?;
+    dict.borrow_mut().insert(last, changed);
     Ok(value.clone())
 }
 
@@ -220,46 +225,37 @@ fn not_a_mapping(path: &str, value: &Value) -> Failure {
 }
 
 pub(super) fn set_key(run: &Run<'_>, value: &Value, args: &Called, _: &Place) -> Made {
-    at_path(run, value, args, "set_dict_key_value", |dict, key, new| {
-        dict.insert(key, new);
-        Ok(())
-    })
+    at_path(run, value, args, "set_dict_key_value", |_, new| Ok(new))
 }
 
 pub(super) fn update_key(run: &Run<'_>, value: &Value, args: &Called, _: &Place) -> Made {
-    at_path(run, value, args, "update_dict_key_value", |dict, key, new| {
+    at_path(run, value, args, "update_dict_key_value", |old, new| {
         let new = pairs(run, &new)?;
-        let old = dict.entry(key).or_insert(Value::None);
-        if old.is_none() {
-            *old = run.heap.dict(Dict::new());
-        }
-        match old {
-            Value::Dict(old) => old.borrow_mut().extend(new),
-            other => return Err(Failure::value(format!("{} cannot be updated", other.kind()))),
-        }
-        Ok(())
+        let old = if old.is_none() { run.heap.dict(Dict::new()) } else { old };
+        let Value::Dict(dict) = &old else {
+            return Err(Failure::value(format!("{} cannot be updated", old.kind())));
+        };
+        dict.borrow_mut().extend(new);
+        Ok(old)
     })
 }
 
-fn with_list(run: &Run<'_>, dict: &mut Dict, key: Key, more: Vec<Value>) -> Outcome<()> {
-    let old = dict.entry(key).or_insert(Value::None);
-    if old.is_none() {
-        *old = run.heap.list(Vec::new());
-    }
-    match old {
+fn with_list(run: &Run<'_>, old: Value, more: Vec<Value>) -> Made {
+    let old = if old.is_none() { run.heap.list(Vec::new()) } else { old };
+    match &old {
         Value::List(list) if !list.tuple => list.items.borrow_mut().extend(more),
         other => return Err(Failure::value(format!("{} is no list", other.kind()))),
     }
-    Ok(())
+    Ok(old)
 }
 
 pub(super) fn append_key(run: &Run<'_>, value: &Value, args: &Called, _: &Place) -> Made {
-    at_path(run, value, args, "append_dict_key_value", |dict, key, new| with_list(run, dict, key, vec![new]))
+    at_path(run, value, args, "append_dict_key_value", |old, new| with_list(run, old, vec![new]))
 }
 
 pub(super) fn extend_key(run: &Run<'_>, value: &Value, args: &Called, _: &Place) -> Made {
-    at_path(run, value, args, "extend_dict_key_value", |dict, key, new| {
+    at_path(run, value, args, "extend_dict_key_value", |old, new| {
         let more = new.items(run.heap)?;
-        with_list(run, dict, key, more)
+        with_list(run, old, more)
     })
 }

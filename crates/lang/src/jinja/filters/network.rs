@@ -163,15 +163,15 @@ fn each(run: &Run<'_>, name: &str, value: &Value, args: &Called, make: impl Fn(I
     let Some(found) = both(run, value, &options(name, args)?)?.filter(|it| !it.is_empty()) else {
         return Ok(Value::None);
     };
-    let mut made = Vec::new();
+    let mut results = Vec::new();
     for text in &found {
         let Some((address, prefix)) = parse(text) else { continue };
-        made.push(make(address, prefix.unwrap_or(if address.is_ipv4() { 32 } else { 128 }))?);
+        results.push(make(address, prefix.unwrap_or(if address.is_ipv4() { 32 } else { 128 }))?);
     }
     if matches!(value, Value::List(_)) {
-        return Ok(run.heap.list(made));
+        return Ok(run.heap.list(results));
     }
-    Ok(made.into_iter().next().unwrap_or(Value::None))
+    Ok(results.into_iter().next().unwrap_or(Value::None))
 }
 
 pub(super) fn ip_host(run: &Run<'_>, value: &Value, args: &Called, _: &Place) -> Made {

@@ -1,5 +1,7 @@
 //! Filters on texts.
 
+#![expect(clippy::unnecessary_wraps, reason = "all filters have one form")]
+
 use crate::jinja::{
     call::{Called, flag, int, text},
     failure::{Failure, Outcome},
@@ -8,6 +10,7 @@ use crate::jinja::{
     text::str_of,
     value::Value,
 };
+use std::fmt::Write;
 
 type Made = Outcome<Value>;
 
@@ -336,7 +339,7 @@ fn url_quoted(text: &str, safe: &str) -> String {
         if char.is_ascii_alphanumeric() || "_.-~".contains(char) || safe.contains(char) {
             out.push(char);
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -103,16 +103,7 @@ pub(super) fn list(run: &Run<'_>, list: &Rc<List>, name: &str, args: &Called) ->
             items().extend(more);
             Value::None
         }
-        "insert" => {
-            let [index, item] = args.need("insert", 2, ["index", "item"])?;
-            let length = items().len();
-            let index = int("insert", index.as_ref(), 0)?;
-            let end = i64::try_from(length).unwrap_or(i64::MAX);
-            let index = if index < 0 { (index + end).max(0) } else { index.min(end) };
-            heap.spend(length)?;
-            items().insert(usize::try_from(index).unwrap_or(0), item.unwrap_or(Value::None));
-            Value::None
-        }
+        "insert" => insert(run, list, args)?,
         "pop" => {
             let [index] = args.bind("pop", ["index"])?;
             let length = items().len();
@@ -159,6 +150,17 @@ pub(super) fn list(run: &Run<'_>, list: &Rc<List>, name: &str, args: &Called) ->
             heap.list(list.items.borrow().clone())
         }
     })
+}
+
+fn insert(run: &Run<'_>, list: &Rc<List>, args: &Called) -> Outcome<Value> {
+    let [index, item] = args.need("insert", 2, ["index", "item"])?;
+    let length = list.items.borrow().len();
+    let index = int("insert", index.as_ref(), 0)?;
+    let end = i64::try_from(length).unwrap_or(i64::MAX);
+    let index = if index < 0 { index.saturating_add(end).max(0) } else { index.min(end) };
+    run.heap.spend(length)?;
+    list.items.borrow_mut().insert(usize::try_from(index).unwrap_or(0), item.unwrap_or(Value::None));
+    Ok(Value::None)
 }
 
 fn index_of(run: &Run<'_>, list: &Rc<List>, args: &Called, name: &str) -> Outcome<usize> {

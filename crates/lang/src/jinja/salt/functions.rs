@@ -1,5 +1,7 @@
 //! The functions of Salt that the master answers.
 
+#![expect(clippy::unnecessary_wraps, reason = "all functions have one form")]
+
 use super::{
     Function,
     lookup::{merged, traverse, update},
