@@ -290,10 +290,10 @@ impl Running<'_> {
     fn interrupt(&mut self, on: &mut dyn FnMut(Event) -> Outcome<()>) {
         self.asked += 1;
         let again = self.asked > 1;
-        if !again {
-            self.ask_for_end();
-        } else {
+        if again {
             self.kill();
+        } else {
+            self.ask_for_end();
         }
         self.tell(Event::Interrupted { again }, on);
     }

@@ -10,7 +10,10 @@ use crate::{
     tree::{Dialect, Renderer, Source},
     yaml::{Node, Yaml},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 /// Where the reactor map of a configuration stands in a tree.
 const REACTOR_FILE: &str = "reactors/reactor of master.yaml";
@@ -143,7 +146,7 @@ impl Layout {
         let mut text = "reactor:\n".to_owned();
         for Reaction { tag, files } in &self.reactor {
             let files: Vec<String> = files.iter().map(|it| quoted(it)).collect();
-            text += &format!("  - {}: [{}]\n", quoted(tag), files.join(", "));
+            let _ = writeln!(text, "  - {}: [{}]", quoted(tag), files.join(", "));
         }
         let source = Source::of_text(&text, Dialect { renderer: Renderer::Plain, salt: true });
         (!self.reactor.is_empty()).then(|| (REACTOR_FILE.to_owned(), source))

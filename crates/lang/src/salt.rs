@@ -77,7 +77,7 @@ pub fn survey(tree: &Tree) -> Survey {
         let (root, inside) = path.split_once('/').unwrap_or(("", path));
         let extension = inside.split('/').next().filter(|_| is_states(root));
         if let Some((folder, remedy)) = EXTENSIONS.iter().find(|it| Some(it.0) == extension) {
-            if path.ends_with(".py") {
+            if ends(path, ".py") {
                 let message = format!("programs for Salt in `{folder}` are not run");
                 look.survey.push(error("E0801", message).at(whole_file(path)).help(*remedy));
             }
@@ -91,7 +91,7 @@ pub fn survey(tree: &Tree) -> Survey {
         look.survey.files += 1;
         match body.and_then(|it| std::str::from_utf8(it).ok()) {
             Some(body) => look.file(path, body),
-            None if path.ends_with(".sls") => {
+            None if ends(path, ".sls") => {
                 let message = format!("this is not UTF-8 text of at most {FILE_BYTES_MAX} bytes");
                 look.survey.push(error("E0104", message).at(whole_file(path)));
             }
@@ -107,6 +107,11 @@ pub fn survey(tree: &Tree) -> Survey {
 /// `states`, or those of another environment.
 fn is_states(root: &str) -> bool {
     root == "states" || root.starts_with("states@")
+}
+
+/// Salt tells files by the letters that it writes.
+fn ends(path: &str, with: &str) -> bool {
+    path.ends_with(with)
 }
 
 fn whole_file(path: &str) -> model::Span {
@@ -130,7 +135,7 @@ impl Look<'_> {
     fn file(&mut self, path: &str, body: &str) {
         let text = Arc::new(Text::new(path.to_owned(), body.trim_start_matches('\u{feff}').to_owned()));
         let (root, inside) = path.split_once('/').unwrap_or(("", path));
-        let is_state = is_states(root) && path.ends_with(".sls") && inside != "top.sls";
+        let is_state = is_states(root) && ends(path, ".sls") && inside != "top.sls";
         self.survey.state_files += usize::from(is_state);
         if !self.renderer(&text) {
             return;

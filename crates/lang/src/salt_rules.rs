@@ -60,12 +60,11 @@ impl Reacting {
                 if self.rules.len() >= limits::RULES {
                     return say(at, format!("more than {} reactions", limits::RULES), "write fewer");
                 }
-                match resolve(tree, name) {
-                    Some((path, body)) => self.rule(tree, file, at, (&reaction.tag, &path, &body)),
-                    None => {
-                        let message = format!("there is no reaction file `{name}`");
-                        say(at, message, "it is looked for in reactors/, or in states/ with `salt://`");
-                    }
+                if let Some((path, body)) = resolve(tree, name) {
+                    self.rule(tree, file, at, (&reaction.tag, &path, &body));
+                } else {
+                    let message = format!("there is no reaction file `{name}`");
+                    say(at, message, "it is looked for in reactors/, or in states/ with `salt://`");
                 }
             }
         }

@@ -63,17 +63,15 @@ impl<'a> Line<'a> {
     /// A key and what follows it.
     fn pair(&self) -> Option<(&'a str, &'a str)> {
         let text = self.text;
-        let (key, rest) = match text.chars().next()? {
-            quote @ ('"' | '\'') => {
-                let end = text[1..].find(quote)? + 1;
-                (&text[1..end], text[end + 1..].trim_start().strip_prefix(':')?)
-            }
-            _ => {
-                let at = text.match_indices(':').map(|it| it.0);
-                let at =
-                    at.into_iter().find(|at| text[at + 1..].is_empty() || text[at + 1..].starts_with(' '))?;
-                (text[..at].trim_end(), &text[at + 1..])
-            }
+        let first = text.chars().next()?;
+        let (key, rest) = if matches!(first, '"' | '\'') {
+            let end = text[1..].find(first)? + 1;
+            (&text[1..end], text[end + 1..].trim_start().strip_prefix(':')?)
+        } else {
+            let at = text.match_indices(':').map(|it| it.0);
+            let at =
+                at.into_iter().find(|at| text[at + 1..].is_empty() || text[at + 1..].starts_with(' '))?;
+            (text[..at].trim_end(), &text[at + 1..])
         };
         let rest = rest.split(" #").next().unwrap_or_default().trim();
         Some((key, rest))

@@ -13,7 +13,7 @@ use crate::{
 };
 use model::MinionId;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 /// Around what a tag prints.
 const OPEN: char = '\u{E000}';
@@ -57,7 +57,7 @@ pub(super) fn marked(text: &str) -> String {
         if prints {
             let (left, inside) = inside.strip_prefix('-').map_or(("", inside), |it| ("-", it));
             let (right, inside) = inside.strip_suffix('-').map_or(("", inside), |it| ("-", it));
-            made += &format!("{{{{{left} '{OPEN}' }}}}{{{{ {inside} }}}}{{{{ '{CLOSE}' {right}}}}}");
+            let _ = write!(made, "{{{{{left} '{OPEN}' }}}}{{{{ {inside} }}}}{{{{ '{CLOSE}' {right}}}}}");
         } else {
             made += &text[begin..at];
         }

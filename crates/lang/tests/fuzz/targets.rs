@@ -8,10 +8,10 @@ use model::{Answers, Grains, Labels, MinionId};
 use serde_json::{Map, json};
 
 /// A target.
-pub type Entry = fn(&[u8]);
+pub(crate) type Entry = fn(&[u8]);
 
 /// All, by name.
-pub const TARGETS: &[(&str, Entry)] = &[
+pub(crate) const TARGETS: &[(&str, Entry)] = &[
     ("yaml", yaml),
     ("handlebars", handlebars),
     ("jinja", jinja),
@@ -46,7 +46,7 @@ fn state(body: &[u8], dialect: Dialect) {
 }
 
 /// YAML: values, configuration, formatting, a state file without templates.
-pub fn yaml(data: &[u8]) {
+pub(crate) fn yaml(data: &[u8]) {
     let body = text(data);
     let _ = lang::value_of_yaml("x.yaml", &body);
     if let Ok(made) = lang::format_yaml(&body) {
@@ -59,22 +59,22 @@ pub fn yaml(data: &[u8]) {
 }
 
 /// A state file in Handlebars.
-pub fn handlebars(data: &[u8]) {
+pub(crate) fn handlebars(data: &[u8]) {
     state(data, Dialect::default());
 }
 
 /// A state file in Jinja.
-pub fn jinja(data: &[u8]) {
+pub(crate) fn jinja(data: &[u8]) {
     state(data, SALT);
 }
 
 /// A target expression.
-pub fn target(data: &[u8]) {
+pub(crate) fn target(data: &[u8]) {
     let _ = Target::parse(&text(data));
 }
 
 /// A file of rules, with its conditions.
-pub fn rules(data: &[u8]) {
+pub(crate) fn rules(data: &[u8]) {
     let body = text(data);
     Rules::load(&Tree::of_texts([("reactors/r.yaml", body.as_str()), ("states/web.sls", "")]));
     let line = body.lines().next().unwrap_or_default().replace('\'', "''");
@@ -83,7 +83,7 @@ pub fn rules(data: &[u8]) {
 }
 
 /// A reaction file of Salt's.
-pub fn reactions(data: &[u8]) {
+pub(crate) fn reactions(data: &[u8]) {
     let body = text(data);
     let files = [("reactors/map.yaml", "reactor:\n  - 'x': [r.sls]\n"), ("reactors/r.sls", body.as_str())];
     let tree = files.map(|(path, text)| (path.to_owned(), Source::of_text(text, SALT)));
@@ -103,7 +103,7 @@ pub fn reactions(data: &[u8]) {
 }
 
 /// A top file.
-pub fn top(data: &[u8]) {
+pub(crate) fn top(data: &[u8]) {
     for dialect in [Dialect::default(), SALT] {
         let files = [
             ("states/top.sls", &*text(data)),
@@ -115,7 +115,7 @@ pub fn top(data: &[u8]) {
 }
 
 /// A tree and a configuration of Salt that are looked through.
-pub fn import(data: &[u8]) {
+pub(crate) fn import(data: &[u8]) {
     let body = text(data);
     let tree = [("states/a.sls", &body), ("states/b/init.sls", &body), ("pillar/a.sls", &body)];
     let tree = tree.map(|(path, text)| (path.to_owned(), Source::of_text(text, SALT)));

@@ -86,9 +86,8 @@ impl Found {
 
     /// A part of the master's configuration: this tree before those that are there.
     pub(super) fn config(&self, config: &Path) -> String {
-        let there = Folders::configured(config)
-            .map(Folders::into_layout)
-            .unwrap_or_else(|_| Layout::of_trees(&["/srv/labctl", "/usr/share/labctl"].map(Folder::native)));
+        let defaults = || Layout::of_trees(&["/srv/labctl", "/usr/share/labctl"].map(Folder::native));
+        let there = Folders::configured(config).map_or_else(|_| defaults(), Folders::into_layout);
         let from: Vec<String> = self.layout.states.iter().map(|it| it.path.display().to_string()).collect();
         let mut text = format!(
             "# Written by `labctl import salt`: the Salt tree {} is used where it lies.\n\
