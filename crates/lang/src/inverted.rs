@@ -97,8 +97,13 @@ fn collect(
         let from = if argument.file.salt { 0 } else { before };
         for (name, state) in found[from..].iter().map(|it| (it.0.as_str(), it.1.as_str())) {
             match argument.key.text.as_str() {
-                "use" => used(high, (name, state), (&block.id, &block.state), &written, additions),
-                "use_in" => used(high, (&block.id, &block.state), (name, state), &written, additions),
+                key @ ("use" | "use_in") => {
+                    let own = (block.id.as_str(), block.state.as_str());
+                    let (from, to) = if key == "use" { ((name, state), own) } else { (own, (name, state)) };
+                    if used(high, from, to, &written, additions).is_none() {
+                        unresolved(session, high, name, state, &written, 0);
+                    }
+                }
                 key => {
                     let kind = key.trim_end_matches("_in");
                     push(additions, (name, state), requirement(kind, block, &written), &written);
@@ -184,12 +189,10 @@ fn unresolved(
         (0, None) => near.unwrap_or_else(|| "include the file that has it".to_owned()),
         _ => "name one of them by its id".to_owned(),
     };
-    // Salt drops an entry that is a mere word without telling.
-    let complaint = if state.is_empty() && written.file.salt {
-        warning("W0114", message)
-    } else {
-        error("E0114", message)
-    };
+    // Salt drops an entry that is a mere word, and one of `use`, without telling.
+    let dropped = state.is_empty() || written.key.text.starts_with("use");
+    let complaint =
+        if dropped && written.file.salt { warning("W0114", message) } else { error("E0114", message) };
     let mut complaint = complaint.at(written.file.rendered.span(written.at, "required here")).help(help);
     complaint.notes.extend(written.file.rendered.note(written.at));
     session.complaints.push(complaint);
@@ -215,8 +218,14 @@ fn push(additions: &mut Additions, to: (&str, &str), argument: Argument, written
     entry.0.push(argument);
 }
 
-/// What one block has and another one lacks.
-fn used(high: &High, from: (&str, &str), to: (&str, &str), written: &Written, additions: &mut Additions) {
+/// What one block has and another one lacks; none if there is no such block.
+fn used(
+    high: &High,
+    from: (&str, &str),
+    to: (&str, &str),
+    written: &Written,
+    additions: &mut Additions,
+) -> Option<()> {
     let resolve = |(name, state): (&str, &str)| {
         let id = match high.find(name, state) {
             Some(_) => name.to_owned(),
@@ -224,12 +233,13 @@ fn used(high: &High, from: (&str, &str), to: (&str, &str), written: &Written, ad
         };
         high.find(&id, state)
     };
+    let (source, target) = (resolve(from)?, resolve(to)?);
     let states = additions.entry(to.0.to_owned()).or_default();
     let entry = states.entry(to.1.to_owned()).or_insert_with(|| (Vec::new(), written.clone()));
-    let (Some(source), Some(target)) = (resolve(from), resolve(to)) else { return };
     let lacks = |it: &&Argument| {
         let key = it.key.text.as_str();
         !NEVER_USED.contains(&key) && !target.arguments.iter().any(|own| own.key.text == key)
     };
     entry.0.extend(source.arguments.iter().filter(lacks).cloned());
+    Some(())
 }
