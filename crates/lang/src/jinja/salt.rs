@@ -2,6 +2,8 @@
 
 pub(super) mod functions;
 pub(super) mod lookup;
+mod machine;
+mod mappings;
 mod matching;
 mod tree;
 

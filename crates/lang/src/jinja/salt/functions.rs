@@ -5,20 +5,23 @@
 use super::{
     Function,
     lookup::{merged, traverse, update},
+    machine::{
+        b64decode, b64encode, basename, dirname, hash, hash_digest, interfaces, ip_addrs, normpath, path_join,
+    },
+    mappings::{
+        boolstr, deep_copy, defaults_merge, defaults_update, slsutil_merge, slsutil_merge_all, slsutil_update,
+    },
     matching::{fits, matches},
     tree,
 };
 use crate::jinja::{
     call::{Called, flag, text},
     failure::{Failure, Outcome},
-    filters::{encoding::digest, texts},
     globals::pairs,
     run::Run,
     text::str_of,
     value::{Dict, Key, Value},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::net::IpAddr;
 
 type Made = Outcome<Value>;
 
@@ -280,7 +283,7 @@ fn grains_ls(run: &Run<'_>, _: &Called) -> Made {
     Ok(run.heap.list(run.world.grains.items(run.heap)?))
 }
 
-fn grain(run: &Run<'_>, names: &[&str]) -> Value {
+pub(super) fn grain(run: &Run<'_>, names: &[&str]) -> Value {
     let Value::Dict(grains) = &run.world.grains else { return Value::Unknown };
     let grains = grains.borrow();
     names.iter().find_map(|it| grains.get(&Key::of_str(it))).cloned().unwrap_or(Value::None)
@@ -389,112 +392,6 @@ fn pillar_ls(run: &Run<'_>, _: &Called) -> Made {
     Ok(run.heap.list(run.world.pillar.items(run.heap)?))
 }
 
-fn deep_copy(run: &Run<'_>, args: &Called) -> Made {
-    let [source] = args.need("defaults.deepcopy", 1, ["source"])?;
-    run.heap.deep_copy(&source.unwrap_or(Value::None))
-}
-
-fn mapping(run: &Run<'_>, value: Option<Value>) -> Value {
-    value.filter(|it| !it.is_none()).unwrap_or_else(|| run.heap.dict(Dict::new()))
-}
-
-fn defaults_merge(run: &Run<'_>, args: &Called) -> Made {
-    let names = ["dest", "src", "merge_lists", "in_place", "convert_none"];
-    let [into, more, lists, in_place, _] = args.need("defaults.merge", 1, names)?;
-    let (into, more) = (mapping(run, into), mapping(run, more));
-    let lists = flag(lists.as_ref(), false)?;
-    if !flag(in_place.as_ref(), true)? {
-        return merged(run, &into, &more, lists);
-    }
-    update(run, &into, &more, lists)?;
-    Ok(into)
-}
-
-fn defaults_update(run: &Run<'_>, args: &Called) -> Made {
-    let names = ["dest", "defaults", "merge_lists", "in_place", "convert_none"];
-    let [nodes, defaults, lists, in_place, _] = args.need("defaults.update", 1, names)?;
-    let (nodes, defaults) = (mapping(run, nodes), mapping(run, defaults));
-    let lists = flag(lists.as_ref(), true)?;
-    let nodes = if flag(in_place.as_ref(), true)? { nodes } else { run.heap.deep_copy(&nodes)? };
-    let mut made = Dict::new();
-    for (key, value) in pairs(run, &nodes)? {
-        made.insert(key, merged(run, &defaults, &mapping(run, Some(value)), lists)?);
-    }
-    if let Value::Dict(dict) = &nodes {
-        *dict.borrow_mut() = made;
-    }
-    Ok(nodes)
-}
-
-fn slsutil_update(run: &Run<'_>, args: &Called) -> Made {
-    let [into, more, recursive, lists] =
-        args.need("slsutil.update", 2, ["dest", "upd", "recursive_update", "merge_lists"])?;
-    let (into, more) = (mapping(run, into), mapping(run, more));
-    if flag(recursive.as_ref(), true)? {
-        update(run, &into, &more, flag(lists.as_ref(), false)?)?;
-    } else if let Value::Dict(dict) = &into {
-        let more = pairs(run, &more)?;
-        dict.borrow_mut().extend(more);
-    }
-    Ok(into)
-}
-
-fn strategy(run: &Run<'_>, first: &Value, second: &Value, strategy: &str, lists: bool) -> Made {
-    match strategy {
-        "smart" | "recurse" | "none" => merged(run, first, second, lists),
-        "aggregate" => merged(run, first, second, true),
-        "overwrite" => {
-            let copy = run.heap.deep_copy(first)?;
-            let more = pairs(run, second)?;
-            if let Value::Dict(dict) = &copy {
-                dict.borrow_mut().extend(more);
-            }
-            Ok(copy)
-        }
-        "list" => {
-            let mut made = pairs(run, first)?;
-            for (key, value) in pairs(run, second)? {
-                if let Some(old) = made.get_mut(&key) {
-                    *old = run.heap.list(vec![old.clone(), value]);
-                }
-            }
-            Ok(run.heap.dict(made))
-        }
-        other => Err(Failure::value(format!(
-            "there is no strategy `{other}`: recurse, aggregate, overwrite, list"
-        ))),
-    }
-}
-
-fn slsutil_merge(run: &Run<'_>, args: &Called) -> Made {
-    let names = ["obj_a", "obj_b", "strategy", "renderer", "merge_lists"];
-    let [first, second, how, _, lists] = args.need("slsutil.merge", 2, names)?;
-    let how = how.as_ref().and_then(Value::as_str).unwrap_or("smart");
-    strategy(run, &mapping(run, first), &mapping(run, second), how, flag(lists.as_ref(), false)?)
-}
-
-fn slsutil_merge_all(run: &Run<'_>, args: &Called) -> Made {
-    let names = ["lst", "strategy", "renderer", "merge_lists"];
-    let [list, how, _, lists] = args.need("slsutil.merge_all", 1, names)?;
-    let how = how.as_ref().and_then(Value::as_str).unwrap_or("smart");
-    let lists = flag(lists.as_ref(), false)?;
-    let mut made = run.heap.dict(Dict::new());
-    for item in list.unwrap_or(Value::None).items(run.heap)? {
-        made = strategy(run, &made, &item, how, lists)?;
-    }
-    Ok(made)
-}
-
-fn boolstr(_: &Run<'_>, args: &Called) -> Made {
-    let [value, yes, no] = args.need("slsutil.boolstr", 1, ["value", "true", "false"])?;
-    let choose = |it: Option<Value>, default: &str| it.unwrap_or_else(|| Value::str(default));
-    let is = match value.as_ref().unwrap_or(&Value::None) {
-        Value::Str(it) => matches!(it.to_lowercase().as_str(), "true" | "1" | "yes" | "on"),
-        other => other.truthy()?,
-    };
-    Ok(if is { choose(yes, "true") } else { choose(no, "false") })
-}
-
 fn echo(_: &Run<'_>, args: &Called) -> Made {
     let [text] = args.need("test.echo", 1, ["text"])?;
     Ok(text.unwrap_or(Value::None))
@@ -559,124 +456,4 @@ fn match_search_by(run: &Run<'_>, args: &Called) -> Made {
 fn mine_get(run: &Run<'_>, args: &Called) -> Made {
     args.need("mine.get", 2, ["tgt", "fun", "tgt_type", "exclude_minion"])?;
     Ok(run.heap.dict(Dict::new()))
-}
-
-/// Addresses that the grains name.
-pub(super) fn addresses(run: &Run<'_>) -> Vec<IpAddr> {
-    let names = ["ipv4", "ipv6", "fqdn_ip4", "fqdn_ip6", "ip", "ips", "addresses"];
-    let found = names.iter().flat_map(|it| match grain(run, &[it]) {
-        Value::List(list) => list.items.borrow().clone(),
-        one => vec![one],
-    });
-    found.filter_map(|it| it.as_str()?.parse().ok()).collect()
-}
-
-fn interfaces(run: &Run<'_>, _: &Called) -> Made {
-    let Value::Dict(found) = grain(run, &["ip_interfaces"]) else {
-        return Ok(run.heap.dict(Dict::new()));
-    };
-    let hardware = grain(run, &["hwaddr_interfaces"]);
-    let mut made = Dict::new();
-    for (name, list) in found.borrow().iter() {
-        let (mut four, mut six) = (Vec::new(), Vec::new());
-        for address in list.items(run.heap)? {
-            let is_six = address.as_str().is_some_and(|it| it.contains(':'));
-            let row = run.heap.pairs(vec![("address", address)]);
-            if is_six { six.push(row) } else { four.push(row) }
-        }
-        let mut row =
-            vec![("up", Value::Bool(true)), ("inet", run.heap.list(four)), ("inet6", run.heap.list(six))];
-        if let Value::Dict(hardware) = &hardware
-            && let Some(address) = hardware.borrow().get(name)
-        {
-            row.push(("hwaddr", address.clone()));
-        }
-        made.insert(name.clone(), run.heap.pairs(row));
-    }
-    Ok(run.heap.dict(made))
-}
-
-fn ip_addrs(run: &Run<'_>, args: &Called, version: &str) -> Made {
-    let names = ["interface", "include_loopback", "cidr", "type"];
-    let [interface, loopback, cidr, _] = args.bind("network.ip_addrs", names)?;
-    let loopback = flag(loopback.as_ref(), false)?;
-    if matches!(run.world.grains, Value::Unknown) {
-        return Ok(Value::Unknown);
-    }
-    let mut all: Vec<IpAddr> = match interface.as_ref().and_then(Value::as_str) {
-        None => addresses(run),
-        Some(name) => {
-            let grain = grain(run, &[&format!("{version}_interfaces")]);
-            let list = match &grain {
-                Value::Dict(dict) => dict.borrow().get(&Key::of_str(name)).cloned(),
-                _ => None,
-            };
-            let items = list.map_or(Ok(Vec::new()), |it| it.items(run.heap))?;
-            items.iter().filter_map(|it| it.as_str()?.parse().ok()).collect()
-        }
-    };
-    let net = match cidr.as_ref().and_then(Value::as_str) {
-        None => None,
-        Some(net) => {
-            let parsed = net.parse::<ipnet::IpNet>();
-            Some(parsed.map_err(|_| Failure::value(format!("`{net}` is no network; write 10.0.0.0/24")))?)
-        }
-    };
-    all.retain(|it| it.is_ipv4() == (version == "ip4") && (loopback || !it.is_loopback()));
-    all.retain(|it| net.is_none_or(|net| net.contains(it)));
-    all.sort();
-    all.dedup();
-    Ok(run.heap.list(all.iter().map(|it| Value::str(&it.to_string())).collect()))
-}
-
-fn basename(run: &Run<'_>, args: &Called) -> Made {
-    let [path] = args.need("file.basename", 1, ["path"])?;
-    let path = text("file.basename", path.as_ref())?;
-    run.heap.text(path.rsplit('/').next().unwrap_or("").to_owned())
-}
-
-fn dirname(run: &Run<'_>, args: &Called) -> Made {
-    let [path] = args.need("file.dirname", 1, ["path"])?;
-    let path = text("file.dirname", path.as_ref())?;
-    let folder = path.rsplit_once('/').map_or("", |it| it.0);
-    run.heap.text(if folder.is_empty() && path.starts_with('/') { "/".to_owned() } else { folder.to_owned() })
-}
-
-fn path_join(run: &Run<'_>, args: &Called) -> Made {
-    let parts = args.plain.iter().map(|it| str_of(it, run.heap)).collect::<Outcome<Vec<_>>>()?;
-    run.heap.text(texts::joined_path(&parts))
-}
-
-fn normpath(run: &Run<'_>, args: &Called) -> Made {
-    let [path] = args.need("file.normpath", 1, ["path"])?;
-    run.heap.text(texts::normalized(text("file.normpath", path.as_ref())?))
-}
-
-fn hash(run: &Run<'_>, args: &Called, algorithm: &str) -> Made {
-    let [data] = args.need("hashutil", 1, ["instr"])?;
-    let data = str_of(&data.unwrap_or(Value::None), run.heap)?;
-    run.heap.text(digest(algorithm, &data).unwrap_or_default())
-}
-
-fn hash_digest(run: &Run<'_>, args: &Called) -> Made {
-    let [data, algorithm] = args.need("hashutil.digest", 1, ["instr", "checksum"])?;
-    let algorithm = algorithm.as_ref().map_or(Ok("md5"), |it| text("hashutil.digest", Some(it)))?;
-    let data = str_of(&data.unwrap_or(Value::None), run.heap)?;
-    let sum = digest(algorithm, &data);
-    let sum = sum.ok_or_else(|| {
-        Failure::value(format!("there is no hash `{algorithm}`: md5, sha1, sha256, sha512"))
-    })?;
-    run.heap.text(sum)
-}
-
-fn b64encode(run: &Run<'_>, args: &Called) -> Made {
-    let [data] = args.need("hashutil", 1, ["instr"])?;
-    run.heap.text(STANDARD.encode(str_of(&data.unwrap_or(Value::None), run.heap)?))
-}
-
-fn b64decode(run: &Run<'_>, args: &Called) -> Made {
-    let [data] = args.need("hashutil", 1, ["instr"])?;
-    let data: String = text("hashutil", data.as_ref())?.split_whitespace().collect();
-    let bytes = STANDARD.decode(data).ok().and_then(|it| String::from_utf8(it).ok());
-    run.heap.text(bytes.ok_or_else(|| Failure::value("this is not Base64 of a text"))?)
 }

@@ -74,7 +74,7 @@ fn one(run: &Run<'_>, value: &Value, pattern: &str, regex: bool) -> Outcome<bool
 }
 
 fn in_net(run: &Run<'_>, net: &str) -> bool {
-    let addresses = super::functions::addresses(run);
+    let addresses = super::machine::addresses(run);
     let Ok(net) = net.parse::<ipnet::IpNet>().or_else(|_| net.parse::<IpAddr>().map(ipnet::IpNet::from))
     else {
         return false;
