@@ -153,11 +153,11 @@ const CODES: &[(&str, &str)] = &[
     ),
     (
         "W0106",
-        "the function has no such parameter. In a tree of Salt the step does without it; in a native tree this is an error.",
+        "the function has no such parameter. In a tree of Salt the step does without it; in a native tree, and where a rule of a firewall would be without it, this is an error.",
     ),
     (
         "W0107",
-        "a value is of a type that the parameter cannot be. In a tree of Salt the step does without it; in a native tree this is an error.",
+        "a value is of a type that the parameter cannot be. In a tree of Salt the step does without it; in a native tree, and where a rule of a firewall would be without it, this is an error.",
     ),
     (
         "W0113",

@@ -69,7 +69,7 @@ fn step(
                 match function.params.iter().find(|it| it.name == "*") {
                     // The function takes whatever is left.
                     Some(rest) => {
-                        let value = value(session, argument, rest.kind).unwrap_or_else(|| json!([]));
+                        let value = value(session, argument, rest.kind, kind).unwrap_or_else(|| json!([]));
                         params.insert(key.to_owned(), value);
                         own.insert(key.to_owned(), argument.clone());
                     }
@@ -78,7 +78,7 @@ fn step(
             }
             continue;
         };
-        if let Some(value) = value(session, argument, param.kind) {
+        if let Some(value) = value(session, argument, param.kind, kind) {
             inherit(&mut global, key, &value);
             params.insert(key.to_owned(), value);
         }
@@ -126,13 +126,22 @@ fn inherit(global: &mut Global, key: &str, value: &Value) {
     }
 }
 
+/// States in which a step without one of its parameters would do more than was asked for: a rule lets more through.
+const NO_PARAM_TO_LOSE: [&str; 2] = ["iptables", "nftables"];
+
+fn can_do_without(argument: &Argument, kind: &str) -> bool {
+    let state = kind.split('.').next().unwrap_or_default();
+    argument.file.salt && !NO_PARAM_TO_LOSE.contains(&state)
+}
+
 fn unknown_param(session: &mut Session<'_>, argument: &Argument, function: &Function, kind: &str) {
     let key = &argument.key;
     let known = function.params.iter().map(|it| it.name);
     let known = known.chain(REQUISITES.iter().map(|it| it.name)).chain(GLOBALS);
     let message = format!("`{kind}` has no parameter `{}`", key.text);
-    // In a tree of Salt it may be one that Salt has: the step does without.
-    let complaint = if argument.file.salt { warning("W0106", message) } else { error("E0106", message) };
+    // In a tree of Salt it may be one that Salt has: the step does without, where that is harmless.
+    let is_harmless = can_do_without(argument, kind);
+    let complaint = if is_harmless { warning("W0106", message) } else { error("E0106", message) };
     let mut complaint = complaint
         .at(argument.file.rendered.span(key.at, "no such parameter"))
         .help(format!("`labctl state doc {kind}` lists them"))
@@ -168,9 +177,10 @@ fn is_unknown(value: &Value) -> bool {
 }
 
 /// A parameter's value in the form that its type has in recipes; none if it is absent or wrong.
-fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType) -> Option<Value> {
+fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType, function: &str) -> Option<Value> {
     let node = &argument.node;
-    if node.is_null() && kind != ParamType::Text {
+    let is_harmless = can_do_without(argument, function);
+    if node.is_null() && kind != ParamType::Text && (is_harmless || !argument.file.salt) {
         return None;
     }
     let scalar = |node: &Node| node.text().map(|it| Value::String(it.to_owned()));
@@ -206,7 +216,7 @@ fn value(session: &mut Session<'_>, argument: &Argument, kind: ParamType) -> Opt
             .text()
             .map_or_else(|| node.kind().to_owned(), |it| format!("`{}`", crate::say::shortened(it)));
         let message = format!("`{}` must be {wanted}, not {text}", argument.key.text);
-        let complaint = if argument.file.salt { warning("W0107", message) } else { error("E0107", message) };
+        let complaint = if is_harmless { warning("W0107", message) } else { error("E0107", message) };
         let mut complaint = complaint.at(argument.file.rendered.span(node.at, format!("expected {wanted}")));
         complaint.notes.extend(argument.file.rendered.note(node.at));
         session.complaints.push(complaint);
