@@ -228,6 +228,7 @@ groups! {
     services_come_out_as_with_salt => "services",
     crontabs_come_out_as_with_salt => "cron",
     commands_come_out_as_with_salt => "commands",
+    formulas_come_out_as_with_salt => "formulas",
     machines_come_out_as_with_salt => "machine",
     failures_are_failures_as_with_salt => "failures",
     requisites_come_out_as_with_salt => "requisites",

@@ -256,6 +256,10 @@ impl Work<'_, '_> {
             Engine::Jinja => {
                 let shown = if folder.is_empty() { "." } else { folder };
                 variables.insert("tpldir".to_owned(), json!(shown));
+                // Of several sources it sees the one that was found.
+                if variables.get("source").is_some_and(Value::is_array) {
+                    variables.insert("source".to_owned(), json!(format!("salt://{relative}")));
+                }
                 for (name, by) in
                     [("tpldot", "."), ("slsdotpath", "."), ("slscolonpath", ":"), ("sls_path", "_")]
                 {

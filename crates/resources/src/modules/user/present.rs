@@ -185,7 +185,11 @@ impl Present {
         if self.groups.is_none() && wanted.is_empty() {
             return Ok(None);
         }
-        let primary = now.map(|it| host.group_name(it.gid));
+        let primary = match self.wanted_gid(host)? {
+            Some(group) => host.gid(&group).map_err(Error::host("look up group", &group))?,
+            None => now.map(|it| it.gid),
+        };
+        let primary = primary.map(|it| host.group_name(it));
         let mut is = now.map(|it| it.groups.clone()).unwrap_or_default();
         // The primary group needs no second membership, and one in the group of its own name is nobody's business.
         wanted.retain(|it| Some(it) != primary.as_ref());

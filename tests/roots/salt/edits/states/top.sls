@@ -2,3 +2,4 @@
 base:
   '*':
     - lines
+    - whole

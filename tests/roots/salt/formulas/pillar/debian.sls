@@ -1,0 +1,6 @@
+{% set codename = grains.get('oscodename', 'bookworm') %}
+apt:
+  codename: {{ codename }}
+ntp:
+  servers:
+    - 2.debian.example

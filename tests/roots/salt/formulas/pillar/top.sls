@@ -1,0 +1,8 @@
+base:
+  '*':
+    - common
+    - users
+    - nginx
+  'G@os_family:Debian':
+    - match: compound
+    - debian
