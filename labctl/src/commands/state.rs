@@ -386,7 +386,7 @@ fn param_kind(kind: lang::ParamType) -> &'static str {
         P::Path => "absolute path",
         P::Source => "file in the tree, lab://…",
         P::Duration => "duration",
-        P::Places => "files, by name or place",
+        P::Places => "file in the tree, URL or path",
         P::Any => "anything",
     }
 }
