@@ -53,10 +53,10 @@ impl Shelf {
             self.begin()?;
         }
         if let (State::File { hash, .. }, Some(bytes)) = (&kept.state, contents) {
-            let path = self.job_dir(self.job).join(hash.to_string());
-            if !path.exists() {
-                private(&path)?.write_all(bytes)?;
-            }
+            // Beside its place and renamed: what a crash leaves torn is no content.
+            let draft = self.job_dir(self.job).join("draft");
+            private(&draft)?.write_all(bytes)?;
+            fs::rename(&draft, self.job_dir(self.job).join(hash.to_string()))?;
         }
         let mut line = serde_json::to_vec(kept)?;
         line.push(b'\n');
@@ -133,7 +133,7 @@ impl Shelf {
 }
 
 fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

@@ -166,3 +166,40 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+const ASKING: &str = "\
+#!jinja|yaml
+{% if salt['file.file_exists']('/etc/marker') %}
+there:
+  file.managed:
+    - name: /etc/answer
+    - contents: there
+{% else %}
+absent:
+  file.managed:
+    - name: /etc/answer
+    - contents: absent
+{% endif %}
+";
+
+#[test]
+fn what_a_template_asks_is_answered_by_the_minion_it_is_for() {
+    let mut lab = Lab::prepare();
+    lab.tree("states/asking.sls", ASKING);
+    lab.start_master();
+    lab.minions(&["vm-1", "vm-2"]);
+    fs::create_dir_all(lab.on_minion("vm-1", "/etc")).unwrap();
+    fs::create_dir_all(lab.on_minion("vm-2", "/etc")).unwrap();
+    fs::write(lab.on_minion("vm-2", "/etc/marker"), "").unwrap();
+    lab.labctl(&["target", "vm-*", "apply", "asking"]).expect(0);
+    let answer = |id| fs::read_to_string(lab.on_minion(id, "/etc/answer")).unwrap();
+    assert_eq!([answer("vm-1").trim(), answer("vm-2").trim()], ["absent", "there"]);
+
+    lab.tree("states/asking.sls", "#!jinja|yaml\nx:\n  test.nop:\n    - name: {{ salt['cmd.run']('id') }}\n");
+    let refused = || {
+        let said = lab.labctl(&["target", "vm-1", "apply", "asking"]);
+        let text = format!("{}{}", said.stdout, said.stderr);
+        text.contains("probe_commands").then_some(())
+    };
+    tests::wait::until("commands to be refused in templates", tests::wait::seconds(20), refused);
+}

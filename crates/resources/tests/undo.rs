@@ -121,6 +121,49 @@ fn a_folder_in_which_others_put_files_stays_with_them() {
 }
 
 #[test]
+fn a_folder_that_took_the_place_of_a_file_stays_when_others_put_files_into_it() {
+    for (path, before) in
+        [("/srv/data", file("old", "")), ("/srv/lnk", Node { link: Some("x".to_owned()), ..Node::default() })]
+    {
+        for force in [false, true] {
+            let mut host = host();
+            host.machine.files.insert("/srv".to_owned(), Node { directory: true, ..Node::default() });
+            host.machine.files.insert(path.to_owned(), before.clone());
+            let made = step("file.directory", &json!({"name": path, "force": true, "allow_symlink": false}));
+            let report = work(&mut host, JOB, vec![made]);
+            assert_eq!(report.steps[0].outcome, Outcome::Changed, "{path}: {}", report.steps[0].comment);
+            host.machine.files.insert(format!("{path}/precious"), file("data", ""));
+            undo(&mut host, UNDO, JOB, force);
+            assert!(host.machine.files.contains_key(&format!("{path}/precious")), "{path} {force}");
+        }
+    }
+}
+
+#[test]
+fn what_a_broken_off_run_altered_is_put_back_only_when_it_is_forced() {
+    let mut host = host();
+    let before = host.machine.files.clone();
+    work(&mut host, JOB, changes());
+    host.kept.get_mut(&JOB).unwrap().retain(|it| !it.after);
+    let now = host.machine.files.clone();
+    assert_eq!(undo(&mut host, UNDO, JOB, false).steps[0].outcome, Outcome::Failed);
+    assert_eq!(host.machine.files, now);
+    assert_eq!(undo(&mut host, UNDO, JOB, true).steps[0].outcome, Outcome::Changed);
+    assert_eq!(host.machine.files, before);
+}
+
+#[test]
+fn a_folder_that_was_renamed_is_put_back_with_what_is_in_it() {
+    let mut host = host();
+    let before = host.machine.files.clone();
+    let step = step("file.rename", &json!({"name": "/etc/forest", "source": "/etc/tree"}));
+    assert_eq!(work(&mut host, JOB, vec![step]).steps[0].outcome, Outcome::Changed);
+    let report = undo(&mut host, UNDO, JOB, false);
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{}", report.steps[0].comment);
+    assert_eq!(host.machine.files, before);
+}
+
+#[test]
 fn a_job_of_which_nothing_is_kept_is_an_error_that_says_so() {
     let report = undo(&mut host(), UNDO, JOB, false);
     assert_eq!(report.steps[0].outcome, Outcome::Failed);

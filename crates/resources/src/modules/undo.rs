@@ -97,14 +97,14 @@ impl Undo {
             if now == wanted {
                 continue;
             }
-            let end = ends.get(&path);
-            // What was in a folder that the job made and that is in use since stays, and the folder with it.
-            let is_in_use = wanted == State::Absent && is_in_use(host, &path, &now, &ours)?;
-            match (&wanted, &now) {
-                (State::Other, _) => work.left.push(path),
-                _ if is_in_use || end.is_some_and(|end| *end != now) && !self.force => {
-                    work.altered.push(path);
-                }
+            // What is in a folder that goes and that the job did not put there stays, and the folder with it.
+            let goes = matches!(now, State::Folder { .. }) && !matches!(wanted, State::Folder { .. });
+            let is_in_use = goes && is_in_use(host, &path, &now, &ours)?;
+            // A run that was broken off says nothing of how it left a path: that counts as altered.
+            let is_altered = ends.get(&path) != Some(&now);
+            match wanted {
+                State::Other => work.left.push(path),
+                _ if is_in_use || is_altered && !self.force => work.altered.push(path),
                 _ => work.items.push(Item { path, wanted, now }),
             }
         }
@@ -166,14 +166,14 @@ fn is_in_use(host: &dyn Probe, path: &Path, now: &State, ours: &BTreeSet<PathBuf
 
 /// Contents are not shown: what is a secret in them is not known here.
 fn word(state: &State, other: &State) -> String {
+    let alike = std::mem::discriminant(state) == std::mem::discriminant(other);
     match (state, other) {
         (State::File { hash, .. }, State::File { hash: other, .. }) if hash != other => {
             format!("sha256 {}", &hash.to_string()[..12])
         }
-        (
-            State::File { mode, uid, gid, .. } | State::Folder { mode, uid, gid },
-            State::File { .. } | State::Folder { .. },
-        ) => format!("mode {mode:04o}, owner {uid}:{gid}"),
+        (State::File { mode, uid, gid, .. } | State::Folder { mode, uid, gid }, _) if alike => {
+            format!("mode {mode:04o}, owner {uid}:{gid}")
+        }
         (State::Link { target }, _) => format!("a link to {}", target.display()),
         _ => state.describe().to_owned(),
     }
