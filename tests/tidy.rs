@@ -227,6 +227,11 @@ fn every_state_module_is_listed_once_and_in_order() {
         .iter()
         .filter(|file| !file.contains('/'))
         .map(|file| file.trim_end_matches(".rs").to_owned())
+        // What several modules share is no module; what only the master makes is in a list of its own.
+        .filter(|name| {
+            let file = root().join("crates/resources/src/modules").join(format!("{name}.rs"));
+            fs::read_to_string(file).unwrap().contains("pub(crate) const MODULE") && name != "undo"
+        })
         .collect();
     assert_eq!(listed, folder.into_iter().collect::<Vec<_>>());
 }
@@ -257,7 +262,9 @@ fn every_module_list_equals_its_folder() {
             .join("\n");
         for member in members {
             let declared = lists.lines().map(str::trim).any(|line| {
-                ["mod ", "pub mod ", "pub(crate) mod "].iter().any(|it| line == format!("{it}{member};"))
+                ["mod ", "pub mod ", "pub(crate) mod ", "pub(super) mod "]
+                    .iter()
+                    .any(|it| line == format!("{it}{member};"))
             });
             if !declared {
                 wrong.push(format!("{folder}/{member}.rs is in no list"));

@@ -11,10 +11,9 @@ use crate::{Host, instantiate, keep::Keeper};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
 use parallel::{Beside, Done, Work};
-use requisites::{Fate, Verdict, title, verdict};
+use requisites::{Fate, Verdict, is_soft, title, verdict, with_keep};
 use serde_json::Value;
 use std::{
-    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, MutexGuard, PoisonError},
     thread::Scope,
@@ -456,44 +455,6 @@ fn fate_of(attempt: &Attempt) -> Fate {
         Outcome::Ok => Fate::Good { changed: false },
         Outcome::Changed | Outcome::WouldChange => Fate::Good { changed: true },
     }
-}
-
-/// The step; if it has `clean`, with the paths that other steps manage: these are kept.
-fn with_keep(recipe: &Recipe, index: usize) -> Cow<'_, Step> {
-    let step = &recipe.steps[index];
-    if step.state == "file" && step.fun == "blockreplace" {
-        return with_accumulated(recipe, index);
-    }
-    if step.state != "file" || !step.params.contains_key("clean") {
-        return Cow::Borrowed(step);
-    }
-    let others = recipe.steps.iter().enumerate().filter(|(at, it)| *at != index && it.state == "file");
-    let keep = others.filter_map(|(_, it)| it.params.get("name").cloned()).collect();
-    let mut step = step.clone();
-    step.params.insert("keep".to_owned(), Value::Array(keep));
-    Cow::Owned(step)
-}
-
-/// The block, with the lines that earlier steps give to it.
-fn with_accumulated(recipe: &Recipe, index: usize) -> Cow<'_, Step> {
-    let step = &recipe.steps[index];
-    let earlier = recipe.steps[..index].iter().filter(|it| it.state == "file" && it.fun == "accumulated");
-    let ours = earlier.filter(|it| it.params.get("filename") == step.params.get("name"));
-    let lines: Vec<Value> = ours
-        .filter_map(|it| it.params.get("text"))
-        .flat_map(|it| it.as_array().cloned().unwrap_or_else(|| vec![it.clone()]))
-        .collect();
-    if lines.is_empty() {
-        return Cow::Borrowed(step);
-    }
-    let mut step = step.clone();
-    step.params.insert("accumulated".to_owned(), Value::Array(lines));
-    Cow::Owned(step)
-}
-
-/// Whether a failure of the other one does not keep a step from running.
-fn is_soft(when: Requisite) -> bool {
-    matches!(when, Requisite::Onfail | Requisite::OnfailAll | Requisite::Onchanges)
 }
 
 /// The resource that a step describes.

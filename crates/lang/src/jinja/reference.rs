@@ -37,7 +37,7 @@ Where it differs, on purpose:
 | `saltenv`, `env` | the environment |
 | `sls`, `slspath`, `slsdotpath`, `slscolonpath`, `sls_path` | the state, and its folder with `/`, `.`, `:` and `_` |
 | `tplfile`, `tpldir`, `tpldot`, `tplpath` | the template |
-| `name`, `source`, `user`, `group`, `mode` | in files with `template: jinja`: of the step; and what `context` and `defaults` say |
+| `name`, `source`, `user`, `group`, `mode` | in files with `template: jinja`: of the step; also `context` and `defaults` |
 
 `import`, `from … import`, `include`, `extends` and `import_yaml` take paths from the root of the trees (`web/map.jinja`),
 or from the folder of the file that names them (`./map.jinja`, `../map.jinja`).

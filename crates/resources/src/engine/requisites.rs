@@ -1,6 +1,8 @@
-//! Decides from what became of earlier steps whether a step runs.
+//! Decides from what became of earlier steps whether a step runs, and what it has to know of others.
 
-use model::{Link, Recipe, Requisite};
+use model::{Link, Recipe, Requisite, Step};
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// What became of a step, as far as others care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,4 +87,42 @@ fn blocked_text(recipe: &Recipe, link: &Link, fate: Option<Fate>) -> String {
         None => format!("requires {title}, which has not run yet"),
         Some(_) => format!("requires {title}, which failed"),
     }
+}
+
+/// The step; if it has `clean`, with the paths that other steps manage: these are kept.
+pub(super) fn with_keep(recipe: &Recipe, index: usize) -> Cow<'_, Step> {
+    let step = &recipe.steps[index];
+    if step.state == "file" && step.fun == "blockreplace" {
+        return with_accumulated(recipe, index);
+    }
+    if step.state != "file" || !step.params.contains_key("clean") {
+        return Cow::Borrowed(step);
+    }
+    let others = recipe.steps.iter().enumerate().filter(|(at, it)| *at != index && it.state == "file");
+    let keep = others.filter_map(|(_, it)| it.params.get("name").cloned()).collect();
+    let mut step = step.clone();
+    step.params.insert("keep".to_owned(), Value::Array(keep));
+    Cow::Owned(step)
+}
+
+/// The block, with the lines that earlier steps give to it.
+fn with_accumulated(recipe: &Recipe, index: usize) -> Cow<'_, Step> {
+    let step = &recipe.steps[index];
+    let earlier = recipe.steps[..index].iter().filter(|it| it.state == "file" && it.fun == "accumulated");
+    let ours = earlier.filter(|it| it.params.get("filename") == step.params.get("name"));
+    let lines: Vec<Value> = ours
+        .filter_map(|it| it.params.get("text"))
+        .flat_map(|it| it.as_array().cloned().unwrap_or_else(|| vec![it.clone()]))
+        .collect();
+    if lines.is_empty() {
+        return Cow::Borrowed(step);
+    }
+    let mut step = step.clone();
+    step.params.insert("accumulated".to_owned(), Value::Array(lines));
+    Cow::Owned(step)
+}
+
+/// Whether a failure of the other one does not keep a step from running.
+pub(super) fn is_soft(when: Requisite) -> bool {
+    matches!(when, Requisite::Onfail | Requisite::OnfailAll | Requisite::Onchanges)
 }

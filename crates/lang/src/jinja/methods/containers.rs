@@ -44,12 +44,7 @@ pub(super) fn dict(
             heap.dict(cell.borrow().clone())
         }
         "update" => {
-            let mut more = Dict::new();
-            for other in &args.plain {
-                more.extend(crate::jinja::globals::pairs(run, other)?);
-            }
-            more.extend(args.named.iter().map(|(name, it)| (Key::Str(name.clone()), it.clone())));
-            heap.spend(more.len())?;
+            let more = additions(run, args)?;
             cell.borrow_mut().extend(more);
             Value::None
         }
@@ -82,6 +77,17 @@ pub(super) fn dict(
             heap.dict(made)
         }
     })
+}
+
+/// What `update` adds.
+fn additions(run: &Run<'_>, args: &Called) -> Outcome<Dict> {
+    let mut more = Dict::new();
+    for other in &args.plain {
+        more.extend(crate::jinja::globals::pairs(run, other)?);
+    }
+    more.extend(args.named.iter().map(|(name, it)| (Key::Str(name.clone()), it.clone())));
+    run.heap.spend(more.len())?;
+    Ok(more)
 }
 
 pub(super) fn list(run: &Run<'_>, list: &Rc<List>, name: &str, args: &Called) -> Outcome<Value> {
