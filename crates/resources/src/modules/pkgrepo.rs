@@ -4,6 +4,7 @@ mod apt;
 mod ini;
 mod key;
 mod line;
+mod stanza;
 
 use crate::{
     Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
@@ -43,7 +44,8 @@ pub(crate) const MODULE: Module = Module {
         },
         Function {
             name: "absent",
-            doc: "A repository is not there. A file of which nothing is left goes, too; keys stay.",
+            doc: "A repository is not there. Of a stanza that stands for several only this release or these components go. A file of which nothing is left \
+                  goes, too; keys stay.",
             params: ABSENT,
             examples: &["deb https://example.org/debian stable main:\n  pkgrepo.absent: []\n"],
             parse: parse_absent,

@@ -1,6 +1,6 @@
 //! Repositories of apt: lines of `.list` files, and stanzas of `.sources` files.
 
-use super::{Files, enabled, files_in, read};
+use super::{Files, enabled, files_in, read, stanza};
 use crate::{Error, Probe, args::Args};
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ const FOLDER: &str = "/etc/apt/sources.list.d";
 /// `deb [options] address release components # comment`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Line {
-    disabled: bool,
-    kind: String,
-    options: Vec<(String, String)>,
-    address: String,
-    release: String,
-    components: Vec<String>,
-    comment: String,
+    pub(super) disabled: bool,
+    pub(super) kind: String,
+    pub(super) options: Vec<(String, String)>,
+    pub(super) address: String,
+    pub(super) release: String,
+    pub(super) components: Vec<String>,
+    pub(super) comment: String,
 }
 
 impl Line {
@@ -78,7 +78,7 @@ impl Line {
     }
 
     /// The newer form of the same.
-    fn stanza(&self) -> String {
+    pub(super) fn stanza(&self) -> String {
         let mut text = String::new();
         let mut put = |key: &str, value: &str| text = format!("{text}{key}: {value}\n");
         if !self.comment.is_empty() {
@@ -113,7 +113,7 @@ impl Line {
     }
 
     /// Whether both are one repository: the same place, and a component in common.
-    fn is(&self, other: &Self) -> bool {
+    pub(super) fn is(&self, other: &Self) -> bool {
         let common = self.components.iter().any(|it| other.components.contains(it));
         self.same_place(other) && (common || self.components.is_empty() || other.components.is_empty())
     }
@@ -122,34 +122,6 @@ impl Line {
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |it| it.to_ascii_uppercase().to_string() + letters.as_str())
-}
-
-/// What a stanza stands for: a line for each kind, address and release. `None` if it is none.
-fn lines_of(stanza: &str) -> Vec<Line> {
-    let field = |name: &str| {
-        let line = stanza.lines().find_map(|it| {
-            let (key, value) = it.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        });
-        line.unwrap_or_default()
-    };
-    let words = |name: &str| field(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let mut lines = Vec::new();
-    for kind in words("Types") {
-        for address in words("URIs") {
-            for release in words("Suites") {
-                lines.push(Line {
-                    disabled: field("Enabled") == "no",
-                    kind: kind.clone(),
-                    address: address.clone(),
-                    release,
-                    components: words("Components"),
-                    ..Line::default()
-                });
-            }
-        }
-    }
-    lines
 }
 
 fn is_deb822(path: &Path) -> bool {
@@ -237,7 +209,7 @@ pub(super) fn absent(name: &str, file: Option<&Path>, host: &dyn Probe) -> Resul
 
 fn entries(text: &str, path: &Path) -> Vec<Line> {
     if is_deb822(path) {
-        text.split("\n\n").flat_map(lines_of).collect()
+        stanza::all(text).iter().flat_map(|it| stanza::lines(it)).collect()
     } else {
         text.lines().filter_map(Line::parse).collect()
     }
@@ -246,8 +218,9 @@ fn entries(text: &str, path: &Path) -> Vec<Line> {
 /// Only what is the repository already.
 fn kept(text: &str, path: &Path, line: &Line) -> String {
     if is_deb822(path) {
-        let mine = text.split("\n\n").filter(|it| lines_of(it).iter().any(|it| it.is(line)));
-        return mine.collect::<Vec<_>>().join("\n\n");
+        let mut mine = stanza::all(text);
+        mine.retain(|it| stanza::lines(it).iter().any(|it| it.is(line)));
+        return mine.join("\n");
     }
     let mine = text.lines().filter(|it| Line::parse(it).is_some_and(|it| it.is(line)));
     mine.fold(String::new(), |all, it| all + it + "\n")
@@ -256,7 +229,7 @@ fn kept(text: &str, path: &Path, line: &Line) -> String {
 /// With the repository in its place, or at the end.
 fn with(text: &str, path: &Path, line: &Line) -> String {
     if is_deb822(path) {
-        return with_stanza(text, line);
+        return stanza::with(text, line);
     }
     let mut lines: Vec<String> = Vec::new();
     let mut written = false;
@@ -279,36 +252,11 @@ fn with(text: &str, path: &Path, line: &Line) -> String {
     lines.iter().fold(String::new(), |all, it| all + it + "\n")
 }
 
-fn with_stanza(text: &str, line: &Line) -> String {
-    let mut stanzas: Vec<String> = Vec::new();
-    let mut written = false;
-    for stanza in text.split("\n\n").map(|it| it.trim_matches('\n')).filter(|it| !it.is_empty()) {
-        match &lines_of(stanza)[..] {
-            [only] if only.is(line) && !written => {
-                stanzas.push(line.stanza());
-                written = true;
-            }
-            [only] if only.is(line) => (),
-            // One that stands for several is what somebody wrote by hand: it has this one already.
-            several if several.iter().any(|it| it.is(line) && it.disabled == line.disabled) => {
-                stanzas.push(format!("{stanza}\n"));
-                written = true;
-            }
-            _ => stanzas.push(format!("{stanza}\n")),
-        }
-    }
-    if !written {
-        stanzas.push(line.stanza());
-    }
-    stanzas.join("\n")
-}
-
 /// Without the repository, or without its components; none if nothing is left of the file.
 fn shrunk(text: &str, path: &Path, line: &Line) -> Option<String> {
     let rest = if is_deb822(path) {
-        let others = text.split("\n\n").filter(|it| !lines_of(it).iter().any(|it| it.is(line)));
-        others.map(|it| it.trim_matches('\n')).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n")
-            + "\n"
+        let stanzas = stanza::all(text);
+        stanzas.iter().flat_map(|it| stanza::without(it, line)).collect::<Vec<_>>().join("\n")
     } else {
         let mut rest = String::new();
         for it in text.lines() {
@@ -349,21 +297,5 @@ mod tests {
         for other in ["", "# a comment", "deb", "deb http://a", "rpm http://a b c", "deb [arch] http://a b"] {
             assert_eq!(Line::parse(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn a_stanza_stands_for_lines() {
-        let text =
-            "Types: deb deb-src\nURIs: http://a\nSuites: one two\nComponents: main\nSigned-By: /x.gpg\n";
-        assert_eq!(lines_of(text).len(), 4);
-        let line = Line::parse("deb [arch=amd64,i386 signed-by=/x.gpg] http://a one main").unwrap();
-        assert_eq!(
-            line.stanza(),
-            "Types: deb\nURIs: http://a\nSuites: one\nComponents: main\nArchitectures: amd64 i386\nSigned-By: /x.gpg\n"
-        );
-        assert!(lines_of(&line.stanza())[0].is(&line));
-        let main = Path::new("/x.sources");
-        assert_eq!(with(text, main, &line), text, "it is there already");
-        assert_eq!(shrunk(&line.stanza(), main, &line), None);
     }
 }
