@@ -46,7 +46,8 @@ const PRESENT: &[Param] = &[
         "owner_recurse",
         ParamType::Bool,
         "false",
-        "Gives what the old owner has in it to the new one as well.",
+        "When the owner changes: the new one gets the schemas, tables, views, sequences, functions and types that the old \
+         one has in it, too. What the old one has elsewhere stays.",
     ),
     Param::of("tablespace", ParamType::Text, "as it is", "Where its files are."),
     Param::of("encoding", ParamType::Text, "the template's", "Its encoding, such as `UTF8`."),
@@ -140,6 +141,31 @@ impl Present {
     }
 }
 
+/// Gives what one role has in the database that it runs in to another. `REASSIGN OWNED` would give away other databases
+/// and tablespaces, too.
+fn give_all(old: &str, new: &str) -> String {
+    let from = format!("(SELECT oid FROM pg_roles WHERE rolname = {})", pg_literal(old));
+    let new = pg_literal(new);
+    let ours = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+    let body = format!(
+        "DECLARE it record; BEGIN FOR it IN \
+         SELECT format('ALTER SCHEMA %I OWNER TO %I', n.nspname, {new}) AS change FROM pg_namespace n WHERE {ours} AND \
+         n.nspowner = {from} UNION ALL \
+         SELECT format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, c.relname, {new}) FROM pg_class c JOIN pg_namespace n ON \
+         n.oid = c.relnamespace WHERE {ours} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relowner = {from} AND NOT \
+         (c.relkind = 'S' AND EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid \
+         AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))) UNION ALL \
+         SELECT format('ALTER %s %s OWNER TO %I', CASE WHEN current_setting('server_version_num')::int < 110000 THEN \
+         'FUNCTION' ELSE 'ROUTINE' END, p.oid::regprocedure, {new}) FROM pg_proc p JOIN pg_namespace n ON n.oid = \
+         p.pronamespace WHERE {ours} AND p.proowner = {from} UNION ALL \
+         SELECT format('ALTER TYPE %I.%I OWNER TO %I', n.nspname, t.typname, {new}) FROM pg_type t JOIN pg_namespace n ON \
+         n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE {ours} AND t.typowner = {from} AND \
+         t.typtype IN ('b', 'c', 'd', 'e', 'r') AND t.typcategory <> 'A' AND (t.typrelid = 0 OR c.relkind = 'c') \
+         LOOP EXECUTE it.change; END LOOP; END"
+    );
+    format!("DO {}", pg_literal(&body))
+}
+
 impl Resource for Present {
     fn check(&self, host: &dyn Probe) -> Result<Plan, Error> {
         let mut plan = Plan::default();
@@ -165,12 +191,12 @@ impl Resource for Present {
         let database = pg_name(&self.name);
         if let Some(owner) = self.owner.as_ref().filter(|_| plan.touches("owner")) {
             let old = self.look(host)?.map(|it| text(&it, "owner")).unwrap_or_default();
+            // The database itself comes last: if what is in it cannot be altered the next run begins here again.
+            if self.owner_recurse && !old.is_empty() {
+                self.connection.to(&self.name).execute(&[give_all(&old, owner)], &what, host)?;
+            }
             let owner = pg_name(owner);
             self.connection.execute(&[format!("ALTER DATABASE {database} OWNER TO {owner}")], &what, host)?;
-            if self.owner_recurse && !old.is_empty() {
-                let sql = format!("REASSIGN OWNED BY {} TO {owner}", pg_name(&old));
-                self.connection.to(&self.name).execute(&[sql], &what, host)?;
-            }
         }
         if let Some(space) = self.tablespace.as_ref().filter(|_| plan.touches("tablespace")) {
             let sql = format!("ALTER DATABASE {database} SET TABLESPACE {}", pg_name(space));
