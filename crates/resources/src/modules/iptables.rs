@@ -5,6 +5,7 @@ mod rule;
 use crate::{
     Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
+    diff::contents_change,
     host::{
         Query,
         query::iptables::{Question, Table},
@@ -88,7 +89,7 @@ const SAVE: Param = Param::of(
     "save",
     ParamType::Text,
     "false",
-    "After a change, writes all tables to this file, from which the package `iptables-persistent` loads them at boot; `true` \
+    "Keeps all tables in this file, which is written if it says anything else, and from which the package `iptables-persistent` loads them at boot; `true` \
      is `/etc/iptables/rules.v4`, or `rules.v6`.",
 );
 const CHAIN: &[Param] = &[Param::name("The chain."), TABLE, FAMILY, SAVE];
@@ -109,6 +110,9 @@ enum Wish {
     Empty,
     Policy,
 }
+
+/// What a plan calls the file in which all tables are kept.
+const SAVED: &str = "saved rules";
 
 /// A table, and where all tables are kept.
 #[derive(Debug)]
@@ -153,20 +157,38 @@ impl Place {
         tool::run(host, command, &format!("{} {what}", self.table.program)).map(drop)
     }
 
+    /// All tables as they are kept.
+    fn rules(&self, host: &dyn Probe) -> Result<String, Error> {
+        Ok(kept(&tool::answer(host, &Query::Iptables(Question::Save(self.table.program)))?))
+    }
+
+    /// Notes that the file says something else, where nothing else is to be done.
+    fn compare_saved(&self, host: &dyn Probe, plan: &mut Plan) -> Result<(), Error> {
+        let Some(path) = self.save.as_ref().filter(|_| plan.is_empty()) else { return Ok(()) };
+        let (now, wanted) = (WantedFile::now(path, host)?, self.rules(host)?);
+        if now.as_deref().map(kept).as_ref() != Some(&wanted) {
+            plan.push(contents_change(SAVED, now.as_deref().map(str::as_bytes), wanted.as_bytes()));
+        }
+        Ok(())
+    }
+
     fn keep(&self, host: &mut dyn Host) -> Result<(), Error> {
         let Some(path) = &self.save else { return Ok(()) };
-        let rules = tool::answer(host, &Query::Iptables(Question::Save(self.table.program)))?;
-        // The comments hold the time, the brackets hold counters.
-        let plain = rules.lines().filter(|it| !it.starts_with('#')).map(|it| {
-            if it.starts_with(':') {
-                it.split(" [").next().map_or_else(String::new, |it| format!("{it} [0:0]"))
-            } else {
-                it.to_owned()
-            }
-        });
-        let contents = plain.fold(String::new(), |all, it| all + &it + "\n");
+        let contents = self.rules(host)?;
         WantedFile { mode: 0o600, ..WantedFile::public(path, contents) }.write(host)
     }
+}
+
+/// Without the comments, which hold the time, and with counters of zero.
+fn kept(rules: &str) -> String {
+    let plain = rules.lines().filter(|it| !it.starts_with('#')).map(|it| {
+        if it.starts_with(':') {
+            it.split(" [").next().map_or_else(String::new, |it| format!("{it} [0:0]"))
+        } else {
+            it.to_owned()
+        }
+    });
+    plain.fold(String::new(), |all, it| all + &it + "\n")
 }
 
 #[derive(Debug)]
@@ -236,11 +258,13 @@ impl Resource for Chain {
             }
             _ => (),
         }
+        self.place.compare_saved(host, &mut plan)?;
         Ok(plan)
     }
 
-    fn apply(&self, _plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
+    fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         match self.wish {
+            _ if plan.touches(SAVED) => (),
             Wish::There => self.place.run(&["--new-chain", &self.name], host)?,
             Wish::Gone => {
                 self.place.run(&["--flush", &self.name], host)?;

@@ -6,13 +6,14 @@ mod ruleset;
 use crate::{
     Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
+    diff::contents_change,
     host::{Query, query::nft::Question},
     tool,
     wanted_file::WantedFile,
 };
 use model::{Change, Plan};
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) const MODULE: Module = Module {
     name: "nftables",
@@ -111,7 +112,7 @@ const SAVE: Param = Param::of(
     "save",
     ParamType::Text,
     "false",
-    "After a change, writes the whole ruleset to this file, which the service `nftables` loads at boot; `true` is \
+    "Keeps the whole ruleset in this file, which is written if it says anything else, and which the service `nftables` loads at boot; `true` is \
      `/etc/nftables.conf`.",
 );
 const TABLE: &[Param] = &[Param::name("The table."), FAMILY, SAVE];
@@ -177,11 +178,29 @@ fn nft<T: AsRef<str>>(words: &[T], host: &mut dyn Host) -> Result<(), Error> {
     tool::run(host, tool::command(&all, tool::SHORT_MS), &what).map(drop)
 }
 
-fn keep(path: Option<&PathBuf>, host: &mut dyn Host) -> Result<(), Error> {
-    let Some(path) = path else { return Ok(()) };
+/// What a plan calls the file in which the ruleset is kept.
+const SAVED: &str = "saved rules";
+
+/// The file with the ruleset as it is.
+fn saved(path: &Path, host: &dyn Probe) -> Result<WantedFile, Error> {
     let rules = tool::answer(host, &Query::Nft(Question::Ruleset))?;
     let contents = format!("#!/usr/sbin/nft -f\n\nflush ruleset\n\n{rules}");
-    WantedFile { mode: 0o755, ..WantedFile::public(path, contents) }.write(host)
+    Ok(WantedFile { mode: 0o755, ..WantedFile::public(path, contents) })
+}
+
+/// Notes that the file says something else, where nothing else is to be done.
+fn compare_saved(path: Option<&PathBuf>, host: &dyn Probe, plan: &mut Plan) -> Result<(), Error> {
+    let Some(path) = path.filter(|_| plan.is_empty()) else { return Ok(()) };
+    let (now, wanted) = (WantedFile::now(path, host)?, saved(path, host)?.contents);
+    if now.as_ref() != Some(&wanted) {
+        plan.push(contents_change(SAVED, now.as_deref().map(str::as_bytes), wanted.as_bytes()));
+    }
+    Ok(())
+}
+
+fn keep(path: Option<&PathBuf>, host: &mut dyn Host) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    saved(path, host)?.write(host)
 }
 
 /// What `nft` lists; `None` if there is no such thing.
@@ -258,6 +277,7 @@ impl Resource for Thing {
             let is = now.split("policy ").nth(1).and_then(|it| it.split(';').next());
             plan.differ("policy", is.map(str::to_owned).as_ref(), policy);
         }
+        compare_saved(self.save.as_ref(), host, &mut plan)?;
         Ok(plan)
     }
 
@@ -265,7 +285,7 @@ impl Resource for Thing {
         let verb = match (self.is_wanted, self.what) {
             (true, _) => "add",
             // A chain with rules cannot be deleted.
-            (false, "chain") => {
+            (false, "chain") if !plan.touches(SAVED) => {
                 nft(&[vec!["flush".to_owned(), "chain".to_owned()], self.place.clone()].concat(), host)?;
                 "delete"
             }
@@ -281,7 +301,9 @@ impl Resource for Thing {
                 words.push(format!("{{ {} }}", inner.join(" ")));
             }
         }
-        nft(&words, host)?;
+        if !plan.touches(SAVED) {
+            nft(&words, host)?;
+        }
         keep(self.save.as_ref(), host)?;
         Ok(Applied::default())
     }

@@ -1,6 +1,6 @@
 //! Rules of a chain: parameters with the names of the long options of `iptables`.
 
-use super::{FAMILY, IN_CHAIN, NAME, Place, SAVE, TABLE, chain_name, place};
+use super::{FAMILY, IN_CHAIN, NAME, Place, SAVE, SAVED, TABLE, chain_name, place};
 use crate::{
     Applied, Error, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
@@ -293,11 +293,13 @@ impl Resource for Rule {
             let (from, to) = if is_there { (text, None) } else { (None, text) };
             plan.push(Change { what: self.chain.clone(), from, to, diff: None });
         }
+        self.place.compare_saved(host, &mut plan)?;
         Ok(plan)
     }
 
-    fn apply(&self, _plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
+    fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         match self.wish {
+            _ if plan.touches(SAVED) => (),
             Wish::Append => self.run(&["--append", &self.chain], host)?,
             Wish::Insert(at) => self.run(&["--insert", &self.chain, &at.to_string()], host)?,
             Wish::Delete => self.run(&["--delete", &self.chain], host)?,

@@ -1,6 +1,6 @@
 //! Rules of a chain: what parameters stand for, and how a rule is known again.
 
-use super::{FAMILY, IN_TABLE, SAVE, family, keep, list, nft, save, word};
+use super::{FAMILY, IN_TABLE, SAVE, SAVED, compare_saved, family, keep, list, nft, save, word};
 use crate::{
     Applied, Error, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
@@ -234,16 +234,20 @@ impl Resource for Rule {
             Wish::Append | Wish::Insert if same.is_empty() => (None, Some(self.text.clone())),
             Wish::Delete if !same.is_empty() => (Some(self.text.clone()), None),
             Wish::Flush if !rules.is_empty() => (Some(format!("{} rules", rules.len())), None),
-            _ => return Ok(plan),
+            _ => {
+                compare_saved(self.save.as_ref(), host, &mut plan)?;
+                return Ok(plan);
+            }
         };
         plan.push(Change { what: self.place.join(" "), from, to, diff: None });
         Ok(plan)
     }
 
-    fn apply(&self, _plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
+    fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         let place = self.place.to_vec();
         let before = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         match self.wish {
+            _ if plan.touches(SAVED) => (),
             Wish::Flush => nft(&[before(&["flush", "chain"]), place].concat(), host)?,
             Wish::Delete => {
                 for rule in self.rules(host)?.iter().filter(|it| self.is_same(it)) {
