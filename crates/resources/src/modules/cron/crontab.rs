@@ -44,6 +44,10 @@ impl Job {
             None => self.command == command,
         }
     }
+    /// Whether the comment before it holds this identifier.
+    fn is_marked(&self, identifier: &str) -> bool {
+        self.identifier.as_deref() == Some(identifier)
+    }
     fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.comment.is_some() || self.identifier.is_some() {
@@ -82,27 +86,26 @@ impl Crontab {
         lines.map(|it| it + "\n").collect()
     }
 
-    /// The job, wherever it stands.
+    /// The job: below the tag, or above it if it is marked; what is not marked there is the user's.
     pub(super) fn find(&self, identifier: &str, command: &str) -> Option<&Job> {
-        let jobs = self.below.iter().chain(&self.above);
-        jobs.filter_map(Item::job).find(|it| it.is(identifier, command))
+        let below = self.below.iter().filter_map(Item::job).find(|it| it.is(identifier, command));
+        below.or_else(|| self.above.iter().filter_map(Item::job).find(|it| it.is_marked(identifier)))
     }
 
-    /// Takes the job out, wherever it stands.
+    /// Takes the job out, where `find` finds it.
     pub(super) fn remove(&mut self, identifier: &str, command: &str) {
-        let stays = |it: &Item| it.job().is_none_or(|it| !it.is(identifier, command));
-        self.below.retain(stays);
-        self.above.retain(stays);
+        self.below.retain(|it| it.job().is_none_or(|it| !it.is(identifier, command)));
+        self.above.retain(|it| it.job().is_none_or(|it| !it.is_marked(identifier)));
     }
 
-    /// Whether the job stands below the tag just so, and nowhere else.
+    /// Whether the job stands below the tag just so, and nowhere else where it would be found.
     pub(super) fn has(&self, job: &Job) -> bool {
         let identifier = job.identifier.as_deref().unwrap_or_default();
         let is = |it: &&Item| it.job().is_some_and(|it| it.is(identifier, &job.command));
         let mut found = self.below.iter().filter(is);
         found.next().and_then(Item::job) == Some(job)
             && found.next().is_none()
-            && !self.above.iter().any(|it| is(&it))
+            && !self.above.iter().filter_map(Item::job).any(|it| it.is_marked(identifier))
     }
 
     /// Behind the last job of its sort, as Salt orders them: plain ones first.

@@ -21,7 +21,8 @@ const MACHINE_ID: &str = "/etc/machine-id";
 pub(super) const PRESENT: Function = Function {
     name: "present",
     doc: "A job is in a user's crontab. It is found again by its identifier, which stands in a comment before it; a line \
-          with the same command and without one is taken over. Within the command a `%` means a new line to cron, unless \
+          with the same command and without one is taken over if it stands below Salt's line; above it such lines are the \
+          user's own and stay. Within the command a `%` means a new line to cron, unless \
           it is written `\\%`. A field that is `random` is chosen once, from the machine's id, and then stays.",
     params: PARAMS,
     examples: &[
@@ -35,7 +36,8 @@ pub(super) const PRESENT: Function = Function {
 
 pub(super) const ABSENT: Function = Function {
     name: "absent",
-    doc: "A job is in no line of a user's crontab: the one with this identifier, or one without any that has this command.",
+    doc: "A job is not in a user's crontab: the one with this identifier, or below Salt's line one without any that has this \
+          command. What the user wrote above that line stays.",
     params: ABSENT_PARAMS,
     examples: &["old backup:\n  cron.absent:\n    - identifier: backup\n    - user: root\n"],
     parse: parse_absent,
@@ -296,7 +298,7 @@ mod tests {
             job.put("A=1\n# SALT_CRON_IDENTIFIER:id\n0 0 * * * old\n# end\n", ""),
             format!("A=1\n# end\n{end}")
         );
-        assert_eq!(job.put("0 1 * * *  new\n", ""), end);
+        assert_eq!(job.put("0 1 * * *  new\n", ""), format!("0 1 * * *  new\n{end}"), "the user's own stays");
         assert_eq!(job.put("x", ""), format!("x\n{end}"));
         let other = format!("{tag}\n@reboot x\n# hello\n1 1 * * * new\n");
         assert_eq!(
