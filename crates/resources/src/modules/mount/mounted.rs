@@ -221,7 +221,7 @@ impl Mounted {
 
     fn do_mount(&self, host: &mut dyn Host, options: &str) -> Result<(), Error> {
         let argv = ["mount", "-o", options, "-t", &self.fstype, "--", &self.device, &self.name];
-        if !options.contains("pass") {
+        if !has_secret(options) {
             return run_as(host, self.user.as_ref(), &argv);
         }
         let line = format!(
@@ -233,11 +233,13 @@ impl Mounted {
         );
         let how = Attributes { mode: Some(0o600), ..Attributes::default() };
         let draft = Path::new(DRAFT);
-        host.write(draft, Contents::Bytes(line.as_bytes()), how, Links::Keep)
-            .map_err(Error::host("write", DRAFT))?;
-        let done = run_as(host, None, &["mount", "-T", DRAFT, "--", &self.name]);
-        host.remove(draft).map_err(Error::host("remove", DRAFT))?;
-        done
+        let written = host.write(draft, Contents::Bytes(line.as_bytes()), how, Links::Keep);
+        let done = written
+            .map_err(Error::host("write", DRAFT))
+            .and_then(|()| run_as(host, None, &["mount", "-T", DRAFT, "--", &self.name]));
+        // Whatever failed, no password stays behind; one that was not written whole may be there as well.
+        let removed = host.remove(draft).map_err(Error::host("remove", DRAFT));
+        done.and(removed.map(drop))
     }
 
     fn remount(&self, host: &mut dyn Host) -> Result<(), Error> {
@@ -265,6 +267,14 @@ impl Mounted {
         }
         Ok(())
     }
+}
+
+/// Whether one of the options has a value that is not for everybody's eyes.
+fn has_secret(options: &str) -> bool {
+    let keys =
+        options.split(',').filter_map(|it| it.split_once('=')).map(|it| it.0.trim().to_ascii_lowercase());
+    keys.into_iter()
+        .any(|it| it == "pw" || ["pass", "secret", "credential"].iter().any(|part| it.contains(part)))
 }
 
 impl Resource for Mounted {
