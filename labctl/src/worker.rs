@@ -168,8 +168,9 @@ fn spawn(order: &Order) -> Outcome<Child> {
     if order.mode == Mode::Check {
         command.arg("--check");
     }
-    // A group of its own: Ctrl-C is for this program, which ends the run at a good moment.
-    let command = command.process_group(0).kill_on_drop(false);
+    // It begins a session of its own: Ctrl-C is for this program, which ends the run at a good moment. It could not if
+    // it led a group already.
+    let command = command.kill_on_drop(false);
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| Failure::file("start", &order.program.path, &error))
 }

@@ -5,6 +5,7 @@ use clap::Parser;
 use minion::cli::{Cli, Command, RecipeArgs};
 use minion::config::Config;
 use minion::core::RunEnd;
+use minion::linux::system::leave_terminal;
 use minion::linux::{BlobSource, LinuxHost, space};
 use minion::sandbox::SandboxHost;
 use minion::shelf::Shelf;
@@ -95,6 +96,10 @@ fn run_daemon(config: &Config) -> anyhow::Result<()> {
 }
 
 fn work(config: &Config, args: &RecipeArgs) -> anyhow::Result<ExitCode> {
+    // Commands under other users must not write into root's terminal. No child is there yet.
+    if let Some(ended) = leave_terminal().context("cannot leave the terminal")? {
+        return Ok(ExitCode::from(ended.code().and_then(|it| u8::try_from(it).ok()).unwrap_or(EXIT_FAILED)));
+    }
     let order = Order {
         mode: if args.check { Mode::Check } else { Mode::Apply },
         blobs: args.blobs.clone(),

@@ -236,8 +236,8 @@ impl Workers {
 
     /// Starts a worker that holds the lock of `said`.
     fn hand_over(&self, job: JobId, said: File, mut command: Command) -> io::Result<Child> {
-        // A group of its own: what ends the agent does not end the worker. The lock goes with standard output.
-        let child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::from(said)).spawn()?;
+        // It begins a session of its own: what ends the agent does not end the worker. The lock goes with standard output.
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::from(said)).spawn()?;
         if let Some(process) = child.id() {
             // Needed only to kill it: the run is worth more.
             let _ = std::fs::write(self.job_dir(job).join("process"), process.to_string());

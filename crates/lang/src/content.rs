@@ -364,6 +364,10 @@ impl Work<'_, '_> {
         };
         let Some(hash) = self.add(param, path, source) else { return };
         params.insert("content_hash".to_owned(), json!(hash));
+        // The name is gone afterwards.
+        if self.low.state == "archive" && params.get("archive_format").is_none_or(Value::is_null) {
+            params.insert("archive_format".to_owned(), json!(resources::archive_format(path)));
+        }
         if ["mode", "file_mode"].iter().any(|it| params.get(*it).is_some_and(|it| it == "keep")) {
             params.insert("source_mode".to_owned(), json!(format!("{:04o}", source.mode & 0o7777)));
         }

@@ -3,14 +3,21 @@
 use crate::{
     Probe,
     args::plain_path,
-    host::{FileKind, Links, Stat, Unit},
+    host::{FileKind, Links, Special, Stat, Unit},
+    pattern::glob,
 };
 use model::Question;
 use serde_json::{Map, Value, json};
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Longest file that is looked into.
 const SEARCHED_BYTES_MAX: u64 = 8 << 20;
+
+/// Most paths that a pattern is followed through.
+const GLOB_PATHS_MAX: usize = 10_000;
 
 /// A function that can be asked: its name, and its parameters as Salt calls them, in order.
 type Asked = (&'static str, &'static [&'static str]);
@@ -150,9 +157,12 @@ impl Asking<'_> {
         match fun {
             "file_exists" => Ok(json!(kind(Links::Follow)? == Some(FileKind::File))),
             "directory_exists" => Ok(json!(kind(Links::Follow)? == Some(FileKind::Directory))),
-            "path_exists_glob" => Ok(json!(kind(Links::Follow)?.is_some())),
+            "path_exists_glob" => Ok(json!(matches_any(&path, host)?)),
             "is_link" => Ok(json!(kind(Links::Keep)? == Some(FileKind::Symlink))),
-            "is_blkdev" => Ok(json!(kind(Links::Follow)? == Some(FileKind::Other))),
+            "is_blkdev" => {
+                let special = stat(Links::Follow)?.and_then(|it| it.special);
+                Ok(json!(matches!(special, Some(Special::Block(..)))))
+            }
             "contains" => match stat(Links::Follow)? {
                 Some(it) if it.kind == FileKind::File && it.size <= SEARCHED_BYTES_MAX => {
                     let text = self.text("text").unwrap_or_default();
@@ -177,6 +187,38 @@ impl Asking<'_> {
             }
         }
     }
+}
+
+/// Whether a path of shell patterns names anything. A pattern does not match a name that begins with a dot, unless it
+/// begins with one itself.
+fn matches_any(path: &Path, host: &dyn Probe) -> io::Result<bool> {
+    let parts = path.iter().map(|it| it.to_string_lossy());
+    let mut found = vec![PathBuf::new()];
+    for part in parts {
+        let mut next = Vec::new();
+        for folder in found {
+            if !part.contains(['*', '?', '[']) {
+                next.push(folder.join(&*part));
+                continue;
+            }
+            let is_folder =
+                host.stat(&folder, Links::Follow)?.is_some_and(|it| it.kind == FileKind::Directory);
+            for name in if is_folder { host.list(&folder)? } else { Vec::new() } {
+                let text = name.to_string_lossy();
+                if (part.starts_with('.') || !text.starts_with('.')) && glob(&part, &text) {
+                    next.push(folder.join(&name));
+                }
+            }
+        }
+        next.truncate(GLOB_PATHS_MAX);
+        found = next;
+    }
+    for it in found {
+        if host.stat(&it, Links::Keep)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn part(fun: &str, stat: &Stat, host: &dyn Probe) -> Value {

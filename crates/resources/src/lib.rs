@@ -32,7 +32,7 @@ pub use engine::{Listener, Progress, RunOptions, run};
 pub use host::{Host, Probe};
 pub use output::Collected;
 pub use pattern::Selection;
-pub use remote::is_remote;
+pub use remote::{archive_format, is_remote};
 pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource};
 pub use schema::{Param, ParamType};
 

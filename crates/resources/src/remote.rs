@@ -237,6 +237,12 @@ pub fn is_remote(source: &str) -> bool {
     ["https://", "http://", "ftp://", "file://", "/"].iter().any(|it| source.starts_with(it))
 }
 
+/// What an archive is, by the end of its name: `tar` or `zip`.
+pub fn archive_format(name: &str) -> &'static str {
+    let name = name.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    if [".zip", ".jar", ".war"].iter().any(|it| name.ends_with(it)) { "zip" } else { "tar" }
+}
+
 fn place(param: &str, text: &str) -> Result<Place, ParamsError> {
     let wrong = |why: &str| Err(invalid(param, format!("`{}` {why}", shown(text))));
     if text.len() > URL_BYTES_MAX || text.chars().any(|it| it.is_control() || it.is_whitespace()) {

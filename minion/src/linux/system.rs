@@ -1,18 +1,34 @@
-//! Two things that only the kernel can say or do: the time since boot, and ending a whole process group.
+//! What only the kernel can say or do: the time since boot, ending a whole process group, leaving a terminal.
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     time::{ClockId, clock_gettime},
-    unistd::Pid,
+    unistd::{Pid, setsid},
 };
-use std::{io, time::Duration};
+use std::{
+    fs::File,
+    io,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
 
 /// Time since boot, sleep included.
 pub fn since_boot() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(Duration::from)
 }
 
-/// Kills every process of a group.
+/// Kills every process of a group; its leader, if it has only just begun and leads none yet.
 pub fn kill_group(group: i32) -> io::Result<()> {
-    killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(io::Error::from)
+    let leader = Pid::from_raw(group);
+    killpg(leader, Signal::SIGKILL).or_else(|_| kill(leader, Signal::SIGKILL)).map_err(io::Error::from)
+}
+
+/// Begins a session of its own, so that no child can reach the terminal that this program was started from. The leader
+/// of a group cannot, as when a shell started it: then the same program runs once more as a child that can, and this is
+/// how that one ended.
+pub fn leave_terminal() -> io::Result<Option<ExitStatus>> {
+    if setsid().is_ok() || File::open("/dev/tty").is_err() {
+        return Ok(None);
+    }
+    Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).status().map(Some)
 }

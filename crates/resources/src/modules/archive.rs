@@ -8,19 +8,26 @@ use crate::{
     args::{Args, invalid, not_compiled, plain_word},
     diff::hash_of,
     host::{Action, Attributes, Command, Contents, FileKind, Links, Stat, query::digest::beneath_root},
-    remote::{Remote, private_folder},
+    remote::{Remote, archive_format, private_folder},
 };
-use listing::{Entry, Kind, Lines, destination, read_tar, read_zip, refuse_escapes, tops};
+use listing::{
+    Entry, Kind, Lines, destination, read_tar, read_zip, refuse_escapes, refuse_names, tops, zip_pattern,
+};
 use model::{Change, ContentHash, Plan};
 use params::PARAMS;
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// Where archives of the tree are while they are unpacked, and what is remembered of those that were.
 const DRAFT_FOLDER: &str = "/var/cache/labctl/archives";
 const RECORD_FOLDER: &str = "/var/lib/labctl/archives";
 /// Longest that listing and unpacking may take.
 const TIMEOUT_MS: u64 = 3_600_000;
+/// Links that one path may go through.
+const LINKS_MAX: usize = 40;
 /// Longest record that is read.
 const RECORD_BYTES_MAX: u64 = 32 << 20;
 
@@ -91,7 +98,8 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
             });
         }
     };
-    let options = options(&args)?;
+    let format = format(&args)?;
+    let options = options(&args, format)?;
     let strip =
         options.iter().find_map(|it| it.strip_prefix("--strip-components=").or(it.strip_prefix("--strip=")));
     let strip = strip
@@ -103,7 +111,7 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         Ok(text)
     };
     Ok(Box::new(Extracted {
-        format: format(&args)?,
+        format,
         path,
         origin,
         options,
@@ -119,42 +127,90 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
     }))
 }
 
+/// Options of `tar` that run no program, leave neither the folder nor the names of the list, and ask for nothing else.
+/// Those that end with `=` need a value. Abbreviations are not known here, as `tar` would take them for more than these.
+const TAR_OPTIONS: &[&str] = &[
+    "--acls",
+    "--anchored",
+    "--auto-compress",
+    "--bzip2",
+    "--compress",
+    "--delay-directory-restore",
+    "--exclude=",
+    "--gunzip",
+    "--gzip",
+    "--ignore-case",
+    "--ignore-zeros",
+    "--keep-newer-files",
+    "--keep-old-files",
+    "--lzip",
+    "--lzma",
+    "--lzop",
+    "--no-acls",
+    "--no-anchored",
+    "--no-overwrite-dir",
+    "--no-same-owner",
+    "--no-same-permissions",
+    "--no-selinux",
+    "--no-wildcards",
+    "--no-xattrs",
+    "--numeric-owner",
+    "--overwrite",
+    "--overwrite-dir",
+    "--preserve-permissions",
+    "--same-owner",
+    "--same-permissions",
+    "--selinux",
+    "--skip-old-files",
+    "--sparse",
+    "--strip-components=",
+    "--strip=",
+    "--touch",
+    "--uncompress",
+    "--ungzip",
+    "--unlink-first",
+    "--verbose",
+    "--warning=",
+    "--wildcards",
+    "--xattrs",
+    "--xz",
+    "--zstd",
+];
+/// The same as letters, and those of `unzip`.
+const TAR_LETTERS: &str = "zjJZavpmkUSiop";
+const UNZIP_LETTERS: &str = "oqnuabXD";
+
 /// Words; letters without a dash, as Salt took them once, get one.
-fn options(args: &Args<'_>) -> Result<Vec<String>, ParamsError> {
+fn options(args: &Args<'_>, format: Format) -> Result<Vec<String>, ParamsError> {
     let text = args.text("options").unwrap_or_default();
-    let words: Vec<String> = text
-        .split_whitespace()
-        .map(
-            |it| if it.starts_with('-') { it.to_owned() } else { format!("-{}", it.replace(['x', 'f'], "")) },
-        )
-        .filter(|it| it != "-")
-        .collect();
-    let bad = [
-        "--to-command",
-        "--use-compress",
-        "--checkpoint-action",
-        "--info-script",
-        "--new-volume",
-        "-I",
-        "-F",
-        "-C",
-        "--directory",
-    ];
-    match words.iter().find(|it| bad.iter().any(|bad| it.starts_with(bad))) {
-        Some(bad) => Err(invalid(
-            "options",
-            format!("`{bad}` is not available: it runs programs or leaves the folder"),
-        )),
-        None => Ok(words),
+    let letters = match format {
+        Format::Tar => TAR_LETTERS,
+        Format::Zip => UNZIP_LETTERS,
+    };
+    let mut words = Vec::new();
+    for word in text.split_whitespace() {
+        let good = if word.starts_with("--") {
+            words.push(word.to_owned());
+            let fits = |it: &&str| word == *it || (it.ends_with('=') && word.starts_with(*it));
+            format == Format::Tar && TAR_OPTIONS.iter().any(|it| fits(&it) && !word.ends_with('='))
+        } else {
+            let short = word.trim_start_matches('-').replace(['x', 'f'], "");
+            words.extend((!short.is_empty()).then(|| format!("-{short}")));
+            short.chars().all(|it| letters.contains(it))
+        };
+        if !good {
+            let text =
+                format!("`{word}` is not available: only what runs no program and stays in the folder is");
+            return Err(invalid("options", text));
+        }
     }
+    Ok(words)
 }
 
 fn format(args: &Args<'_>) -> Result<Format, ParamsError> {
     let sources = args.list("remote").or_else(|| args.list("source")).unwrap_or_default();
-    let named = args.text("archive_format").or_else(|| {
-        let name = sources.first()?.split(['?', '#']).next()?.to_ascii_lowercase();
-        [".zip", ".jar", ".war"].iter().any(|it| name.ends_with(it)).then(|| "zip".to_owned())
-    });
+    let by_name = || sources.first().map(|it| archive_format(it).to_owned());
+    let named = args.text("archive_format").or_else(by_name);
     match named.as_deref() {
         None | Some("tar") => Ok(Format::Tar),
         Some("zip") => Ok(Format::Zip),
@@ -262,7 +318,9 @@ impl Extracted {
             Origin::Remote(remote) => remote.obtain(host),
             Origin::Blob(hash) => {
                 private_folder(host, DRAFT_FOLDER)?;
-                let draft = Path::new(DRAFT_FOLDER).join(hash.to_string());
+                // Steps beside this one may unpack the same archive.
+                let target = hash_of(self.path.display().to_string().as_bytes()).to_string();
+                let draft = Path::new(DRAFT_FOLDER).join(format!("{hash}-{}", &target[..16]));
                 let how = Attributes { mode: Some(0o600), ..Attributes::default() };
                 host.write(&draft, Contents::Blob(*hash), how, Links::Keep)
                     .map_err(Error::host("write", draft.display()))?;
@@ -287,13 +345,19 @@ impl Extracted {
                 read_tar(&lines(host, &tar)?)
             }
             Format::Zip => {
+                // It would look for other archives whose names fit.
+                if file.contains(['*', '?', '[', '\\']) {
+                    let text = format!("`{file}` has signs in its name that `unzip` takes for a pattern");
+                    return Err(Error::Refused(text));
+                }
                 let mut entries = read_zip(&lines(host, &["unzip", "-Z", &file])?);
+                refuse_names(&entries).map_err(|why| Error::Refused(format!("the archive {why}")))?;
                 let links = entries.iter_mut().filter_map(|it| match &mut it.kind {
                     Kind::Link(target) => Some((&it.path, target)),
                     Kind::Other | Kind::HardLink(_) => None,
                 });
                 for (path, target) in links.take(listing::ZIP_LINKS_MAX) {
-                    target.clone_from(&lines(host, &["unzip", "-p", &file, path])?);
+                    target.clone_from(&lines(host, &["unzip", "-p", &file, &zip_pattern(path)])?);
                 }
                 entries
             }
@@ -334,6 +398,52 @@ impl Extracted {
         }
         for folder in missing.into_iter().rev() {
             host.make_directory(folder, owner).map_err(Error::host("make folder", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Links that are there already could lead what is unpacked elsewhere.
+    fn refuse_links_out(&self, host: &dyn Probe, paths: &[String]) -> Result<(), Error> {
+        let folders: BTreeSet<&str> =
+            paths.iter().flat_map(|it| it.match_indices('/').map(|at| &it[..at.0])).collect();
+        folders.into_iter().try_for_each(|it| self.stays_inside(host, it))
+    }
+
+    /// Follows a path below the folder as the kernel would.
+    fn stays_inside(&self, host: &dyn Probe, path: &str) -> Result<(), Error> {
+        let parts = |path: &Path| -> Vec<PathBuf> {
+            path.components().rev().map(|it| PathBuf::from(it.as_os_str())).collect()
+        };
+        let refuse = || {
+            let path = self.path.join(path);
+            Err(Error::Refused(format!("`{}` leads out of the folder by a link", path.display())))
+        };
+        let (mut rest, mut at, mut links) = (parts(Path::new(path)), self.path.clone(), 0);
+        while let Some(part) = rest.pop() {
+            if part == Path::new("..") {
+                if at == self.path {
+                    return refuse();
+                }
+                at.pop();
+                continue;
+            }
+            let next = at.join(&part);
+            if stat(host, &next)?.is_none_or(|it| it.kind != FileKind::Symlink) {
+                at = next;
+                continue;
+            }
+            links += 1;
+            let target = host.read_link(&next).map_err(Error::host("read link", next.display()))?;
+            let inner = if target.is_absolute() {
+                at.clone_from(&self.path);
+                target.strip_prefix(&self.path).ok()
+            } else {
+                Some(target.as_path())
+            };
+            match inner {
+                Some(inner) if links <= LINKS_MAX => rest.extend(parts(inner)),
+                _ => return refuse(),
+            }
         }
         Ok(())
     }
@@ -401,6 +511,7 @@ impl Extracted {
         if needed {
             self.make_folder(host, owner)?;
             self.make_room(host, &paths)?;
+            self.refuse_links_out(host, &paths)?;
             self.unpack(host, archive)?;
         }
         self.remember(host, archive, &paths)?;

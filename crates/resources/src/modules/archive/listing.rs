@@ -4,7 +4,7 @@ use crate::{
     Error,
     host::{Exit, Watch},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest list of an archive, and longest complaint about one.
 const LIST_BYTES_MAX: usize = 32 << 20;
@@ -192,6 +192,36 @@ pub(super) fn refuse_escapes(entries: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
+/// Complains about names of a zip file that `unzip` cannot be asked for: those that begin as options do, and those that
+/// are there twice, once for a link.
+pub(super) fn refuse_names(entries: &[Entry]) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for entry in entries {
+        let is_link = matches!(entry.kind, Kind::Link(_));
+        if entry.path.starts_with('-') {
+            return Err(format!("is refused: `{}` looks like an option", entry.path.escape_debug()));
+        }
+        if let Some(before) = seen.insert(&entry.path, is_link)
+            && (before || is_link)
+        {
+            return Err(format!("is refused: it has `{}` twice, and as a link", entry.path.escape_debug()));
+        }
+    }
+    Ok(())
+}
+
+/// A name as `unzip` takes it for itself and no pattern.
+pub(super) fn zip_pattern(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for sign in name.chars() {
+        if matches!(sign, '[' | ']' | '*' | '?' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(sign);
+    }
+    pattern
+}
+
 /// Whether a link at `path` points at something beneath the top. Up and down again may pass other links, so up comes first.
 fn stays_inside(path: &str, target: &str) -> bool {
     let parts = |text: &str| {
@@ -283,6 +313,10 @@ mod tests {
             assert!(refuse_escapes(std::slice::from_ref(&bad)).is_err(), "{bad:?}");
         }
         assert!(refuse_escapes(&[link("a", "b"), file("a/x")]).is_err());
+        assert!(refuse_names(&[link("a", "b"), file("a")]).is_err());
+        assert!(refuse_names(&[file("-x")]).is_err());
+        assert!(refuse_names(&[file("a"), file("a"), link("b", "a")]).is_ok());
+        assert_eq!(zip_pattern(r"a[1]*?\b"), r"a\[1\]\*\?\\b");
         assert_eq!(destination("./a/b/c", 1).as_deref(), Some("b/c"));
         assert_eq!(destination("a", 1), None);
         assert_eq!(tops(&["a/b".to_owned(), "./a".to_owned(), "c".to_owned()]).len(), 2);

@@ -195,6 +195,9 @@ pub(super) struct Clean {
 impl Clean {
     pub(super) fn parse(args: &Args<'_>) -> Result<Self, ParamsError> {
         let excluded = args.list("exclude_pat").unwrap_or_default();
+        if args.path("name").is_some_and(|it| it.parent().is_none()) {
+            return Err(invalid("clean", "`/` cannot be cleaned: nearly everything would go"));
+        }
         let selection = Selection::new(&[], &excluded).map_err(|why| invalid("exclude_pat", why))?;
         Ok(Self { keep: kept(args), selection })
     }

@@ -90,6 +90,7 @@ struct Symlink {
     path: PathBuf,
     target: PathBuf,
     force: bool,
+    atomic: bool,
     backup: Option<PathBuf>,
     makedirs: bool,
     dir_mode: Option<u32>,
@@ -115,7 +116,8 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         path,
         backup,
         target: PathBuf::from(target),
-        force: args.bool("force", false) || args.bool("atomic", false),
+        force: args.bool("force", false),
+        atomic: args.bool("atomic", false),
         makedirs: args.bool("makedirs", false),
         dir_mode: args.mode("dir_mode").or(args.mode("mode")),
         owner: Owner::parse(&args, None)?,
@@ -129,7 +131,9 @@ impl Resource for Symlink {
         let link = found.filter(|it| it.kind == FileKind::Symlink);
         if let (Some(found), None) = (found, link) {
             let kind = found.kind.describe();
-            if !self.force && self.backup.is_none() {
+            // A link can take the place of a file in one step, but not that of a folder.
+            let replaced = self.atomic && found.kind != FileKind::Directory;
+            if !self.force && !replaced && self.backup.is_none() {
                 let text = format!("`{}` is {kind}; `force: true` would replace it", self.path.display());
                 return Err(Error::Refused(text));
             }
@@ -163,7 +167,10 @@ impl Resource for Symlink {
                     host.remove(backup).map_err(Error::host("remove", backup.display()))?;
                     host.rename(&self.path, backup).map_err(Error::host("rename", self.path.display()))?;
                 }
-                None => host.remove(&self.path).map_err(Error::host("remove", self.path.display()))?,
+                None if self.force => {
+                    host.remove(&self.path).map_err(Error::host("remove", self.path.display()))?;
+                }
+                None => (),
             }
         }
         if plan.touches("target") {

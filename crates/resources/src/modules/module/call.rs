@@ -241,7 +241,13 @@ impl Call {
                 let above = || path.parent().map(Path::to_owned);
                 Self::Folder(if name == "makedirs" { above().unwrap_or_else(|| path.clone()) } else { path })
             }
-            "remove" => Self::Remove(given.path(function, &["path", "name"])?),
+            "remove" => {
+                let path = given.path(function, &["path", "name"])?;
+                if path.parent().is_none() {
+                    return Err(invalid("name", "`/` cannot be removed"));
+                }
+                Self::Remove(path)
+            }
             "set_mode" => {
                 let path = given.path(function, &["path", "name"])?;
                 let mode = given.needed(function, &["mode"])?;

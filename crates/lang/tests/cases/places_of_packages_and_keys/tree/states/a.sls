@@ -8,3 +8,6 @@ keys of ada:
   ssh_auth.present:
     - user: ada
     - source: salt://f/keys
+/opt/tool:
+  archive.extracted:
+    - source: lab://f/tool.zip
