@@ -271,10 +271,12 @@ impl Mounted {
 
 /// Whether one of the options has a value that is not for everybody's eyes.
 fn has_secret(options: &str) -> bool {
-    let keys =
-        options.split(',').filter_map(|it| it.split_once('=')).map(|it| it.0.trim().to_ascii_lowercase());
-    keys.into_iter()
-        .any(|it| it == "pw" || ["pass", "secret", "credential"].iter().any(|part| it.contains(part)))
+    let is_secret = |option: &str| {
+        let Some((key, _)) = option.split_once('=') else { return false };
+        let key = key.trim().to_ascii_lowercase();
+        key == "pw" || ["pass", "secret", "credential"].iter().any(|it| key.contains(it))
+    };
+    options.split(',').any(is_secret)
 }
 
 impl Resource for Mounted {
