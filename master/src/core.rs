@@ -29,6 +29,7 @@ pub use effect::{Effect, Query, Ticket};
 pub use entry::{Audit, Entry, SealedRef};
 pub use input::{Input, TokenFault};
 pub use questions::{Asked, Asker, ROUNDS_MAX};
+pub(crate) use roster::set_id;
 
 use memory::{Book, rank};
 use model::{

@@ -97,7 +97,11 @@ impl Book {
                 self.waiting_keys.remove(fingerprint);
             }
             Entry::Minion(minion) => {
-                self.minions.insert(minion.id.clone(), minion.clone());
+                let mut minion = minion.clone();
+                if minion.grains.contains_key("id") {
+                    super::roster::set_id(&mut minion.grains, &minion.id);
+                }
+                self.minions.insert(minion.id.clone(), minion);
             }
             Entry::MinionGone(id) => {
                 self.minions.remove(id);

@@ -359,8 +359,10 @@ impl Master {
         }
     }
 
-    /// Takes grains in; what labels or grains assign may be other states now.
-    fn set_grains(&mut self, id: &MinionId, grains: Grains, hash: model::ContentHash) -> bool {
+    /// Takes grains in; what labels or grains assign may be other states now. Its id is not for a minion to say:
+    /// templates and top files take `grains.id` for who it is.
+    fn set_grains(&mut self, id: &MinionId, mut grains: Grains, hash: model::ContentHash) -> bool {
+        set_id(&mut grains, id);
         let bytes = serde_json::to_vec(&grains).map_or(usize::MAX, |it| it.len());
         if bytes > GRAINS_BYTES_MAX {
             self.count("grains too large");
@@ -437,6 +439,11 @@ impl Master {
 /// At most so many characters of a text from outside.
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).collect()
+}
+
+/// Whatever a minion claims, its grain `id` is the id of its key.
+pub(crate) fn set_id(grains: &mut Grains, id: &MinionId) {
+    grains.insert("id".to_owned(), Value::String(id.to_string()));
 }
 
 #[cfg(test)]

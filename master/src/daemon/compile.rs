@@ -1,6 +1,6 @@
 //! Compiles on a few blocking threads, so that the loop never waits for them.
 
-use crate::core::{Asked, Asker, Input, Master, ROUNDS_MAX, SealedRef, Ticket};
+use crate::core::{Asked, Asker, Input, Master, ROUNDS_MAX, SealedRef, Ticket, set_id};
 use crate::sources::Generation;
 use bus::SealKey;
 use lang::{Subject, Wanted};
@@ -98,7 +98,8 @@ pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Gener
         Task::View(_, minions, ..) | Task::Pillar(_, minions, _) => minions,
     };
     let subject = |id: &MinionId| {
-        let minion = master.minion(id)?.clone();
+        let mut minion = master.minion(id)?.clone();
+        set_id(&mut minion.grains, id);
         let seal = master.key(&minion.fingerprint).and_then(|key| SealKey::from_text(&key.seal));
         Some((minion, seal))
     };

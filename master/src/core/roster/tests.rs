@@ -116,11 +116,35 @@ fn a_boot_is_a_start_once_and_grains_travel_when_they_changed() {
     let effects = bench.say("vm-1", FromMinion::Grains { grains: grains.clone(), hash });
     assert_eq!(published(&effects, "lab/minion/vm-1/grains").map(|it| it.contains("Debian")), Some(true));
     bench.crash();
-    assert_eq!(bench.master.minion(&id("vm-1")).unwrap().grains, grains);
+    let mut kept = grains.clone();
+    kept.insert("id".to_owned(), json!("vm-1"));
+    assert_eq!(bench.master.minion(&id("vm-1")).unwrap().grains, kept);
     grains.insert("big".to_owned(), Value::from("x".repeat(GRAINS_BYTES_MAX)));
     bench.back("vm-1", hello());
     bench.say("vm-1", FromMinion::Grains { grains, hash: ContentHash([4; 32]) });
     assert_eq!(bench.counted("grains too large"), 1);
+}
+
+#[test]
+fn whose_grains_they_are_is_not_for_a_minion_to_say() {
+    let mut bench = Bench::with(&["vm-1", "vm-2"]);
+    let claim = Map::from_iter([("id".to_owned(), json!("vm-2")), ("host".to_owned(), json!("vm-2"))]);
+    let grain = |bench: &Bench| bench.master.minion(&id("vm-1")).unwrap().grains["id"].clone();
+    let effects = bench.say("vm-1", FromMinion::Grains { grains: claim.clone(), hash: ContentHash([7; 32]) });
+    assert_eq!(grain(&bench), "vm-1");
+    assert_eq!(
+        published(&effects, "lab/minion/vm-1/grains").map(|it| it.contains(r#""id":"vm-1""#)),
+        Some(true)
+    );
+    let said = Hello { grains: Some(claim.clone()), grains_hash: ContentHash([8; 32]), ..hello() };
+    bench.back("vm-1", said);
+    assert_eq!(grain(&bench), "vm-1");
+    // What an earlier release has stored.
+    let mut stored = bench.master.minion(&id("vm-1")).unwrap().clone();
+    stored.grains = claim;
+    bench.disk.push(Entry::Minion(stored));
+    bench.crash();
+    assert_eq!(grain(&bench), "vm-1");
 }
 
 #[test]
