@@ -12,6 +12,7 @@ pub mod journal;
 pub mod link;
 pub mod linux;
 pub mod log;
+pub mod looks;
 pub mod sandbox;
 pub mod shelf;
 pub mod telemetry;

@@ -271,7 +271,10 @@ impl Light {
                         hash: grains::hash(&self.grains),
                     }),
                     Effect::AnswerQuestions { probe, questions, commands } => {
-                        let answer = resources::questions::answer_all(&questions, commands, &mut self.host);
+                        let answer =
+                            resources::questions::answer_all(&questions, commands, &mut self.host, &|| {
+                                resources::questions::ALL_MS_MAX
+                            });
                         inputs.push_back(Input::Answered { probe, answer });
                     }
                     Effect::Pace { sample_s, .. } => {

@@ -106,10 +106,25 @@ pub const QUESTIONS_MAX: usize = 200;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Longest that a command for a template may take.
 const COMMAND_MS_MAX: u64 = 5_000;
+/// Longest that all questions of a probe may take together: below what a master waits, so that it is told why.
+pub const ALL_MS_MAX: u64 = 8_000;
 
-/// The answers to questions, as they travel: `{"ok": value}` or `{"error": "why"}` each.
-pub fn answer_all(questions: &[Question], commands: bool, host: &mut dyn Host) -> Value {
-    questions.iter().take(QUESTIONS_MAX).map(|it| told(it, commands, host)).collect()
+/// The answers to questions, as they travel: `{"ok": value}` or `{"error": "why"}` each. `left` says how many
+/// milliseconds there still are; what is not begun by then has no answer.
+pub fn answer_all(
+    questions: &[Question],
+    commands: bool,
+    host: &mut dyn Host,
+    left: &dyn Fn() -> u64,
+) -> Value {
+    questions
+        .iter()
+        .take(QUESTIONS_MAX)
+        .map(|it| match left() {
+            0 => json!({ "error": "not answered in time" }),
+            left => told(it, commands, host, left),
+        })
+        .collect()
 }
 
 /// The same failure for each.
@@ -117,12 +132,12 @@ pub fn all_failed(questions: &[Question], reason: &str) -> Value {
     questions.iter().take(QUESTIONS_MAX).map(|_| json!({ "error": reason })).collect()
 }
 
-fn told(question: &Question, commands: bool, host: &mut dyn Host) -> Value {
+fn told(question: &Question, commands: bool, host: &mut dyn Host, left: u64) -> Value {
     let result = match askable(&question.fun) {
         None => Err(format!("`{}` is not among the functions that can be asked", question.fun)),
         Some(it) if !it.command => answer(question, host),
         Some(_) if !commands => Err("the master's operator does not let templates run commands".to_owned()),
-        Some(_) => run(question, host),
+        Some(_) => run(question, host, left),
     };
     match result {
         Ok(value) if value.to_string().len() > ANSWER_BYTES_MAX => {
@@ -134,7 +149,7 @@ fn told(question: &Question, commands: bool, host: &mut dyn Host) -> Value {
 }
 
 /// Runs a command, which the operator has allowed.
-fn run(question: &Question, host: &mut dyn Host) -> Result<Value, String> {
+fn run(question: &Question, host: &mut dyn Host, left: u64) -> Result<Value, String> {
     let text = |name: &str| question.kwargs.get(name).and_then(Value::as_str).map(str::to_owned);
     let line = question.args.first().and_then(Value::as_str).map(str::to_owned).or_else(|| text("cmd"));
     let line = line.ok_or_else(|| format!("`{}` needs a command", question.fun))?;
@@ -142,7 +157,7 @@ fn run(question: &Question, host: &mut dyn Host) -> Result<Value, String> {
     let command = Command {
         cwd: text("cwd").map(Into::into),
         user: text("runas"),
-        ..Command::shell(&line, seconds.saturating_mul(1_000).min(COMMAND_MS_MAX))
+        ..Command::shell(&line, seconds.saturating_mul(1_000).min(COMMAND_MS_MAX).min(left))
     };
     let done = host.perform(&Action::Run(command)).map_err(|error| format!("cannot run it: {error}"))?;
     let Exit::Code(code) = done.exit else {
@@ -181,9 +196,22 @@ mod tests {
         let mut host = FakeHost::default();
         let asked =
             [question("file.remove", "/"), question("cmd.run", "id"), question("file.file_exists", "/nope")];
-        let answers = answer_all(&asked, false, &mut host);
+        let answers = answer_all(&asked, false, &mut host, &|| 1);
         assert!(answers[0]["error"].as_str().unwrap().contains("not among"), "{answers}");
         assert!(answers[1]["error"].as_str().unwrap().contains("operator"), "{answers}");
         assert_eq!(answers[2], json!({ "ok": false }));
+    }
+    #[test]
+    fn when_the_time_is_up_the_rest_has_no_answer() {
+        let mut host = FakeHost::default();
+        let asked = vec![question("file.file_exists", "/a"); 4];
+        let left = std::cell::Cell::new(3_u64);
+        let answers = answer_all(&asked, false, &mut host, &|| {
+            left.set(left.get().saturating_sub(1));
+            left.get()
+        });
+        let late = json!({ "error": "not answered in time" });
+        assert_eq!(answers, json!([{ "ok": false }, { "ok": false }, late, late]));
+        assert_eq!(host.calls(), 2);
     }
 }

@@ -11,17 +11,14 @@ use crate::grains;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::link::{Link, signers};
-use crate::linux::{BlobSource, LinuxHost};
-use crate::sandbox::SandboxHost;
+use crate::looks::Looks;
 use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, refusal};
 use bus::{Identity, Topic, envelope};
-use model::{ContentHash, Grains, JobId, MinionId, Outcome, Question, Recipe, Timestamp};
-use resources::Host;
+use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -37,18 +34,6 @@ const REFUSED_MAX: u32 = 3;
 const CANCEL_LIMIT: Duration = Duration::from_secs(30);
 /// Until a killed worker must be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Questions of templates that are looked into at once.
-const LOOKING_MAX: usize = 4;
-
-/// The machine that questions are about.
-fn questions_host(sandbox: Option<&Path>) -> std::io::Result<Box<dyn Host>> {
-    let none = BlobSource::new(&Recipe::default(), PathBuf::new())?;
-    Ok(match sandbox {
-        Some(folder) => Box::new(SandboxHost::new(folder, none, None)?),
-        None => Box::new(LinuxHost::new(none)),
-    })
-}
 
 /// Why a member stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +56,8 @@ enum Heard {
     Told(Told),
     Collected(Grains),
     Answered(u64, Value),
+    /// There was no look.
+    Unanswered(u64, Value),
     Sample,
     Collect,
     Watchdog,
@@ -105,9 +92,8 @@ pub(super) struct Agent<'a> {
     sample_at: Instant,
     collected: (mpsc::Sender<Grains>, mpsc::Receiver<Grains>),
     /// Answers to questions of templates, by the number of the probe.
-    answered: (mpsc::Sender<(u64, Value)>, mpsc::Receiver<(u64, Value)>),
-    /// Questions that are being looked into.
-    looking: usize,
+    answered: mpsc::Receiver<(u64, Value)>,
+    looks: Looks,
     probes: Vec<u64>,
     collecting: bool,
     collect_at: Instant,
@@ -137,6 +123,9 @@ impl Agent<'_> {
     }
 
     async fn hear(&mut self, stop: &mut Stop) -> Heard {
+        if let Some((probe, answer)) = self.looks.refused() {
+            return Heard::Unanswered(probe, answer);
+        }
         if let Some(event) = self.early.pop_front() {
             return Heard::Bus(Some(event));
         }
@@ -146,7 +135,7 @@ impl Agent<'_> {
             event = self.events.recv() => Heard::Bus(event),
             Some(told) = self.told.recv() => Heard::Told(told),
             Some(grains) = self.collected.1.recv() => Heard::Collected(grains),
-            Some((probe, answer)) = self.answered.1.recv() => Heard::Answered(probe, answer),
+            Some((probe, answer)) = self.answered.recv() => Heard::Answered(probe, answer),
             () = stop.wait() => Heard::Stop,
             () = tokio::time::sleep(wait) => Heard::Tick,
             () = sleep_until(self.sample_at), if self.sample_every.is_some() => Heard::Sample,
@@ -171,9 +160,10 @@ impl Agent<'_> {
             }
             Heard::Collected(grains) => self.on_collected(grains).await?,
             Heard::Answered(probe, answer) => {
-                self.looking = self.looking.saturating_sub(1);
+                self.looks.ended();
                 self.step(Input::Answered { probe, answer }).await?;
             }
+            Heard::Unanswered(probe, answer) => self.step(Input::Answered { probe, answer }).await?,
             Heard::Sample => self.say_sample().await,
             Heard::Collect => {
                 self.collect_at = Instant::now() + COLLECT_EVERY;
@@ -257,24 +247,6 @@ impl Agent<'_> {
         let payload = serde_json::to_vec(&sample).unwrap_or_default();
         let topic = Topic::Sample(self.id.clone()).to_string();
         self.publish(topic, payload).await;
-    }
-
-    /// Looks at the machine for templates, beside everything else.
-    fn look(&mut self, probe: u64, questions: Vec<Question>, commands: bool) {
-        if self.looking >= LOOKING_MAX {
-            warn!("too many questions of templates at once: some stay without an answer");
-            return;
-        }
-        self.looking += 1;
-        let (sandbox, told) = (self.setup.config.sandbox.clone(), self.answered.0.clone());
-        tokio::task::spawn_blocking(move || {
-            let answer = match questions_host(sandbox.as_deref()) {
-                Ok(mut host) => resources::questions::answer_all(&questions, commands, &mut *host),
-                Err(error) => resources::questions::all_failed(&questions, &error.to_string()),
-            };
-            // The daemon is gone when this fails.
-            let _ = told.blocking_send((probe, answer));
-        });
     }
 
     fn collect(&mut self) {

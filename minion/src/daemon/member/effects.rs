@@ -4,6 +4,7 @@ use super::{Agent, End};
 use crate::core::{Effect, Entry, Input, RunEnd};
 use crate::daemon::DaemonError;
 use crate::daemon::larder::chain;
+use crate::looks::Look;
 use crate::worker::Told;
 use bus::message::{FromMinion, Offer};
 use model::JobId;
@@ -116,7 +117,9 @@ impl Agent<'_> {
                 }
                 self.collect();
             }
-            Effect::AnswerQuestions { probe, questions, commands } => self.look(probe, questions, commands),
+            Effect::AnswerQuestions { probe, questions, commands } => {
+                self.looks.add(Look::new(probe, questions, commands));
+            }
             Effect::Pace { sample_s, spread_s } => self.pace(sample_s, spread_s),
             Effect::Masters(text) => self.on_masters(&text)?,
             Effect::Forget { reason } => self.end = Some(End::Removed(reason)),

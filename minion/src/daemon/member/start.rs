@@ -8,6 +8,7 @@ use crate::daemon::{DaemonError, Setup, Trust, sources};
 use crate::grains;
 use crate::home::{Home, Membership, make_private_dir};
 use crate::journal::{Journal, Opened};
+use crate::looks::Looks;
 use crate::worker::Workers;
 use bus::client::{Client, ClientConfig};
 use bus::{Topic, tls};
@@ -72,6 +73,13 @@ impl<'a> Agent<'a> {
         let (core, journal) = remember(setup, &member, &trust, opened, clock);
         clean_work(&home.work_dir(), core.running());
         let now = Instant::now();
+        let (answered, sandbox) = (mpsc::channel(1), setup.config.sandbox.clone());
+        let tell = answered.0;
+        let looks = Looks::new(
+            Arc::new(move |look| look.answer(sandbox.as_deref())),
+            // The daemon is gone when this fails.
+            Arc::new(move |probe, answer| drop(tell.blocking_send((probe, answer)))),
+        );
         Ok(Self {
             setup,
             home,
@@ -96,8 +104,8 @@ impl<'a> Agent<'a> {
             sample_every: None,
             sample_at: now,
             collected: mpsc::channel(1),
-            answered: mpsc::channel(1),
-            looking: 0,
+            answered: answered.1,
+            looks,
             probes: Vec::new(),
             collecting: false,
             collect_at: now + COLLECT_EVERY,
