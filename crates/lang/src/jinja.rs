@@ -62,9 +62,14 @@ pub(crate) struct Job<'a> {
     pub(crate) variables: Map<String, Json>,
     /// Whether the place of each rendered line matters.
     pub(crate) tracked: bool,
+    /// Whether what is printed stands between [`MARKS`], in included templates too.
+    pub(crate) marked: bool,
     /// No minion to ask: what nobody can know is unknown rather than wrong.
     pub(crate) lenient: bool,
 }
+
+/// Around what a template prints, if that is to be told from what stands in it. Nothing that is printed can hold them.
+pub(crate) const MARKS: [char; 2] = ['\u{E000}', '\u{E001}'];
 
 /// Whether templates may call a function of Salt.
 pub(crate) fn is_function(name: &str) -> bool {
@@ -176,7 +181,11 @@ impl Workshop {
             failures: RefCell::default(),
             open: RefCell::new(vec![job.text.path.clone()]),
         };
-        let mut out = if job.tracked { Out::tracked() } else { Out::captured() };
+        let mut out = match (job.tracked, job.marked) {
+            (_, true) => Out::marked(),
+            (true, false) => Out::tracked(),
+            (false, false) => Out::captured(),
+        };
         let frame = Frame::below(&base);
         if let Err(failure) = run.template(&template, &frame, &mut out) {
             run.failed(failure);

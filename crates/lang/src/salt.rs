@@ -7,6 +7,7 @@ pub(crate) mod master;
 mod outline;
 mod reactions;
 pub(crate) mod rule;
+mod words;
 
 use crate::{
     Tree,

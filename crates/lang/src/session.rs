@@ -240,11 +240,16 @@ impl<'a> Session<'a> {
             root,
             variables,
             tracked,
+            marked: false,
             lenient: self.scope.lenient,
         };
         let (rendered, questions) = self.workshop.render(&job, self.scope.data(), &mut self.complaints);
         for question in questions {
-            if !self.questions.contains(&question) {
+            if self.questions.contains(&question) {
+                continue;
+            }
+            // The rest is asked when these are answered, if it is still wanted then.
+            if self.questions.len() < limits::QUESTIONS {
                 self.questions.push(question);
             }
         }

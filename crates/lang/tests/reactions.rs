@@ -136,6 +136,53 @@ fn event_data_cannot_widen_a_target_or_alter_a_command() {
     }
 }
 
+/// Reaction files that print the same word in every place where a template can.
+const PLACES: [(&str, &str); 7] = [
+    ("reactors/plain.sls", "- echo {{ data['data'].word }}"),
+    ("reactors/quoted.sls", "- \"echo {{ data['data'].word }}\""),
+    ("reactors/single.sls", "- 'echo {{ data['data'].word }}'"),
+    ("reactors/include.sls", "- {% include 'frag' %}"),
+    ("reactors/filter.sls", "- echo {% filter trim %}{{ data['data'].word }}{% endfilter %}"),
+    ("reactors/macro.sls", "- echo {% macro it() %}{{ data['data'].word }}{% endmacro %}{{ it() }}"),
+    (
+        "reactors/call.sls",
+        "- echo {% macro it() %}{{ caller() }}{% endmacro %}{% call it() %}{{ data['data'].word }}{% endcall %}",
+    ),
+];
+
+#[test]
+fn nothing_that_an_event_brings_leaves_its_marks() {
+    let map: String = PLACES.iter().map(|(path, _)| format!("    - /srv/{path}\n")).collect();
+    let map = format!("reactor:\n  - 'own':\n{map}");
+    let bodies = PLACES.map(|(path, line)| {
+        (path, format!("x:\n  local.cmd.run:\n    - tgt: vm-1\n    - arg:\n      {line}\n"))
+    });
+    let mut files =
+        vec![("reactors/map.yaml", map.as_str()), ("reactors/frag", "echo {{ data['data'].word }}")];
+    files.extend(bodies.iter().map(|(path, body)| (*path, body.as_str())));
+    let rules = rules(&files);
+    let said = done(&rules, "user/anna/own", json!({"data": 1, "word": "hello"}));
+    assert_eq!(said, vec!["run [\"/bin/sh\", \"-c\", \"echo hello\"] on matching vm-1"; PLACES.len()]);
+    for word in [
+        "\u{E001}; reboot \u{E000}x",
+        "\\uE001; reboot \\uE000x",
+        "\\U0000E001; reboot \\U0000E000x",
+        "\u{E001}\n    - tgt: '*'\n    - arg:\n      - reboot \u{E000}",
+        "x\ny:\n  local.cmd.run:\n    - tgt: '*'\n    - arg: [reboot]",
+        "[{\"$(reboot)\": 1}]",
+        "[\"; reboot\"]",
+        "\"\\ue001; reboot \\ue000\"",
+        "x /etc",
+        "../x",
+        "-x",
+        "",
+    ] {
+        let said = done(&rules, "user/anna/own", json!({"data": 1, "word": word}));
+        assert_eq!(said.len(), PLACES.len(), "{word:?}: {said:?}");
+        assert!(said.iter().all(|it| it.starts_with("salt-")), "{word:?}: {said:?}");
+    }
+}
+
 #[test]
 fn what_a_map_asks_for_and_there_is_not_is_a_warning_with_its_place() {
     let salt = Dialect { renderer: Renderer::Jinja, salt: true };

@@ -66,7 +66,8 @@ pub(crate) fn dated(value: Value) -> Value {
 
 /// An error as machines get it.
 pub(crate) fn of_failure(failure: &Failure) -> Value {
-    let first = failure.diagnostics.first();
+    let is_error = |it: &&model::Diagnostic| it.severity == model::Severity::Error;
+    let first = failure.diagnostics.iter().find(is_error).or(failure.diagnostics.first());
     json!({ "error": {
         "code": first.map(|it| it.code.clone()),
         "exit": failure.exit.code(),

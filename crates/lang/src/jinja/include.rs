@@ -113,7 +113,7 @@ impl Run<'_> {
             found => found.map_err(|it| it.at(path.at))?,
         };
         let frame = self.frame_for(&template, context, place);
-        let mut inner = Out::captured();
+        let mut inner = out.included();
         self.other(&template, &frame, &mut inner)?;
         out.write(&inner.text, node.at.line, 0, self.heap)
     }

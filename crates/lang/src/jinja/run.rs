@@ -69,6 +69,7 @@ pub(super) struct Out {
     /// Source of the line that is being written.
     current: Option<u32>,
     tracked: bool,
+    marked: bool,
 }
 
 impl Out {
@@ -77,6 +78,29 @@ impl Out {
     }
     pub(super) fn tracked() -> Self {
         Self { tracked: true, ..Self::default() }
+    }
+    /// What is printed into it stands between [`super::MARKS`], which nothing else in it can hold.
+    pub(super) fn marked() -> Self {
+        Self { marked: true, ..Self::default() }
+    }
+    /// For the text of a template that is included into this one.
+    pub(super) fn included(&self) -> Self {
+        Self { marked: self.marked, ..Self::default() }
+    }
+    /// Appends what a template itself says.
+    fn literal(&mut self, text: &str, line: u32, heap: &Heap) -> Outcome<()> {
+        if self.marked && text.contains(super::MARKS) {
+            return self.write(&text.replace(super::MARKS, ""), line, 1, heap);
+        }
+        self.write(text, line, 1, heap)
+    }
+    /// Appends what a tag prints.
+    fn printed(&mut self, text: &str, line: u32, heap: &Heap) -> Outcome<()> {
+        if !self.marked {
+            return self.write(text, line, 0, heap);
+        }
+        let [open, close] = super::MARKS;
+        self.write(&format!("{open}{}{close}", text.replace(super::MARKS, "")), line, 0, heap)
     }
     /// Appends text from a line; `step` is 1 if each of its own lines is a further one.
     pub(super) fn write(&mut self, text: &str, line: u32, step: u32, heap: &Heap) -> Outcome<()> {
@@ -157,7 +181,7 @@ impl Run<'_> {
     fn node(&self, node: &Node, place: &Place, out: &mut Out) -> Outcome<Flow> {
         self.heap.spend(1)?;
         if let Stmt::Data(text) = &node.kind {
-            out.write(text, node.at.line, 1, self.heap)?;
+            out.literal(text, node.at.line, self.heap)?;
             return Ok(Flow::On);
         }
         let result = self.heap.deeper(|| self.statement(node, place, out));
@@ -267,10 +291,10 @@ impl Run<'_> {
 
     fn write_value(&self, value: &Value, node: &Node, out: &mut Out) -> Outcome<()> {
         if let Value::Str(text) = value {
-            return out.write(text, node.at.line, 0, self.heap);
+            return out.printed(text, node.at.line, self.heap);
         }
         let text = super::text::str_of(value, self.heap)?;
-        out.write(&text, node.at.line, 0, self.heap)
+        out.printed(&text, node.at.line, self.heap)
     }
 
     /// The text that statements give.

@@ -38,6 +38,7 @@ impl Bench {
             root: "states",
             variables: Map::new(),
             tracked: true,
+            marked: false,
             lenient,
         };
         let mut complaints = Complaints::default();

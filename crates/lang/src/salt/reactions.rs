@@ -1,25 +1,27 @@
 //! Salt's reaction files: rendered with `data` and `tag` when an event comes, then understood as actions of ours.
 //!
-//! What a template prints is marked before it is rendered, so that what came from an event is told from what stands in
-//! the file: a target with anything printed in it gives ids and is never an expression, what was printed cannot alter
-//! the shape of the file, and only plain words get into a command.
+//! What a template prints is marked, so that what came from an event is told from what stands in the file. It is taken
+//! out before the file is read as YAML and put back into the texts that it stands in, so it cannot alter the shape of
+//! the file; a target with anything printed in it gives ids and is never an expression, and only plain words get into
+//! a command.
 
+use super::words::plain_words;
 use crate::{
+    jinja::MARKS,
     rules::{Action, KeyAction, ResolvedTarget},
     say::{Complaints, Rendered, Text},
     scalars,
     target::{Target, literal_ids},
-    yaml::{self, Node, Yaml},
+    yaml::{self, Key, Node, Yaml},
 };
 use model::MinionId;
 use serde_json::{Map, Value};
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
-/// Around what a tag prints.
-const OPEN: char = '\u{E000}';
-const CLOSE: char = '\u{E001}';
 /// Actions of one file.
 const ACTIONS_MAX: usize = 32;
+/// Values in all lists and mappings that a file prints.
+const PRINTED_NODES_MAX: usize = 20_000;
 /// Functions of Salt for which there is nothing to do here.
 const NEEDLESS: [&str; 8] = [
     "local.saltutil.",
@@ -32,50 +34,17 @@ const NEEDLESS: [&str; 8] = [
     "runner.pillar.",
 ];
 
-/// A template with marks around what its tags print. Tags stay as they are, so conditions see what came.
-pub(super) fn marked(text: &str) -> String {
-    let mut made = String::with_capacity(text.len() + 64);
-    let mut at = 0;
-    while let Some(begin) = text[at..].find('{').map(|it| at + it) {
-        made.push_str(&text[at..begin]);
-        let (end, prints) = match text.as_bytes().get(begin + 1) {
-            Some(b'{') => ("}}", true),
-            Some(b'%') => ("%}", false),
-            Some(b'#') => ("#}", false),
-            _ => {
-                made.push('{');
-                at = begin + 1;
-                continue;
-            }
-        };
-        let Some(length) = text[begin + 2..].find(end) else {
-            at = begin;
-            break;
-        };
-        let inside = &text[begin + 2..begin + 2 + length];
-        at = begin + 2 + length + 2;
-        if prints {
-            let (left, inside) = inside.strip_prefix('-').map_or(("", inside), |it| ("-", it));
-            let (right, inside) = inside.strip_suffix('-').map_or(("", inside), |it| ("-", it));
-            let _ = write!(made, "{{{{{left} '{OPEN}' }}}}{{{{ {inside} }}}}{{{{ '{CLOSE}' {right}}}}}");
-        } else {
-            made += &text[begin..at];
-        }
-    }
-    made + &text[at..]
-}
-
 /// What stands in a rendered reaction file; an error says what cannot be understood.
 pub(super) fn understand(rendered: &str, path: &str) -> Result<Vec<Action>, String> {
-    let text = Rendered::plain(Arc::new(Text::new(path.to_owned(), structures(rendered))));
+    let (body, mut prints) = Prints::taken_out(rendered);
+    let text = Rendered::plain(Arc::new(Text::new(path.to_owned(), body)));
     let mut complaints = Complaints::default();
     let root = yaml::parse(&text, &mut complaints);
     let complaints = complaints.finish();
     if let Some(first) = complaints.first() {
-        return Err(clean(&first.message));
+        return Err(clean(&prints.put_back(&first.message)));
     }
-    let root = root.ok_or("it is no YAML")?;
-    balanced(&root)?;
+    let root = prints.fill(root.ok_or("it is no YAML")?)?;
     let Yaml::Map(ids) = &root.value else {
         return if root.is_null() {
             Ok(Vec::new())
@@ -99,74 +68,129 @@ pub(super) fn understand(rendered: &str, path: &str) -> Result<Vec<Action>, Stri
     Ok(actions)
 }
 
-/// What a tag printed as a whole list or mapping (`{{ data|json }}`) becomes JSON whose texts are marked one by one.
-fn structures(rendered: &str) -> String {
-    let mut made = String::with_capacity(rendered.len());
-    let mut rest = rendered;
-    while let Some(begin) = rest.find(OPEN) {
-        let inside = &rest[begin + OPEN.len_utf8()..];
-        let Some(end) = inside.find(CLOSE) else { break };
-        made.push_str(&rest[..begin]);
-        let printed = &inside[..end];
-        match structure(printed) {
-            Some(value) => made += &value.to_string(),
-            None => made.extend([OPEN].into_iter().chain(printed.chars()).chain([CLOSE])),
+/// What tags printed, by the numbers that stand for it while the file is read as YAML.
+struct Prints {
+    texts: Vec<String>,
+    /// Values that lists and mappings among them have.
+    nodes: usize,
+}
+
+impl Prints {
+    /// The file with a number between marks for everything that was printed.
+    fn taken_out(rendered: &str) -> (String, Self) {
+        let [open, close] = MARKS;
+        let mut made = String::with_capacity(rendered.len());
+        let mut texts = Vec::new();
+        let mut pieces = rendered.split(open);
+        made += pieces.next().unwrap_or_default();
+        for piece in pieces {
+            let (printed, rest) = piece.split_once(close).unwrap_or((piece, ""));
+            made += &format!("{open}{}{close}{rest}", texts.len());
+            texts.push(clean(printed));
         }
-        rest = &inside[end + CLOSE.len_utf8()..];
+        (made, Self { texts, nodes: 0 })
     }
-    made + rest
+
+    /// A text with what was printed into it, between marks.
+    fn put_back(&self, text: &str) -> String {
+        let [open, close] = MARKS;
+        let mut pieces = text.split(open);
+        let mut made = clean(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            let (number, rest) = piece.split_once(close).unwrap_or((piece, ""));
+            let printed = number.parse().ok().and_then(|it: usize| self.texts.get(it));
+            made += &format!("{open}{}{close}{}", printed.map_or("", String::as_str), clean(rest));
+        }
+        made
+    }
+
+    /// What was printed, if it is all of a text.
+    fn whole(&self, text: &str) -> Option<&str> {
+        let [open, close] = MARKS;
+        let number = text.strip_prefix(open)?.strip_suffix(close)?;
+        self.texts.get(number.parse::<usize>().ok()?).map(String::as_str)
+    }
+
+    /// A node with what was printed: a value of its own where it stands alone and without quotes, else a part of a text.
+    fn fill(&mut self, node: Node) -> Result<Node, String> {
+        let value = match node.value {
+            Yaml::Scalar { text, plain } => match self.whole(&text).filter(|_| plain).map(read_printed) {
+                Some(value) => {
+                    self.nodes += nodes_in(&value);
+                    if self.nodes > PRINTED_NODES_MAX {
+                        return Err(format!("more than {PRINTED_NODES_MAX} values are printed"));
+                    }
+                    value
+                }
+                None => Yaml::Scalar { text: self.put_back(&text), plain },
+            },
+            Yaml::List(nodes) => {
+                Yaml::List(nodes.into_iter().map(|it| self.fill(it)).collect::<Result<_, _>>()?)
+            }
+            Yaml::Map(pairs) => {
+                let mut filled = Vec::with_capacity(pairs.len());
+                for (key, node) in pairs {
+                    filled.push((Key { text: self.put_back(&key.text), ..key }, self.fill(node)?));
+                }
+                Yaml::Map(filled)
+            }
+        };
+        Ok(Node { value, ..node })
+    }
 }
 
-fn structure(printed: &str) -> Option<Value> {
-    if !printed.trim_start().starts_with(['{', '[']) {
-        return None;
+/// What was printed as YAML has it: a list, a mapping, a quoted text, a number; all texts in it are marked.
+fn read_printed(printed: &str) -> Yaml {
+    let printed = printed.trim();
+    if printed.starts_with(['{', '[', '"', '\'']) {
+        let text = Rendered::plain(Arc::new(Text::new(String::new(), printed.to_owned())));
+        let mut complaints = Complaints::default();
+        if let Some(node) = yaml::parse(&text, &mut complaints).filter(|_| !complaints.has_errors()) {
+            return mark(node.value);
+        }
     }
-    let text = Rendered::plain(Arc::new(Text::new(String::new(), printed.to_owned())));
-    let mut complaints = Complaints::default();
-    let node = yaml::parse(&text, &mut complaints).filter(|_| !complaints.has_errors())?;
-    match scalars::value(&node) {
-        value @ (Value::Array(_) | Value::Object(_)) => Some(mark(value)),
-        _ => None,
+    if scalars::plain(printed).is_string() {
+        return mark(Yaml::Scalar { text: printed.to_owned(), plain: false });
     }
+    Yaml::Scalar { text: printed.to_owned(), plain: true }
 }
 
-fn mark(value: Value) -> Value {
+fn mark(value: Yaml) -> Yaml {
+    let [open, close] = MARKS;
     match value {
-        Value::String(text) => Value::String(format!("{OPEN}{text}{CLOSE}")),
-        Value::Array(items) => items.into_iter().map(mark).collect(),
-        Value::Object(pairs) => pairs.into_iter().map(|(key, it)| (key, mark(it))).collect(),
-        other => other,
+        Yaml::Scalar { text, plain } if plain && !scalars::plain(&text).is_string() => {
+            Yaml::Scalar { text, plain }
+        }
+        Yaml::Scalar { text, .. } => {
+            Yaml::Scalar { text: format!("{open}{}{close}", clean(&text)), plain: false }
+        }
+        Yaml::List(nodes) => {
+            Yaml::List(nodes.into_iter().map(|it| Node { value: mark(it.value), ..it }).collect())
+        }
+        Yaml::Map(pairs) => {
+            let marked = |(key, node): (Key, Node)| {
+                (Key { text: clean(&key.text), ..key }, Node { value: mark(node.value), ..node })
+            };
+            Yaml::Map(pairs.into_iter().map(marked).collect())
+        }
     }
 }
 
-/// Every text holds all of what was printed into it, or nothing: else what came altered the shape of the file.
-fn balanced(node: &Node) -> Result<(), String> {
-    let whole = |text: &str| {
-        let mut depth = 0_i32;
-        let fine = text.chars().all(|it| {
-            depth += i32::from(it == OPEN) - i32::from(it == CLOSE);
-            depth >= 0
-        });
-        if fine && depth == 0 {
-            return Ok(());
-        }
-        Err("what the event brought would alter the shape of the reaction: print it with `|json`".to_owned())
-    };
-    match &node.value {
-        Yaml::Scalar { text, .. } => whole(text),
-        Yaml::List(nodes) => nodes.iter().try_for_each(balanced),
-        Yaml::Map(pairs) => {
-            pairs.iter().try_for_each(|(key, node)| whole(&key.text).and_then(|()| balanced(node)))
-        }
+fn nodes_in(value: &Yaml) -> usize {
+    match value {
+        Yaml::Scalar { .. } => 1,
+        Yaml::List(nodes) => 1 + nodes.iter().map(|it| nodes_in(&it.value)).sum::<usize>(),
+        Yaml::Map(pairs) => 1 + pairs.iter().map(|it| nodes_in(&it.1.value)).sum::<usize>(),
     }
 }
 
 fn is_printed(text: &str) -> bool {
-    text.contains([OPEN, CLOSE])
+    text.contains(MARKS)
 }
 
-fn clean(text: &str) -> String {
-    text.replace([OPEN, CLOSE], "")
+/// Without marks.
+pub(super) fn clean(text: &str) -> String {
+    text.replace(MARKS, "")
 }
 
 fn clean_value(value: Value) -> Value {
@@ -249,6 +273,9 @@ impl Given {
         let kind = self.0.remove("tgt_type").or_else(|| self.0.remove("expr_form"));
         let kind = Self::texts(kind).into_iter().next().unwrap_or_else(|| "glob".to_owned());
         let texts = Self::texts(Some(tgt));
+        if texts.is_empty() {
+            return Err("tgt: it names nobody".to_owned());
+        }
         if texts.iter().any(|it| is_printed(it)) {
             let ids = clean(&texts.join(","));
             return literal_ids(&ids).map(ResolvedTarget::Ids).map_err(|cause| {
@@ -350,34 +377,14 @@ fn event(given: &mut Given) -> Result<Action, String> {
     Ok(Action::Event { tag: clean(&tag), data })
 }
 
-/// A text for a shell: what was printed into it may only be words without a meaning there.
-fn plain_words(line: &str) -> Result<String, String> {
-    let plain = |it: char| it.is_ascii_alphanumeric() || "-_.:@%+=,/ ".contains(it);
-    let mut depth = 0_i32;
-    for it in line.chars() {
-        match it {
-            OPEN => depth += 1,
-            CLOSE => depth -= 1,
-            _ if depth > 0 && !plain(it) => {
-                return Err(format!(
-                    "what the event brought has `{it}` in it, which means something to a shell"
-                ));
-            }
-            _ => {}
-        }
-    }
-    Ok(clean(line))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// As if the template had been filled in.
     fn filled(template: &str, printed: &str) -> Result<String, String> {
-        let made = marked(template);
-        let made = made.replace("{{ '\u{E000}' }}", "\u{E000}").replace("{{ '\u{E001}' }}", "\u{E001}");
-        let made = made.replace("{{  data  }}", printed);
+        let [open, close] = MARKS;
+        let made = template.replace("{{ data }}", &format!("{open}{}{close}", clean(printed)));
         understand(&made, "reactors/x.sls").map(|actions| {
             let one = |it: &Action| match it {
                 Action::Apply { target, states, pillar } => {

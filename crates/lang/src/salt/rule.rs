@@ -20,7 +20,6 @@ const RENDERED_BYTES: usize = 256 * 1024;
 pub(crate) struct SaltRule {
     /// Over Salt's tags.
     glob: String,
-    /// The file with marks around what it prints.
     template: Arc<Text>,
     hash: ContentHash,
     /// For `include` and `import`.
@@ -36,9 +35,8 @@ impl fmt::Debug for SaltRule {
 
 impl SaltRule {
     pub(crate) fn new(tree: &Tree, glob: String, path: &str, body: &str) -> Self {
-        let marked = reactions::marked(body);
-        let hash = ContentHash(Sha256::digest(marked.as_bytes()).into());
-        let template = Arc::new(Text::new(path.to_owned(), marked));
+        let hash = ContentHash(Sha256::digest(body.as_bytes()).into());
+        let template = Arc::new(Text::new(path.to_owned(), body.to_owned()));
         Self { glob, template, hash, tree: tree.clone(), templates: Arc::default() }
     }
     /// The file.
@@ -79,6 +77,7 @@ impl SaltRule {
             root: "reactors",
             variables: variables.into_iter().collect(),
             tracked: false,
+            marked: true,
             lenient: false,
         };
         let (rendered, questions) = Workshop::default().render(&job, &json!({}), &mut complaints);
