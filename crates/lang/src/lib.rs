@@ -14,6 +14,7 @@ mod environment;
 mod expression;
 mod extend;
 mod extensions;
+mod flow_lines;
 mod format;
 mod functions;
 mod glob;

@@ -2,11 +2,12 @@
 //! keep their text, merge keys work, and aliases, depth and size are bounded.
 
 use crate::{
+    flow_lines::{self, Moved},
     limits,
     say::{At, Complaints, Rendered, Say, error, shortened, small},
 };
 use model::Diagnostic;
-use saphyr_parser::{Event, Parser, ScalarStyle, Span as Mark, StrInput};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as Mark, StrInput};
 use std::collections::HashMap;
 
 /// A piece of YAML.
@@ -90,12 +91,15 @@ struct Frame {
 
 struct Builder<'a> {
     rendered: &'a Rendered,
+    moved: Option<&'a Moved>,
     complaints: &'a mut Complaints,
     stack: Vec<Frame>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     aliases: usize,
     root: Option<Node>,
+    /// The scanner found a line too far left.
+    indentation: bool,
 }
 
 /// The document in a text; `None` with complaints if there is no sense to be made of it. An empty text is null.
@@ -104,26 +108,60 @@ pub(crate) fn parse(rendered: &Rendered, complaints: &mut Complaints) -> Option<
         complaints.push(too_much(rendered, At::default(), "bytes", limits::RENDERED_BYTES));
         return None;
     }
+    let mut told = Complaints::default();
+    let mut read = read(rendered, None, &mut told);
+    if let Err(Refused { indentation: true, .. }) = read
+        && let Some(moved) = flow_lines::moved(&rendered.text)
+    {
+        let mut again = Complaints::default();
+        if let Ok(root) = self::read(rendered, Some(&moved), &mut again) {
+            (read, told) = (Ok(root), again);
+        }
+    }
+    complaints.extend(told.finish());
+    let root = match read {
+        Ok(root) => root,
+        Err(refused) => {
+            complaints.push(*refused.diagnostic);
+            return None;
+        }
+    };
+    Some(root.unwrap_or(Node {
+        at: At { line: 1, column: 1, length: 1 },
+        tag: None,
+        value: Yaml::Scalar { text: String::new(), plain: true },
+    }))
+}
+
+/// Why there is no sense in a text.
+struct Refused {
+    diagnostic: Box<Diagnostic>,
+    /// A line stands too far left.
+    indentation: bool,
+}
+
+/// Reads a text, or the same with some of its lines moved.
+fn read(
+    rendered: &Rendered,
+    moved: Option<&Moved>,
+    complaints: &mut Complaints,
+) -> Result<Option<Node>, Refused> {
     let mut builder = Builder {
         rendered,
+        moved,
         complaints,
         stack: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
         aliases: 0,
         root: None,
+        indentation: false,
     };
-    let mut parser = Parser::new_from_str(&rendered.text);
-    if let Err(diagnostic) = builder.run(&mut parser) {
-        builder.complaints.push(*diagnostic);
-        return None;
+    let mut parser = Parser::new_from_str(moved.map_or(&rendered.text, |it| &it.text));
+    match builder.run(&mut parser) {
+        Ok(()) => Ok(builder.root),
+        Err(diagnostic) => Err(Refused { diagnostic, indentation: builder.indentation }),
     }
-    let root = builder.root.take();
-    Some(root.unwrap_or(Node {
-        at: At { line: 1, column: 1, length: 1 },
-        tag: None,
-        value: Yaml::Scalar { text: String::new(), plain: true },
-    }))
 }
 
 fn too_much(rendered: &Rendered, at: At, what: &str, most: usize) -> Diagnostic {
@@ -139,9 +177,10 @@ impl Builder<'_> {
             let (event, mark) = event.map_err(|cause| {
                 let at = At {
                     line: small(cause.marker().line()),
-                    column: small(cause.marker().col() + 1),
+                    column: small(self.column(cause.marker()) + 1),
                     length: 1,
                 };
+                self.indentation = cause.info().contains("indentation");
                 // The scanner has a bound of its own on brackets, which it meets first.
                 if cause.info().contains("recursion limit") {
                     return Box::new(self.too_deep(at));
@@ -154,7 +193,7 @@ impl Builder<'_> {
                     if documents > 1 {
                         let message = "a second YAML document in one file";
                         return Err(Box::new(
-                            self.say("E0101", message, at_of(&mark), "").help("remove `---`"),
+                            self.say("E0101", message, self.at_of(&mark), "").help("remove `---`"),
                         ));
                     }
                 }
@@ -165,6 +204,18 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// From 0, as it is written.
+    fn column(&self, marker: &Marker) -> usize {
+        self.moved.map_or(marker.col(), |it| it.written(marker.line(), marker.col()))
+    }
+
+    fn at_of(&self, mark: &Mark) -> At {
+        let start = self.column(&mark.start);
+        let same_line = mark.start.line() == mark.end.line();
+        let length = if same_line { self.column(&mark.end).saturating_sub(start) } else { 1 };
+        At { line: small(mark.start.line()), column: small(start + 1), length: small(length.max(1)) }
+    }
+
     fn say(&self, code: &str, message: impl Into<String>, at: At, label: &str) -> Diagnostic {
         let mut diagnostic = error(code, message).at(self.rendered.span(at, label));
         diagnostic.notes.extend(self.rendered.note(at));
@@ -172,7 +223,7 @@ impl Builder<'_> {
     }
 
     fn event(&mut self, event: Event<'_>, mark: &Mark) -> Result<(), Box<Diagnostic>> {
-        let at = at_of(mark);
+        let at = self.at_of(mark);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.as_ref().is_none_or(|it| it.suffix != "str");
@@ -324,15 +375,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-}
-
-fn at_of(mark: &Mark) -> At {
-    let length = if mark.start.line() == mark.end.line() {
-        mark.end.col().saturating_sub(mark.start.col())
-    } else {
-        1
-    };
-    At { line: small(mark.start.line()), column: small(mark.start.col() + 1), length: small(length.max(1)) }
 }
 
 fn depth(node: &Node) -> usize {

@@ -362,3 +362,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_compile_never_asks_more_than_a_minion_answers_at_once() {
+    let file = |more: &str, from: u32| {
+        format!(
+            "#!jinja|yaml\n{more}{{% for it in range({from}, {from} + 150) %}}\nx{{{{ it }}}}:\n  cmd.run:\n    - name: echo {{{{ salt['file.file_exists']('/' ~ it) }}}}\n{{% endfor %}}\n"
+        )
+    };
+    let (first, second) = (file("include: [b]\n", 0), file("", 1000));
+    let compiled = compile(&[("states/a.sls", &first), ("states/b.sls", &second)]);
+    assert_eq!(compiled.questions.len(), 200);
+}

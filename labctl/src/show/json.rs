@@ -83,6 +83,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_headline_of_a_failure_is_its_first_error() {
+        let told = |severity, code: &str| model::Diagnostic {
+            severity,
+            code: code.into(),
+            message: String::new(),
+            spans: Vec::new(),
+            notes: Vec::new(),
+            help: None,
+        };
+        let diagnostics = vec![told(model::Severity::Warning, "W1"), told(model::Severity::Error, "E2")];
+        let failure = Failure { diagnostics, ..Failure::new(crate::failure::Exit::Compile, "no") };
+        assert_eq!(of_failure(&failure)["error"]["code"], "E2");
+    }
+
+    #[test]
     fn times_are_written_out_and_peoples_data_is_left_alone() {
         let value = json!({
             "at": 1_732_105_304_123_u64, "ended": null, "duration_ms": 5,
