@@ -3,8 +3,10 @@
 use crate::{compare::lookup, session::Session};
 use serde_json::{Map, Value, json};
 
+/// Whether a value is what is wanted.
+type Fits = fn(&Value) -> bool;
 /// The parameters that name keys, what must be there, and whether a value is that.
-const CHECKS: [(&str, &str, fn(&Value) -> bool); 6] = [
+const CHECKS: [(&str, &str, Fits); 6] = [
     ("present", "anything", |_| true),
     ("boolean", "true or false", Value::is_boolean),
     ("integer", "a whole number", |it| it.is_i64() || it.is_u64()),

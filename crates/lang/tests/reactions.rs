@@ -152,8 +152,8 @@ const PLACES: [(&str, &str); 7] = [
 
 #[test]
 fn nothing_that_an_event_brings_leaves_its_marks() {
-    let map: String = PLACES.iter().map(|(path, _)| format!("    - /srv/{path}\n")).collect();
-    let map = format!("reactor:\n  - 'own':\n{map}");
+    let names = PLACES.map(|(path, _)| format!("    - /srv/{path}\n")).concat();
+    let map = format!("reactor:\n  - 'own':\n{names}");
     let bodies = PLACES.map(|(path, line)| {
         (path, format!("x:\n  local.cmd.run:\n    - tgt: vm-1\n    - arg:\n      {line}\n"))
     });

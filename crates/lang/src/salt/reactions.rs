@@ -16,7 +16,7 @@ use crate::{
 };
 use model::MinionId;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 /// Actions of one file.
 const ACTIONS_MAX: usize = 32;
@@ -85,7 +85,7 @@ impl Prints {
         made += pieces.next().unwrap_or_default();
         for piece in pieces {
             let (printed, rest) = piece.split_once(close).unwrap_or((piece, ""));
-            made += &format!("{open}{}{close}{rest}", texts.len());
+            let _ = write!(made, "{open}{}{close}{rest}", texts.len());
             texts.push(clean(printed));
         }
         (made, Self { texts, nodes: 0 })
@@ -99,7 +99,8 @@ impl Prints {
         for piece in pieces {
             let (number, rest) = piece.split_once(close).unwrap_or((piece, ""));
             let printed = number.parse().ok().and_then(|it: usize| self.texts.get(it));
-            made += &format!("{open}{}{close}{}", printed.map_or("", String::as_str), clean(rest));
+            let printed = printed.map_or("", String::as_str);
+            let _ = write!(made, "{open}{printed}{close}{}", clean(rest));
         }
         made
     }
