@@ -27,7 +27,7 @@ fn only_an_empty_disk_is_partitioned_and_formatted() {
     let name = "only_an_empty_disk_is_partitioned_and_formatted";
     for tool in ["sfdisk", "wipefs", "lsblk", "mkfs.ext4", "mkswap", "losetup"] {
         if program(tool, &[]).is_none() {
-            return skip(name, &format!("`{tool}` is not installed"));
+            return skip(name, "the tools for disks are not installed");
         }
     }
     if !tests::is_root() {

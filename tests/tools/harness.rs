@@ -13,6 +13,8 @@ use std::{
 
 /// Longest that a server may take to start.
 const START_MAX: Duration = Duration::from_secs(60);
+/// Longest that it may take to end.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// A step: kind and parameters.
 pub(crate) type Wish = (&'static str, Value);
@@ -103,6 +105,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Asked to end, a server gives back the shared memory that it has.
+        let process = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM);
+        let start = Instant::now();
+        while self.0.try_wait().is_ok_and(|it| it.is_none()) && start.elapsed() < STOP_MAX {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -35,7 +35,7 @@ fn accounts_databases_and_grants_of_a_real_server() {
     else {
         return skip(name, "MariaDB is not installed");
     };
-    if !nix::unistd::geteuid().is_root() {
+    if !tests::is_root() {
         return skip(name, "needs root");
     }
     let folder = tempfile::tempdir().unwrap();

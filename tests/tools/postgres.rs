@@ -61,7 +61,7 @@ fn roles_databases_and_privileges_of_a_real_server() {
     else {
         return skip(name, "PostgreSQL is not installed");
     };
-    if !nix::unistd::geteuid().is_root() {
+    if !tests::is_root() {
         return skip(name, "needs root");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -98,9 +98,14 @@ fn roles_databases_and_privileges_of_a_real_server() {
         ("postgres_schema.present", json!({ "name": "s 1", "dbname": "shop", "owner": nasty })),
         (
             "postgres_extension.present",
-            json!({ "name": "plpgsql", "maintenance_db": "shop", "schema": "public" }),
+            json!({ "name": "hstore", "maintenance_db": "shop", "schema": "public", "ext_version": "1.4" }),
         ),
-    ][..9]));
+        (
+            "postgres_extension.present",
+            json!({ "name": "hstore", "maintenance_db": "shop", "schema": "s 1", "ext_version": "1.8" }),
+        ),
+        ("postgres_extension.absent", json!({ "name": "hstore", "maintenance_db": "shop" })),
+    ]));
     holds(&all(&[
         ("postgres_user.present", json!({ "name": nasty, "password": "other", "groups": "readers" })),
         ("postgres_user.present", json!({ "name": nasty, "default_password": "third" })),

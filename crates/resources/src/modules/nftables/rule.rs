@@ -138,14 +138,17 @@ fn text(args: &Args<'_>, family: &str) -> Result<String, ParamsError> {
         Ok(true)
     };
     let proto = args.text("proto").unwrap_or_default().to_lowercase();
-    let address = if family == "ip6" { "ip6" } else { "ip" };
+    let address = |param: &str| {
+        let is_v6 = args.text(param).is_some_and(|it| it.contains(':'));
+        if family == "ip6" || is_v6 { "ip6" } else { "ip" }
+    };
     let mut any = value("if", "iifname", false)? | value("of", "oifname", false)?;
     any |= value("connstate", "ct state", true)? | value("icmp-type", "icmp type", true)?;
     any |= value("icmpv6-type", "icmpv6 type", true)? | value("pkttype", "meta pkttype", true)?;
     for (param, way) in
         [("source", "saddr"), ("saddr", "saddr"), ("destination", "daddr"), ("daddr", "daddr")]
     {
-        any |= value(param, &format!("{address} {way}"), false)?;
+        any |= value(param, &format!("{} {way}", address(param)), false)?;
     }
     let mut has_port = false;
     for (param, way) in [("sport", "sport"), ("sports", "sport"), ("dport", "dport"), ("dports", "dport")] {
