@@ -19,7 +19,8 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// A step: kind and parameters.
 pub(crate) type Wish = (&'static str, Value);
 
-pub(crate) fn go(mode: Mode, wishes: &[Wish]) -> RunReport {
+/// The report, and all that was told meanwhile.
+fn go(mode: Mode, wishes: &[Wish]) -> (RunReport, String) {
     let steps = wishes.iter().map(|(kind, params)| {
         let (state, fun) = kind.split_once('.').unwrap();
         let Value::Object(params) = params.clone() else { panic!("parameters are a mapping") };
@@ -36,11 +37,15 @@ pub(crate) fn go(mode: Mode, wishes: &[Wish]) -> RunReport {
         clock_ms: &|| u64::try_from(start.elapsed().as_millis()).unwrap(),
         pause_ms: &|_| (),
     };
-    run(&recipe, &options, &mut LinuxHost::new(BlobSource::default()), &mut |_| ())
+    let mut told = String::new();
+    let report = run(&recipe, &options, &mut LinuxHost::new(BlobSource::default()), &mut |it| {
+        told += &format!("{it:?}")
+    });
+    (report, told)
 }
 
 fn all_end(mode: Mode, wishes: &[Wish], wanted: Outcome) {
-    let report = go(mode, wishes);
+    let (report, _) = go(mode, wishes);
     let wrong: Vec<String> = report
         .steps
         .iter()
@@ -66,12 +71,13 @@ pub(crate) fn holds(wishes: &[Wish]) {
     all_end(Mode::Apply, wishes, Outcome::Ok);
 }
 
-/// The step fails, and says this.
-pub(crate) fn fails(wish: Wish, says: &str) {
-    let report = go(Mode::Apply, &[wish]);
+/// The step fails, and says this. Gives all that is reported and told.
+pub(crate) fn fails(wish: Wish, says: &str) -> String {
+    let (report, told) = go(Mode::Apply, &[wish]);
     let step = &report.steps[0];
     assert_eq!(step.outcome, Outcome::Failed, "{step:?}");
     assert!(step.comment.contains(says), "{}", step.comment);
+    format!("{step:?} {told}")
 }
 
 /// Where a program is.

@@ -106,4 +106,15 @@ fn accounts_databases_and_grants_of_a_real_server() {
     ]));
     let no_one = json!({ "name": "g", "grant": "all", "database": "*.*", "user": "nobody" });
     fails(("mysql_grants.present", own(&no_one)), "1141");
+    changes(&all(&[
+        ("mysql_user.present", json!({ "name": "poor", "allow_passwordless": true })),
+        (
+            "mysql_grants.present",
+            json!({ "name": "g", "grant": "select", "database": "mysql.*", "user": "poor" }),
+        ),
+    ]));
+    let mut other = own(&json!({ "name": "x", "password": "o'quite-secret" }));
+    other["connection_user"] = "poor".into();
+    let reported = fails(("mysql_user.present", other), "1227");
+    assert!(!reported.contains("quite-secret"), "{reported}");
 }

@@ -4,11 +4,12 @@ use crate::{
     Error, Host, Param, ParamType, ParamsError, Probe,
     args::{Args, invalid},
     host::{
-        Command, Links, Query,
+        Action, Command, Done, Links, Query,
         query::mysql::{Ask, Question, Server},
     },
     tool,
 };
+use model::Output;
 use std::path::Path;
 
 pub(super) const HOST: Param =
@@ -71,8 +72,12 @@ impl Connection {
 
     /// The fields of the only row.
     pub(super) fn row(&self, ask: Ask, host: &dyn Probe) -> Result<Option<Vec<String>>, Error> {
-        let answer = tool::answer(host, &self.query(ask, host)?)?;
-        Ok(answer.lines().next().map(|it| it.split('\t').map(str::to_owned).collect()))
+        let query = self.query(ask, host)?;
+        let output = tool::ask(host, &query)?;
+        if output.code != Some(0) {
+            return Err(tool::refusal(&query, without_statement(output)));
+        }
+        Ok(output.stdout.lines().next().map(|it| it.split('\t').map(str::to_owned).collect()))
     }
 
     /// Carries out statements, which may hold secrets: they come by standard input.
@@ -80,8 +85,20 @@ impl Connection {
         let text = sql.iter().fold(String::new(), |all, it| all + it + ";\n");
         let client = self.server(host)?.client(&[]);
         let command = Command { stdin: Some(text), timeout_ms: tool::SHORT_MS, ..client };
-        tool::run(host, command, what).map(drop)
+        let program = command.argv.first().cloned().unwrap_or_default();
+        let done = host.perform(&Action::Run(command)).map_err(Error::host("run", program))?;
+        Done { output: without_statement(done.output), ..done }.success(what).map(drop)
     }
+}
+
+/// The client of `MariaDB` prints the statement that failed, which may hold a password: only the server's answer stays.
+fn without_statement(mut output: Output) -> Output {
+    let line = "--------------\n";
+    if output.stderr.contains(line) {
+        let said = output.stderr.rsplit_once(&format!("{line}\nERROR "));
+        output.stderr = said.map_or_else(String::new, |(_, said)| format!("ERROR {said}"));
+    }
+    output
 }
 
 /// A name of an account, host or database.

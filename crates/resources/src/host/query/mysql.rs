@@ -100,6 +100,10 @@ impl Server {
         command.argv.extend(self.default_file.as_ref().map(|it| format!("--defaults-file={it}")));
         let fixed = ["--batch", "--skip-column-names", "--raw", "--default-character-set=utf8mb4"];
         command.argv.extend(fixed.map(str::to_owned));
+        if self.program == "mariadb" {
+            // Without it, the client prints a statement that failed, with the passwords in it.
+            command.argv.push("--loose-skip-print-query-on-error".to_owned());
+        }
         // The meaning of quotes and backslashes does not depend on the server's settings.
         command.argv.push("--init-command=SET SESSION sql_mode=''".to_owned());
         let options = [
