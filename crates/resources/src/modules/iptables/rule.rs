@@ -211,8 +211,7 @@ fn words(args: &Args<'_>) -> Result<Vec<String>, ParamsError> {
         words.extend(not.then(|| "!".to_owned()));
         words.push(option.to_owned());
         // Two words where an option takes two values, as `--tcp-flags SYN,ACK SYN`.
-        let splits = matches!(param, "tcp-flags" | "add-set" | "del-set");
-        if splits {
+        if matches!(param, "tcp-flags" | "add-set" | "del-set") {
             words.extend(value.split_whitespace().map(str::to_owned));
         } else if !value.is_empty() {
             words.push(checked(param, value)?);
