@@ -5,7 +5,7 @@ use crate::{
     Outcome,
     failure::{Exit, Failure},
 };
-use model::{Mode, StepReport};
+use model::{Mode, Question, StepReport};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -121,8 +121,25 @@ impl Program {
             command.args(["--id", id]);
         }
         let failed = |why: String| Failure::new(Exit::Failed, format!("labminion gave no grains: {why}"));
-        let text = in_runtime(ask(command))?.map_err(failed)?;
+        let text = in_runtime(ask(command, Vec::new()))?.map_err(failed)?;
         serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
+    }
+
+    /// What this machine answers to questions of templates, in their order: the value, or why there is none.
+    pub(crate) fn answers(
+        &self,
+        questions: &[Question],
+        commands: bool,
+    ) -> Outcome<Vec<Result<Value, String>>> {
+        let mut command = self.command("answer");
+        if commands {
+            command.arg("--commands");
+        }
+        let failed = |why: String| Failure::new(Exit::Failed, format!("labminion gave no answers: {why}"));
+        let input = serde_json::to_vec(questions).map_err(|error| failed(error.to_string()))?;
+        let text = in_runtime(ask(command, input))?.map_err(failed)?;
+        let told: Vec<Told> = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        Ok(told.into_iter().map(Told::result).collect())
     }
 }
 
@@ -132,13 +149,32 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> Outcome<T> {
     Ok(runtime.block_on(work))
 }
 
-/// What a program prints, within a limit of time and size.
-async fn ask(mut command: Command) -> Result<Vec<u8>, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+/// An answer, as `labminion answer` prints it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Ok(Value),
+    Error(String),
+}
+
+impl Told {
+    fn result(self) -> Result<Value, String> {
+        match self {
+            Self::Ok(value) => Ok(value),
+            Self::Error(reason) => Err(reason),
+        }
+    }
+}
+
+/// What a program prints, within a limit of time and size. It reads its input before it prints.
+async fn ask(mut command: Command, input: Vec<u8>) -> Result<Vec<u8>, String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let (mut said, mut complaints) = (Vec::new(), Vec::new());
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let read = async {
+        // A program that ends early says why on its own.
+        let _ = stdin.ok_or("no input")?.write_all(&input).await;
         let out = stdout.ok_or("no output")?;
         let err = stderr.ok_or("no output")?;
         let (mut out, mut err) = (out.take(ANSWER_MAX), err.take(COMPLAINTS_MAX));

@@ -68,6 +68,13 @@ pub enum Command {
     Fingerprint,
     /// Print what this machine says of itself, as JSON
     Grains,
+    /// Answer what templates ask of this machine: a JSON list of questions on standard input, of answers on standard
+    /// output
+    Answer {
+        /// Let questions run commands
+        #[arg(long)]
+        commands: bool,
+    },
     /// Run a compiled recipe from standard input; JSON lines on standard output
     RunRecipe(RecipeArgs),
     /// Stop the service, say goodbye to the master, remove key, journal and unit

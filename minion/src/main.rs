@@ -10,10 +10,10 @@ use minion::linux::{BlobSource, LinuxHost, space};
 use minion::sandbox::SandboxHost;
 use minion::shelf::Shelf;
 use minion::worker::{Order, run_recipe};
-use minion::{daemon, grains, identity, log, uninstall};
-use model::{Mode, Outcome, Recipe};
+use minion::{daemon, grains, identity, log, looks, uninstall};
+use model::{Mode, Outcome, Question, Recipe};
 use resources::Host;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,6 +23,8 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 /// Threads for what blocks: the journal, and grains.
 const BLOCKING_THREADS: usize = 2;
+/// Longest list of questions.
+const QUESTIONS_BYTES_MAX: u64 = 16 << 20;
 /// A PID 1 that began later than this after the kernel (in hundredths of a second) is a container's.
 const FIRST_PROCESS_TICKS: u64 = 1000;
 
@@ -60,6 +62,13 @@ fn run(cli: &Cli, config: &Config) -> anyhow::Result<ExitCode> {
                 eprintln!("warning: {complaint}");
             }
             println!("{}", serde_json::to_string_pretty(&grains)?);
+        }
+        Command::Answer { commands } => {
+            let mut text = String::new();
+            io::stdin().lock().take(QUESTIONS_BYTES_MAX).read_to_string(&mut text)?;
+            let questions: Vec<Question> =
+                serde_json::from_str(&text).context("standard input holds no list of questions")?;
+            println!("{}", looks::answer(&questions, *commands, config.sandbox.as_deref()));
         }
         Command::RunRecipe(args) => return work(config, args),
         Command::Uninstall { yes } => {

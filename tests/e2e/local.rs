@@ -132,6 +132,46 @@ fn trees_are_those_of_the_masters_settings_and_the_parts_beside_them() {
 }
 
 #[test]
+fn what_templates_ask_is_answered_by_this_machine_and_never_guessed() {
+    let machine = Machine::new();
+    let guarded = "\
+#!jinja|yaml
+{% if not salt['file.file_exists']('/etc/kept') %}
+first:
+  file.managed:
+    - name: /srv/first
+    - contents: x
+    - makedirs: true
+{% elif salt['file.contains']('/etc/kept', 'yes') %}
+second:
+  file.managed:
+    - name: /srv/second
+    - contents: x
+    - makedirs: true
+{% endif %}
+";
+    machine.tree("states/guarded.sls", guarded);
+    fs::create_dir_all(machine.path("vm/etc")).unwrap();
+    fs::write(machine.path("vm/etc/kept"), "yes\n").unwrap();
+    let plan = machine.labctl(&["plan", "guarded"], 0);
+    assert!(plan.contains("second") && !plan.contains("first"), "{plan}");
+    machine.labctl(&["apply", "guarded"], 0);
+    assert!(!machine.path("vm/srv/first").exists() && machine.path("vm/srv/second").exists());
+
+    let command =
+        "#!jinja|yaml\n{% if salt['cmd.run']('echo go') != 'go' %}\nbad:\n  test.nop: []\n{% endif %}\n";
+    machine.tree("states/runs.sls", &format!("{command}good:\n  test.nop: []\n"));
+    let said = machine.labctl(&["apply", "runs"], 3);
+    assert!(said.contains("cmd.run(\"echo go\")") && said.contains("--answers FILE"), "{said}");
+    let answers = machine.path("answers.yaml");
+    fs::write(&answers, "cmd.run('echo go'): go\n").unwrap();
+    let said = machine.labctl(&["apply", "runs", "--answers", answers.to_str().unwrap()], 0);
+    assert!(said.contains("ok=1"), "{said}");
+    let said = machine.labctl(&["apply", "runs", "--probe-commands"], 0);
+    assert!(said.contains("ok=1"), "{said}");
+}
+
+#[test]
 fn ctrl_c_ends_a_run_cleanly() {
     let machine = Machine::new();
     let slow = "slow:\n  cmd.run:\n    name: echo begun; exec sleep 600\nlater:\n  cmd.run:\n    name: echo x > later\n";

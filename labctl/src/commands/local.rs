@@ -16,7 +16,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use lang::{Compiler, Subject, Wanted};
-use model::{ContentHash, Grains, JobKind, MinionId, Mode, Recipe};
+use model::{Answers, ContentHash, Grains, JobKind, MinionId, Mode, Question, Recipe};
 use serde_json::Value;
 use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt},
@@ -35,6 +35,9 @@ says, or /srv/labctl. Secrets of the pillar stay secret in what is shown.";
 
 /// What `labmaster` reads, for trees that are set up as a master's.
 const CONFIG: &str = "/etc/labctl/master.yaml";
+
+/// How often templates are compiled with further answers.
+const ROUNDS_MAX: usize = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -86,6 +89,9 @@ struct LocalArgs {
     /// The program that does the work, instead of the one beside labctl or on the path
     #[arg(long, value_name = "FILE")]
     labminion: Option<PathBuf>,
+    /// Let templates run commands on this machine while they are compiled, even for --check
+    #[arg(long)]
+    probe_commands: bool,
     #[command(flatten)]
     subject: SubjectArgs,
 }
@@ -114,7 +120,7 @@ impl LocalArgs {
         let program = Program::find(self.labminion.as_deref(), self.sandbox.as_deref())?;
         let (id, grains) = self.machine(&program)?;
         let files = self.source.read_of(self.folders()?)?;
-        let recipe = self.compile(desk, &files, &id, &grains)?;
+        let recipe = self.compile(desk, &program, &files, (&id, &grains))?;
         let folder = Folder::make()?;
         hand_over(&recipe, &files, &folder.0)?;
         let text = serde_json::to_vec(&recipe).map_err(|it| Failure::new(Exit::Failed, it.to_string()))?;
@@ -144,24 +150,42 @@ impl LocalArgs {
     /// Its name and its grains: those of a file, or what it says of itself.
     fn machine(&self, program: &Program) -> Outcome<(MinionId, Grains)> {
         if self.subject.has_grains() {
-            let grains = self.subject.grains()?;
-            return Ok((self.subject.id(&grains)?, grains));
+            return self.subject.who();
         }
         match program.grains(self.subject.named().map(MinionId::as_str))? {
-            Value::Object(grains) => Ok((self.subject.id(&grains)?, grains)),
+            Value::Object(grains) => self.subject.with_id(grains),
             _ => Err(Failure::new(Exit::Failed, "labminion gave no mapping of grains")),
         }
     }
 
-    fn compile(&self, desk: &mut Desk<'_>, files: &Read, id: &MinionId, grains: &Grains) -> Outcome<Recipe> {
+    fn compile(
+        &self,
+        desk: &mut Desk<'_>,
+        program: &Program,
+        files: &Read,
+        (id, grains): (&MinionId, &Grains),
+    ) -> Outcome<Recipe> {
         let compiler = Compiler::with_options(files.tree.clone(), files.options.clone());
         let labels = self.subject.labels()?;
         let wanted =
             if self.states.is_empty() { Wanted::Assigned } else { Wanted::Named(self.states.clone()) };
         let pillar = nested(&self.values)?;
-        let answers = self.subject.answers()?;
-        let subject = Subject { id, grains, labels: &labels, answers: &answers };
-        let made = compiler.compile(subject, &wanted, &pillar);
+        let mut answers = self.subject.answers()?;
+        let compile = |answers: &Answers| {
+            compiler.compile(Subject { id, grains, labels: &labels, answers }, &wanted, &pillar)
+        };
+        let mut made = compile(&answers);
+        for _ in 0..ROUNDS_MAX {
+            if made.questions.is_empty() {
+                break;
+            }
+            self.ask(program, &made.questions, &mut answers)?;
+            made = compile(&answers);
+        }
+        if !made.questions.is_empty() {
+            let why = format!("templates were answered {ROUNDS_MAX} times and still ask");
+            return Err(unanswered(made.questions.iter().map(|it| format!("{it}: {why}"))));
+        }
         let mut diagnostics = files.problems.clone();
         diagnostics.extend(made.diagnostics);
         let Some(recipe) = made.value else {
@@ -174,6 +198,27 @@ impl LocalArgs {
         }
         Ok(recipe)
     }
+
+    /// Asks this machine. A question without an answer would count as false: then nothing is done at all.
+    fn ask(&self, program: &Program, questions: &[Question], answers: &mut Answers) -> Outcome<()> {
+        let told = program.answers(questions, self.probe_commands)?;
+        let mut without = Vec::new();
+        for (question, told) in questions.iter().zip(told) {
+            match told {
+                Ok(value) => answers.insert(question, value),
+                Err(reason) => without.push(format!("{question}: {reason}")),
+            }
+        }
+        if without.is_empty() { Ok(()) } else { Err(unanswered(without.into_iter())) }
+    }
+}
+
+/// Names the questions that are left.
+fn unanswered(questions: impl Iterator<Item = String>) -> Failure {
+    let listed: String = questions.map(|it| format!("\n  {it}")).collect();
+    let message = format!("templates ask what has no answer, and it would count as false:{listed}");
+    Failure::new(Exit::Compile, message)
+        .hint("--answers FILE gives answers; --probe-commands lets templates run commands on this machine")
 }
 
 /// The owner of what the kernel says of this process is who it acts as.

@@ -184,7 +184,17 @@ impl SubjectArgs {
     pub(crate) fn named(&self) -> Option<&MinionId> {
         self.id.as_ref()
     }
-    pub(crate) fn grains(&self) -> Outcome<Grains> {
+    /// The id, and grains that say the same.
+    pub(crate) fn who(&self) -> Outcome<(MinionId, Grains)> {
+        self.with_id(self.grains()?)
+    }
+    /// As a master does it: the grain `id` is no claim.
+    pub(crate) fn with_id(&self, mut grains: Grains) -> Outcome<(MinionId, Grains)> {
+        let id = self.id(&grains)?;
+        grains.insert("id".to_owned(), Value::String(id.to_string()));
+        Ok((id, grains))
+    }
+    fn grains(&self) -> Outcome<Grains> {
         let Some(path) = &self.grains else { return Ok(Grains::new()) };
         let read = config::read_yaml(path)?;
         match read {
@@ -192,7 +202,7 @@ impl SubjectArgs {
             _ => Err(Failure::usage(format!("`{}` holds no mapping of grains", path.display()))),
         }
     }
-    pub(crate) fn id(&self, grains: &Grains) -> Outcome<MinionId> {
+    fn id(&self, grains: &Grains) -> Outcome<MinionId> {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
@@ -247,8 +257,7 @@ fn check(desk: &mut Desk<'_>, read: Read, subject: &SubjectArgs) -> Ended {
     let began = std::time::Instant::now();
     let files = read.tree.iter().count();
     let compiler = Compiler::with_options(read.tree, read.options);
-    let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
-    let id = subject.id(&grains)?;
+    let ((id, grains), labels, answers) = (subject.who()?, subject.labels()?, subject.answers()?);
     let given = subject.id.is_some() || subject.grains.is_some();
     let subjects = [Subject { id: &id, grains: &grains, labels: &labels, answers: &answers }];
     let mut diagnostics = read.problems;
@@ -290,8 +299,7 @@ pub(crate) fn report(desk: &mut Desk<'_>, diagnostics: &[Diagnostic], said: &str
 
 fn show_steps(desk: &mut Desk<'_>, read: Read, names: Vec<String>, subject: &SubjectArgs) -> Ended {
     let compiler = Compiler::with_options(read.tree, read.options);
-    let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
-    let id = subject.id(&grains)?;
+    let ((id, grains), labels, answers) = (subject.who()?, subject.labels()?, subject.answers()?);
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
     let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: &answers };
     let made = compiler.show(subject, &wanted, &Map::new());

@@ -33,8 +33,7 @@ pub(super) fn run(
     form: Form,
     subject: &SubjectArgs,
 ) -> Ended {
-    let (grains, labels, answers) = (subject.grains()?, subject.labels()?, subject.answers()?);
-    let id = subject.id(&grains)?;
+    let ((id, grains), labels, answers) = (subject.who()?, subject.labels()?, subject.answers()?);
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
     let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: &answers };
     let made = Compiler::with_options(read.tree, read.options).compile(subject, &wanted, &Map::new());
