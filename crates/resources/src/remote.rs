@@ -40,6 +40,8 @@ pub(crate) struct Remote {
     listed: OnceCell<(Algorithm, String)>,
     /// Names that a list of digests may have it under.
     names: Vec<String>,
+    /// Whose contents it is to be: steps beside this one may fetch the same address.
+    owner: String,
     insecure: bool,
     fetched: Cell<bool>,
 }
@@ -86,8 +88,9 @@ impl Remote {
             names.extend(target.file_name().map(|it| it.to_string_lossy().into_owned()));
         }
         names.retain(|it| !it.is_empty());
-        let remote =
-            Self { places, expected, listed: OnceCell::new(), names, insecure, fetched: Cell::new(false) };
+        let owner = format!("{}\n{}", args.name(), target.display());
+        let (listed, fetched) = (OnceCell::new(), Cell::new(false));
+        let remote = Self { places, expected, listed, names, owner, insecure, fetched };
         Ok(Some(remote))
     }
 
@@ -120,28 +123,40 @@ impl Remote {
 
     /// Where it is, as a verified file on the minion. Call [`done`](Self::done) afterwards.
     pub(crate) fn obtain(&self, host: &mut dyn Host) -> Result<PathBuf, Error> {
-        let wanted = self.digest(host)?;
+        // A list that cannot be had costs no fetching.
+        self.digest(host)?;
         let file = match self.place(host)? {
             Place::File(path) => path,
             Place::Url(url) => {
-                let draft = draft(&url);
-                if !self.fetched.get() {
-                    fetch(host, &url, &draft, self.insecure)?;
-                    self.fetched.set(true);
+                let draft = self.draft(&url);
+                if !self.fetched.replace(true) {
+                    fetch(host, &url, &draft, self.insecure, self.expected == Expected::Unknown)?;
                 }
                 draft
             }
         };
-        if let Some((algorithm, wanted)) = wanted {
-            let found = digest_of(host, &file, algorithm)?;
-            if found != wanted {
-                self.done(host)?;
-                let name = algorithm.name();
-                let text = format!("{} has the {name} {found}, not {wanted}", self.describe());
-                return Err(Error::Refused(text));
-            }
+        if let Err(error) = self.verify(host, &file) {
+            self.done(host)?;
+            return Err(error);
         }
         Ok(file)
+    }
+
+    /// Complains if a file is not what the digest says, if there is one. To be asked again of a copy before it is used:
+    /// a file of the minion may have been altered meanwhile.
+    pub(crate) fn verify(&self, host: &dyn Probe, file: &Path) -> Result<(), Error> {
+        let Some((algorithm, wanted)) = self.digest(host)? else { return Ok(()) };
+        let found = digest_of(host, file, algorithm)?;
+        if found == wanted {
+            return Ok(());
+        }
+        let name = algorithm.name();
+        Err(Error::Refused(format!("{} has the {name} {found}, not {wanted}", self.describe())))
+    }
+
+    fn draft(&self, url: &str) -> PathBuf {
+        let name = hash_of(format!("{}\n{url}", self.owner).as_bytes());
+        Path::new(FETCH_FOLDER).join(name.to_string())
     }
 
     /// Forgets what was fetched; with no digest to go by, `placed` is remembered as what came from there.
@@ -160,7 +175,7 @@ impl Remote {
     /// Forgets what was fetched.
     pub(crate) fn done(&self, host: &mut dyn Host) -> Result<(), Error> {
         if let (Place::Url(url), true) = (self.place(host)?, self.fetched.replace(false)) {
-            let draft = draft(&url);
+            let draft = self.draft(&url);
             host.remove(&draft).map_err(Error::host("remove", draft.display()))?;
         }
         Ok(())
@@ -321,10 +336,6 @@ fn shown(url: &str) -> String {
     }
 }
 
-fn draft(url: &str) -> PathBuf {
-    Path::new(FETCH_FOLDER).join(hash_of(url.as_bytes()).to_string())
-}
-
 fn record(url: &str) -> PathBuf {
     Path::new(RECORD_FOLDER).join(hash_of(url.as_bytes()).to_string())
 }
@@ -381,7 +392,8 @@ fn compare_files(host: &dyn Probe, source: &Path, path: Option<&Path>) -> Result
 }
 
 /// By curl, or by wget where that is missing. The address goes by standard input: it may hold a password.
-fn fetch(host: &mut dyn Host, url: &str, draft: &Path, insecure: bool) -> Result<(), Error> {
+/// With `trusted` nothing but https says that it is right, so it must not lead elsewhere.
+fn fetch(host: &mut dyn Host, url: &str, draft: &Path, insecure: bool, trusted: bool) -> Result<(), Error> {
     private_folder(host, FETCH_FOLDER)?;
     host.remove(draft).map_err(Error::host("remove", draft.display()))?;
     let output = beneath_root(draft);
@@ -405,6 +417,8 @@ fn fetch(host: &mut dyn Host, url: &str, draft: &Path, insecure: bool) -> Result
         let script = format!("ulimit -f {BLOCKS_MAX} && exec wget \"$@\"");
         let mut wget = vec!["/bin/sh", "-c", &script, "wget", "--quiet", "--timeout=30", "--tries=2"];
         wget.extend(insecure.then_some("--no-check-certificate"));
+        // It cannot be told to stay with https otherwise.
+        wget.extend(trusted.then_some(["--https-only", "--max-redirect=0"]).into_iter().flatten());
         let document = format!("--output-document={output}");
         wget.extend([document.as_str(), "--input-file=-"]);
         done = host.perform(&Action::Run(command(&wget, format!("{url}\n"))));

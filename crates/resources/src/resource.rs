@@ -34,6 +34,10 @@ pub trait Resource: fmt::Debug {
     fn prepare(&self, _plan: &Plan, _host: &mut dyn Host) -> Result<(), Error> {
         Ok(())
     }
+    /// Forgets what was fetched, when the step failed before it was used.
+    fn abandon(&self, _host: &mut dyn Host) -> Result<(), Error> {
+        Ok(())
+    }
     /// Where `check_cmd` gets to see them, if not beside the file: a folder, and the end of the name.
     fn draft_place(&self) -> (Option<&Path>, &str) {
         (None, "")

@@ -4,7 +4,9 @@ use super::{resource_of, watched::Watched};
 use crate::{
     Applied, Error, Host, Probe, Resource, answer,
     args::plain_path,
+    diff::hash_of,
     host::{Action, Attributes, Command, Exit, Links},
+    remote::private_folder,
 };
 use model::{Change, GuardCall, Mode, Outcome, Output, Plan, Step};
 use std::{
@@ -14,6 +16,9 @@ use std::{
 
 /// Longest that a command of `unless`, `onlyif` or `check_cmd` may take.
 const GUARD_TIMEOUT_MS: u64 = 600_000;
+
+/// Where the new contents of files are judged whose own folders are missing or belong to others.
+const DRAFT_FOLDER: &str = "/var/cache/labctl/drafts";
 
 /// What a step has to know of the others.
 pub(super) struct Circumstances {
@@ -97,6 +102,8 @@ pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Wat
         if circumstances.mode == Mode::Apply {
             attempt.outcome = Outcome::Changed;
             if let Err(error) = change(step, &*resource, &plan, host, &mut attempt) {
+                // What went wrong first is what counts.
+                let _ = resource.abandon(host);
                 attempt.fail(error);
                 return attempt;
             }
@@ -202,7 +209,7 @@ fn judge(
     else {
         return Ok(false);
     };
-    let draft = draft_path(path, resource.draft_place(), host);
+    let draft = draft_path(path, resource.draft_place(), host)?;
     let how = Attributes { mode: Some(0o600), ..Attributes::default() };
     host.write(&draft, contents, how, Links::Keep).map_err(Error::host("write", draft.display()))?;
     let verdict = step.global.check_cmd.iter().try_for_each(|line| {
@@ -216,15 +223,18 @@ fn judge(
     verdict.map(|()| true)
 }
 
-/// Beside the file if its folder exists, so that relative names in it are found.
-fn draft_path(path: &Path, place: (Option<&Path>, &str), host: &dyn Probe) -> PathBuf {
+/// Beside the file if its folder exists, so that relative names in it are found. Where others may write, a name that
+/// they can foresee is not safe.
+fn draft_path(path: &Path, place: (Option<&Path>, &str), host: &mut dyn Host) -> Result<PathBuf, Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let folder = place.0.or(path.parent()).unwrap_or(Path::new("/"));
-    let folder = match host.stat(folder, Links::Follow) {
-        Ok(Some(_)) => folder,
-        _ => Path::new("/tmp"),
-    };
-    folder.join(format!(".{name}.labctl-draft{}", place.1))
+    let found = host.stat(folder, Links::Follow).map_err(Error::host("look at", folder.display()))?;
+    if found.is_some_and(|it| it.uid == 0 && it.mode & 0o022 == 0) {
+        return Ok(folder.join(format!(".{name}.labctl-draft{}", place.1)));
+    }
+    private_folder(host, DRAFT_FOLDER)?;
+    let of = hash_of(path.display().to_string().as_bytes()).to_string();
+    Ok(Path::new(DRAFT_FOLDER).join(format!("{}-{name}{}", &of[..16], place.1)))
 }
 
 /// The reason to leave the step alone, if there is one.

@@ -1,6 +1,8 @@
 //! `archive`: archives, unpacked.
 
+mod links;
 mod listing;
+mod options;
 mod params;
 
 use crate::{
@@ -10,24 +12,21 @@ use crate::{
     host::{Action, Attributes, Command, Contents, FileKind, Links, Stat, query::digest::beneath_root},
     remote::{Remote, archive_format, private_folder},
 };
+use links::refuse_links_out;
 use listing::{
     Entry, Kind, Lines, destination, read_tar, read_zip, refuse_escapes, refuse_names, tops, zip_pattern,
 };
 use model::{Change, ContentHash, Plan};
+use options::options;
 use params::PARAMS;
 use serde_json::{Map, Value};
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Where archives of the tree are while they are unpacked, and what is remembered of those that were.
 const DRAFT_FOLDER: &str = "/var/cache/labctl/archives";
 const RECORD_FOLDER: &str = "/var/lib/labctl/archives";
 /// Longest that listing and unpacking may take.
 const TIMEOUT_MS: u64 = 3_600_000;
-/// Links that one path may go through.
-const LINKS_MAX: usize = 40;
 /// Longest record that is read.
 const RECORD_BYTES_MAX: u64 = 32 << 20;
 
@@ -125,86 +124,6 @@ fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> 
         user: owner("user")?,
         group: owner("group")?,
     }))
-}
-
-/// Options of `tar` that run no program, leave neither the folder nor the names of the list, and ask for nothing else.
-/// Those that end with `=` need a value. Abbreviations are not known here, as `tar` would take them for more than these.
-const TAR_OPTIONS: &[&str] = &[
-    "--acls",
-    "--anchored",
-    "--auto-compress",
-    "--bzip2",
-    "--compress",
-    "--delay-directory-restore",
-    "--exclude=",
-    "--gunzip",
-    "--gzip",
-    "--ignore-case",
-    "--ignore-zeros",
-    "--keep-newer-files",
-    "--keep-old-files",
-    "--lzip",
-    "--lzma",
-    "--lzop",
-    "--no-acls",
-    "--no-anchored",
-    "--no-overwrite-dir",
-    "--no-same-owner",
-    "--no-same-permissions",
-    "--no-selinux",
-    "--no-wildcards",
-    "--no-xattrs",
-    "--numeric-owner",
-    "--overwrite",
-    "--overwrite-dir",
-    "--preserve-permissions",
-    "--same-owner",
-    "--same-permissions",
-    "--selinux",
-    "--skip-old-files",
-    "--sparse",
-    "--strip-components=",
-    "--strip=",
-    "--touch",
-    "--uncompress",
-    "--ungzip",
-    "--unlink-first",
-    "--verbose",
-    "--warning=",
-    "--wildcards",
-    "--xattrs",
-    "--xz",
-    "--zstd",
-];
-/// The same as letters, and those of `unzip`.
-const TAR_LETTERS: &str = "zjJZavpmkUSiop";
-const UNZIP_LETTERS: &str = "oqnuabXD";
-
-/// Words; letters without a dash, as Salt took them once, get one.
-fn options(args: &Args<'_>, format: Format) -> Result<Vec<String>, ParamsError> {
-    let text = args.text("options").unwrap_or_default();
-    let letters = match format {
-        Format::Tar => TAR_LETTERS,
-        Format::Zip => UNZIP_LETTERS,
-    };
-    let mut words = Vec::new();
-    for word in text.split_whitespace() {
-        let good = if word.starts_with("--") {
-            words.push(word.to_owned());
-            let fits = |it: &&str| word == *it || (it.ends_with('=') && word.starts_with(*it));
-            format == Format::Tar && TAR_OPTIONS.iter().any(|it| fits(&it) && !word.ends_with('='))
-        } else {
-            let short = word.trim_start_matches('-').replace(['x', 'f'], "");
-            words.extend((!short.is_empty()).then(|| format!("-{short}")));
-            short.chars().all(|it| letters.contains(it))
-        };
-        if !good {
-            let text =
-                format!("`{word}` is not available: only what runs no program and stays in the folder is");
-            return Err(invalid("options", text));
-        }
-    }
-    Ok(words)
 }
 
 fn format(args: &Args<'_>) -> Result<Format, ParamsError> {
@@ -402,52 +321,6 @@ impl Extracted {
         Ok(())
     }
 
-    /// Links that are there already could lead what is unpacked elsewhere.
-    fn refuse_links_out(&self, host: &dyn Probe, paths: &[String]) -> Result<(), Error> {
-        let folders: BTreeSet<&str> =
-            paths.iter().flat_map(|it| it.match_indices('/').map(|at| &it[..at.0])).collect();
-        folders.into_iter().try_for_each(|it| self.stays_inside(host, it))
-    }
-
-    /// Follows a path below the folder as the kernel would.
-    fn stays_inside(&self, host: &dyn Probe, path: &str) -> Result<(), Error> {
-        let parts = |path: &Path| -> Vec<PathBuf> {
-            path.components().rev().map(|it| PathBuf::from(it.as_os_str())).collect()
-        };
-        let refuse = || {
-            let path = self.path.join(path);
-            Err(Error::Refused(format!("`{}` leads out of the folder by a link", path.display())))
-        };
-        let (mut rest, mut at, mut links) = (parts(Path::new(path)), self.path.clone(), 0);
-        while let Some(part) = rest.pop() {
-            if part == Path::new("..") {
-                if at == self.path {
-                    return refuse();
-                }
-                at.pop();
-                continue;
-            }
-            let next = at.join(&part);
-            if stat(host, &next)?.is_none_or(|it| it.kind != FileKind::Symlink) {
-                at = next;
-                continue;
-            }
-            links += 1;
-            let target = host.read_link(&next).map_err(Error::host("read link", next.display()))?;
-            let inner = if target.is_absolute() {
-                at.clone_from(&self.path);
-                target.strip_prefix(&self.path).ok()
-            } else {
-                Some(target.as_path())
-            };
-            match inner {
-                Some(inner) if links <= LINKS_MAX => rest.extend(parts(inner)),
-                _ => return refuse(),
-            }
-        }
-        Ok(())
-    }
-
     fn make_room(&self, host: &mut dyn Host, paths: &[String]) -> Result<(), Error> {
         let gone: Vec<PathBuf> = if self.clean_parent {
             let names = host.list(&self.path).map_err(Error::host("list", self.path.display()))?;
@@ -511,7 +384,7 @@ impl Extracted {
         if needed {
             self.make_folder(host, owner)?;
             self.make_room(host, &paths)?;
-            self.refuse_links_out(host, &paths)?;
+            refuse_links_out(host, &self.path, &paths)?;
             self.unpack(host, archive)?;
         }
         self.remember(host, archive, &paths)?;
@@ -559,6 +432,13 @@ impl Resource for Extracted {
             plan.push(Change { what: "owner".to_owned(), from, to, diff: None });
         }
         Ok(plan)
+    }
+
+    fn abandon(&self, host: &mut dyn Host) -> Result<(), Error> {
+        match &self.origin {
+            Origin::Remote(remote) => remote.done(host),
+            Origin::Blob(_) | Origin::Open => Ok(()),
+        }
     }
 
     fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {

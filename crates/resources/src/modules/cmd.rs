@@ -251,7 +251,11 @@ impl Run {
                 self.carry_out(vec![shell.clone(), "-c".to_owned(), line.clone()], host)
             }
             Line::Script { shell, script, args } => {
-                let place = self.put_script(script, host)?;
+                let place = self.put_script(script, host);
+                if let Script::Remote(remote) = script {
+                    remote.done(host)?;
+                }
+                let place = place?;
                 let path =
                     if host.is_sandbox() { self.seen_from_cwd(&place) } else { place.display().to_string() };
                 let line = format!("{} {args}", quoted(&path));
@@ -334,11 +338,16 @@ impl Run {
         // Others may pass, so that the user reaches its script; none may look around.
         let how = Attributes { mode: Some(0o711), ..Attributes::default() };
         host.set(Path::new(SCRIPT_FOLDER), how, Links::Keep).map_err(Error::host("alter", SCRIPT_FOLDER))?;
-        let place = Path::new(SCRIPT_FOLDER).join(&id[..16]);
+        // Steps beside this one may run the same script, or another one under the same name.
+        let whole = format!("{id}\n{}\n{:?}", self.name, self.command);
+        let place = Path::new(SCRIPT_FOLDER).join(&hash_of(whole.as_bytes()).to_string()[..32]);
         let how = Attributes { mode: Some(0o500), uid, gid: None };
         host.write(&place, contents, how, Links::Keep).map_err(Error::host("write", place.display()))?;
-        if let Script::Remote(remote) = script {
-            remote.done(host)?;
+        if let Script::Remote(remote) = script
+            && let Err(error) = remote.verify(host, &place)
+        {
+            host.remove(&place).map_err(Error::host("remove", place.display()))?;
+            return Err(error);
         }
         Ok(place)
     }

@@ -109,7 +109,7 @@ const MANAGED: &[Param] = &[
         "Accepted as in Salt: a key whose file the line does not name goes to /etc/apt/trusted.gpg.d, and apt-key is not \
          used.",
     ),
-    flag("allow_insecure_key", "true", "`key_url` may be `http://`."),
+    flag("allow_insecure_key", "false", "`key_url` and `keyserver` may be asked without TLS."),
     text("gpgcheck", "Packages must be signed (dnf, yum, zypper)."),
     text("repo_gpgcheck", "The lists must be signed (dnf, yum, zypper)."),
     text("gpgkey", "Where the key is (dnf, yum, zypper)."),

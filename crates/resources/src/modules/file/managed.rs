@@ -361,6 +361,13 @@ impl Resource for Managed {
         Ok(())
     }
 
+    fn abandon(&self, host: &mut dyn Host) -> Result<(), Error> {
+        match &self.wanted {
+            Wanted::Remote(remote, _) => remote.done(host),
+            _ => Ok(()),
+        }
+    }
+
     fn apply(&self, plan: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         let how = self.owner.resolve(host)?;
         let mut applied = Applied::default();

@@ -148,7 +148,13 @@ fn source(place: &str) -> Result<Source, ParamsError> {
         return Ok(Source::Content(hash));
     }
     plain_word("sources", place)?;
-    if place.starts_with("https://") || place.starts_with("http://") {
+    if place.starts_with("http://") {
+        let text = format!(
+            "`{place}` is not safe over http: nothing says that it is right; `https://`, or put it into the tree"
+        );
+        return Err(invalid("sources", text));
+    }
+    if place.starts_with("https://") {
         return Ok(Source::Web(place.to_owned()));
     }
     let path = crate::args::plain_path(place);

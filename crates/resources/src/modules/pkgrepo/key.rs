@@ -39,7 +39,7 @@ impl Keys {
             return Err(invalid("key_url", "only one of `key_url`, `key_text` and `keyid` can be given"));
         }
         let from = if let Some(url) = args.text("key_url").filter(|it| !it.is_empty()) {
-            vec![place(&url, args.bool("allow_insecure_key", true))?]
+            vec![place(&url, args.bool("allow_insecure_key", false))?]
         } else if let Some(text) = args.text("key_text") {
             if !text.trim_start().starts_with(ARMOR) {
                 return Err(invalid("key_text", format!("`key_text` must begin with `{ARMOR}`")));
@@ -51,7 +51,9 @@ impl Keys {
             let Some(server) = args.text("keyserver").filter(|it| !it.is_empty()) else {
                 return Err(invalid("keyid", "with `keyid`, `keyserver` must say who has the key"));
             };
-            ids.iter().map(|it| address(&server, it).map(From::Web)).collect::<Result<_, _>>()?
+            ids.iter()
+                .map(|it| address(&server, it, args.bool("allow_insecure_key", false)).map(From::Web))
+                .collect::<Result<_, _>>()?
         };
         let named = args.text("signedby").or_else(|| signed_by.map(str::to_owned));
         let path = match named {
@@ -145,8 +147,8 @@ fn place(url: &str, insecure: bool) -> Result<From, ParamsError> {
     }
 }
 
-/// Where a server has a key, by HTTPS unless another port is named.
-fn address(server: &str, id: &str) -> Result<String, ParamsError> {
+/// Where a server has a key: by HTTPS, unless it may be asked without. Servers named with a port of HTTP have it too.
+fn address(server: &str, id: &str, insecure: bool) -> Result<String, ParamsError> {
     plain_word("keyserver", server)?;
     let id = id.trim_start_matches("0x").replace(' ', "");
     let good = (8..=64).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_hexdigit());
@@ -155,7 +157,15 @@ fn address(server: &str, id: &str) -> Result<String, ParamsError> {
     }
     let (scheme, rest) = server.split_once("://").unwrap_or(("", server));
     let base = match (scheme, rest.rsplit_once(':').map(|it| it.1)) {
-        ("http", _) | ("hkp", Some("80" | "11371")) => format!("http://{rest}"),
+        ("http", _) if !insecure => {
+            let text = format!("`{server}` is not safe over http; `hkps://`, or `allow_insecure_key: true`");
+            return Err(invalid("keyserver", text));
+        }
+        ("http", _) => format!("http://{rest}"),
+        ("hkp", Some("80" | "11371")) if insecure => format!("http://{rest}"),
+        ("hkp", Some("80" | "11371")) => {
+            format!("https://{}", rest.rsplit_once(':').map_or(rest, |it| it.0))
+        }
         ("hkp" | "hkps" | "https" | "", _) => format!("https://{rest}"),
         _ => return Err(invalid("keyserver", format!("`{server}` is no keyserver that can be asked"))),
     };
@@ -232,13 +242,16 @@ mod tests {
     fn servers_have_many_forms() {
         for (server, wanted) in [
             ("keyserver.ubuntu.com", "https://keyserver.ubuntu.com"),
-            ("hkp://keyserver.ubuntu.com:80", "http://keyserver.ubuntu.com:80"),
+            ("hkp://keyserver.ubuntu.com:80", "https://keyserver.ubuntu.com"),
             ("hkps://keys.openpgp.org", "https://keys.openpgp.org"),
         ] {
             let wanted = format!("{wanted}/pks/lookup?op=get&options=mr&search=0x0123456789ABCDEF");
-            assert_eq!(address(server, "0x0123456789ABCDEF"), Ok(wanted));
+            assert_eq!(address(server, "0x0123456789ABCDEF", false), Ok(wanted));
         }
-        assert!(address("keys.openpgp.org", "x").is_err());
-        assert!(address("ldap://x", "0123456789ABCDEF").is_err());
+        let plain = "http://x:11371/pks/lookup?op=get&options=mr&search=0x0123456789ABCDEF";
+        assert_eq!(address("hkp://x:11371", "0123456789ABCDEF", true).as_deref(), Ok(plain));
+        assert!(address("http://x", "0123456789ABCDEF", false).is_err());
+        assert!(address("keys.openpgp.org", "x", false).is_err());
+        assert!(address("ldap://x", "0123456789ABCDEF", false).is_err());
     }
 }
