@@ -167,6 +167,12 @@ const CODES: &[(&str, &str)] = &[
         "W0114",
         "a requisite names a block that does not exist in this run, in a place where Salt goes on without it.",
     ),
+    (
+        "W0115",
+        "In a tree of Salt, `labctl state show NAME` shows each file's states as Salt's `state.show_low_sls` does: `extend`, \
+         `exclude`, `use` and the `_in` forms stand where they are written and are not applied. With `--applied`, or without \
+         a name, they are.",
+    ),
     ("W0121", "`exclude` names an id that no file has."),
     (
         "W0401",

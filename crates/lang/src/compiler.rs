@@ -1,14 +1,14 @@
 //! Compiles what a minion should be: top, pillar, states, requisites -> recipe.
 
 use crate::{
-    Options, Tree, blocks, check, environment,
+    Options, Tree, arguments, blocks, check, environment,
     environment::BASE,
     extend, glob, inverted, links,
     links::Edge,
     low::{self, Low},
     order::{self, Turn},
     pillar,
-    say::{Say, error},
+    say::{Say, error, warning},
     scalars,
     session::{Parsed, Session, Wish},
     show, steps,
@@ -154,12 +154,17 @@ impl Compiler {
         subject: Subject<'_>,
         wanted: &Wanted,
         pillar: &Map<String, Value>,
+        view: View,
     ) -> Compiled<Vec<Value>> {
         let mut session = Session::new(self, Some(subject));
         let names = self.wanted(&mut session, wanted, pillar);
-        let written = Written::read(&mut session, &names);
+        let written = Written::read(&mut session, &names, view);
+        let kept = (view == View::AsWritten).then(|| std::mem::take(&mut session.complaints));
         let turns = written.order(&mut session).map(|it| it.0).unwrap_or_default();
-        let before = std::mem::take(&mut session.complaints);
+        // What another file adds to this one may be what a requisite lacks here.
+        let as_written = || (0..written.lows.len()).map(|step| Turn { step, trial: false }).collect();
+        let turns = if turns.is_empty() && kept.is_some() && !written.broken { as_written() } else { turns };
+        let before = kept.unwrap_or_else(|| std::mem::take(&mut session.complaints));
         written.steps(&mut session);
         let later = std::mem::replace(&mut session.complaints, before);
         let of_salt = written.lows.iter().all(|it| it.file.salt);
@@ -261,7 +266,7 @@ pub(crate) fn recipe(session: &mut Session<'_>, wishes: &[Wish]) -> Recipe {
 
 /// The recipe of some states, and the names of all files that it was made from.
 pub(crate) fn recipe_and_files(session: &mut Session<'_>, wishes: &[Wish]) -> (Recipe, Vec<String>) {
-    let written = Written::read(session, wishes);
+    let written = Written::read(session, wishes, View::Applied);
     let (mut recipe, mut steps) = written.steps(session);
     if let Some((turns, edges)) = written.order(session) {
         let order: Vec<usize> = turns.iter().filter(|it| !it.trial).map(|it| it.step).collect();
@@ -281,6 +286,15 @@ pub(crate) fn recipe_and_files(session: &mut Session<'_>, wishes: &[Wish]) -> (R
     (recipe, written.files)
 }
 
+/// How steps are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As they run: what Salt calls `state.show_lowstate`.
+    Applied,
+    /// As one file says it, before `extend`, `exclude`, `use` and the `_in` forms: what Salt calls `state.show_low_sls`.
+    AsWritten,
+}
+
 /// What state files say, before it is looked at whether it makes sense.
 struct Written {
     lows: Vec<Low>,
@@ -291,9 +305,12 @@ struct Written {
 }
 
 impl Written {
-    fn read(session: &mut Session<'_>, wishes: &[Wish]) -> Self {
+    fn read(session: &mut Session<'_>, wishes: &[Wish], view: View) -> Self {
         let mut loaded = blocks::load(session, wishes);
         let broken = session.complaints.has_errors();
+        if view == View::AsWritten {
+            return Self::as_written(session, loaded, broken);
+        }
         let mut high = extend::extend(session, &mut loaded);
         if !broken {
             inverted::invert(session, &mut high);
@@ -301,6 +318,22 @@ impl Written {
         extend::exclude(session, &loaded, &mut high);
         let lows = low::lows(session, &high.blocks);
         let ids = high.blocks.into_iter().map(|it| it.id).collect();
+        Self { lows, files: loaded.files, ids, broken }
+    }
+    /// Without what states say of each other; that there is such is told.
+    fn as_written(session: &mut Session<'_>, loaded: blocks::Loaded, broken: bool) -> Self {
+        let speaks = |it: &blocks::Argument| {
+            let name = it.key.text.as_str();
+            name == "use" || name.ends_with("_in") && arguments::is_requisite(name)
+        };
+        let inverts = loaded.blocks.iter().any(|it| it.arguments.iter().any(speaks));
+        if inverts || !loaded.extends.is_empty() || !loaded.excludes.is_empty() {
+            let message = "`extend`, `exclude`, `use` and the `_in` forms are shown where they are written";
+            let help = "`--applied` shows what they bring about, in the order in which it runs";
+            session.complaints.push(warning("W0115", message).help(help));
+        }
+        let lows = low::lows(session, &loaded.blocks);
+        let ids = loaded.blocks.into_iter().map(|it| it.id).collect();
         Self { lows, files: loaded.files, ids, broken }
     }
     fn steps(&self, session: &mut Session<'_>) -> (Recipe, Vec<Option<Step>>) {

@@ -58,7 +58,7 @@ mod values;
 mod yaml;
 
 pub use codes::explain;
-pub use compiler::{Compiler, Subject, Wanted};
+pub use compiler::{Compiler, Subject, View, Wanted};
 pub use config::ConfigReader;
 pub use format::{LeftAlone, format_yaml};
 pub use layout::{Environment, Folder, Layout, is_left_out};

@@ -1,6 +1,8 @@
 //! Trees in, recipes or complaints out: each folder below `cases/` is one. `UPDATE=1` writes what came out.
 
-use lang::{Compiler, Dialect, Options, Paint, Renderer, Source, Subject, Tree, Wanted, render_diagnostics};
+use lang::{
+    Compiler, Dialect, Options, Paint, Renderer, Source, Subject, Tree, View, Wanted, render_diagnostics,
+};
 use model::{Answers, ContentHash, Grains, Labels};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -67,7 +69,7 @@ fn outcome(folder: &Path) -> (&'static str, String) {
         Some(recipe) => {
             let shown = json!({
                 "recipe": recipe,
-                "show": compiler.show(subject, &wanted, &case.pillar).value,
+                "show": compiler.show(subject, &wanted, &case.pillar, View::Applied).value,
                 "warnings": render_diagnostics(&made.diagnostics, Paint::Plain).lines().collect::<Vec<_>>(),
             });
             ("recipe.json", format!("{shown:#}\n"))

@@ -1,7 +1,9 @@
 //! What Salt makes of a tree, ours makes of it too: each case below `parity/` was given to Salt 3008.3 by `record.py`,
 //! and so was the tree in the folder that `LABCTL_SALT_FIXTURE` names.
 
-use lang::{Compiler, Dialect, Options, Paint, Renderer, Source, Subject, Tree, Wanted, render_diagnostics};
+use lang::{
+    Compiler, Dialect, Options, Paint, Renderer, Source, Subject, Tree, View, Wanted, render_diagnostics,
+};
 use model::{Answers, ContentHash, Grains, Labels};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -111,7 +113,7 @@ fn case(path: &Path, wrong: &mut Vec<String>) {
     let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
     let golden: Value =
         serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
-    let made = compiler.show(subject, &wanted, &Map::new());
+    let made = compiler.show(subject, &wanted, &Map::new(), View::Applied);
     let complaints = render_diagnostics(&made.diagnostics, Paint::Plain);
     match (golden.get("steps").and_then(Value::as_array), &made.value) {
         (Some(theirs), Some(ours)) => compare(name, ours, theirs, wrong),
@@ -188,7 +190,8 @@ fn a_real_tree_of_salt_compiles_to_what_salt_makes_of_it() {
                 continue;
             }
             let theirs: Vec<Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            let made = compiler.show(subject, &Wanted::Named(vec![name.clone()]), &Map::new());
+            let made =
+                compiler.show(subject, &Wanted::Named(vec![name.clone()]), &Map::new(), View::AsWritten);
             match made.value {
                 Some(ours) => compare(&path.display().to_string(), &ours, &theirs, &mut wrong),
                 None => wrong.push(format!(
@@ -202,4 +205,59 @@ fn a_real_tree_of_salt_compiles_to_what_salt_makes_of_it() {
     }
     assert!(!compared.is_empty());
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), compared.len(), wrong.join("\n"));
+}
+
+/// Recorded from `state.show_low_sls a` of Salt 3008.3 (`order` and `__sls_included_from__` left out).
+#[test]
+fn one_state_is_shown_as_it_is_written_like_salt_does() {
+    let a = "\
+include: [b]
+extend:
+  y:
+    test.nop:
+      - require:
+        - test: x
+exclude:
+  - id: z
+last:
+  test.nop:
+    - require_in:
+      - test: y
+x:
+  test.nop: []
+w:
+  test.nop:
+    - watch_in:
+      - y
+    - use:
+      - test: x
+";
+    let files = [("states/a.sls", a), ("states/b.sls", "y:\n  test.nop: []\nz:\n  test.nop: []\n")];
+    let files = files.map(|(name, text)| (name.to_owned(), source(text.as_bytes(), Renderer::Plain)));
+    let compiler = Compiler::new(Tree::new(files));
+    let (id, grains, labels) = ("x".parse().unwrap(), Grains::new(), Labels::new());
+    let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: Answers::none() };
+    let wanted = Wanted::Named(vec!["a".to_owned()]);
+    let step = |id: &str, sls: &str, more: Value| {
+        let mut step = serde_json::json!({
+            "state": "test", "name": id, "__sls__": sls, "__env__": "base", "__id__": id, "fun": "nop"
+        });
+        step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        step
+    };
+    let theirs = [
+        step("y", "b", serde_json::json!({})),
+        step("z", "b", serde_json::json!({})),
+        step("last", "a", serde_json::json!({"require_in": [{"test": "y"}]})),
+        step("x", "a", serde_json::json!({})),
+        step("w", "a", serde_json::json!({"watch_in": ["y"], "use": [{"test": "x"}]})),
+    ];
+    let made = compiler.show(subject, &wanted, &Map::new(), View::AsWritten);
+    let mut wrong = Vec::new();
+    compare("show_low_sls", &made.value.unwrap(), &theirs, &mut wrong);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(made.diagnostics.iter().any(|it| it.code == "W0115"));
+    let applied = compiler.show(subject, &wanted, &Map::new(), View::Applied).value.unwrap();
+    let ids: Vec<&str> = applied.iter().map(|it| it["__id__"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["last", "x", "w", "y"]);
 }

@@ -13,7 +13,7 @@ use crate::{
     tree::{Folders, Read},
 };
 use clap::{Args, Subcommand};
-use lang::{Compiler, Dialect, Renderer, Subject, Wanted};
+use lang::{Compiler, Dialect, Renderer, Subject, View, Wanted};
 use model::{Answers, Diagnostic, Grains, Labels, MinionId, Severity};
 use serde_json::{Map, Value};
 use std::{
@@ -79,6 +79,9 @@ enum StateVerb {
         source: SourceArgs,
         #[command(flatten)]
         subject: SubjectArgs,
+        /// With `extend`, `exclude`, `use` and the `_in` forms applied; a state of Salt's tree is shown as written otherwise
+        #[arg(long)]
+        applied: bool,
     },
     /// Write YAML files in house style: two spaces a level, nothing that says something else
     #[command(after_help = FMT_EXAMPLES)]
@@ -228,8 +231,8 @@ impl StateCommand {
             StateVerb::Check { path, settings, source, subject } => {
                 check(desk, source.read(path.as_deref(), settings.as_deref())?, &subject)
             }
-            StateVerb::Show { names, tree, settings, source, subject } => {
-                show_steps(desk, source.read(tree.as_deref(), settings.as_deref())?, names, &subject)
+            StateVerb::Show { names, tree, settings, source, subject, applied } => {
+                show_steps(desk, source.read(tree.as_deref(), settings.as_deref())?, names, &subject, applied)
             }
             StateVerb::Fmt { paths, check } => fmt::run(desk, &paths, check),
             StateVerb::Graph { names, form, tree, source, subject } => {
@@ -297,12 +300,21 @@ pub(crate) fn report(desk: &mut Desk<'_>, diagnostics: &[Diagnostic], said: &str
     Ok(exit)
 }
 
-fn show_steps(desk: &mut Desk<'_>, read: Read, names: Vec<String>, subject: &SubjectArgs) -> Ended {
+fn show_steps(
+    desk: &mut Desk<'_>,
+    read: Read,
+    names: Vec<String>,
+    subject: &SubjectArgs,
+    applied: bool,
+) -> Ended {
+    // As Salt's own commands: `state.show_low_sls` of one, `state.show_lowstate` of all that is assigned.
+    let of_salt = read.tree.iter().any(|(_, it)| it.dialect.salt);
+    let view = if of_salt && !applied && !names.is_empty() { View::AsWritten } else { View::Applied };
     let compiler = Compiler::with_options(read.tree, read.options);
     let ((id, grains), labels, answers) = (subject.who()?, subject.labels()?, subject.answers()?);
     let wanted = if names.is_empty() { Wanted::Assigned } else { Wanted::Named(names) };
     let subject = Subject { id: &id, grains: &grains, labels: &labels, answers: &answers };
-    let made = compiler.show(subject, &wanted, &Map::new());
+    let made = compiler.show(subject, &wanted, &Map::new(), view);
     let mut diagnostics = read.problems;
     diagnostics.extend(made.diagnostics);
     let Some(steps) = made.value else {

@@ -3,7 +3,7 @@
 use crate::core::{Asked, Asker, Input, Master, ROUNDS_MAX, SealedRef, Ticket, set_id};
 use crate::sources::Generation;
 use bus::SealKey;
-use lang::{Subject, Wanted};
+use lang::{Subject, View, Wanted};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
 use model::{
     Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Question, Recipe, Reply, Revision,
@@ -301,7 +301,7 @@ fn view(
         return (CompiledView { minion: minion.id.clone(), steps: None, diagnostics }, Vec::new());
     };
     let subject = subject(minion, answers_of(asked, &minion.id));
-    let shown = generation.compiler.show(subject, &wanted(states), &Map::new());
+    let shown = generation.compiler.show(subject, &wanted(states), &Map::new(), View::Applied);
     let view = CompiledView { minion: minion.id.clone(), steps: shown.value, diagnostics: shown.diagnostics };
     (view, shown.questions)
 }
