@@ -56,8 +56,8 @@ impl LinuxHost {
 
     /// Keeps on this shelf what is altered, and finds there what jobs kept.
     #[must_use]
-    pub fn keeping(self, shelf: Option<Shelf>) -> Self {
-        Self { shelf: shelf.map(|it| Arc::new(Mutex::new(it))), ..self }
+    pub fn keeping(self, on: Option<Shelf>) -> Self {
+        Self { shelf: on.map(|it| Arc::new(Mutex::new(it))), ..self }
     }
 
     /// The shelf, if there is one.

@@ -131,11 +131,11 @@ mod tests {
     #[test]
     fn looks_are_one_at_a_time_in_order_and_too_many_fail_at_once() {
         let (go, gate) = mpsc::channel::<()>();
-        let (began, begun) = mpsc::channel();
+        let (start, begun) = mpsc::channel();
         let (tell, told) = mpsc::channel();
         let gate = Mutex::new(gate);
         let answering = move |look: &Look| {
-            began.send(look.probe).unwrap();
+            start.send(look.probe).unwrap();
             gate.lock().unwrap().recv_timeout(LIMIT).unwrap();
             json!([{ "ok": look.probe }])
         };

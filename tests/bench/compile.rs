@@ -84,9 +84,9 @@ fn one(bench: &Bench, homelab: &Homelab, folder: &Path) {
 fn compile(compiler: &Compiler, id: &str, grains: &Grains, states: &[String]) -> usize {
     let (id, labels): (MinionId, _) = (id.parse().expect("it is an id"), Labels::default());
     let subject = Subject { id: &id, grains, labels: &labels, answers: Answers::none() };
-    let compiled = compiler.compile(subject, &Wanted::Named(states.to_vec()), &Map::new());
-    let errors: Vec<_> = compiled.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
-    compiled.value.unwrap_or_else(|| panic!("{errors:#?}")).steps.len()
+    let made = compiler.compile(subject, &Wanted::Named(states.to_vec()), &Map::new());
+    let errors: Vec<_> = made.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
+    made.value.unwrap_or_else(|| panic!("{errors:#?}")).steps.len()
 }
 
 /// For many minions that differ, by some threads, in a process of its own.

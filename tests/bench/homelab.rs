@@ -145,10 +145,11 @@ pub(crate) fn write(folder: &Path) {
     let mut states = "base:\n  '*':\n    - core\n".to_owned();
     let mut pillar = "base:\n  '*':\n    - site\n".to_owned();
     for role in ROLES {
-        let _ = write!(states, "  'role:{role}':\n    - match: grain\n    - {role}\n");
-        let _ = write!(pillar, "    - {role}\n");
+        let _ = writeln!(states, "  'role:{role}':\n    - match: grain\n    - {role}");
+        let _ = writeln!(pillar, "    - {role}");
         put(&format!("states/{role}.sls"), &ROLE.replace('@', role));
-        let settings: String = (0..8).map(|it| format!("    key{it}: value {it}\n")).collect();
+        let settings: Vec<String> = (0..8).map(|it| format!("    key{it}: value {it}\n")).collect();
+        let settings = settings.concat();
         put(&format!("pillar/{role}.sls"), &format!("{role}:\n  port: 8080\n  settings:\n{settings}"));
     }
     put("states/top.sls", &states);

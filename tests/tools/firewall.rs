@@ -27,6 +27,7 @@ fn is_inside(name: &str, tool: &str) -> bool {
     false
 }
 
+#[expect(clippy::too_many_lines, reason = "one story of one server, told in order")]
 #[test]
 fn rules_of_nft_are_known_again() {
     if !is_inside("rules_of_nft_are_known_again", "nft") {

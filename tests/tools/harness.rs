@@ -5,6 +5,7 @@ use model::{Global, Mode, Outcome, Recipe, RunReport, Step};
 use resources::{RunOptions, run};
 use serde_json::Value;
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +13,7 @@ use std::{
 };
 
 /// Longest that a server may take to start.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// Longest that it may take to end.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
@@ -39,7 +40,7 @@ fn go(mode: Mode, wishes: &[Wish]) -> (RunReport, String) {
     };
     let mut told = String::new();
     let report = run(&recipe, &options, &mut LinuxHost::new(BlobSource::default()), &mut |it| {
-        told += &format!("{it:?}")
+        let _ = write!(told, "{it:?}");
     });
     (report, told)
 }

@@ -27,6 +27,7 @@ fn start(folder: &Path, install: &Path, server: &Path) -> Server {
     server
 }
 
+#[expect(clippy::too_many_lines, reason = "one story of one server, told in order")]
 #[test]
 fn accounts_databases_and_grants_of_a_real_server() {
     let name = "accounts_databases_and_grants_of_a_real_server";

@@ -51,6 +51,7 @@ fn start(folder: &Path, initdb: &Path, postgres: &Path) -> Server {
     server
 }
 
+#[expect(clippy::too_many_lines, reason = "one story of one server, told in order")]
 #[test]
 fn roles_databases_and_privileges_of_a_real_server() {
     let name = "roles_databases_and_privileges_of_a_real_server";

@@ -124,7 +124,6 @@ fn pieces(inside: &str) -> impl Iterator<Item = &str> {
                 (Some(_), _) if escaped => escaped = false,
                 (Some(_), '\\') => escaped = true,
                 (Some(open), _) if it == open => quote = None,
-                (Some(_), _) => {}
                 (None, '"' | '\'') => quote = Some(it),
                 (None, '[' | '{') => depth += 1,
                 (None, ']' | '}') => depth -= 1,

@@ -233,7 +233,8 @@ impl<'a, 's> Run<'a, 's> {
             let started = self.shared.now();
             let circumstances = match self.circumstances(index, step) {
                 Ok(circumstances) => circumstances,
-                Err((attempt, fate)) => {
+                Err(ended) => {
+                    let (attempt, fate) = *ended;
                     self.ended(index, attempt, fate, started);
                     continue;
                 }
@@ -278,8 +279,8 @@ impl<'a, 's> Run<'a, 's> {
     }
 
     /// What a step has to know, or how it ended because of others.
-    fn circumstances(&mut self, index: usize, step: &Step) -> Result<Circumstances, (Attempt, Fate)> {
-        let skip = |comment, fate| Err((Attempt::ended(Outcome::Skipped, comment), fate));
+    fn circumstances(&mut self, index: usize, step: &Step) -> Result<Circumstances, Box<(Attempt, Fate)>> {
+        let skip = |comment, fate| Err(Box::new((Attempt::ended(Outcome::Skipped, comment), fate)));
         let refresh = match verdict(self.recipe, index, &self.fates) {
             Verdict::Blocked(why) => return skip(why, Fate::Blocked),
             Verdict::NotNeeded(why) => return skip(why, Fate::NotNeeded),
@@ -291,7 +292,7 @@ impl<'a, 's> Run<'a, 's> {
                 let why = "nothing is going to change that it prepares (prereq)".to_owned();
                 return skip(why, Fate::NotNeeded);
             }
-            Err(why) => return Err((Attempt::ended(Outcome::Failed, why), Fate::Failed)),
+            Err(why) => return Err(Box::new((Attempt::ended(Outcome::Failed, why), Fate::Failed))),
         }
         Ok(Circumstances { mode: self.shared.options.mode, refresh, unsettled: self.unsettled(step) })
     }

@@ -33,7 +33,7 @@ pub use host::{Host, Probe};
 pub use output::Collected;
 pub use pattern::Selection;
 pub use remote::{archive_format, is_remote};
-pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource};
+pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource, Variables};
 pub use schema::{Param, ParamType};
 
 use serde_json::{Map, Value};

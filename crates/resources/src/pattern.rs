@@ -8,6 +8,7 @@ use std::fmt::Write;
 const PATTERN_BYTES_MAX: usize = 16 << 10;
 
 /// Python's flags that count here.
+#[expect(clippy::struct_excessive_bools, reason = "each is one of Python's")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     pub(crate) ignore_case: bool,

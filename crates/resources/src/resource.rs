@@ -51,7 +51,7 @@ pub trait Resource: fmt::Debug {
         String::new()
     }
     /// Variables for the commands of the steps that follow (`None` takes one away), and whether earlier ones are forgotten.
-    fn environment(&self) -> Option<(Vec<(String, Option<String>)>, bool)> {
+    fn environment(&self) -> Option<(Variables, bool)> {
         None
     }
     /// Events to send when it changed something: tags and data.
@@ -63,6 +63,9 @@ pub trait Resource: fmt::Debug {
         true
     }
 }
+
+/// Names and values of variables; `None` takes one away.
+pub type Variables = Vec<(String, Option<String>)>;
 
 /// What an apply has to say beyond the plan.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -215,8 +215,9 @@ impl LocalArgs {
 
 /// Names the questions that are left.
 fn unanswered(questions: impl Iterator<Item = String>) -> Failure {
-    let listed: String = questions.map(|it| format!("\n  {it}")).collect();
-    let message = format!("templates ask what has no answer, and it would count as false:{listed}");
+    let listed: Vec<String> = questions.collect();
+    let listed = listed.join("\n  ");
+    let message = format!("templates ask what has no answer, and it would count as false:\n  {listed}");
     Failure::new(Exit::Compile, message)
         .hint("--answers FILE gives answers; --probe-commands lets templates run commands on this machine")
 }

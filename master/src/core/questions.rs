@@ -51,13 +51,13 @@ impl Master {
     /// Puts questions to minions. Who is away is not asked.
     pub(crate) fn ask_minions(
         &mut self,
-        asker: Asker,
+        wanted_by: Asker,
         questions: BTreeMap<MinionId, Vec<Question>>,
         asked: Asked,
     ) {
         self.next_probe += 1;
         let number = self.next_probe;
-        let mut round = Round { asker, asked, waiting: BTreeMap::new(), failed: Vec::new() };
+        let mut round = Round { asker: wanted_by, asked, waiting: BTreeMap::new(), failed: Vec::new() };
         let commands = self.settings.probe_commands;
         for (minion, questions) in questions {
             let command = questions.iter().find(|it| lang::runs_a_command(it)).filter(|_| !commands);
@@ -114,13 +114,13 @@ impl Master {
         failed.extend(waiting.into_keys().map(late));
         asked.rounds = if failed.is_empty() { asked.rounds + 1 } else { ROUNDS_MAX };
         match asker {
-            Asker::Job(job, kind) => match failed.into_iter().next() {
-                Some((minion, reason)) => self.unanswered(job, &minion, &reason),
-                None => {
-                    let Some(minion) = asked.answers.keys().next().cloned() else { return };
+            Asker::Job(job, kind) => {
+                if let Some((minion, reason)) = failed.into_iter().next() {
+                    self.unanswered(job, &minion, &reason);
+                } else if let Some(minion) = asked.answers.keys().next().cloned() {
                     self.out.push(Effect::Compile { job, minion, kind, asked });
                 }
-            },
+            }
             Asker::View(ticket, minions, states) => {
                 self.out.push(Effect::CompileView { ticket, minions, states, asked });
             }

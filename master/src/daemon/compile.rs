@@ -220,8 +220,8 @@ fn open_questions<'a>(
     (asked.rounds < ROUNDS_MAX && !open.is_empty()).then_some(open)
 }
 
-fn further(asker: Asker, questions: BTreeMap<MinionId, Vec<Question>>, asked: Asked) -> Done {
-    Done { input: Input::Questions { asker, questions, asked }, sealed: None }
+fn further(wanted_by: Asker, questions: BTreeMap<MinionId, Vec<Question>>, asked: Asked) -> Done {
+    Done { input: Input::Questions { asker: wanted_by, questions, asked }, sealed: None }
 }
 
 /// Says what counted as false or empty.

@@ -106,7 +106,7 @@ fn interfaces(put: &mut impl FnMut(&str, Value)) {
         let mut here: [Vec<String>; 3] = Default::default();
         for address in network.ip_networks() {
             let text = address.addr.to_string();
-            let of_kind = if matches!(address.addr, IpAddr::V4(_)) { 0 } else { 1 };
+            let of_kind = usize::from(!matches!(address.addr, IpAddr::V4(_)));
             [&mut v4, &mut v6][of_kind].push(text.clone());
             here[of_kind].push(text.clone());
             here[2].push(text);

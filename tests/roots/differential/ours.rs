@@ -26,8 +26,8 @@ pub(super) fn compile(host: &Host, tree: &Folder, group: &Group) -> Vec<u8> {
         [] => Wanted::Assigned,
         names => Wanted::Named(names.to_vec()),
     };
-    let compiled = compiler.compile(subject, &wanted, &Map::new());
-    let recipe = compiled.value.unwrap_or_else(|| panic!("{:#?}", compiled.diagnostics));
+    let made = compiler.compile(subject, &wanted, &Map::new());
+    let recipe = made.value.unwrap_or_else(|| panic!("{:#?}", made.diagnostics));
     serde_json::to_vec(&recipe).unwrap()
 }
 

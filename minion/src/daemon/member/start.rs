@@ -11,7 +11,7 @@ use crate::journal::{Journal, Opened};
 use crate::looks::Looks;
 use crate::worker::Workers;
 use bus::client::{Client, ClientConfig};
-use bus::{Topic, tls};
+use bus::{Identity, Topic, tls};
 use model::JobId;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -41,16 +41,7 @@ impl<'a> Agent<'a> {
         }
         let identity = Arc::new(home.identity()?);
         let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
-        let (client, events) = Client::start(ClientConfig {
-            addresses: trust.addresses(),
-            tls: Some(tls.clone()),
-            client_id: member.id.to_string(),
-            login: None,
-            subscribe: vec![Topic::In(member.id.clone()).to_string()],
-            packet_max: PACKET_MAX,
-            keep_alive_s: 30,
-            backoff_max_ms: BACKOFF_MS,
-        });
+        let (client, events) = Client::start(connection(&member, &trust, &identity));
         let opened = Journal::open(&home.journal_dir())?;
         make_private_dir(&setup.config.cache_dir)?;
         let (tell, told) = mpsc::channel(TOLD_MAX);
@@ -73,13 +64,8 @@ impl<'a> Agent<'a> {
         let (core, journal) = remember(setup, &member, &trust, opened, clock);
         clean_work(&home.work_dir(), core.running());
         let now = Instant::now();
-        let (answered, sandbox) = (mpsc::channel(1), setup.config.sandbox.clone());
-        let tell = answered.0;
-        let looks = Looks::new(
-            Arc::new(move |look| look.answer(sandbox.as_deref())),
-            // The daemon is gone when this fails.
-            Arc::new(move |probe, answer| drop(tell.blocking_send((probe, answer)))),
-        );
+        let (tell_answer, answered) = mpsc::channel(1);
+        let looks = looks(setup, tell_answer);
         Ok(Self {
             setup,
             home,
@@ -104,7 +90,7 @@ impl<'a> Agent<'a> {
             sample_every: None,
             sample_at: now,
             collected: mpsc::channel(1),
-            answered: answered.1,
+            answered,
             looks,
             probes: Vec::new(),
             collecting: false,
@@ -148,4 +134,28 @@ fn clean_work(dir: &Path, running: Option<JobId>) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// How to connect to a master.
+fn connection(member: &Membership, trust: &Trust, identity: &Identity) -> ClientConfig {
+    ClientConfig {
+        addresses: trust.addresses(),
+        tls: Some(tls::client_config(&trust.masters.pins(), Some(identity))),
+        client_id: member.id.to_string(),
+        login: None,
+        subscribe: vec![Topic::In(member.id.clone()).to_string()],
+        packet_max: PACKET_MAX,
+        keep_alive_s: 30,
+        backoff_max_ms: BACKOFF_MS,
+    }
+}
+
+/// Looks for templates; each answer with the number of its probe.
+fn looks(setup: &Setup, tell: mpsc::Sender<(u64, serde_json::Value)>) -> Looks {
+    let sandbox = setup.config.sandbox.clone();
+    Looks::new(
+        Arc::new(move |look| look.answer(sandbox.as_deref())),
+        // The daemon is gone when this fails.
+        Arc::new(move |probe, answer| drop(tell.blocking_send((probe, answer)))),
+    )
 }
