@@ -123,7 +123,7 @@ fn run(host: &Host, recipe: &[u8], check: bool) -> RunReport {
 fn tell(text: &mut String, title: &str, report: &RunReport) {
     for step in &report.steps {
         let word = serde_json::to_value(step.outcome).unwrap();
-        let comment = step.comment.trim().replace('\n', "\n    ");
+        let comment = without_process(step.comment.trim()).replace('\n', "\n    ");
         writeln!(text, "{title}: {} {} {}: {comment}", word.as_str().unwrap(), step.kind, step.name).unwrap();
     }
 }
@@ -145,6 +145,13 @@ fn words(case: &Case) -> [Outcome; 3] {
 fn same(before: &BTreeSet<String>, after: &BTreeSet<String>, case: &Case, what: &str) {
     let differing: Vec<&String> = before.symmetric_difference(after).collect();
     assert!(differing.is_empty(), "{}: {what}\n{differing:#?}", case.name);
+}
+
+/// A process has another number each time.
+fn without_process(text: &str) -> String {
+    const NUMBERED: &str = "by process ";
+    let Some((before, after)) = text.split_once(NUMBERED) else { return text.to_owned() };
+    format!("{before}{NUMBERED}N{}", after.trim_start_matches(|it: char| it.is_ascii_digit()))
 }
 
 fn try_case(host: &Host, observer: &Observer<'_>, case: &Case) -> String {

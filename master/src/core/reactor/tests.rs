@@ -241,7 +241,7 @@ fn a_reaction_of_salt_that_fails_is_told_as_that_of_a_rule() {
     for (who, why) in [
         ("web-1", "web-1 is no member"),
         ("*", "names no single key"),
-        ("a\n    - match: b", "alter the shape"),
+        ("a\n    - match: b", "names no single key"),
     ] {
         let effects = bench.ask(send(who));
         assert!(results(&effects)[0].contains(why), "{who}: {:?}", results(&effects));
