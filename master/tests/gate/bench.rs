@@ -163,13 +163,16 @@ impl Bench {
         self.gate.counters().0.get(reason).copied().unwrap_or(0)
     }
     pub(crate) async fn until_refused(&self, reason: &str, count: u64) {
-        let wait = async {
-            while self.refused(reason) < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let done = timeout(LIMIT, wait).await;
+        let done = timeout(LIMIT, until(|| self.refused(reason) >= count)).await;
         assert!(done.is_ok(), "{reason} was not counted: {:?}", self.gate.counters());
+    }
+}
+
+/// Looks again and again until it is so; the caller sets the limit.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    while !is_so() {
+        looks.tick().await;
     }
 }
 

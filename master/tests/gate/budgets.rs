@@ -99,8 +99,9 @@ async fn dropping_the_gate_closes_everything() {
     drop(gate);
     member.mqtt.until_closed().await;
     let closed = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         while TcpStream::connect(address).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     soon("the end of the listener", closed).await;

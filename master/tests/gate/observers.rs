@@ -1,6 +1,6 @@
 //! Observers: they see the public tree, whole and paced; they say nothing but what is theirs to say.
 
-use crate::bench::{Bench, Mqtt, connect, login, publish, soon};
+use crate::bench::{Bench, Mqtt, connect, login, publish, soon, until};
 use bus::packet::{AckKind, Packet, Properties, PropertyValue, Publish, Qos, Version, Will, property};
 use bytes::Bytes;
 use master::{fanout::Fanout, gate::FromGate};
@@ -232,9 +232,10 @@ async fn live_messages_come_in_the_clients_version_without_the_retain_flag() {
 /// Publishes until it arrives: from then on the stream is there.
 async fn live(fanout: &Fanout, mqtt: &mut Mqtt, marker: &str) -> Publish {
     let publish = async {
+        let mut beats = tokio::time::interval(Duration::from_millis(50));
         loop {
             fanout.publish("lab/marker", marker);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            beats.tick().await;
         }
     };
     let arrive = async {
@@ -283,9 +284,10 @@ async fn a_slow_observer_is_given_up_and_harms_no_other() {
     good.subscribe(&[("lab/marker", Qos::AtMostOnce)]).await;
     let payload = "x".repeat(16 * 1024);
     let flood = async {
+        let mut beats = tokio::time::interval(Duration::from_micros(200));
         loop {
             fanout.publish("lab/flood", &payload);
-            tokio::time::sleep(Duration::from_micros(200)).await;
+            beats.tick().await;
         }
     };
     tokio::select! {
@@ -329,12 +331,7 @@ async fn the_fan_out_is_started_again_and_its_child_never_outlives_its_parent() 
         .unwrap();
     assert!(line.starts_with("{\"port\":"), "{line}");
     drop(stdin);
-    let ended = async {
-        while child.try_wait().unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon("the end of the child", ended).await;
+    soon("the end of the child", until(|| child.try_wait().unwrap().is_some())).await;
 }
 
 /// Fan-out children of this thread: tests run one thread each.
