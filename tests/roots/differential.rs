@@ -14,7 +14,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tests::{hosts::Host, program, project, roots_missing, salt, skip, trees};
+use tests::{hosts::Host, program, project, roots_missing, salt, skip, trees, wait};
 
 /// Where both hosts see the tree.
 const TREE: &str = "/opt/tree";
@@ -30,6 +30,8 @@ struct Group {
     prepare: String,
     /// Script that says more about a host afterwards.
     observe: String,
+    /// Script that succeeds once nothing that the states left running is still at work. Tried again until it does.
+    settled: String,
     /// Grains that the machine itself does not say.
     grains: Grains,
     /// Which states; none are what top.sls assigns.
@@ -122,6 +124,15 @@ fn hosts(tree: &Folder, group: &Group) -> [Host; 2] {
     hosts
 }
 
+impl Group {
+    /// Waits until the host does no more by itself.
+    fn settle(&self, host: &Host) {
+        wait::until("the end of what the states left running", wait::seconds(60), || {
+            host.run(&self.settled).status.success().then_some(())
+        });
+    }
+}
+
 /// The words of a report.
 fn words(report: &model::RunReport) -> Told {
     let mut told = Told::default();
@@ -159,7 +170,7 @@ fn agree(findings: &mut Findings, key: &str, plan: &Told, apply: &Told) {
 }
 
 /// Runs ours four times: plan, apply, apply again, plan again; notes where they disagree.
-fn run_ours(host: &Host, recipe: &[u8], observe: &str, always: &Told, findings: &mut Findings) -> Ran {
+fn run_ours(host: &Host, recipe: &[u8], group: &Group, always: &Told, findings: &mut Findings) -> Ran {
     let still = fingerprint(&host.root());
     let planned = ours::run(host, recipe, ours::Mode::Check);
     findings.same("a plan wrote", &still, &fingerprint(&host.root()));
@@ -167,7 +178,8 @@ fn run_ours(host: &Host, recipe: &[u8], observe: &str, always: &Told, findings: 
     let comments = ours::comments(&applied);
     let (planned, applied) = (words(&planned), words(&applied));
     agree(findings, "plan", &planned, &applied);
-    let look = Look::at(host, observe);
+    group.settle(host);
+    let look = Look::at(host, &group.observe);
 
     let still = fingerprint(&host.root());
     let replanned = words(&ours::run(host, recipe, ours::Mode::Check));
@@ -188,7 +200,7 @@ fn try_group(name: &str, tree: &Folder, group: &Group) {
     let [theirs, ours] = hosts(tree, group);
     let mut findings = Findings::default();
     let (salt, always) = theirs::run(&theirs, tree, group);
-    let labctl = run_ours(&ours, &ours::compile(&ours, tree, group), &group.observe, &always, &mut findings);
+    let labctl = run_ours(&ours, &ours::compile(&ours, tree, group), group, &always, &mut findings);
     differ(&mut findings, "step", ["Salt", "labctl"], &salt.told.words, &labctl.told.words);
     let orders = [salt.told.common(&labctl.told), labctl.told.common(&salt.told)];
     if orders[0] != orders[1] {

@@ -26,6 +26,7 @@ pub(super) fn run(host: &Host, tree: &Folder, group: &Group) -> (Ran, Told) {
     configure(host, tree, &group.grains);
     let states = group.states.join(",");
     let (told, comments) = apply(host, &states);
+    group.settle(host);
     let look = Look::at(host, &group.observe);
     (Ran { told, comments, look }, apply(host, &states).0)
 }
