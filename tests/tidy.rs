@@ -277,6 +277,31 @@ fn every_module_list_equals_its_folder() {
 }
 
 #[test]
+fn every_part_that_can_be_left_out_is_left_out_by_a_test() {
+    let mut wrong = Vec::new();
+    let here = |file: &String, name: &str| {
+        fs::read_to_string(root().join(file)).unwrap_or_default().contains(&format!("\"{name}\""))
+    };
+    let table = "crates/model/src/broken.rs";
+    let tests: Vec<String> =
+        sources().into_iter().filter(|it| it.starts_with("tests/") || it.contains("/tests")).collect();
+    let homes: Vec<String> = sources().into_iter().filter(|it| it.contains("src/") && it != table).collect();
+    let mut names = BTreeSet::new();
+    for (name, _) in model::broken::PARTS {
+        if !names.insert(name) {
+            wrong.push(format!("`{name}` stands twice in {table}"));
+        }
+        if !homes.iter().any(|it| here(it, name)) {
+            wrong.push(format!("`{name}` is left out nowhere; take it out of {table}"));
+        }
+        if !tests.iter().any(|it| here(it, name)) {
+            wrong.push(format!("no test leaves `{name}` out, so nobody knows whether one would notice"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_project_speaks_of_itself_alone() {
     let words = [concat!("/wo", "rk/"), concat!("/tmp/", "lab/"), "TO\u{44}O", "FIX\u{4d}E", "X\u{58}X"];
     let mut wrong = Vec::new();

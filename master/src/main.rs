@@ -134,6 +134,9 @@ fn next_steps(below: &str) -> String {
 
 fn run(config: Config) -> ExitCode {
     log::start(config.level);
+    if let Some(warning) = model::broken::warning() {
+        tracing::warn!("{warning}");
+    }
     // One thread for the loop and all connections: compiles, reads and the store have their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(BLOCKING_MAX)

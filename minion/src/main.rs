@@ -87,6 +87,9 @@ fn run(cli: &Cli, config: &Config) -> anyhow::Result<ExitCode> {
 
 fn run_daemon(config: &Config) -> anyhow::Result<()> {
     log::start(config.log_format, config.log_level);
+    if let Some(warning) = model::broken::warning() {
+        tracing::warn!("{warning}");
+    }
     bus::tls::install_provider();
     let setup = daemon::Setup {
         config: config.clone(),

@@ -1,6 +1,7 @@
 //! The nouns that every part of the system shares: plain data that travels or is stored, no I/O, no clock.
 
 pub mod api;
+pub mod broken;
 mod diagnostic;
 mod event;
 mod id;

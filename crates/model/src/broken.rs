@@ -1,0 +1,80 @@
+//! A switch for tests: one defence or one promise is left out, so that a test can show that it would be noticed.
+//! Only programs that were built for debugging have it; in a release build nothing of it is left.
+
+/// Each part that can be left out: its name, and what goes wrong without it.
+pub const PARTS: &[(&str, &str)] = &[];
+
+#[cfg(debug_assertions)]
+mod switch {
+    use super::PARTS;
+    use std::{cell::Cell, sync::OnceLock};
+
+    /// The variable of the environment that names the part which a program leaves out.
+    pub const VARIABLE: &str = "LABCTL_BROKEN";
+
+    static PROGRAM: OnceLock<Option<&'static str>> = OnceLock::new();
+
+    thread_local! {
+        static THREAD: Cell<Option<&'static str>> = const { Cell::new(None) };
+    }
+
+    fn known(name: &str) -> &'static str {
+        match PARTS.iter().find(|(part, _)| *part == name) {
+            Some((part, _)) => part,
+            None => panic!("`{name}` is not in model::broken::PARTS"),
+        }
+    }
+
+    /// Whether this part is left out, in this thread or in the whole program.
+    ///
+    /// # Panics
+    /// With a name that is not in [`PARTS`].
+    #[must_use]
+    pub fn leaves_out(name: &str) -> bool {
+        let part = known(name);
+        let program = PROGRAM.get_or_init(|| std::env::var(VARIABLE).ok().map(|name| known(&name)));
+        THREAD.get() == Some(part) || *program == Some(part)
+    }
+
+    /// Runs something in this thread with a part left out (`None`: with all of them there).
+    ///
+    /// # Panics
+    /// With a name that is not in [`PARTS`].
+    pub fn without<T>(name: Option<&str>, run: impl FnOnce() -> T) -> T {
+        struct Back(Option<&'static str>);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                THREAD.set(self.0);
+            }
+        }
+        let _back = Back(THREAD.replace(name.map(known)));
+        run()
+    }
+
+    /// What a program says when it starts with a part left out.
+    #[must_use]
+    pub fn warning() -> Option<String> {
+        let name = std::env::var(VARIABLE).ok()?;
+        let (name, loss) = PARTS.iter().find(|(part, _)| *part == name)?;
+        Some(format!("a test's program: it leaves out `{name}` ({loss}). Never run it otherwise; unset {VARIABLE}"))
+    }
+}
+
+#[cfg(debug_assertions)]
+pub use switch::{VARIABLE, leaves_out, warning, without};
+
+/// Nothing is left out of a release build.
+#[cfg(not(debug_assertions))]
+#[must_use]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "so that nothing of it is left in the program")]
+pub const fn leaves_out(_: &'static str) -> bool {
+    false
+}
+
+/// Nothing is left out of a release build.
+#[cfg(not(debug_assertions))]
+#[must_use]
+pub const fn warning() -> Option<String> {
+    None
+}
