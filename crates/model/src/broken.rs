@@ -56,7 +56,9 @@ mod switch {
     pub fn warning() -> Option<String> {
         let name = std::env::var(VARIABLE).ok()?;
         let (name, loss) = PARTS.iter().find(|(part, _)| *part == name)?;
-        Some(format!("a test's program: it leaves out `{name}` ({loss}). Never run it otherwise; unset {VARIABLE}"))
+        Some(format!(
+            "a test's program: it leaves out `{name}` ({loss}). Never run it otherwise; unset {VARIABLE}"
+        ))
     }
 }
 
