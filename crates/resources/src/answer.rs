@@ -4,6 +4,7 @@ use crate::{
     Probe,
     args::plain_path,
     host::{FileKind, Links, Special, Stat, Unit},
+    modules::mount_points,
     pattern::glob,
 };
 use model::Question;
@@ -16,6 +17,9 @@ use std::{
 /// Longest file that is looked into.
 const SEARCHED_BYTES_MAX: u64 = 8 << 20;
 
+/// Where programs are looked for, in order.
+const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
 /// Most paths that a pattern is followed through.
 const GLOB_PATHS_MAX: usize = 10_000;
 
@@ -23,7 +27,10 @@ const GLOB_PATHS_MAX: usize = 10_000;
 type Asked = (&'static str, &'static [&'static str]);
 
 /// All of them, in order.
-const FUNCTIONS: [Asked; 29] = [
+const FUNCTIONS: [Asked; 33] = [
+    ("cmd.has_exec", &["cmd"]),
+    ("cmd.which", &["cmd"]),
+    ("file.access", &["path", "mode"]),
     ("file.contains", &["path", "text"]),
     ("file.directory_exists", &["path"]),
     ("file.file_exists", &["path"]),
@@ -39,6 +46,7 @@ const FUNCTIONS: [Asked; 29] = [
     ("file.readlink", &["path", "canonicalize"]),
     ("file.size", &["path"]),
     ("group.info", &["name"]),
+    ("mount.is_mounted", &["name"]),
     ("pkg.version", &["name"]),
     ("service.available", &["name"]),
     ("service.disabled", &["name"]),
@@ -117,6 +125,11 @@ impl Asking<'_> {
     fn answer(&self, host: &dyn Probe) -> io::Result<Value> {
         let (module, fun) = self.question.fun.split_once('.').unwrap_or_default();
         match module {
+            "cmd" => {
+                let found = program(&self.name(), host)?;
+                Ok(if fun == "which" { json!(found) } else { json!(found.is_some()) })
+            }
+            "mount" => Ok(json!(is_mounted(&self.path(), host)?)),
             "file" => self.file(fun, host),
             "service" => Ok(unit(fun, &host.unit(&self.name())?)),
             "pkg" => {
@@ -170,6 +183,16 @@ impl Asking<'_> {
                 }
                 _ => Ok(json!(false)),
             },
+            "access" => {
+                let found = stat(Links::Follow)?;
+                let runs = |it: &Stat| it.kind == FileKind::Directory || it.mode & 0o111 != 0;
+                // Root may read and write whatever is there.
+                match self.text("mode").as_deref() {
+                    Some("f" | "r" | "w") => Ok(json!(found.is_some())),
+                    Some("x") => Ok(json!(found.is_some_and(|it| runs(&it)))),
+                    _ => Err(io::Error::other("its mode must be `f`, `r`, `w` or `x`")),
+                }
+            }
             "readdir" => match kind(Links::Follow)? {
                 Some(FileKind::Directory) => {
                     let names = host.list(&path)?.into_iter().map(|it| it.to_string_lossy().into_owned());
@@ -187,6 +210,32 @@ impl Asking<'_> {
             }
         }
     }
+}
+
+/// Where root's shell finds a program.
+fn program(name: &str, host: &dyn Probe) -> io::Result<Option<String>> {
+    let places: Vec<PathBuf> = match name {
+        "" => Vec::new(),
+        it if it.contains('/') => vec![plain_path(it)],
+        it => PROGRAMS.iter().map(|folder| Path::new(folder).join(it)).collect(),
+    };
+    for place in places {
+        let found = host.stat(&place, Links::Follow)?;
+        if found.is_some_and(|it| it.kind == FileKind::File && it.mode & 0o111 != 0) {
+            return Ok(Some(place.display().to_string()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether something is mounted there.
+fn is_mounted(point: &Path, host: &dyn Probe) -> io::Result<bool> {
+    let table = Path::new("/proc/self/mountinfo");
+    if host.stat(table, Links::Follow)?.is_none() {
+        return Ok(false);
+    }
+    let text = String::from_utf8_lossy(&host.read(table)?).into_owned();
+    Ok(mount_points(&text).any(|it| Path::new(&it) == point))
 }
 
 /// Whether a path of shell patterns names anything. A pattern does not match a name that begins with a dot, unless it

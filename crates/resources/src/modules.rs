@@ -61,6 +61,8 @@ mod user;
 mod virtualenv;
 mod wireguard;
 
+pub(crate) use mount::mount_points;
+
 use crate::Module;
 
 pub(crate) const ALL: &[&Module] = &[

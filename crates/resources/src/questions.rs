@@ -63,11 +63,18 @@ const fn command(name: &'static str, stand_in: StandIn, doc: &'static str) -> As
 
 /// All, in order.
 pub const ASKABLE: &[Askable] = &[
+    ask("cmd.has_exec", StandIn::No, "Whether there is a program of this name."),
     command("cmd.retcode", StandIn::Zero, "The exit code of a command."),
     command("cmd.run", StandIn::Text, "What a command prints."),
     command("cmd.run_all", StandIn::Map, "What a command prints and how it ends."),
     command("cmd.run_stdout", StandIn::Text, "What a command prints to stdout."),
     command("cmd.shell", StandIn::Text, "What a line for the shell prints."),
+    ask("cmd.which", StandIn::Null, "Where a program is; nothing if there is none."),
+    ask(
+        "file.access",
+        StandIn::No,
+        "Whether root may look at (`f`), read, write or run (`r`, `w`, `x`) a path.",
+    ),
     ask("file.contains", StandIn::No, "Whether a file has this text in a line."),
     ask("file.directory_exists", StandIn::No, "Whether there is a folder."),
     ask("file.file_exists", StandIn::No, "Whether there is a file."),
@@ -80,6 +87,7 @@ pub const ASKABLE: &[Askable] = &[
     ask("file.readdir", StandIn::List, "The names in a folder, with `.` and `..`."),
     ask("file.readlink", StandIn::Text, "Where a symbolic link points."),
     ask("group.info", StandIn::Map, "A group's number and members."),
+    ask("mount.is_mounted", StandIn::No, "Whether something is mounted at a path."),
     ask("pkg.version", StandIn::Text, "The version of a package that is installed."),
     ask("service.available", StandIn::No, "Whether there is a service of this name."),
     ask("service.disabled", StandIn::No, "Whether a service does not start at boot."),

@@ -75,6 +75,11 @@ fn config(args: &Args<'_>) -> PathBuf {
     args.path("config").unwrap_or_else(|| PathBuf::from(FSTAB))
 }
 
+/// Where something is mounted, by the text of /proc/self/mountinfo.
+pub(crate) fn mount_points(text: &str) -> impl Iterator<Item = String> {
+    active(text).into_iter().map(|it| it.point)
+}
+
 /// What is mounted; nothing in a sandbox.
 fn mounts(host: &dyn Probe) -> Result<Vec<Active>, Error> {
     let text = read_text(host, Path::new("/proc/self/mountinfo"))?;
