@@ -84,6 +84,25 @@ fn accounts_databases_and_grants_of_a_real_server() {
             .args(["--no-defaults", "--user=root", "--execute=CREATE TABLE my_db.t (a int, b int)"])
             .arg(format!("--socket={}", folder.path().join("socket").display())),
     );
+    let answer = folder.path().join("answer");
+    let file = folder.path().join("rows.sql");
+    std::fs::write(&file, "INSERT INTO t VALUES (1, 2);\nSELECT a, b FROM t;\n").unwrap();
+    let query = |more: Value| {
+        let mut params = json!({ "name": file, "database": "my_db", "output": answer, "overwrite": false });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        params
+    };
+    // What has its answer is not carried out again.
+    changes(&all(&[("mysql_query.run_file", query(json!({})))]));
+    assert_eq!(std::fs::read_to_string(&answer).unwrap(), "1\t2\n");
+    std::fs::remove_file(&answer).unwrap();
+    changes(&all(&[("mysql_query.run", query(json!({ "query": "SELECT COUNT(*) FROM t" })))]));
+    assert_eq!(std::fs::read_to_string(&answer).unwrap(), "1\n");
+    fails(("mysql_query.run", own(&json!({ "name": "q", "database": "my_db", "query": "SELEKT" }))), "1064");
+    fails(
+        ("mysql_query.run", own(&json!({ "name": "q", "database": "none", "query": "SELECT 1" }))),
+        "no database",
+    );
     changes(&all(&[
         ("mysql_grants.absent", grant("my_db.*", json!("insert"))),
         ("mysql_grants.present", grant("my_db.t", json!("select (b, a), update"))),

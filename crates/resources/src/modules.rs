@@ -33,6 +33,7 @@ mod mount;
 mod mysql;
 mod mysql_database;
 mod mysql_grants;
+mod mysql_query;
 mod mysql_user;
 mod network;
 mod nftables;
@@ -94,6 +95,7 @@ pub(crate) const ALL: &[&Module] = &[
     &mount::MODULE,
     &mysql_database::MODULE,
     &mysql_grants::MODULE,
+    &mysql_query::MODULE,
     &mysql_user::MODULE,
     &network::MODULE,
     &nftables::MODULE,

@@ -1,7 +1,7 @@
 //! What the modules for `MySQL` and `MariaDB` share: the parameters of the connection, questions, and statements.
 
 use crate::{
-    Error, Host, Param, ParamType, ParamsError, Probe,
+    Collected, Error, Host, Param, ParamType, ParamsError, Probe,
     args::{Args, invalid},
     host::{
         Action, Command, Done, Links, Query,
@@ -88,6 +88,31 @@ impl Connection {
         let program = command.argv.first().cloned().unwrap_or_default();
         let done = host.perform(&Action::Run(command)).map_err(Error::host("run", program))?;
         Done { output: without_statement(done.output), ..done }.success(what).map(drop)
+    }
+    /// Carries out a file of statements in a database: what they answer, which is told meanwhile unless it is hidden.
+    pub(super) fn carry_out(
+        &self,
+        database: &str,
+        file: &Path,
+        hidden: bool,
+        host: &mut dyn Host,
+    ) -> Result<Output, Error> {
+        let client = self.server(host)?.client(&[&format!("--database={database}")]);
+        // Fixed words; the file and the client's are its arguments.
+        let script = r#"exec "$@" < "$0""#;
+        let before = ["/bin/sh", "-c", script].map(str::to_owned).into_iter();
+        let argv = before.chain([file.display().to_string()]).chain(client.argv.clone()).collect();
+        let command = Command { argv, timeout_ms: tool::LONG_MS, ..client };
+        let action = Action::Run(command);
+        let done = if hidden {
+            let mut unseen = Collected::default();
+            let exit = host.act(&action, &mut unseen).map_err(Error::host("run", "/bin/sh"))?;
+            Done { output: unseen.into_output(exit), exit }
+        } else {
+            host.perform(&action).map_err(Error::host("run", "/bin/sh"))?
+        };
+        let what = format!("statements in {database}");
+        Done { output: without_statement(done.output), ..done }.success(&what)
     }
 }
 
