@@ -2,6 +2,7 @@
 //! randomness of its own.
 
 mod access;
+mod clones;
 mod delivery;
 mod due;
 mod effect;
@@ -16,6 +17,7 @@ mod publish;
 mod questions;
 mod reactor;
 mod requests;
+mod retire;
 mod roster;
 mod submit;
 mod target;
@@ -149,6 +151,10 @@ impl Master {
     /// Timers of what was restored. Everybody is quiet until the spread after a start is over.
     fn wake(&mut self) {
         for id in self.book.minions.keys() {
+            if self.book.suspended.values().any(|it| it == id) {
+                self.live.insert(id.clone(), Live::suspended(self.now));
+                continue;
+            }
             self.live.insert(id.clone(), Live::at_start(self.now));
             self.timers.insert((self.now.plus_ms(RETURN_MS), Timer::Presence(id.clone())));
         }

@@ -10,7 +10,7 @@ mod progress;
 pub use entry::{Entry, RunEnd, RunLine};
 pub use outbox::EVENT_BYTES_MAX;
 
-use bus::message::{FromMinion, Hello, Offer, ToMinion};
+use bus::message::{FromMinion, Hello, Offer, Speaker, ToMinion};
 use memory::Memory;
 use model::{Ask, ContentHash, Grains, JobId, Question, Timestamp};
 use progress::Pending;
@@ -343,6 +343,7 @@ impl Minion {
             unacknowledged: self.memory.unacknowledged().into_iter().take(HELLO_JOBS_MAX).collect(),
             next_event: self.memory.next_event(),
             masters: self.settings.masters,
+            speaker: Speaker::default(),
         };
         self.say(now, FromMinion::Hello(Box::new(hello)), effects);
     }

@@ -2,6 +2,7 @@
 //! synced.
 
 mod clock;
+mod copies;
 mod larder;
 mod member;
 
@@ -11,9 +12,11 @@ use crate::grains;
 use crate::home::{Home, HomeError, Membership};
 use crate::identity::{self, FoundSeed, IdentityError};
 use crate::link::signers;
+use crate::surroundings;
 use crate::telemetry::Space;
-use bus::PublicKey;
 use bus::masters::Masters;
+use bus::message::Speaker;
+use bus::{PublicKey, envelope};
 use clock::Clock;
 use member::{Agent, End};
 use std::path::PathBuf;
@@ -23,6 +26,8 @@ use tracing::{error, info, warn};
 
 /// After the master removed this minion, before it asks to be a member again.
 const AFTER_REMOVAL: Duration = Duration::from_secs(10);
+/// After the master refused a key that was never a member's.
+const AFTER_NO: Duration = Duration::from_mins(5);
 /// Before a connection is made anew because something on the last one was not believed, or the masters changed.
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);
 /// Between two tries at a master of a release that does not fit.
@@ -90,18 +95,24 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
     let mut clock = Clock::new();
     notify(&[sd_notify::NotifyState::Ready]);
     let mut known = true;
+    let speaker = Speaker {
+        instance: envelope::random_session(),
+        surroundings: surroundings::look(&setup.config.machine_root, setup.config.sandbox.is_some()),
+    };
+    copies::look_around(&home, &speaker.surroundings, clock.now())?;
     loop {
         let member = home.membership()?.filter(|_| known);
         let Some(member) = member else {
             tokio::select! {
-                joined = enroll(setup, &home, &mut clock) => joined?,
+                joined = enroll(setup, &home, &speaker, &mut clock) => joined?,
                 () = stop.wait() => break,
             };
             known = true;
             continue;
         };
         let trust = Trust::of_member(setup, &home, &member)?;
-        let pause = match Agent::start(setup, &home, member, trust, &mut clock)?.serve(&mut stop).await? {
+        let agent = Agent::start(setup, &home, member, trust, &speaker, &mut clock)?;
+        let pause = match agent.serve(&mut stop).await? {
             End::Stopped => break,
             End::Again => AFTER_TROUBLE,
             End::Incompatible => AFTER_INCOMPATIBLE,
@@ -178,7 +189,12 @@ impl Trust {
     }
 }
 
-async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), DaemonError> {
+async fn enroll(
+    setup: &Setup,
+    home: &Home,
+    speaker: &Speaker,
+    clock: &mut Clock,
+) -> Result<(), DaemonError> {
     let found = identity::find_seed(&setup.config)?;
     let org = PublicKey::from_text(&found.seed.org)
         .ok_or_else(|| DaemonError::Org(setup.config.installed_seed.clone()))?;
@@ -197,7 +213,7 @@ async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), Dae
         identity: &identity,
         id: chosen.id.clone(),
         token: found.seed.token.as_ref().filter(|_| chosen.quarantine.is_none() && !sent_away),
-        claims: grains::claims(&grains, &setup.config.machine_root),
+        claims: copies::claims(home, &grains, setup)?,
         version: model::VERSION.to_owned(),
         masters: signers(&trust.masters),
         pins: trust.masters.pins(),
@@ -206,12 +222,25 @@ async fn enroll(setup: &Setup, home: &Home, clock: &mut Clock) -> Result<(), Dae
     let clock = std::cell::RefCell::new(clock);
     match candidate.enroll(|| clock.borrow_mut().now()).await {
         Enrolled::Accepted(id) => {
+            home.keep_surroundings(&speaker.surroundings)?;
             home.join(&id, &found.seed.org)?;
             info!(id = %id, key = %identity.public().fingerprint(), "accepted");
         }
         // The answer was lost, or the folder is from a backup: the name is the one that was asked for.
         Enrolled::AlreadyMember => {
+            home.keep_surroundings(&speaker.surroundings)?;
             home.join(&chosen.id, &found.seed.org)?;
+        }
+        Enrolled::Banned if home.membership()?.is_some() => {
+            let kept = home.drop_identity(clock.borrow_mut().now().0)?;
+            let kept = kept.display();
+            warn!(%kept, "the master let this key in no more: the identity was dropped");
+            return Ok(());
+        }
+        Enrolled::Banned => {
+            warn!(id = %chosen.id, "the master refuses this key: an operator said no; asking again in 5 minutes");
+            tokio::time::sleep(AFTER_NO).await;
+            return Ok(());
         }
     }
     if let Some(path) = &found.token_in {

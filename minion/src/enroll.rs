@@ -22,7 +22,7 @@ const BACKOFF_MS: u64 = 60_000;
 const PACKET_MAX: usize = 8 << 10;
 /// Attempts to say the first message of a connection.
 const FIRST_ATTEMPTS: u32 = 1000;
-/// Refused subscriptions after which the key is taken for a member's.
+/// Refusals of one kind in a row before they are believed.
 const REFUSED_MAX: u32 = 2;
 
 /// Who asks whom for what.
@@ -52,6 +52,8 @@ pub enum Enrolled {
     Accepted(MinionId),
     /// The masters treat this key as a member's already.
     AlreadyMember,
+    /// The masters let this key in no more, or never.
+    Banned,
 }
 
 impl Candidate<'_> {
@@ -91,8 +93,8 @@ impl Candidate<'_> {
                     Some(ClientEvent::Message { .. }) => {}
                     Some(ClientEvent::Disconnected { reason, retry_ms }) => {
                         warn!(reason, retry_ms, "not connected");
-                        if talk.disconnected(&reason) >= REFUSED_MAX {
-                            return Enrolled::AlreadyMember;
+                        if let Some(enrolled) = talk.disconnected(&reason) {
+                            return enrolled;
                         }
                     }
                     None => return Enrolled::AlreadyMember,
@@ -135,7 +137,7 @@ struct Talk {
     ask_at: Instant,
     pause: Duration,
     last_reason: String,
-    refused: u32,
+    refused: Option<(Refusal, u32)>,
 }
 
 impl Default for Talk {
@@ -146,7 +148,7 @@ impl Default for Talk {
             ask_at: Instant::now(),
             pause: ASK_FIRST,
             last_reason: String::new(),
-            refused: 0,
+            refused: None,
         }
     }
 }
@@ -157,13 +159,23 @@ impl Talk {
         self.incoming = Sequence::of(session.clone());
         self.outgoing = Some(Sequence::of(session));
         self.ask_at = Instant::now();
-        self.refused = 0;
+        self.refused = None;
     }
 
-    fn disconnected(&mut self, reason: &str) -> u32 {
+    /// What refusals say, once there are enough of them.
+    fn disconnected(&mut self, reason: &str) -> Option<Enrolled> {
         self.outgoing = None;
-        self.refused = if refusal(reason) == Some(Refusal::Subscription) { self.refused + 1 } else { 0 };
-        self.refused
+        let said = refusal(reason);
+        self.refused = match (said, &self.refused) {
+            (Some(said), Some((before, count))) if *before == said => Some((said, count + 1)),
+            (Some(said), _) => Some((said, 1)),
+            (None, _) => None,
+        };
+        match self.refused? {
+            (_, count) if count < REFUSED_MAX => None,
+            (Refusal::Subscription, _) => Some(Enrolled::AlreadyMember),
+            (Refusal::Key, _) => Some(Enrolled::Banned),
+        }
     }
 
     fn next_header(&mut self, now: Timestamp) -> bus::Header {

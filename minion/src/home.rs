@@ -3,7 +3,7 @@
 use crate::journal::{JournalError, sync_dir};
 use bus::masters::{Masters, MastersError};
 use bus::{Identity, PublicKey};
-use model::MinionId;
+use model::{MinionId, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -14,6 +14,10 @@ use std::path::{Path, PathBuf};
 const VERSION: u32 = 1;
 /// A file that is there from a removal until somebody lets the machine in again.
 const SENT_AWAY: &str = "sent-away";
+/// What was seen around the machine when its key was accepted.
+const SURROUNDINGS: &str = "surroundings.json";
+/// Why an identity was dropped, until the next one is accepted.
+const COPIED: &str = "copied";
 /// Dropped identities that are kept aside; the oldest go first.
 const ASIDE_MAX: usize = 4;
 
@@ -137,12 +141,35 @@ impl Home {
         let member = Membership { v: VERSION, id: id.clone(), org: org.to_owned() };
         let text = serde_json::to_string(&member).expect("a membership is plain data");
         write_private(&self.dir.join("member.json"), text.as_bytes())?;
-        match std::fs::remove_file(self.dir.join(SENT_AWAY)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &self.dir.join(SENT_AWAY))(error))
+        for mark in [SENT_AWAY, COPIED] {
+            let path = self.dir.join(mark);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &path)(error));
+                }
+                _ => {}
             }
-            _ => Ok(member),
         }
+        Ok(member)
+    }
+
+    /// What was seen around the machine when its key was accepted, or when that was last looked at.
+    pub fn surroundings(&self) -> Result<Option<Surroundings>, HomeError> {
+        let path = self.dir.join(SURROUNDINGS);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let malformed = |error: serde_json::Error| HomeError::Malformed { path, message: error.to_string() };
+        serde_json::from_str(&text).map(Some).map_err(malformed)
+    }
+
+    /// Keeps what is seen now.
+    pub fn keep_surroundings(&self, seen: &Surroundings) -> Result<(), HomeError> {
+        let text = serde_json::to_string(seen).expect("surroundings are plain data");
+        write_private(&self.dir.join(SURROUNDINGS), text.as_bytes())
+    }
+
+    /// Why it asks to be a member although its disk holds a key: it is a copy of another machine.
+    pub fn copied_from(&self) -> Result<Option<String>, HomeError> {
+        read(&self.dir.join(COPIED))
     }
 
     /// The list of masters in use here, if there is one.
@@ -167,9 +194,20 @@ impl Home {
     /// names the folder.
     pub fn drop_identity(&self, stamp: u64) -> Result<PathBuf, HomeError> {
         write_private(&self.dir.join(SENT_AWAY), b"")?;
+        self.move_aside(stamp)
+    }
+
+    /// The same for a copy of another machine, which did nothing wrong: it may use a token if it has one. `why` is said
+    /// to the master.
+    pub fn drop_copied_identity(&self, stamp: u64, why: &str) -> Result<PathBuf, HomeError> {
+        write_private(&self.dir.join(COPIED), why.as_bytes())?;
+        self.move_aside(stamp)
+    }
+
+    fn move_aside(&self, stamp: u64) -> Result<PathBuf, HomeError> {
         let aside = self.dir.join(format!("dropped-{stamp}"));
         make_private_dir(&aside)?;
-        for name in ["member.json", "key.pem", "key-seal.pem", "journal", "work"] {
+        for name in ["member.json", SURROUNDINGS, "key.pem", "key-seal.pem", "journal", "work"] {
             let (from, to) = (self.dir.join(name), aside.join(name));
             match std::fs::rename(&from, &to) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -15,6 +15,7 @@ pub mod log;
 pub mod looks;
 pub mod sandbox;
 pub mod shelf;
+pub mod surroundings;
 pub mod telemetry;
 pub mod uninstall;
 pub mod worker;

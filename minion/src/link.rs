@@ -197,6 +197,7 @@ mod tests {
                 unacknowledged: vec![JobId(7); 20_000],
                 next_event: 1,
                 masters: 1,
+                speaker: bus::message::Speaker::default(),
             };
             let what = text.clone();
             for message in [

@@ -211,6 +211,7 @@ fn hello(version: &str) -> FromMinion {
         unacknowledged: Vec::new(),
         next_event: 1,
         masters: 1,
+        speaker: bus::message::Speaker::default(),
     }))
 }
 

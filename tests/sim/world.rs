@@ -327,6 +327,7 @@ impl World {
             expires: Timestamp(u64::MAX),
             uses: 4,
             replace: model::Replace::Never,
+            retire_after_ms: None,
         };
         let request = message::EnrollRequest {
             minion: id,

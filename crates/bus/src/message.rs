@@ -2,7 +2,7 @@
 //! must handle it. The envelope's `type` is the variant's name in `snake_case`, its `body` the variant's fields.
 
 use model::{
-    ContentHash, Event, Grains, JobId, Mode, Question, RunReport, StepReport, Timestamp, request::Ask,
+    ContentHash, Event, Grains, JobId, Mode, Question, RunReport, StepReport, Surroundings, Timestamp, request::Ask,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -120,6 +120,19 @@ pub struct Hello {
     pub next_event: u64,
     /// Version of its `masters.json`.
     pub masters: u64,
+    /// Who speaks, beside the key.
+    #[serde(default)]
+    pub speaker: Speaker,
+}
+
+/// What tells two machines apart that have one key. A release that does not know of it leaves it empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Speaker {
+    /// Random, made when the program started: of two machines with one key both come back with theirs.
+    pub instance: String,
+    /// What the machine sees around itself.
+    pub surroundings: Surroundings,
 }
 
 /// A piece of a command's live output.

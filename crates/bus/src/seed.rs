@@ -144,6 +144,7 @@ mod tests {
             expires: Timestamp(2),
             uses: 3,
             replace: Replace::Never,
+            retire_after_ms: None,
         }
     }
 

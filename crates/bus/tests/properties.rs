@@ -137,6 +137,7 @@ fn hello() -> Hello {
         unacknowledged: vec![JobId(3)],
         next_event: 4,
         masters: 5,
+        speaker: bus::message::Speaker::default(),
     }
 }
 

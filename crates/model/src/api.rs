@@ -68,6 +68,9 @@ pub struct MasterStatus {
     pub away: Vec<MinionId>,
     /// Keys waiting for a decision.
     pub pending_keys: u32,
+    /// Members that are not served because two machines use their key, at most 10.
+    #[serde(default)]
+    pub suspended: Vec<MinionId>,
     /// Jobs in the last 24 h.
     pub jobs_day: u32,
     /// Of these, with a failure.

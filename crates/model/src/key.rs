@@ -17,6 +17,8 @@ pub enum KeyStatus {
     Revoked,
     /// Wants a name that another key has.
     Conflict,
+    /// A member whose key two machines use: neither is served until an operator decides.
+    Suspended,
 }
 
 /// A minion key the master has seen.
@@ -68,6 +70,9 @@ pub struct TokenTerms {
     /// What happens when the name is taken by another key.
     #[serde(default)]
     pub replace: Replace,
+    /// Machines that it brings in are forgotten when they stay away for longer than this, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire_after_ms: Option<u64>,
 }
 
 /// When a new key may take a name that an old key has.
@@ -79,7 +84,7 @@ pub enum Replace {
     Never,
     /// If the old one is not connected.
     Offline,
-    /// If the old one is not connected and the DMI uuid is the same.
+    /// If the old one is not connected and the DMI uuid, or where none is known the network card, is the same.
     SameHardware,
 }
 

@@ -12,6 +12,7 @@ mod question;
 mod recipe;
 mod report;
 pub mod request;
+pub mod surroundings;
 mod time;
 
 pub use diagnostic::{Code, Compiled, Diagnostic, Severity, Span};
@@ -24,6 +25,7 @@ pub use question::{Answers, Question};
 pub use recipe::{FileRef, Global, GuardCall, Link, Place, Recipe, Requisite, Step};
 pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally};
 pub use request::{Ask, EnrollTerms, KeyDecision, Reply, Request};
+pub use surroundings::Surroundings;
 pub use time::Timestamp;
 
 /// What stands wherever a value came from a secret pillar: in diffs, logs, events, reports and JSON.

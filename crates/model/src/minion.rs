@@ -53,6 +53,9 @@ pub struct Minion {
     pub address: Option<String>,
     /// Whether it said that it is a sandbox.
     pub sandbox: bool,
+    /// It is forgotten when it stays away for longer than this, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire_after_ms: Option<u64>,
 }
 
 /// How the last apply on a minion ended.

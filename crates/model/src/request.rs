@@ -210,6 +210,9 @@ pub struct EnrollTerms {
     /// When the name is taken.
     #[serde(default)]
     pub replace: Replace,
+    /// Forget machines that stay away for longer than this, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire_after_ms: Option<u64>,
 }
 
 /// What a minion can be asked beside its work.

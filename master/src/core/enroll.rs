@@ -6,6 +6,7 @@ use globset::GlobBuilder;
 use ipnet::IpNet;
 use model::{
     Fingerprint, Key, KeyStatus, Labels, Minion, MinionId, Presence, Replace, Timestamp, Token, TokenTerms,
+    broken, surroundings::tells_apart,
 };
 use serde_json::json;
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ impl Master {
                 KeyStatus::Revoked => {
                     Some(EnrollAnswer::Rejected { reason: "this key was revoked".to_owned() })
                 }
+                KeyStatus::Suspended => Some(EnrollAnswer::Pending { reason: key.reason.clone() }),
                 KeyStatus::Pending | KeyStatus::Conflict => None,
             };
             if let Some(answer) = answer {
@@ -93,15 +95,18 @@ impl Master {
         (holder != fingerprint).then(|| holder.clone())
     }
 
+    /// Whether a token lets a new key take a name. One that two machines claim is for an operator to give.
     fn may_replace(&self, holder: &Fingerprint, key: &Key, replace: Replace) -> bool {
         let away = matches!(self.presence(&key.minion), Presence::Lost | Presence::Down);
-        let uuid = |key: &Key| key.claims.get("product_uuid").filter(|it| !it.is_empty()).cloned();
-        let same = self.book.keys.get(holder).and_then(uuid).is_some_and(|old| uuid(key) == Some(old));
-        away && match replace {
-            Replace::Never => false,
-            Replace::Offline => true,
-            Replace::SameHardware => same,
-        }
+        let away = away || broken::leaves_out("replace-offline-only");
+        away && !self.is_suspended(&key.minion)
+            && match replace {
+                Replace::Never => false,
+                Replace::Offline => true,
+                Replace::SameHardware => {
+                    self.book.keys.get(holder).is_some_and(|old| is_same_hardware(&old.claims, &key.claims))
+                }
+            }
     }
 
     /// Whether the token lets this key in; if not, why.
@@ -186,13 +191,20 @@ impl Master {
             last_apply: None,
             address: Some(key.address.clone()),
             sandbox: false,
+            retire_after_ms: self.retire_after_ms(&key),
         };
         let (id, fingerprint) = (key.minion.clone(), key.fingerprint.clone());
         self.live.insert(id.clone(), Live::accepted(self.now));
         self.record(Entry::Minion(minion));
         self.record(Entry::EventsTaken(id.clone(), 0));
+        self.watch_absence(&id);
         self.answer_enroll(&fingerprint, EnrollAnswer::Accepted { minion: id });
         self.put_key(key, "accepted");
+    }
+
+    /// What the token says by which a key comes in.
+    fn retire_after_ms(&self, key: &Key) -> Option<u64> {
+        self.book.tokens.get(key.token.as_ref()?)?.terms.retire_after_ms
     }
 
     /// Records a key and tells of it.
@@ -220,6 +232,10 @@ impl Master {
     }
 
     fn quarantine(&mut self, mut key: Key, status: KeyStatus, reason: String) {
+        let reason = match key.claims.get("copy_of") {
+            Some(whose) => format!("{reason}; a copy of {}", whose),
+            None => reason,
+        };
         let fingerprint = key.fingerprint.clone();
         let known = self.book.keys.get(&fingerprint);
         let changed =
@@ -250,6 +266,17 @@ impl Master {
 pub(crate) enum Dismissal {
     Revoked,
     Removed,
+    Retired,
+}
+
+/// By the serial number of the hardware where both have one that means something, else by the network card.
+fn is_same_hardware(old: &Labels, new: &Labels) -> bool {
+    let serial = |it: &Labels| it.get("product_uuid").filter(|it| tells_apart(it)).cloned();
+    let mac = |it: &Labels| it.get("mac").filter(|it| tells_apart(it)).cloned();
+    match (serial(old), serial(new)) {
+        (Some(old), Some(new)) => old == new,
+        _ => mac(old).is_some_and(|old| mac(new) == Some(old)),
+    }
 }
 
 fn new_key(fingerprint: &Fingerprint, request: &EnrollRequest, address: String, now: Timestamp) -> Key {
@@ -270,7 +297,7 @@ fn new_key(fingerprint: &Fingerprint, request: &EnrollRequest, address: String, 
 }
 
 /// A text from a stranger that operators will read: short, and without what terminals obey.
-fn claim(text: &str) -> String {
+pub(crate) fn claim(text: &str) -> String {
     cut(text, CLAIM_CHARS_MAX).replace(char::is_control, "\u{fffd}")
 }
 

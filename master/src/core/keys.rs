@@ -15,6 +15,8 @@ const TOKEN_MS_MAX: u64 = 90 * 86_400_000;
 const TOKEN_USES_MAX: u32 = 100_000;
 /// Tokens that are remembered.
 const TOKENS_MAX: usize = 10_000;
+/// Shortest and longest time that an ephemeral machine may be away.
+const RETIRE_MS: std::ops::RangeInclusive<u64> = 1_000..=90 * 86_400_000;
 /// Nets of one token.
 const CIDR_MAX: usize = 64;
 /// Labels of one minion, and characters of names and values.
@@ -46,15 +48,23 @@ pub(crate) fn check_labels(labels: &Labels) -> Result<(), ErrorView> {
 }
 
 impl Master {
-    /// The key that a text means: a minion id or the beginning of a fingerprint.
-    fn find_key(&self, text: &str, decision: KeyDecision) -> Result<Key, ErrorView> {
+    /// The key that a text means: a minion id or the beginning of a fingerprint; of several, the one with `fingerprint`.
+    fn find_key(
+        &self,
+        text: &str,
+        fingerprint: Option<&Fingerprint>,
+        decision: KeyDecision,
+    ) -> Result<Key, ErrorView> {
         let prefix = text.strip_prefix("SHA256:").unwrap_or(text);
         let fits = |it: &&Key| {
             let named = it.minion.as_str() == text;
             let begins = prefix.len() >= 4 && it.fingerprint.as_str()["SHA256:".len()..].starts_with(prefix);
             named || begins
         };
-        let all: Vec<&Key> = self.book.keys.values().filter(fits).collect();
+        let mut all: Vec<&Key> = self.book.keys.values().filter(fits).collect();
+        if let Some(exact) = all.iter().copied().find(|it| Some(&it.fingerprint) == fingerprint) {
+            all = vec![exact];
+        }
         let open: Vec<&&Key> = all.iter().filter(|it| applies(decision, it.status)).collect();
         match (open.as_slice(), all.as_slice()) {
             ([one], _) => Ok((**one).clone()),
@@ -80,7 +90,7 @@ impl Master {
         fingerprint: Option<&Fingerprint>,
         decision: KeyDecision,
     ) -> Result<Vec<String>, ErrorView> {
-        let key = self.find_key(text, decision)?;
+        let key = self.find_key(text, fingerprint, decision)?;
         if fingerprint.is_some_and(|it| *it != key.fingerprint) {
             let message = format!("the key of {} has the fingerprint {}", key.minion, key.fingerprint);
             return Err(refuse(ErrorKind::Usage, message, Some("compare it with what the minion prints")));
@@ -90,6 +100,10 @@ impl Master {
         let by = caller.name.clone();
         self.audit(caller, what, "accepted".to_owned());
         match decision {
+            KeyDecision::Accept if key.status == KeyStatus::Suspended => {
+                self.reinstate(key, &by);
+                Ok(vec![format!("{minion} is served again; should a copy of it still run, both are suspended again")])
+            }
             KeyDecision::Accept => {
                 if self.holder_of(&minion, &fingerprint).is_some() {
                     self.dismiss(&minion, &format!("replaced by {fingerprint}"), Dismissal::Revoked);
@@ -133,6 +147,7 @@ impl Master {
         let word = match why {
             Dismissal::Revoked => "revoked",
             Dismissal::Removed => "removed",
+            Dismissal::Retired => "retired",
         };
         self.interrupt_all(id, &format!("the minion was {word}"));
         self.forget_probes_of(id);
@@ -143,7 +158,7 @@ impl Master {
         self.send(id, ToMinion::Removed { reason: word.to_owned() });
         self.out.push(Effect::Close { minion: id.clone() });
         self.unpublish(id);
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_| why != Dismissal::Retired) {
             self.put_key(Key { status: KeyStatus::Revoked, reason: reason.to_owned(), ..key }, "revoked");
         }
     }
@@ -176,6 +191,9 @@ impl Master {
         if !(1_000..=TOKEN_MS_MAX).contains(&terms.for_ms) {
             return usage("a token is good for 1 s to 90 d");
         }
+        if terms.retire_after_ms.is_some_and(|it| !RETIRE_MS.contains(&it)) {
+            return usage("an ephemeral machine may be away for 1 s to 90 d");
+        }
         if terms.cidr.len() > CIDR_MAX {
             return usage(format!("a token has at most {CIDR_MAX} nets"));
         }
@@ -198,6 +216,7 @@ impl Master {
             expires: self.now.plus_ms(terms.for_ms),
             uses: terms.uses,
             replace: terms.replace,
+            retire_after_ms: terms.retire_after_ms,
         })
     }
 }
@@ -205,10 +224,13 @@ impl Master {
 fn applies(decision: KeyDecision, status: KeyStatus) -> bool {
     match decision {
         KeyDecision::Accept => {
-            matches!(status, KeyStatus::Pending | KeyStatus::Conflict | KeyStatus::Rejected)
+            matches!(
+                status,
+                KeyStatus::Pending | KeyStatus::Conflict | KeyStatus::Rejected | KeyStatus::Suspended
+            )
         }
         KeyDecision::Reject => matches!(status, KeyStatus::Pending | KeyStatus::Conflict),
-        KeyDecision::Revoke => status == KeyStatus::Accepted,
+        KeyDecision::Revoke => matches!(status, KeyStatus::Accepted | KeyStatus::Suspended),
     }
 }
 
@@ -219,5 +241,6 @@ fn status_word(status: KeyStatus) -> &'static str {
         KeyStatus::Rejected => "rejected",
         KeyStatus::Revoked => "revoked",
         KeyStatus::Conflict => "in conflict",
+        KeyStatus::Suspended => "suspended",
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Book {
     pub(crate) keys: BTreeMap<Fingerprint, Key>,
     /// Keys that wait for a decision: pending and in conflict.
     pub(crate) waiting_keys: BTreeSet<Fingerprint>,
+    /// Keys of members that two machines use, and whose they are.
+    pub(crate) suspended: BTreeMap<Fingerprint, MinionId>,
     pub(crate) minions: BTreeMap<MinionId, Minion>,
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) observers: BTreeMap<String, Observer>,
@@ -95,6 +97,7 @@ impl Book {
             Entry::KeyGone(fingerprint) => {
                 self.keys.remove(fingerprint);
                 self.waiting_keys.remove(fingerprint);
+                self.suspended.remove(fingerprint);
             }
             Entry::Minion(minion) => {
                 let mut minion = minion.clone();
@@ -142,6 +145,11 @@ impl Book {
             self.waiting_keys.insert(key.fingerprint.clone());
         } else {
             self.waiting_keys.remove(&key.fingerprint);
+        }
+        if key.status == KeyStatus::Suspended {
+            self.suspended.insert(key.fingerprint.clone(), key.minion.clone());
+        } else {
+            self.suspended.remove(&key.fingerprint);
         }
         self.keys.insert(key.fingerprint.clone(), key.clone());
     }

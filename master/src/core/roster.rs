@@ -1,6 +1,6 @@
 //! Who is there: connections by epoch, heartbeats, hellos, and what each minion says of itself.
 
-use super::{Effect, Entry, Master, delivery::Parts, timers::Timer};
+use super::{Effect, Entry, Master, clones::Talkers, delivery::Parts, timers::Timer};
 use bus::message::{FromMinion, Hello, ToMinion};
 use model::{Grains, JobId, MinionId, Presence, Source, Timestamp};
 use serde_json::{Map, Value, json};
@@ -44,6 +44,10 @@ pub(crate) struct Live {
     pub(crate) parts: Option<Box<Parts>>,
     pub(crate) assigned: Option<Vec<String>>,
     pub(crate) drift: u32,
+    /// Processes that said hello with its key lately.
+    pub(crate) talkers: Talkers,
+    /// Since when an ephemeral one is away, by the clock that only goes forward.
+    pub(crate) away_since_us: Option<u64>,
 }
 
 impl Live {
@@ -65,11 +69,17 @@ impl Live {
             parts: None,
             assigned: None,
             drift: 0,
+            talkers: Talkers::default(),
+            away_since_us: None,
         }
     }
     /// Just accepted; its connection is still to come.
     pub(crate) fn accepted(now: Timestamp) -> Self {
         Self { presence: Presence::Down, watched: false, ..Self::at_start(now) }
+    }
+    /// Not served until an operator decides.
+    pub(crate) fn suspended(now: Timestamp) -> Self {
+        Self { presence: Presence::Lost, watched: false, ..Self::at_start(now) }
     }
 }
 
@@ -105,6 +115,10 @@ impl Master {
     }
 
     pub(crate) fn connected(&mut self, id: &MinionId, epoch: u64, address: &str) {
+        if self.is_suspended(id) {
+            self.count("connection of a suspended member");
+            return self.out.push(Effect::Close { minion: id.clone() });
+        }
         let Some(minion) = self.book.minions.get_mut(id) else {
             self.count("connection of no member");
             return self.out.push(Effect::Close { minion: id.clone() });
@@ -113,17 +127,12 @@ impl Master {
         if live.epoch.is_some_and(|known| epoch <= known) {
             return self.count("connection older than the newest");
         }
-        let before = minion.address.replace(address.to_owned());
-        let twice = live.connected && before.as_deref() != Some(address);
+        minion.address = Some(address.to_owned());
         (live.epoch, live.connected, live.ready, live.goodbye) = (Some(epoch), true, false, false);
         live.held_events = false;
         live.heard_at = self.now;
         self.drop_parts(id);
         self.watch_presence(id);
-        if twice {
-            let data = json!({"minion": id, "reason": "two connections of one key", "address": address, "before": before});
-            self.emit_master(format!("key/{id}/conflict"), data);
-        }
     }
 
     pub(crate) fn disconnected(&mut self, id: &MinionId, epoch: u64) {
@@ -175,7 +184,7 @@ impl Master {
         }
     }
 
-    fn set_presence(&mut self, id: &MinionId, presence: Presence, why: &str) {
+    pub(crate) fn set_presence(&mut self, id: &MinionId, presence: Presence, why: &str) {
         let now = self.now;
         let Some(live) = self.live.get_mut(id) else { return };
         let before = std::mem::replace(&mut live.presence, presence);
@@ -199,6 +208,7 @@ impl Master {
                 self.laters.push(Entry::Minion(minion.clone()));
             }
             self.show_targets_of(id);
+            self.watch_absence(id);
         } else if matches!(before, Presence::Lost | Presence::Down) {
             self.show_targets_of(id);
         }
@@ -287,6 +297,9 @@ impl Master {
             self.count("incompatible version");
             self.send(id, ToMinion::Incompatible { version: ours, message });
             return self.out.push(Effect::Close { minion: id.clone() });
+        }
+        if self.is_cloned(id, hello) {
+            return;
         }
         let Some(minion) = self.book.minions.get_mut(id) else { return };
         let booted = minion.boot.as_deref() != Some(hello.boot.as_str());

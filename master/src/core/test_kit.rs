@@ -80,6 +80,7 @@ pub(crate) fn terms() -> TokenTerms {
         expires: NOW.plus_ms(86_400_000),
         uses: 100,
         replace: model::Replace::Never,
+        retire_after_ms: None,
     }
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn hello() -> Hello {
         unacknowledged: Vec::new(),
         next_event: 1,
         masters: 1,
+        speaker: bus::message::Speaker::default(),
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Probe(u64),
     /// The limit of a round of questions.
     Questions(u64),
+    /// Look whether an ephemeral machine has been away for too long.
+    Retire(MinionId),
     /// A boot that is still to be configured by a rule.
     Due(MinionId, String),
     /// Store the time.
@@ -57,6 +59,7 @@ impl Master {
             Timer::Expire(job) => self.expire(job),
             Timer::Probe(probe) => self.end_probe(probe),
             Timer::Questions(round) => self.end_round(round),
+            Timer::Retire(minion) => self.check_absence(&minion),
             Timer::Due(minion, rule) => self.due_again(&minion, &rule),
             Timer::Clock => {
                 self.later(Entry::Clock(self.now));

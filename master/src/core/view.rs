@@ -7,8 +7,8 @@ use model::{
     api::{MasterStatus, MinionView, RuleView},
 };
 
-/// Minions that a status names as away.
-const AWAY_MAX: usize = 10;
+/// Minions that a status names as away, and as suspended.
+pub(crate) const NAMED_MAX: usize = 10;
 
 impl Master {
     /// Fleet at a glance. Bytes of the store, the gate's counters and the fan-out are for the shell to fill in.
@@ -32,8 +32,9 @@ impl Master {
             quiet,
             lost,
             down,
-            away: away.take(AWAY_MAX).map(|it| it.0.clone()).collect(),
+            away: away.take(NAMED_MAX).map(|it| it.0.clone()).collect(),
             pending_keys: count(self.book.waiting_keys.len()),
+            suspended: self.suspended(),
             jobs_day: ended + count(open.len()),
             jobs_failed_day: failed,
             jobs_open: count(self.book.open.len()),

@@ -175,6 +175,7 @@ impl Rig {
             labels: model::Labels::new(),
             cidr: Vec::new(),
             replace: model::Replace::default(),
+            retire_after_ms: None,
         };
         let Reply::Seed(seed) = self.ask(Request::Enroll { terms }).await else { panic!() };
         let issuer = Identity::from_secrets([1; 32], [2; 32]).public();
@@ -214,6 +215,7 @@ impl Rig {
             unacknowledged: Vec::new(),
             next_event: 1,
             masters: 1,
+            speaker: bus::message::Speaker::default(),
         };
         self.message(FromMinion::Hello(Box::new(hello))).await;
         self.until(|it| matches!(it, Out::Send(ToMinion::Welcome { .. })).then_some(())).await;

@@ -306,6 +306,7 @@ fn requests() -> Vec<Request> {
         labels: Labels::from([("role".to_owned(), "web".to_owned())]),
         cidr: Vec::new(),
         replace: model::Replace::Never,
+        retire_after_ms: None,
     };
     vec![
         Request::Status,

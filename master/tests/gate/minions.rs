@@ -201,6 +201,7 @@ async fn a_stranger_may_only_ask_to_be_enrolled_and_is_a_member_when_it_comes_ba
         expires: Timestamp(u64::MAX),
         uses: 1,
         replace: Replace::Never,
+        retire_after_ms: None,
     };
     let token = bus::seed::SeedToken {
         statement: bus::seed::sign_terms(&terms, &bench.issuer),

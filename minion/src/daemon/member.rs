@@ -15,6 +15,7 @@ use crate::looks::Looks;
 use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, refusal};
+use bus::message::Speaker;
 use bus::{Identity, Topic, envelope};
 use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
 use serde_json::Value;
@@ -69,6 +70,7 @@ enum Heard {
 pub(super) struct Agent<'a> {
     setup: &'a Setup,
     home: &'a Home,
+    speaker: &'a Speaker,
     clock: &'a mut Clock,
     id: MinionId,
     trust: Trust,

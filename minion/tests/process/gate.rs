@@ -71,6 +71,7 @@ impl Gate {
             expires: now().plus_ms(1_000_000),
             uses: 1,
             replace: Replace::Never,
+            retire_after_ms: None,
         };
         let token = SeedToken { statement: sign_terms(&terms, &self.signer), image_secret };
         let seed = Seed {

@@ -21,6 +21,7 @@ fn enroll_terms() -> EnrollTerms {
         labels: Labels::new(),
         cidr: Vec::new(),
         replace: model::Replace::Never,
+        retire_after_ms: None,
     }
 }
 

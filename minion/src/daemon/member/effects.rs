@@ -99,7 +99,12 @@ impl Agent<'_> {
                     journal.later(&entry);
                 }
             }
-            Effect::Send(message) => self.say(&message).await,
+            Effect::Send(mut message) => {
+                if let FromMinion::Hello(hello) = &mut *message {
+                    hello.speaker = self.speaker.clone();
+                }
+                self.say(&message).await;
+            }
             Effect::Start { offer, attempt } => self.begin(offer, attempt),
             Effect::Recover { job } => {
                 info!(job = %job, "looking for the worker of a job that was at work");

@@ -11,6 +11,7 @@ use crate::journal::{Journal, Opened};
 use crate::looks::Looks;
 use crate::worker::Workers;
 use bus::client::{Client, ClientConfig};
+use bus::message::Speaker;
 use bus::{Identity, Topic, tls};
 use model::JobId;
 use std::collections::VecDeque;
@@ -33,6 +34,7 @@ impl<'a> Agent<'a> {
         home: &'a Home,
         member: Membership,
         trust: Trust,
+        speaker: &'a Speaker,
         clock: &'a mut Clock,
     ) -> Result<Self, DaemonError> {
         if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != member.id.as_str()) {
@@ -69,6 +71,7 @@ impl<'a> Agent<'a> {
         Ok(Self {
             setup,
             home,
+            speaker,
             clock,
             id: member.id,
             trust,
