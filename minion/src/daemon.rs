@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 /// After the master removed this minion, before it asks to be a member again.
 const AFTER_REMOVAL: Duration = Duration::from_secs(10);
 /// After the master refused a key that was never a member's.
-const AFTER_NO: Duration = Duration::from_mins(5);
+const AFTER_NO: Duration = Duration::from_secs(30);
 /// Before a connection is made anew because something on the last one was not believed, or the masters changed.
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);
 /// Between two tries at a master of a release that does not fit.
@@ -189,12 +189,7 @@ impl Trust {
     }
 }
 
-async fn enroll(
-    setup: &Setup,
-    home: &Home,
-    speaker: &Speaker,
-    clock: &mut Clock,
-) -> Result<(), DaemonError> {
+async fn enroll(setup: &Setup, home: &Home, speaker: &Speaker, clock: &mut Clock) -> Result<(), DaemonError> {
     let found = identity::find_seed(&setup.config)?;
     let org = PublicKey::from_text(&found.seed.org)
         .ok_or_else(|| DaemonError::Org(setup.config.installed_seed.clone()))?;
@@ -238,7 +233,7 @@ async fn enroll(
             return Ok(());
         }
         Enrolled::Banned => {
-            warn!(id = %chosen.id, "the master refuses this key: an operator said no; asking again in 5 minutes");
+            warn!(id = %chosen.id, "the master refuses this key: an operator said no; asking again in 30 s");
             tokio::time::sleep(AFTER_NO).await;
             return Ok(());
         }

@@ -11,8 +11,22 @@ const CHARS_MAX: usize = 128;
 const BYTES_MAX: usize = 4096;
 /// What makers of hypervisors write where makers of machines write their names.
 const VIRTUAL: &[&str] = &[
-    "qemu", "kvm", "vmware", "virtualbox", "innotek", "xen", "virtual machine", "bochs", "openstack",
-    "amazon ec2", "google compute", "parallels", "bhyve", "hvm domu", "cloud-hypervisor", "firecracker",
+    "qemu",
+    "kvm",
+    "vmware",
+    "virtualbox",
+    "innotek",
+    "xen",
+    "virtual machine",
+    "bochs",
+    "openstack",
+    "amazon ec2",
+    "google compute",
+    "parallels",
+    "bhyve",
+    "hvm domu",
+    "cloud-hypervisor",
+    "firecracker",
 ];
 
 /// What a minion makes of a look around.
@@ -36,9 +50,9 @@ pub fn judge(then: &Surroundings, now: &Surroundings) -> Judgement {
     let altered = |why: &str| Judgement::Altered(why.to_owned());
     match (machine_id, hardware, macs) {
         (Changed, Changed, _) => copied("machine-id and hardware are others"),
-        (Same | Unknown, Changed, Changed) if now.is_virtual => {
-            copied("this is another virtual machine with the same disk: its hardware and all network cards are others")
-        }
+        (Same | Unknown, Changed, Changed) if now.is_virtual => copied(
+            "this is another virtual machine with the same disk: its hardware and all network cards are others",
+        ),
         (_, Changed, _) => altered("the hardware is another"),
         (Changed, Same | Unknown, _) => altered("the machine-id is another"),
         (Same | Unknown, Same | Unknown, _) => Judgement::Same,
@@ -114,12 +128,22 @@ mod tests {
             ("a second network card", then.clone(), seen("m1", one, &["aa", "bb"], false), "same"),
             ("another network card", then.clone(), seen("m1", one, &["bb"], false), "same"),
             ("a new mainboard, card and all", then.clone(), seen("m1", two, &["bb"], false), "altered"),
-            ("a disk in another box, with the card", then.clone(), seen("m1", two, &["aa"], false), "altered"),
+            (
+                "a disk in another box, with the card",
+                then.clone(),
+                seen("m1", two, &["aa"], false),
+                "altered",
+            ),
             ("a virtual machine was copied", then.clone(), seen("m1", two, &["bb"], true), "copied"),
             ("its card was kept: it was moved", then.clone(), seen("m1", two, &["aa"], true), "altered"),
             ("copied, and made new as images are", then.clone(), seen("m2", two, &["bb"], false), "copied"),
             ("the same, with the card", then.clone(), seen("m2", two, &["aa"], true), "copied"),
-            ("the machine-id was made anew in place", then.clone(), seen("m2", one, &["aa"], true), "altered"),
+            (
+                "the machine-id was made anew in place",
+                then.clone(),
+                seen("m2", one, &["aa"], true),
+                "altered",
+            ),
             ("nothing can be seen now", then.clone(), Surroundings::default(), "same"),
             ("nothing could be seen then", Surroundings::default(), then.clone(), "same"),
             (

@@ -66,6 +66,15 @@ impl Intruder {
         it
     }
 
+    /// The same, or why it was refused.
+    pub(crate) fn try_join(&self, subscribe: &[&str]) -> Result<Break, String> {
+        match self.wait(self.open(subscribe)) {
+            (it, ClientEvent::Connected { .. }) => Ok(it),
+            (_, ClientEvent::Disconnected { reason, .. }) => Err(reason),
+            (_, other) => panic!("{subscribe:?}: {other:?}"),
+        }
+    }
+
     /// Why a connection with a subscription was refused.
     pub(crate) fn refused_subscription(&self, filter: &str) -> String {
         match self.wait(self.open(&[filter])) {

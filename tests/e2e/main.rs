@@ -4,6 +4,7 @@ mod content;
 mod crash;
 mod disk;
 mod enrolment;
+mod identity;
 mod import;
 mod intruder;
 mod isolation;

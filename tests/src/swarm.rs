@@ -121,7 +121,7 @@ async fn enroll(id: &MinionId, identity: &Identity, common: &Common) -> MinionId
     };
     match candidate.enroll(now).await {
         Enrolled::Accepted(id) => id,
-        Enrolled::AlreadyMember => id.clone(),
+        Enrolled::AlreadyMember | Enrolled::Banned => id.clone(),
     }
 }
 

@@ -2,7 +2,8 @@
 //! must handle it. The envelope's `type` is the variant's name in `snake_case`, its `body` the variant's fields.
 
 use model::{
-    ContentHash, Event, Grains, JobId, Mode, Question, RunReport, StepReport, Surroundings, Timestamp, request::Ask,
+    ContentHash, Event, Grains, JobId, Mode, Question, RunReport, StepReport, Surroundings, Timestamp,
+    request::Ask,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;

@@ -2,7 +2,12 @@
 //! Only programs that were built for debugging have it; in a release build nothing of it is left.
 
 /// Each part that can be left out: its name, and what goes wrong without it.
-pub const PARTS: &[(&str, &str)] = &[];
+pub const PARTS: &[(&str, &str)] = &[
+    ("drop-copied-identity", "a copied machine goes on under the key of the first"),
+    ("grace-before-retirement", "an ephemeral machine is forgotten as soon as it is away"),
+    ("replace-offline-only", "a new key takes the name of a machine that is there"),
+    ("suspend-clones", "two machines with one key are served in turns"),
+];
 
 #[cfg(debug_assertions)]
 mod switch {

@@ -141,6 +141,12 @@ fn judge(status: &MasterStatus, findings: &mut Vec<Finding>) {
         let what = format!("{} keys wait for a decision", status.pending_keys);
         findings.push(Finding::odd(what, "labctl key list --pending"));
     }
+    for id in &status.suspended {
+        findings.push(Finding::bad(
+            format!("two machines use the key of {id}: neither is served"),
+            format!("end the copy, then labctl key accept {id}; or labctl key revoke {id}, and accept each by the fingerprint of its new key"),
+        ));
+    }
     let away = status.lost + status.down;
     if away > 0 {
         findings.push(Finding::odd(format!("{away} minions are away"), "labctl minion list offline"));

@@ -97,6 +97,12 @@ struct Enroll {
     /// When a machine's name is taken by another key
     #[arg(long, value_enum, default_value_t = ReplaceWord::Never)]
     replace: ReplaceWord,
+    /// The machines are forgotten by themselves when they stay away
+    #[arg(long)]
+    ephemeral: bool,
+    /// How long they may stay away: 10m, 1h; at most 90d
+    #[arg(long, value_name = "D", default_value = "1h", requires = "ephemeral", value_parser = time::parse_duration)]
+    retire_after: u64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -105,7 +111,7 @@ enum ReplaceWord {
     Never,
     /// It takes the name if the old one is not connected: for VMs that are made anew
     Offline,
-    /// As offline, and only on the same hardware
+    /// As offline, and only on the same hardware: its uuid, or where there is none its network card
     SameHardware,
 }
 
@@ -145,7 +151,8 @@ fn keys(desk: &mut Desk<'_>) -> Outcome<Vec<Key>> {
 fn list(desk: &mut Desk<'_>, pending: bool) -> Ended {
     let mut keys = keys(desk)?;
     if pending {
-        keys.retain(|it| matches!(it.status, KeyStatus::Pending | KeyStatus::Conflict));
+        let waits = [KeyStatus::Pending, KeyStatus::Conflict, KeyStatus::Suspended];
+        keys.retain(|it| waits.contains(&it.status));
     }
     let list = show::status::keys(&keys, &desk.screen.style);
     desk.screen.list(list)?;
@@ -248,6 +255,7 @@ impl Enroll {
             labels,
             cidr: self.cidr,
             replace,
+            retire_after_ms: self.ephemeral.then_some(self.retire_after),
         };
         let said = format!("{} uses for ids {}, for {}", terms.uses, terms.ids, time::rough(terms.for_ms));
         let reply = desk.ask(&Request::Enroll { terms })?;

@@ -94,6 +94,10 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
     if let Some(reason) = &status.degraded {
         say(format!("new jobs are refused: {reason}"));
     }
+    if !status.suspended.is_empty() {
+        let names: Vec<&str> = status.suspended.iter().map(|it| it.as_str()).collect();
+        say(format!("two machines use the key of {}: labctl key list --pending", names.join(", ")));
+    }
     if !status.tree_errors.is_empty() {
         let (count, first) = (status.tree_errors.len(), &status.tree_errors[0]);
         let place = first.spans.first().map(|it| format!("{}:{}: ", it.file, it.line)).unwrap_or_default();
@@ -131,6 +135,7 @@ pub(crate) fn key_status(status: KeyStatus) -> &'static str {
         KeyStatus::Rejected => "rejected",
         KeyStatus::Revoked => "revoked",
         KeyStatus::Conflict => "conflict",
+        KeyStatus::Suspended => "suspended",
     }
 }
 

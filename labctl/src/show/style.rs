@@ -135,7 +135,9 @@ pub(crate) fn tone_of(word: &str) -> Tone {
     match word {
         "ok" | "up" => Tone::Good,
         "changed" | "would change" | "quiet" | "pending" => Tone::Changed,
-        "failed" | "interrupted" | "refused" | "lost" | "conflict" | "revoked" | "rejected" => Tone::Bad,
+        "failed" | "interrupted" | "refused" | "lost" | "conflict" | "suspended" | "revoked" | "rejected" => {
+            Tone::Bad
+        }
         "unreachable" | "expired" | "timeout" | "lost contact" | "down" => Tone::Away,
         "skipped" | "cancelled" | "superseded" => Tone::Dim,
         _ => Tone::Plain,

@@ -102,7 +102,9 @@ impl Master {
         match decision {
             KeyDecision::Accept if key.status == KeyStatus::Suspended => {
                 self.reinstate(key, &by);
-                Ok(vec![format!("{minion} is served again; should a copy of it still run, both are suspended again")])
+                Ok(vec![format!(
+                    "{minion} is served again; should a copy of it still run, both are suspended again"
+                )])
             }
             KeyDecision::Accept => {
                 if self.holder_of(&minion, &fingerprint).is_some() {

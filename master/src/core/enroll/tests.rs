@@ -157,11 +157,7 @@ fn claims_are_kept_without_what_terminals_obey() {
 
 #[test]
 fn a_name_that_is_taken_is_a_conflict_unless_the_token_says_otherwise() {
-    let uuid = |it: &str| {
-        let mut request = enroll_request("vm-1");
-        request.claims.insert("product_uuid".to_owned(), it.to_owned());
-        request
-    };
+    let uuid = |it: &str| claiming(&[("product_uuid", it)]);
     // (policy, old one is away, same hardware, taken over)
     let cases = [
         (Replace::Never, true, true, false),
@@ -174,12 +170,17 @@ fn a_name_that_is_taken_is_a_conflict_unless_the_token_says_otherwise() {
     for (replace, away, same, taken) in cases {
         let mut bench = Bench::new();
         let terms = || Ok(TokenTerms { replace, ..terms() });
-        bench.enroll_from(1, uuid("one"), terms(), "10.0.0.1");
+        bench.enroll_from(1, uuid("4c4c4544-0001"), terms(), "10.0.0.1");
         bench.back("vm-1", hello());
         if away {
             bench.disconnect("vm-1");
         }
-        let effects = bench.enroll_from(2, uuid(if same { "one" } else { "two" }), terms(), "10.0.0.2");
+        let effects = bench.enroll_from(
+            2,
+            uuid(if same { "4c4c4544-0001" } else { "4c4c4544-0002" }),
+            terms(),
+            "10.0.0.2",
+        );
         let case = format!("{replace:?} {away} {same}");
         assert_eq!(word(&effects), if taken { "accepted" } else { "pending" }, "{case}");
         let holder = &bench.master.minion(&id("vm-1")).unwrap().fingerprint;
@@ -188,6 +189,75 @@ fn a_name_that_is_taken_is_a_conflict_unless_the_token_says_otherwise() {
         let expected = if taken { KeyStatus::Revoked } else { KeyStatus::Accepted };
         assert_eq!(status(1), expected, "{case}");
         assert_eq!(status(2), if taken { KeyStatus::Accepted } else { KeyStatus::Conflict }, "{case}");
+    }
+}
+
+fn claiming(claims: &[(&str, &str)]) -> bus::message::EnrollRequest {
+    let mut request = enroll_request("vm-1");
+    request.claims.extend(claims.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())));
+    request
+}
+
+#[test]
+fn the_same_hardware_is_known_by_its_uuid_or_by_its_network_card() {
+    const UUID: (&str, &str) = ("product_uuid", "4c4c4544-0001");
+    const OTHER: (&str, &str) = ("product_uuid", "4c4c4544-0002");
+    const SHARED: (&str, &str) = ("product_uuid", "03000200-0400-0500-0006-000700080009");
+    const MAC: (&str, &str) = ("mac", "dc:a6:32:01:02:03");
+    const NO_MAC: (&str, &str) = ("mac", "00:00:00:00:00:00");
+    for (old, new, taken) in [
+        (&[UUID, MAC][..], &[UUID, NO_MAC][..], true),
+        (&[UUID, MAC], &[OTHER, MAC], false),
+        (&[MAC], &[MAC], true),
+        (&[MAC], &[UUID, MAC], true),
+        (&[NO_MAC], &[NO_MAC], false),
+        (&[SHARED], &[SHARED], false),
+        (&[SHARED, MAC], &[SHARED, MAC], true),
+        (&[], &[], false),
+    ] {
+        let mut bench = Bench::new();
+        let terms = || Ok(TokenTerms { replace: Replace::SameHardware, ..terms() });
+        bench.enroll_from(1, claiming(old), terms(), "10.0.0.1");
+        let effects = bench.enroll_from(2, claiming(new), terms(), "10.0.0.2");
+        assert_eq!(word(&effects) == "accepted", taken, "{old:?} {new:?}");
+    }
+}
+
+#[test]
+fn who_takes_a_name_gets_nothing_of_who_had_it() {
+    let mut bench = Bench::with(&["vm-1"]);
+    let label = Request::Label {
+        target: "vm-1".to_owned(),
+        set: model::Labels::from([("rack".to_owned(), "7".to_owned())]),
+        remove: Vec::new(),
+    };
+    bench.ask(label);
+    bench.received(1, &["vm-1"], command());
+    bench.submit(2, "vm-1", apply());
+    bench.disconnect("vm-1");
+    let terms = TokenTerms { name: "other".to_owned(), replace: Replace::Offline, ..terms() };
+    let effects = bench.enroll(5, "vm-1", Ok(terms));
+    assert_eq!(word(&effects), "accepted");
+    for job in [1, 2] {
+        assert_eq!(bench.word(job, "vm-1"), Some(Terminal::Interrupted));
+    }
+    let minion = bench.master.minion(&id("vm-1")).unwrap();
+    assert!(!minion.labels.contains_key("rack") && minion.grains.is_empty() && minion.boot.is_none());
+    assert!(bench.master.recipes_of(&id("vm-1")).is_empty());
+    let effects = bench.back("vm-1", hello());
+    assert!(offers(&effects).is_empty() && compiles(&effects).is_empty(), "{effects:?}");
+    bench.crash();
+    assert_eq!(bench.master.minion(&id("vm-1")).unwrap().fingerprint, fingerprint(5));
+}
+
+#[test]
+fn without_the_defence_a_token_takes_the_name_of_a_machine_that_is_there() {
+    for (part, expected) in [(None, "pending"), (Some("replace-offline-only"), "accepted")] {
+        model::broken::without(part, || {
+            let mut bench = Bench::with(&["vm-1"]);
+            let terms = TokenTerms { name: "other".to_owned(), replace: Replace::Offline, ..terms() };
+            assert_eq!(word(&bench.enroll(5, "vm-1", Ok(terms))), expected);
+        });
     }
 }
 
