@@ -16,6 +16,7 @@ pub(crate) mod man;
 pub(crate) mod minion;
 pub(crate) mod pillar;
 pub(crate) mod ping;
+pub(crate) mod reboot;
 pub(crate) mod rule;
 pub(crate) mod server;
 pub(crate) mod state;

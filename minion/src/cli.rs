@@ -97,12 +97,24 @@ pub struct RecipeArgs {
     /// End at the next step once this file exists
     #[arg(long, value_name = "FILE")]
     pub cancel: Option<PathBuf>,
-    /// Keep in this folder what the run alters, so that it can be undone
-    #[arg(long, value_name = "DIR", requires = "job")]
+    /// Keep in this folder what the run of a job alters, so that it can be undone, and find there what jobs kept
+    #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
     /// The job that this is a run of
     #[arg(long, value_name = "JOB")]
     pub job: Option<JobId>,
+    /// Give a sign of life by the time of this file
+    #[arg(long, value_name = "FILE")]
+    pub pulse: Option<PathBuf>,
+    /// Halt at a step that reboots and write down in this folder how far the run has come; without, such a step fails
+    #[arg(long, value_name = "DIR")]
+    pub halts: Option<PathBuf>,
+    /// Go on behind this step, where the run halted
+    #[arg(long, value_name = "STEP", requires = "halts")]
+    pub past: Option<u32>,
+    /// Why the machine was not booted anew
+    #[arg(long, value_name = "REASON", requires = "past")]
+    pub past_failed: Option<String>,
 }
 
 impl Cli {

@@ -1,10 +1,13 @@
 //! Settings: flags and `LABMINION_*` first, then `/etc/labctl/minion.toml`, then defaults. Unknown keys are refused and
 //! every mistake is reported at once.
 
+use crate::core::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use tracing::Level;
 
+/// The most that can be set for what waits for the master: it is held in memory.
+const OUTBOX_BYTES_LIMIT: usize = 1 << 30;
 /// Bytes of fetched contents that are kept for the next run.
 const CACHE_BYTES: u64 = 512 << 20;
 /// Keys of `minion.toml`.
@@ -14,6 +17,7 @@ const KEYS: &[&str] = &[
     "state_dir",
     "cache_dir",
     "cache_bytes",
+    "outbox_bytes",
     "grains_file",
     "grains_dir",
     "log_format",
@@ -68,6 +72,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Bytes that are kept there.
     pub cache_bytes: u64,
+    /// Bytes of events and results that wait for the master.
+    pub outbox_bytes: usize,
     /// Fixed grains.
     pub grains_file: PathBuf,
     /// Programs that print grains.
@@ -119,6 +125,7 @@ impl Config {
                 .unwrap_or_else(|| in_root(state, root.join("var/lib/labctl/minion"))),
             cache_dir: in_root(file.path("cache_dir"), root.join("var/cache/labctl/minion")),
             cache_bytes: file.number("cache_bytes").unwrap_or(CACHE_BYTES),
+            outbox_bytes: file.outbox_bytes(),
             grains_file: in_root(file.path("grains_file"), etc.join("grains.toml")),
             grains_dir: in_root(file.path("grains_dir"), etc.join("grains.d")),
             machine_root: overrides.sandbox.clone().unwrap_or_else(|| PathBuf::from("/")),
@@ -176,6 +183,15 @@ impl File<'_> {
             self.mistake(key, "a whole number of bytes");
         }
         number
+    }
+
+    fn outbox_bytes(&mut self) -> usize {
+        let given = self.number("outbox_bytes").map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        let bytes = given.unwrap_or(OUTBOX_BYTES_MAX);
+        if !(OUTBOX_BYTES_MIN..=OUTBOX_BYTES_LIMIT).contains(&bytes) {
+            self.mistake("outbox_bytes", "1 MiB to 1 GiB");
+        }
+        bytes
     }
 
     fn log_format(&mut self) -> LogFormat {

@@ -1,16 +1,20 @@
 //! All of the minion's memory and judgement: `step(now, input) -> effects`. Does no I/O, reads no clock, has no
 //! randomness of its own.
 
+mod confirm;
 mod entry;
 mod jobs;
 mod memory;
 mod outbox;
 mod progress;
+mod reboot;
 
-pub use entry::{Entry, RunEnd, RunLine};
-pub use outbox::EVENT_BYTES_MAX;
+pub use confirm::CONFIRM_MS;
+pub use entry::{Entry, Resume, RunEnd, RunLine};
+pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
+pub use reboot::{REBOOT_LIMIT_MS, REBOOTS_MAX};
 
-use bus::message::{FromMinion, Hello, Offer, Speaker, ToMinion};
+use bus::message::{CAN_CONFIRM, CAN_REBOOT, FromMinion, Hello, Offer, Speaker, ToMinion};
 use memory::Memory;
 use model::{Ask, ContentHash, Grains, JobId, Question, Timestamp};
 use progress::Pending;
@@ -20,6 +24,8 @@ use serde_json::{Value, json};
 pub const WAITING_MAX: usize = 64;
 /// How often a state run is begun before it is given up.
 pub const ATTEMPTS_MAX: u32 = 3;
+/// A worker that was told to stop is killed after this.
+pub const CANCEL_MS: u64 = 60_000;
 /// Acknowledged jobs are remembered so long.
 pub const REMEMBER_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Between two attempts to put something on a full disk.
@@ -46,6 +52,8 @@ pub struct Settings {
     pub grains: Grains,
     /// Hash of the grains ([`crate::grains::hash`]).
     pub grains_hash: ContentHash,
+    /// Bytes of events and results that wait for the master, at most; [`OUTBOX_BYTES_MAX`] unless people say otherwise.
+    pub outbox_bytes: usize,
 }
 
 /// Everything that can happen to a minion.
@@ -79,6 +87,13 @@ pub enum Input {
         job: JobId,
         /// How.
         end: RunEnd,
+    },
+    /// To [`Effect::Reboot`]: it cannot be done.
+    RebootFailed {
+        /// For which job.
+        job: JobId,
+        /// Why.
+        reason: String,
     },
     /// Something happened on the machine.
     Event {
@@ -138,6 +153,27 @@ pub enum Effect {
         offer: Box<Offer>,
         /// From 1.
         attempt: u32,
+        /// The step behind which it goes on, if not at the beginning.
+        resume: Option<Resume>,
+    },
+    /// Put back what a job altered: answer as for [`Effect::Start`].
+    PutBack {
+        /// Which.
+        job: JobId,
+    },
+    /// Boot the machine anew; answer with [`Input::RebootFailed`] if that cannot be done.
+    Reboot {
+        /// For which job.
+        job: JobId,
+        /// What people who are logged in are told.
+        message: String,
+    },
+    /// End the connection and make a new one: only that shows that the master can be reached.
+    Reconnect,
+    /// Kill a worker that was told to stop and does not.
+    Kill {
+        /// Whose.
+        job: JobId,
     },
     /// Look for the worker of a job that was at work when the process ended; answer as for [`Effect::Start`].
     Recover {
@@ -198,6 +234,8 @@ struct Link {
     heartbeat_ms: u64,
     /// Master's clock minus ours, in milliseconds; none until it was heard.
     offset_ms: Option<i64>,
+    /// The connection was made after the last step of the run that is to be confirmed.
+    after_run: bool,
 }
 
 /// A minion.
@@ -208,8 +246,8 @@ pub struct Minion {
     link: Link,
     pending: Pending,
     stopping: bool,
-    /// Whether the running job was told to stop.
-    cancelling: bool,
+    /// Since when the running job is told to stop, if it is.
+    cancelling: Option<Timestamp>,
     disk_fault: Option<String>,
     disk_retry: Timestamp,
     /// Ends that are not on disk because it is full.
@@ -220,7 +258,7 @@ pub struct Minion {
 impl Minion {
     /// Wakes up with what is on disk, in the order in which it was put there.
     pub fn restore(settings: Settings, now: Timestamp, entries: impl IntoIterator<Item = Entry>) -> Self {
-        let mut memory = Memory::default();
+        let mut memory = Memory::bounded(settings.outbox_bytes);
         for entry in entries {
             memory.remember(&entry);
         }
@@ -231,7 +269,7 @@ impl Minion {
             link,
             pending: Pending::default(),
             stopping: false,
-            cancelling: false,
+            cancelling: None,
             disk_fault: None,
             disk_retry: now,
             unwritten: Vec::new(),
@@ -249,6 +287,7 @@ impl Minion {
             Input::Message { message, sent } => self.on_message(now, *message, sent, &mut effects),
             Input::Progress { job, of, lines } => self.on_progress(now, job, of, lines, &mut effects),
             Input::RunEnded { job, end } => self.on_run_ended(now, job, end, &mut effects),
+            Input::RebootFailed { job, reason } => self.on_reboot_failed(job, reason, &mut effects),
             Input::Event { tag, data } => self.add_event(now, tag, data, &mut effects),
             Input::Answered { probe, answer } => {
                 self.say(now, FromMinion::Answer { probe, answer }, &mut effects);
@@ -280,7 +319,9 @@ impl Minion {
         let heartbeat = self.link.connected.then(|| self.link.said_at.plus_ms(self.link.heartbeat_ms));
         let disk = self.disk_fault.as_ref().map(|_| self.disk_retry);
         let prune = Some(self.pruned_at.plus_ms(PRUNE_EVERY_MS));
-        [heartbeat, disk, prune, self.pending.due(), self.next_expiry()].into_iter().flatten().min()
+        let course = [self.kill_at(), self.reboot_until(), self.confirm_until()];
+        let others = [heartbeat, disk, prune, self.pending.due(), self.next_expiry()];
+        others.into_iter().chain(course).flatten().min()
     }
 
     /// The shortest list of entries that [`Self::restore`] makes the same memory from.
@@ -298,6 +339,7 @@ impl Minion {
         if let Some(offset) = &mut self.link.offset_ms {
             *offset = offset.saturating_sub_unsigned(ms);
         }
+        self.memory.course.set_forward(ms);
     }
 
     /// The job at work.
@@ -322,6 +364,17 @@ impl Minion {
             self.add_event(now, "start".to_owned(), data, effects);
         }
         if let Some(job) = self.memory.running {
+            self.take_up(now, job, effects);
+        }
+    }
+
+    /// What was at work when the process ended: a machine that reboots, a run that is to be confirmed, or a worker.
+    fn take_up(&mut self, now: Timestamp, job: JobId, effects: &mut Vec<Effect>) {
+        if self.memory.course.rebooting.is_some() {
+            self.take_up_reboot(now, job, effects);
+        } else if self.memory.course.unconfirmed.as_ref().is_some_and(|it| it.undoing.is_none()) {
+            self.look_at_confirmation(now, effects);
+        } else {
             effects.push(Effect::Recover { job });
         }
     }
@@ -329,6 +382,7 @@ impl Minion {
     fn on_connected(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.link.connected = true;
         self.link.welcomed = false;
+        self.link.after_run = self.memory.course.unconfirmed.is_some();
         let hash = self.settings.grains_hash;
         let welcomed = self.memory.welcomed.as_ref();
         let hello = Hello {
@@ -344,6 +398,7 @@ impl Minion {
             next_event: self.memory.next_event(),
             masters: self.settings.masters,
             speaker: Speaker::default(),
+            can: vec![CAN_CONFIRM.to_owned(), CAN_REBOOT.to_owned()],
         };
         self.say(now, FromMinion::Hello(Box::new(hello)), effects);
     }
@@ -400,6 +455,7 @@ impl Minion {
             self.say_grains(now, effects);
         }
         self.say_outbox(now, effects);
+        self.confirmed(now, effects);
     }
 
     fn on_probe(&mut self, now: Timestamp, probe: u64, ask: &Ask, effects: &mut Vec<Effect>) {
@@ -447,6 +503,7 @@ impl Minion {
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.expire(now, effects);
         self.flush_progress(now, effects);
+        self.look_at_course(now, effects);
         if self.link.connected && now.since_ms(self.link.said_at) >= self.link.heartbeat_ms {
             self.say(now, FromMinion::Heartbeat { running: self.memory.running }, effects);
         }

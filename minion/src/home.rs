@@ -113,6 +113,26 @@ impl Home {
         self.dir.join("kept")
     }
 
+    /// Which boot this is. A pretended machine has never been booted: it counts how often it would have been.
+    pub fn boot_id(&self, kernels: &str, pretended: bool) -> Result<String, HomeError> {
+        if !pretended {
+            return Ok(kernels.to_owned());
+        }
+        let boots = read(&self.boots())?.unwrap_or_default();
+        Ok(format!("{kernels}{}", boots.trim()))
+    }
+
+    /// A pretended machine boots anew.
+    pub fn boot_again(&self) -> Result<(), HomeError> {
+        let boots = read(&self.boots())?.unwrap_or_default();
+        let boots: u64 = boots.trim().trim_start_matches('+').parse().unwrap_or(0);
+        write_private(&self.boots(), format!("+{}", boots + 1).as_bytes())
+    }
+
+    fn boots(&self) -> PathBuf {
+        self.dir.join("boots")
+    }
+
     /// Where workers leave what they say.
     pub fn work_dir(&self) -> PathBuf {
         self.dir.join("work")

@@ -156,6 +156,7 @@ mod tests {
             expires: NOW.plus_ms(60_000),
             what: "run id".to_owned(),
             recipe: SealedRecipe::Here { sealed: String::new() },
+            confirm_ms: None,
         }))
     }
 
@@ -198,6 +199,7 @@ mod tests {
                 next_event: 1,
                 masters: 1,
                 speaker: bus::message::Speaker::default(),
+                can: Vec::new(),
             };
             let what = text.clone();
             for message in [

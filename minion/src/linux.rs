@@ -239,7 +239,7 @@ impl Host for LinuxHost {
         Some(Box::new(Self { shelf: self.shelf.clone(), ..Self::new(self.blobs.clone()) }))
     }
     fn is_keeping(&self) -> bool {
-        self.shelf.is_some()
+        self.shelf().is_some_and(|it| it.is_keeping())
     }
     fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
         self.shelf().map_or(Ok(()), |mut it| it.keep(kept, contents))

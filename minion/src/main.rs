@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use minion::cli::{Cli, Command, RecipeArgs};
 use minion::config::Config;
-use minion::core::RunEnd;
+use minion::core::{Resume, RunEnd};
 use minion::linux::system::leave_terminal;
 use minion::linux::{BlobSource, LinuxHost, space};
 use minion::sandbox::SandboxHost;
@@ -117,7 +117,10 @@ fn work(config: &Config, args: &RecipeArgs) -> anyhow::Result<ExitCode> {
         blobs: args.blobs.clone(),
         cancel: args.cancel.clone(),
         sandbox: config.sandbox.clone(),
-        keep: args.keep.clone().zip(args.job),
+        keep: args.keep.clone().map(|dir| (dir, args.job)),
+        pulse: args.pulse.clone(),
+        halts: args.halts.clone(),
+        resume: args.past.map(|step| Resume { step, failed: args.past_failed.clone() }),
     };
     let end = run_recipe(&order, &mut io::stdin().lock(), &mut io::stdout(), &open_host)
         .context("the recipe was not run to its end")?;

@@ -24,51 +24,56 @@ const LOG: &str = "log.jsonl";
 #[derive(Debug)]
 pub struct Shelf {
     dir: PathBuf,
-    job: JobId,
-    /// Paths that the log has already, and whether as the run left them.
-    seen: BTreeSet<(PathBuf, bool)>,
+    job: Option<JobId>,
+    /// Paths that the log has already.
+    seen: BTreeSet<PathBuf>,
     log: Option<File>,
 }
 
 impl Shelf {
-    /// In this folder, for the run of this job. What an earlier attempt at it kept stays.
-    pub fn open(dir: &Path, job: JobId) -> io::Result<Self> {
+    /// In this folder, for the run of this job; without one nothing is kept. What an earlier attempt at it kept stays.
+    pub fn open(dir: &Path, job: Option<JobId>) -> io::Result<Self> {
         let mut shelf = Self { dir: dir.to_owned(), job, seen: BTreeSet::new(), log: None };
-        for kept in shelf.kept(job)?.unwrap_or_default() {
-            shelf.seen.insert((kept.path, kept.after));
-        }
+        let lines = job.map(|it| shelf.kept(it)).transpose()?.flatten().unwrap_or_default();
+        shelf.seen.extend(lines.into_iter().filter(|it| !it.after).map(|it| it.path));
         Ok(shelf)
+    }
+
+    /// Whether it is open for a job.
+    pub fn is_keeping(&self) -> bool {
+        self.job.is_some()
     }
 
     fn job_dir(&self, job: JobId) -> PathBuf {
         self.dir.join(job.to_string())
     }
 
-    /// Adds a line, the first of its path; the contents before it.
+    /// Adds a line: the first of how a path was, and each of how the run left it; the contents before it.
     pub fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
-        if !self.seen.insert((kept.path.clone(), kept.after)) {
+        let Some(job) = self.job else { return Ok(()) };
+        if !kept.after && !self.seen.insert(kept.path.clone()) {
             return Ok(());
         }
         if self.log.is_none() {
-            self.begin()?;
+            self.begin(job)?;
         }
-        if let (State::File { hash, .. }, Some(bytes)) = (&kept.state, contents) {
+        if let (State::File { hash, .. } | State::Rules { hash }, Some(bytes)) = (&kept.state, contents) {
             // Beside its place and renamed: what a crash leaves torn is no content.
-            let draft = self.job_dir(self.job).join("draft");
+            let draft = self.job_dir(job).join("draft");
             private(&draft)?.write_all(bytes)?;
-            fs::rename(&draft, self.job_dir(self.job).join(hash.to_string()))?;
+            fs::rename(&draft, self.job_dir(job).join(hash.to_string()))?;
         }
         let mut line = serde_json::to_vec(kept)?;
         line.push(b'\n');
         self.log.as_mut().map_or(Ok(()), |log| log.write_all(&line))
     }
 
-    fn begin(&mut self) -> io::Result<()> {
-        let dir = self.job_dir(self.job);
+    fn begin(&mut self, job: JobId) -> io::Result<()> {
+        let dir = self.job_dir(job);
         let is_new = !dir.exists();
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         if is_new {
-            self.forget_oldest()?;
+            self.forget_oldest(&dir)?;
         }
         let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(LOG))?;
         // A line that was torn by the end of an earlier attempt stays alone.
@@ -80,7 +85,7 @@ impl Shelf {
     }
 
     /// Makes room: the oldest jobs go.
-    fn forget_oldest(&self) -> io::Result<()> {
+    fn forget_oldest(&self, own: &Path) -> io::Result<()> {
         let mut jobs: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -91,7 +96,6 @@ impl Shelf {
         }
         jobs.sort();
         let (mut count, mut bytes) = (jobs.len(), jobs.iter().map(|it| it.2).sum::<u64>());
-        let own = self.job_dir(self.job);
         for (_, path, size) in jobs.into_iter().filter(|it| it.1 != own) {
             if count <= JOBS_MAX && bytes <= BYTES_MAX {
                 break;
@@ -149,12 +153,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hash = bus::seed::sha256(b"old");
         let old = State::File { mode: 0o600, uid: 0, gid: 0, hash };
-        let mut shelf = Shelf::open(dir.path(), JobId(7)).unwrap();
+        let mut shelf = Shelf::open(dir.path(), Some(JobId(7))).unwrap();
         shelf.keep(&line("/a", old.clone()), Some(b"old")).unwrap();
         let log = dir.path().join(JobId(7).to_string()).join(LOG);
         OpenOptions::new().append(true).open(log).unwrap().write_all(b"{\"path\":\"/to").unwrap();
 
-        let mut shelf = Shelf::open(dir.path(), JobId(7)).unwrap();
+        let mut shelf = Shelf::open(dir.path(), Some(JobId(7))).unwrap();
         shelf.keep(&line("/a", State::Absent), None).unwrap();
         shelf.keep(&line("/b", State::Absent), None).unwrap();
         shelf.settle().unwrap();
@@ -170,9 +174,9 @@ mod tests {
         let hash = bus::seed::sha256(b"x");
         for job in 0..=JOBS_MAX as u128 {
             let state = State::File { mode: 0o600, uid: 0, gid: 0, hash };
-            Shelf::open(dir.path(), JobId(job)).unwrap().keep(&line("/a", state), Some(b"x")).unwrap();
+            Shelf::open(dir.path(), Some(JobId(job))).unwrap().keep(&line("/a", state), Some(b"x")).unwrap();
         }
-        let shelf = Shelf::open(dir.path(), JobId(99)).unwrap();
+        let shelf = Shelf::open(dir.path(), Some(JobId(99))).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), JOBS_MAX);
         let newest = JobId(JOBS_MAX as u128);
         fs::write(dir.path().join(newest.to_string()).join(hash.to_string()), "y").unwrap();

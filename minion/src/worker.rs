@@ -3,11 +3,17 @@
 //! The worker's standard output is a file in the minion's folder that the agent locked before it began: whoever holds
 //! the lock is the worker. An agent that was restarted sees by it whether a worker still runs, and reads what it said.
 
-use crate::core::{RunEnd, RunLine};
+mod halts;
+mod hang;
+
+pub use hang::HANG_LIMIT;
+
+use crate::core::{Resume, RunEnd, RunLine};
 use crate::home::make_private_dir;
 use crate::linux::system::kill_group;
-use model::{JobId, Mode, Recipe};
-use resources::{Host, Progress, RunOptions};
+use hang::{Pulse, Silence};
+use model::{JobId, Mode, Recipe, broken};
+use resources::{Ended, Host, Progress, RunOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,6 +26,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
+/// What a worker says, in its job's folder: who holds its lock is the worker.
+const SAID: &str = "said.jsonl";
 /// Between two looks at what a worker said: at most ten progress messages a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longest recipe, as JSON.
@@ -52,8 +60,14 @@ pub struct Order {
     pub cancel: Option<PathBuf>,
     /// Folder of a pretended machine.
     pub sandbox: Option<PathBuf>,
-    /// Where what it alters is kept, and for which job.
-    pub keep: Option<(PathBuf, JobId)>,
+    /// Where what it alters is kept, and for which job; without one, what jobs kept is only found there.
+    pub keep: Option<(PathBuf, Option<JobId>)>,
+    /// A file whose time says that the run is alive.
+    pub pulse: Option<PathBuf>,
+    /// Where a run writes down how far it has come when it reaches a step that reboots; without, such a step fails.
+    pub halts: Option<PathBuf>,
+    /// The step that is past, if the run goes on behind one.
+    pub resume: Option<Resume>,
 }
 
 /// Makes the host for a recipe.
@@ -86,8 +100,16 @@ pub fn run_recipe(
 }
 
 fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut (dyn Write + Send)) -> RunEnd {
+    let past = match halts::past(order) {
+        Ok(past) => past,
+        Err(reason) => return RunEnd::Fault { reason },
+    };
     let start = Instant::now();
-    let cancelled = || order.cancel.as_deref().is_some_and(Path::exists);
+    let pulse = Pulse::new(order.pulse.clone());
+    let cancelled = || {
+        pulse.beat();
+        order.cancel.as_deref().is_some_and(Path::exists)
+    };
     let clock_ms = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let pause_ms = |ms| std::thread::sleep(Duration::from_millis(ms));
     let options =
@@ -113,8 +135,17 @@ fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut (dyn Wr
         // Nobody needs to hear it: the report has everything.
         let _ = say(output, &Said::Line(line));
     };
-    let report = resources::run(recipe, &options, host, &mut progress);
-    RunEnd::Report { report: Box::new(report), events }
+    let Some(folder) = &order.halts else {
+        let report = resources::run(recipe, &options, host, &mut progress);
+        return RunEnd::Report { report: Box::new(report), events };
+    };
+    let before = past.as_ref().map(|it| it.1.clone()).unwrap_or_default();
+    let ended = resources::run_past(past.map(|it| it.0), recipe, &options, host, &mut progress);
+    events.splice(0..0, before);
+    match ended {
+        Ended::Report(report) => RunEnd::Report { report, events },
+        Ended::Reboot(halt) => halts::write(folder, &halt, &events),
+    }
 }
 
 fn not_begun(reason: String) -> RunEnd {
@@ -171,8 +202,24 @@ pub struct Workers {
     pub sandbox: Option<PathBuf>,
     /// This program.
     pub program: PathBuf,
+    /// A worker without a sign of life for so long is killed.
+    pub hang_limit: Duration,
     /// Who is told.
     pub told: mpsc::Sender<Told>,
+}
+
+/// What a worker is to do.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A job, from its beginning or behind a step that rebooted.
+    Run {
+        /// Look only, or change.
+        mode: Mode,
+        /// That step.
+        resume: Option<Resume>,
+    },
+    /// Put back what a job altered.
+    PutBack,
 }
 
 impl Workers {
@@ -180,11 +227,34 @@ impl Workers {
         self.dir.join(job.to_string())
     }
 
-    /// Makes the folder of a job that is about to begin; from now on it can be cancelled.
-    pub fn prepare(&self, job: JobId) -> io::Result<()> {
+    /// Makes the folder of a job that is about to begin; from now on it can be cancelled. One that goes on finds there
+    /// how far it had come, and whether it was cancelled meanwhile.
+    pub fn prepare(&self, job: JobId, goes_on: bool) -> io::Result<()> {
         let dir = self.job_dir(job);
-        let _ = std::fs::remove_dir_all(&dir);
+        if is_held(&dir.join(SAID)) && !broken::leaves_out("one-worker") {
+            return Err(io::Error::other("a worker of this job is still alive"));
+        }
+        if !goes_on {
+            let _ = std::fs::remove_dir_all(&dir);
+        }
         make_private_dir(&dir).map_err(io::Error::other)
+    }
+
+    /// Ends what works for jobs that are not at work any more, and removes what workers left: the process was killed
+    /// before it could.
+    pub fn clear(&self, running: Option<JobId>) {
+        let keep = running.map(|job| job.to_string());
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|it| keep.as_deref() != Some(it)) else { continue };
+            if let Ok(job) = name.parse::<JobId>()
+                && is_held(&entry.path().join(SAID))
+            {
+                let killed = self.kill(job);
+                tracing::warn!(job = %job, ?killed, "a worker of a job that is not on record was alive");
+            }
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 
     /// Whether a job was told to stop before it began.
@@ -202,9 +272,18 @@ impl Workers {
         let _ = std::fs::remove_dir_all(self.job_dir(job));
     }
 
+    /// Puts back what a job altered, and watches that to its end.
+    pub async fn put_back(&self, job: JobId) {
+        let recipe = serde_json::json!({ "steps": [{
+            "id": "undo", "sls": "undo", "state": "undo", "fun": "job", "name": job, "links": [], "at": null,
+            "params": { "name": job, "force": true, "way_back": true }, "global": { "attempts": 1 },
+        }], "files": {}, "secrets": [], "command": false });
+        self.run(job, &Work::PutBack, recipe.to_string().into_bytes()).await;
+    }
+
     /// Runs a recipe (JSON) and watches it to its end.
-    pub async fn run(&self, job: JobId, mode: Mode, recipe: Vec<u8>) {
-        let end = match self.spawn(job, mode) {
+    pub async fn run(&self, job: JobId, work: &Work, recipe: Vec<u8>) {
+        let end = match self.spawn(job, work) {
             Ok(child) => self.feed_and_watch(job, child, recipe).await,
             Err(error) => RunEnd::Fault { reason: format!("cannot start a worker: {error}") },
         };
@@ -212,21 +291,24 @@ impl Workers {
         let _ = self.told.send(Told::Ended { job, end }).await;
     }
 
-    fn spawn(&self, job: JobId, mode: Mode) -> io::Result<Child> {
+    fn spawn(&self, job: JobId, work: &Work) -> io::Result<Child> {
         let dir = self.job_dir(job);
-        let said = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(dir.join("said.jsonl"))?;
+        let said =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(dir.join(SAID))?;
         said.try_lock()?;
         let mut command = Command::new(&self.program);
         command.arg0("labminion").arg("run-recipe").arg("--blobs").arg(&self.blobs);
         command.arg("--cancel").arg(dir.join("cancel"));
-        command.arg("--keep").arg(&self.keep).arg("--job").arg(job.to_string());
-        if mode == Mode::Check {
-            command.arg("--check");
+        command.arg("--pulse").arg(dir.join(SAID)).arg("--keep").arg(&self.keep);
+        if let Work::Run { mode, resume } = work {
+            command.arg("--job").arg(job.to_string()).arg("--halts").arg(&dir);
+            if *mode == Mode::Check {
+                command.arg("--check");
+            }
+            if let Some(Resume { step, failed }) = resume {
+                command.arg("--past").arg(step.to_string());
+                command.args(failed.iter().map(|it| format!("--past-failed={it}")));
+            }
         }
         if let Some(sandbox) = &self.sandbox {
             command.arg("--sandbox").arg(sandbox);
@@ -247,7 +329,7 @@ impl Workers {
 
     /// Waits until no worker of this job is alive, at most for `limit`; says whether it is so.
     pub async fn wait_for_end(&self, job: JobId, limit: Duration) -> bool {
-        let path = self.job_dir(job).join("said.jsonl");
+        let path = self.job_dir(job).join(SAID);
         let start = Instant::now();
         while is_held(&path) {
             if start.elapsed() > limit {
@@ -261,7 +343,7 @@ impl Workers {
     /// Kills a living worker with its process group.
     pub fn kill(&self, job: JobId) -> io::Result<()> {
         let dir = self.job_dir(job);
-        if !is_held(&dir.join("said.jsonl")) {
+        if !is_held(&dir.join(SAID)) {
             return Ok(());
         }
         let text = std::fs::read_to_string(dir.join("process"))?;
@@ -276,30 +358,47 @@ impl Workers {
             let _ = input.write_all(&recipe).await;
         }
         drop(recipe);
-        let mut tail = Tail::new(self.job_dir(job).join("said.jsonl"));
+        let mut tail = Tail::new(self.job_dir(job).join(SAID));
+        let mut silence = Silence::new(self.hang_limit);
         loop {
             tokio::select! {
                 status = child.wait() => {
                     self.tell(job, &mut tail).await;
-                    return tail.end.take().unwrap_or_else(|| RunEnd::Lost { reason: died(status) });
+                    let lost = || RunEnd::Lost { reason: silence.reason().unwrap_or_else(|| died(status)) };
+                    return tail.end.take().unwrap_or_else(lost);
                 }
-                () = tokio::time::sleep(LOOK_EVERY) => self.tell(job, &mut tail).await,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    self.tell(job, &mut tail).await;
+                    self.end_the_hung(job, &mut silence);
+                }
             }
         }
     }
 
     /// Finds the worker of a job again, or what it left, and watches it to its end.
     pub async fn recover(&self, job: JobId) {
-        let path = self.job_dir(job).join("said.jsonl");
+        let path = self.job_dir(job).join(SAID);
         let mut tail = Tail::new(path.clone());
+        let mut silence = Silence::new(self.hang_limit);
         while is_held(&path) {
             self.tell(job, &mut tail).await;
+            self.end_the_hung(job, &mut silence);
             tokio::time::sleep(LOOK_EVERY).await;
         }
         self.tell(job, &mut tail).await;
-        let lost = || RunEnd::Lost { reason: "the worker ended with this machine or was killed".to_owned() };
+        let gone = || "the worker ended with this machine or was killed".to_owned();
+        let lost = || RunEnd::Lost { reason: silence.reason().unwrap_or_else(gone) };
         let end = tail.end.take().unwrap_or_else(lost);
         let _ = self.told.send(Told::Ended { job, end }).await;
+    }
+
+    /// Kills a worker without a sign of life; its end is then seen as any other.
+    fn end_the_hung(&self, job: JobId, silence: &mut Silence) {
+        if silence.is_too_long(&self.job_dir(job).join(SAID))
+            && let Err(failure) = self.kill(job)
+        {
+            tracing::error!(job = %job, err = %failure, "a worker that hangs cannot be killed: end its process by hand");
+        }
     }
 
     async fn tell(&self, job: JobId, tail: &mut Tail) {
@@ -376,26 +475,35 @@ impl Tail {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_worker_that_does_not_stop_is_killed_by_an_agent_that_did_not_start_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().to_owned();
-        let (told, _) = mpsc::channel(1);
+    const JOB: JobId = JobId(1);
+
+    /// A worker that says and hears nothing.
+    fn deaf(dir: &Path, hang_limit: Duration) -> (Workers, mpsc::Receiver<Told>, Child) {
+        let path = dir.to_owned();
+        let (told, hear) = mpsc::channel(1);
         let workers = Workers {
             dir: path.clone(),
             blobs: path.clone(),
             keep: path.clone(),
             sandbox: None,
             program: path.clone(),
+            hang_limit,
             told,
         };
-        let job = JobId(1);
-        workers.prepare(job).unwrap();
-        let said = File::create(workers.job_dir(job).join("said.jsonl")).unwrap();
+        workers.prepare(JOB, false).unwrap();
+        let said = File::create(workers.job_dir(JOB).join(SAID)).unwrap();
         said.try_lock().unwrap();
         let mut command = Command::new("sleep");
         command.arg("600");
-        let mut child = workers.hand_over(job, said, command).unwrap();
+        let child = workers.hand_over(JOB, said, command).unwrap();
+        (workers, hear, child)
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_stop_is_killed_by_an_agent_that_did_not_start_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, _, mut child) = deaf(dir.path(), Duration::from_hours(1));
+        let job = JOB;
         let again = workers.clone();
         again.cancel(job).unwrap();
         assert!(!again.wait_for_end(job, Duration::ZERO).await);
@@ -403,5 +511,53 @@ mod tests {
         assert!(again.wait_for_end(job, Duration::from_secs(10)).await);
         assert!(!child.wait().await.unwrap().success());
         again.kill(job).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_without_a_sign_of_life_is_killed_and_its_run_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, _, child) = deaf(dir.path(), Duration::from_millis(300));
+        let watched = workers.feed_and_watch(JOB, child, Vec::new()).await;
+        assert!(
+            matches!(&watched, RunEnd::Lost { reason } if reason.contains("no sign of life")),
+            "{watched:?}"
+        );
+
+        let (workers, mut hear, mut child) = deaf(dir.path(), Duration::from_millis(300));
+        workers.recover(JOB).await;
+        let Some(Told::Ended { end: RunEnd::Lost { reason }, .. }) = hear.recv().await else {
+            panic!("no end")
+        };
+        assert!(reason.contains("no sign of life"), "{reason}");
+        assert!(!child.wait().await.unwrap().success());
+    }
+
+    /// Whether a second worker of a job can be begun beside one that is alive.
+    fn begins_beside(dir: &Path) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (workers, _, mut child) = deaf(dir, Duration::from_hours(1));
+            let begun = workers.prepare(JOB, true).is_ok();
+            child.kill().await.unwrap();
+            begun
+        })
+    }
+
+    #[test]
+    fn a_job_has_one_worker_at_a_time_whoever_wants_another() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!begins_beside(dir.path()));
+        assert!(model::broken::without(Some("one-worker"), || begins_beside(dir.path())));
+    }
+
+    #[tokio::test]
+    async fn a_worker_of_a_job_that_is_not_on_record_is_ended_before_another_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, _, mut child) = deaf(dir.path(), Duration::from_hours(1));
+        workers.clear(Some(JOB));
+        assert!(is_held(&workers.job_dir(JOB).join(SAID)), "its own job's worker lives on");
+        workers.clear(Some(JobId(2)));
+        assert!(!child.wait().await.unwrap().success());
+        assert!(!workers.job_dir(JOB).exists());
     }
 }

@@ -212,6 +212,7 @@ fn hello(version: &str) -> FromMinion {
         next_event: 1,
         masters: 1,
         speaker: bus::message::Speaker::default(),
+        can: Vec::new(),
     }))
 }
 

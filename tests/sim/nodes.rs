@@ -126,6 +126,7 @@ impl MinionNode {
             boot: format!("boot-{}", self.boot),
             sandbox: false,
             masters: 1,
+            outbox_bytes: nc::OUTBOX_BYTES_MAX,
             grains_hash: minion::grains::hash(&grains),
             grains,
         };

@@ -50,7 +50,8 @@ impl World {
             timeout_ms: 60_000,
         };
         let states = if self.dice.one_in(2) { Vec::new() } else { vec!["web".to_owned()] };
-        let apply = JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None };
+        let apply =
+            JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None, confirm_ms: None };
         let kind = if self.dice.one_in(2) { command } else { apply };
         let one = self.minions[self.dice.index(self.minions.len())].id.to_string();
         let target = if self.dice.one_in(2) { "*".to_owned() } else { one };

@@ -73,9 +73,9 @@ impl World {
                 }
                 self.send_to_minion(&minion, &message);
             }
-            mc::Effect::Offer { minion, job, mode, command, full, expires, what, .. } => {
+            mc::Effect::Offer { minion, job, mode, command, full, expires, what, confirm_ms, .. } => {
                 let recipe = message::SealedRecipe::Here { sealed: String::new() };
-                let offer = message::Offer { job, mode, command, full, expires, what, recipe };
+                let offer = message::Offer { job, mode, command, full, expires, what, recipe, confirm_ms };
                 self.send_to_minion(&minion, &ToMinion::Offer(Box::new(offer)));
             }
             mc::Effect::Close { minion } => {
@@ -188,7 +188,7 @@ impl World {
                 let (wait, epoch) = (link.arrives_at_master - now, link.epoch);
                 self.at(wait, Happening::ToMaster(epoch, bytes));
             }
-            nc::Effect::Start { offer, attempt } => {
+            nc::Effect::Start { offer, attempt, .. } => {
                 let start = Start { at: now, attempt, boot: node.boot };
                 let (id, generation, job) = (node.id.clone(), node.generation, offer.job);
                 let lasts = [20, 500, 30_000][self.dice.index(3)];

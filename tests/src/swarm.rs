@@ -171,6 +171,7 @@ impl Light {
             boot: id.to_string(),
             sandbox: true,
             masters: common.masters.version,
+            outbox_bytes: minion::core::OUTBOX_BYTES_MAX,
             grains_hash: grains::hash(&grains),
             grains: grains.clone(),
         };
@@ -281,6 +282,15 @@ impl Light {
                         self.sample_every = (sample_s > 0).then(|| Duration::from_secs(sample_s.into()));
                         self.sample_at = tokio::time::Instant::now();
                     }
+                    Effect::PutBack { job } => {
+                        let end = RunEnd::NotBegun { reason: "it keeps nothing".to_owned() };
+                        inputs.push_back(Input::RunEnded { job, end });
+                    }
+                    Effect::Reboot { job, .. } => {
+                        let reason = "it has no machine".to_owned();
+                        inputs.push_back(Input::RebootFailed { job, reason });
+                    }
+                    Effect::Kill { .. } | Effect::Reconnect => {}
                     Effect::Forget { .. } | Effect::Incompatible { .. } => self.over = true,
                 }
             }

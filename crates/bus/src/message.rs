@@ -124,6 +124,9 @@ pub struct Hello {
     /// Who speaks, beside the key.
     #[serde(default)]
     pub speaker: Speaker,
+    /// What it can beyond what every release can: see [`CAN_CONFIRM`] and [`CAN_REBOOT`].
+    #[serde(default)]
+    pub can: Vec<String>,
 }
 
 /// What tells two machines apart that have one key. A release that does not know of it leaves it empty.
@@ -135,6 +138,11 @@ pub struct Speaker {
     /// What the machine sees around itself.
     pub surroundings: Surroundings,
 }
+
+/// In [`Hello::can`]: it undoes by itself what keeps it from the master ([`Offer::confirm_ms`]).
+pub const CAN_CONFIRM: &str = "confirm";
+/// In [`Hello::can`]: a run goes on behind a step that reboots the machine.
+pub const CAN_REBOOT: &str = "reboot";
 
 /// A piece of a command's live output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -246,6 +254,9 @@ pub struct Offer {
     pub what: String,
     /// The recipe, sealed to this minion's key with [`crate::seal::recipe_context`] as associated data.
     pub recipe: SealedRecipe,
+    /// Milliseconds after the run within which the minion must have reached the master anew, or it undoes the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_ms: Option<u64>,
 }
 
 /// Where the sealed recipe is.

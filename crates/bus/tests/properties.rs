@@ -138,6 +138,7 @@ fn hello() -> Hello {
         next_event: 4,
         masters: 5,
         speaker: bus::message::Speaker::default(),
+        can: vec!["confirm".to_owned()],
     }
 }
 
@@ -187,6 +188,7 @@ fn every_message_of_the_master_survives_the_wire() {
         expires: Timestamp(9),
         what: "apply".to_owned(),
         recipe,
+        confirm_ms: Some(120_000),
     };
     let here = SealedRecipe::Here { sealed: "AAAA".to_owned() };
     let fetch = SealedRecipe::Fetch { hash: ContentHash([1; 32]), size: 7 };
@@ -236,6 +238,7 @@ fn the_largest_recipe_that_travels_in_an_offer_fits_a_packet() {
         expires: Timestamp(u64::MAX),
         what: "\u{1}".repeat(1000),
         recipe: SealedRecipe::Here { sealed },
+        confirm_ms: Some(u64::MAX),
     };
     let topic = Topic::In(minion);
     let header = header("s".repeat(64), u64::MAX, Some(u64::MAX));

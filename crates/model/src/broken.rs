@@ -7,6 +7,11 @@ pub const PARTS: &[(&str, &str)] = &[
     ("grace-before-retirement", "an ephemeral machine is forgotten as soon as it is away"),
     ("replace-offline-only", "a new key takes the name of a machine that is there"),
     ("suspend-clones", "two machines with one key are served in turns"),
+    ("confirm-by-new-connection", "a run with a way back is confirmed by a connection that it did not cut"),
+    ("one-worker", "a job gets a second worker while the first is alive"),
+    ("outbox-bound", "what a minion keeps for its master grows without end"),
+    ("reboot-on-record", "a machine reboots before it is on record why"),
+    ("room-for-results", "jobs are taken whose results cannot be kept"),
 ];
 
 #[cfg(debug_assertions)]

@@ -29,6 +29,10 @@ pub enum JobKind {
         /// Environment (a named set of trees).
         #[serde(default)]
         env: Option<String>,
+        /// A way back: milliseconds after the run within which each minion must have reached the master anew, or it
+        /// undoes what it altered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_ms: Option<u64>,
     },
     /// Run a command.
     Run {
@@ -58,6 +62,12 @@ pub enum JobKind {
         #[serde(default)]
         force: bool,
     },
+    /// Boot the machine anew.
+    Reboot {
+        /// What people who are logged in are told.
+        #[serde(default)]
+        message: String,
+    },
 }
 
 impl JobKind {
@@ -68,6 +78,10 @@ impl JobKind {
     /// Whether it runs a command.
     pub fn is_command(&self) -> bool {
         matches!(self, Self::Run { .. })
+    }
+    /// Whether it is done at most once, for doing it again is not the same: a command, a reboot.
+    pub fn is_once(&self) -> bool {
+        matches!(self, Self::Run { .. } | Self::Reboot { .. })
     }
 }
 
@@ -173,6 +187,9 @@ pub enum TargetState {
         of: u32,
         /// When the last word of it came.
         at: Timestamp,
+        /// Since when the machine reboots, as the run wants it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rebooting: Option<Timestamp>,
     },
     /// Over.
     Ended {

@@ -23,7 +23,7 @@ pub use key::{Key, KeyStatus, Observer, ObserverRole, Operator, Replace, Token, 
 pub use minion::{Grains, Labels, LastApply, Minion, Presence};
 pub use question::{Answers, Question};
 pub use recipe::{FileRef, Global, GuardCall, Link, Place, Recipe, Requisite, Step};
-pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally};
+pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally, is_put_back};
 pub use request::{Ask, EnrollTerms, KeyDecision, Reply, Request};
 pub use surroundings::Surroundings;
 pub use time::Timestamp;

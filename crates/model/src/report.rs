@@ -112,6 +112,14 @@ pub struct StepReport {
     pub at: Option<Place>,
 }
 
+/// Modules of which an undo puts back everything that they alter.
+const PUT_BACK: [&str; 5] = ["file", "iptables", "nftables", "service", "undo"];
+
+/// Whether an undo puts back all that a function (`module.function`) alters; of others only the files that they write.
+pub fn is_put_back(kind: &str) -> bool {
+    kind.split_once('.').is_some_and(|(module, _)| PUT_BACK.contains(&module))
+}
+
 /// What a run did: one report for each step, in the recipe's order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {

@@ -3,11 +3,12 @@
 mod masking;
 mod parallel;
 mod requisites;
+mod resume;
 mod step;
 mod variables;
 mod watched;
 
-use crate::{Host, instantiate, keep::Keeper};
+use crate::{Host, instantiate, keep::Keeper, resource::Reboot};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
 use parallel::{Beside, Done, Work};
@@ -21,6 +22,8 @@ use std::{
 use step::{Attempt, Circumstances};
 use variables::Variables;
 use watched::Watched;
+
+pub use resume::{Ended, Halt, Past, run_past};
 
 /// Attempts of one step, and milliseconds between two of them, that a recipe can ask for.
 const ATTEMPTS_MAX: u32 = 1000;
@@ -79,13 +82,37 @@ pub enum Progress {
 /// Hears what happens; from several threads, one at a time.
 pub type Listener<'a> = dyn FnMut(Progress) + Send + 'a;
 
-/// Runs every step and tells `progress` what happens as it is known.
+/// Runs every step and tells `progress` what happens as it is known. There is nobody who could boot the machine anew: a
+/// step that wants it fails.
 pub fn run(
     recipe: &Recipe,
     options: &RunOptions<'_>,
     host: &mut dyn Host,
     progress: &mut Listener<'_>,
 ) -> RunReport {
+    match go(recipe, options, host, progress, Reboots::Fail, None) {
+        Ended::Report(report) => *report,
+        Ended::Reboot(halt) => unreachable!("a step that wants a reboot has failed: {halt:?}"),
+    }
+}
+
+/// What to do with a step that boots the machine anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reboots {
+    /// It fails.
+    Fail,
+    /// The run halts there.
+    Halt,
+}
+
+fn go(
+    recipe: &Recipe,
+    options: &RunOptions<'_>,
+    host: &mut dyn Host,
+    progress: &mut Listener<'_>,
+    reboots: Reboots,
+    past: Option<Past>,
+) -> Ended {
     let masker = Masker::new(&recipe.secrets);
     let shared = Shared {
         options,
@@ -103,19 +130,33 @@ pub fn run(
         reports: vec![None; recipe.steps.len()],
         given_up: None,
         cancelled: false,
+        reboots,
+        halted: None,
     };
-    std::thread::scope(|scope| run.steps(scope));
-    if !run.cancelled {
+    let before = past.map_or(Before::default(), |past| run.take_up(past));
+    std::thread::scope(|scope| run.steps(scope, before.steps));
+    if !run.cancelled && run.halted.is_none() {
         run.listeners();
     }
     run.settle();
-    RunReport {
-        mode: options.mode,
-        sandbox: run.host.is_sandbox(),
-        cancelled: run.cancelled,
-        steps: run.reports.into_iter().flatten().collect(),
-        duration_ms: shared.now().saturating_sub(started),
+    let duration_ms = before.duration_ms + shared.now().saturating_sub(started);
+    match run.halted.take() {
+        Some((step, reboot)) => Ended::Reboot(Box::new(run.halt(step, reboot, duration_ms))),
+        None => Ended::Report(Box::new(RunReport {
+            mode: options.mode,
+            sandbox: run.host.is_sandbox(),
+            cancelled: run.cancelled,
+            steps: run.reports.into_iter().flatten().collect(),
+            duration_ms,
+        })),
     }
+}
+
+/// What was done before the machine was booted anew.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    steps: usize,
+    duration_ms: u64,
 }
 
 /// What steps have in common, also those that run at the same time.
@@ -215,15 +256,18 @@ struct Run<'a, 's> {
     /// The step with `failhard` that failed.
     given_up: Option<usize>,
     cancelled: bool,
+    reboots: Reboots,
+    /// The step at which the run waits for a reboot.
+    halted: Option<(usize, Reboot)>,
 }
 
 impl<'a, 's> Run<'a, 's> {
-    fn steps<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>)
+    fn steps<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>, first: usize)
     where
         'a: 'scope,
     {
         let mut beside = Beside::new(scope, self.shared);
-        for (index, step) in self.recipe.steps.iter().enumerate() {
+        for (index, step) in self.recipe.steps.iter().enumerate().skip(first) {
             self.join(&mut beside, |it| step.links.iter().any(|link| link.step == it));
             if self.shared.cancelled() || self.given_up.is_some() {
                 break;
@@ -247,9 +291,18 @@ impl<'a, 's> Run<'a, 's> {
                 beside.begin(work, host);
                 continue;
             }
-            let attempt = self.shared.attempts(self.host, index, &work.step, &work.circumstances);
+            let mut attempt = self.shared.attempts(self.host, index, &work.step, &work.circumstances);
+            let reboot = attempt.reboot.take();
+            if let Some(reboot) = reboot {
+                // What runs beside must not be cut off.
+                self.join(&mut beside, |_| true);
+                self.wants_reboot(index, reboot, &mut attempt);
+            }
             let fate = fate_of(&attempt);
             self.ended(index, attempt, fate, started);
+            if self.halted.is_some() {
+                break;
+            }
         }
         self.join(&mut beside, |_| true);
         // A command that was killed is its step's failure and the run's end.
@@ -261,7 +314,9 @@ impl<'a, 's> Run<'a, 's> {
 
     /// A host of its own for a step that others need not wait for.
     fn fork(&self, step: &Step) -> Option<Box<dyn Host + Send>> {
-        (step.global.parallel && self.shared.options.mode == Mode::Apply).then(|| self.host.fork()).flatten()
+        let alone = resource_of(step).is_ok_and(|it| it.reboot().is_some());
+        let beside = step.global.parallel && !alone && self.shared.options.mode == Mode::Apply;
+        beside.then(|| self.host.fork()).flatten()
     }
 
     /// Waits for the steps beside that are meant.

@@ -349,10 +349,10 @@ impl Host for FakeHost {
         self.call()?;
         let Some(job) = self.job else { return Ok(()) };
         let lines = self.kept.entry(job).or_default();
-        if !lines.iter().any(|it| it.path == kept.path && it.after == kept.after) {
+        if kept.after || !lines.iter().any(|it| it.path == kept.path && !it.after) {
             lines.push(kept.clone());
         }
-        if let (State::File { hash, .. }, Some(bytes)) = (&kept.state, contents) {
+        if let (State::File { hash, .. } | State::Rules { hash }, Some(bytes)) = (&kept.state, contents) {
             self.blobs.insert(*hash, bytes.into());
         }
         Ok(())

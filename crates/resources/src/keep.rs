@@ -1,4 +1,10 @@
-//! What was at a path before a run altered it: kept, so that the job can be undone.
+//! What was at a path before a run altered it, how units stood and what the packet filter held: kept, so that the job
+//! can be undone.
+
+mod system;
+
+pub use system::UnitState;
+pub(crate) use system::{Filter, plain_name, unit_state};
 
 use crate::{
     Host, Probe,
@@ -56,6 +62,18 @@ pub enum State {
     },
     /// A device, a socket, a pipe, or a file that is too long to be kept.
     Other,
+    /// Not a path: how a unit stood; its name is behind `unit/`.
+    Unit(UnitState),
+    /// Not a path: that a unit was restarted, or reloaded only; its name is behind `again/`.
+    Again {
+        /// Reloaded only.
+        reload: bool,
+    },
+    /// Not a path: all rules of a packet filter, which is named behind `rules/`.
+    Rules {
+        /// Their text.
+        hash: ContentHash,
+    },
 }
 
 impl State {
@@ -66,7 +84,9 @@ impl State {
             Self::File { .. } => FileKind::File.describe(),
             Self::Link { .. } => FileKind::Symlink.describe(),
             Self::Folder { .. } => FileKind::Directory.describe(),
-            Self::Other => "something that was not kept",
+            Self::Other | Self::Unit(_) | Self::Again { .. } | Self::Rules { .. } => {
+                "something that was not kept"
+            }
         }
     }
 }
@@ -189,7 +209,12 @@ impl Keeper {
     /// Called when the run has ended: how it left what it altered, so that an undo sees what was altered since.
     pub(crate) fn after(&self, host: &mut dyn Host) -> io::Result<()> {
         for path in &self.paths {
-            let state = state(host, path, false)?.0;
+            let state = if path.is_absolute() {
+                state(host, path, false)?.0
+            } else {
+                let Some(state) = system::state(host, path)? else { continue };
+                state.0
+            };
             host.keep(&Kept { path: path.clone(), state, after: true }, None)?;
         }
         Ok(())

@@ -28,12 +28,12 @@ mod tool;
 mod wanted_file;
 
 pub use answer::{answer, askable, refuses};
-pub use engine::{Listener, Progress, RunOptions, run};
+pub use engine::{Ended, Halt, Listener, Past, Progress, RunOptions, run, run_past};
 pub use host::{Host, Probe};
 pub use output::Collected;
 pub use pattern::Selection;
 pub use remote::{archive_format, is_remote};
-pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Resource, Variables};
+pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Reboot, Resource, Variables};
 pub use schema::{Param, ParamType};
 
 use serde_json::{Map, Value};

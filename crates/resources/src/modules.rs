@@ -53,6 +53,7 @@ mod service;
 mod ssh_auth;
 mod ssh_known_hosts;
 mod sysctl;
+mod system;
 mod systemd;
 mod test;
 mod timezone;
@@ -114,6 +115,7 @@ pub(crate) const ALL: &[&Module] = &[
     &ssh_auth::MODULE,
     &ssh_known_hosts::MODULE,
     &sysctl::MODULE,
+    &system::MODULE,
     &systemd::MODULE,
     &test::MODULE,
     &timezone::MODULE,

@@ -54,6 +54,10 @@ pub trait Resource: fmt::Debug {
     fn environment(&self) -> Option<(Variables, bool)> {
         None
     }
+    /// It is done by booting the machine anew, which is not for `apply`: the run halts here and goes on afterwards.
+    fn reboot(&self) -> Option<Reboot> {
+        None
+    }
     /// Events to send when it changed something: tags and data.
     fn events(&self) -> Vec<(String, Value)> {
         Vec::new()
@@ -62,6 +66,15 @@ pub trait Resource: fmt::Debug {
     fn converges(&self) -> bool {
         true
     }
+}
+
+/// How the machine is to be booted anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reboot {
+    /// What people who are logged in are told.
+    pub message: String,
+    /// Before that, in milliseconds.
+    pub wait_ms: u64,
 }
 
 /// Names and values of variables; `None` takes one away.

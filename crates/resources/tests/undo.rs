@@ -1,9 +1,9 @@
 //! What a job did to files can be undone, and that too; what was altered since stays.
 
-use model::{Global, JobId, Mode, Outcome, Recipe, RunReport, Step};
+use model::{Global, JobId, Link, Mode, Outcome, Recipe, Requisite, RunReport, Step};
 use resources::{
     RunOptions,
-    fake_host::{FakeHost, Machine, Node},
+    fake_host::{FakeHost, FakeUnit, Machine, Node, Reply},
     run,
 };
 use serde_json::{Value, json};
@@ -185,6 +185,156 @@ fn a_run_that_is_tried_again_keeps_what_was_there_at_first() {
         assert_ne!(report.steps[0].outcome, Outcome::Failed, "{fail_at}: {}", report.steps[0].comment);
         assert_eq!(host.machine.files, before, "call {fail_at}");
     }
+}
+
+const RULES: &str = "nft --stateless list ruleset";
+const OPEN: &str = "table inet filter {\n}\n";
+const CLOSED: &str = "table inet filter {\n\tchain out {\n\t\tpolicy drop;\n\t}\n}\n";
+
+fn says(text: &str) -> Reply {
+    Reply { stdout: text.to_owned(), ..Reply::default() }
+}
+
+/// A machine with units and a packet filter.
+fn server() -> FakeHost {
+    let mut host = host();
+    let folder = || Node { directory: true, ..Node::default() };
+    for path in ["/etc/systemd", "/etc/systemd/system"] {
+        host.machine.files.insert(path.to_owned(), folder());
+    }
+    host.machine.files.insert("/etc/systemd/system/own.service".to_owned(), file("[Service]\n", "0644"));
+    let unit = |active: &str, enabled: &str| FakeUnit {
+        active: active.to_owned(),
+        enabled: enabled.to_owned(),
+        can_reload: true,
+        ..FakeUnit::default()
+    };
+    for (name, active, enabled) in [
+        ("web", "active", "enabled"),
+        ("telnet", "active", "enabled"),
+        ("idle", "inactive", "disabled"),
+        ("hidden", "inactive", "masked"),
+        ("own", "active", "enabled"),
+    ] {
+        host.machine.units.insert(name.to_owned(), unit(active, enabled));
+    }
+    let commands = &mut host.machine.commands;
+    commands.insert(RULES.to_owned(), says(OPEN));
+    commands.insert(format!("nft --file - <<< flush ruleset\n{OPEN}"), Reply::default());
+    commands.insert("nft add table inet new".to_owned(), Reply::default());
+    commands.insert(
+        "nft --stateless list table inet new".to_owned(),
+        Reply { code: 1, stderr: "No such file or directory".to_owned(), ..Reply::default() },
+    );
+    host
+}
+
+/// What the job does to units: web reads a new file, telnet goes, idle and hidden run.
+fn unit_changes() -> Vec<Step> {
+    let mut watching = step("service.running", &json!({"name": "web", "enable": true, "reload": true}));
+    watching.links = vec![Link { step: 0, when: Requisite::Watch, any: false }];
+    vec![
+        step("file.managed", &json!({"name": "/etc/a", "contents": "new a\n"})),
+        watching,
+        step("service.dead", &json!({"name": "telnet", "enable": false})),
+        step("service.running", &json!({"name": "idle", "enable": true})),
+        step("service.unmasked", &json!({"name": "hidden"})),
+        step(
+            "file.managed",
+            &json!({"name": "/etc/systemd/system/own.service", "contents": "[Service]\nNice=5\n"}),
+        ),
+    ]
+}
+
+fn standing(host: &FakeHost) -> Vec<(String, String, String)> {
+    let units = host.machine.units.iter();
+    units.map(|(name, it)| (name.clone(), it.active.clone(), it.enabled.clone())).collect()
+}
+
+#[test]
+fn units_are_as_they_were_and_read_the_files_that_are_back() {
+    let mut host = server();
+    let before = standing(&host);
+    let report = work(&mut host, JOB, unit_changes());
+    assert!(report.steps.iter().all(|it| it.outcome == Outcome::Changed), "{report:#?}");
+    assert_ne!(standing(&host), before);
+    let (reloads, starts) = (host.machine.units["web"].reloads, host.machine.units["own"].starts);
+
+    let report = undo(&mut host, UNDO, JOB, false);
+    let step = &report.steps[0];
+    assert_eq!(step.outcome, Outcome::Changed, "{}", step.comment);
+    assert_eq!(standing(&host), before);
+    let told: Vec<&str> = step.plan.changes.iter().map(|it| it.what.as_str()).collect();
+    for unit in ["unit telnet", "unit idle", "unit hidden"] {
+        assert!(told.contains(&unit), "{told:?}");
+    }
+    assert_eq!(host.machine.units["web"].reloads, reloads + 1, "it reads its old file again");
+    assert_eq!(host.machine.units["own"].starts, starts + 1, "its own unit file is back");
+    assert_eq!(step.comment, "restarted or reloaded: own, web");
+
+    undo(&mut host, REDO, UNDO, false);
+    assert_eq!(host.machine.units["telnet"].active, "inactive", "the undoing is undone");
+}
+
+#[test]
+fn a_unit_that_the_job_brought_is_stopped_before_its_file_goes() {
+    let mut host = server();
+    host.machine.units.insert("fresh".to_owned(), FakeUnit::default());
+    // It was not there when the job began.
+    let state = json!({"unit": {"found": false, "enabled": "", "runs": false}});
+    let line = json!({"path": "unit/fresh", "state": state, "after": false});
+    host.kept.insert(JOB, vec![serde_json::from_value(line).unwrap()]);
+    host.machine.units.get_mut("fresh").unwrap().active = "active".to_owned();
+    host.machine.units.get_mut("fresh").unwrap().enabled = "enabled".to_owned();
+    let report = undo(&mut host, UNDO, JOB, false);
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{}", report.steps[0].comment);
+    let unit = &host.machine.units["fresh"];
+    assert_eq!((unit.active.as_str(), unit.enabled.as_str()), ("inactive", "disabled"));
+}
+
+fn filtered() -> FakeHost {
+    let mut host = server();
+    let table = step("nftables.table_present", &json!({"name": "new", "family": "inet"}));
+    work(&mut host, JOB, vec![table]);
+    host
+}
+
+#[test]
+fn rules_of_the_packet_filter_are_kept_before_the_first_change_and_loaded_back_at_once() {
+    let mut host = filtered();
+    host.machine.commands.insert(RULES.to_owned(), says(CLOSED));
+    let refused = undo(&mut host, UNDO, JOB, false);
+    assert_eq!(refused.steps[0].outcome, Outcome::Failed);
+    assert!(refused.steps[0].comment.contains("rules/nft"), "altered since: {}", refused.steps[0].comment);
+    // The command that loads them is known with these very rules only.
+    let way_back = step("undo.job", &json!({"name": JOB.to_string(), "force": true, "way_back": true}));
+    let report = work(&mut host, UNDO, vec![way_back]);
+    let step = &report.steps[0];
+    assert_eq!((step.outcome, step.comment.as_str()), (Outcome::Changed, ""));
+    assert_eq!(step.plan.changes[0].what, "packet filter (nft)");
+}
+
+#[test]
+fn a_way_back_puts_back_what_it_can_and_names_the_rest() {
+    let mut host = server();
+    let before = host.machine.files.clone();
+    let mut steps = unit_changes();
+    steps.push(step("nftables.table_present", &json!({"name": "new", "family": "inet"})));
+    work(&mut host, JOB, steps);
+    host.machine.commands.insert(RULES.to_owned(), says(CLOSED));
+    host.machine.commands.remove(&format!("nft --file - <<< flush ruleset\n{OPEN}"));
+    host.machine.units.get_mut("telnet").unwrap().broken = true;
+    host.machine.files.insert("/etc/a".to_owned(), file("by somebody\n", "0640"));
+    let way_back = step("undo.job", &json!({"name": JOB.to_string(), "force": true, "way_back": true}));
+    let report = work(&mut host, UNDO, vec![way_back.clone()]);
+    let said = &report.steps[0].comment;
+    assert_eq!(report.steps[0].outcome, Outcome::Changed, "{said}");
+    assert!(said.contains("not put back: start telnet") && said.contains("not put back: nft"), "{said}");
+    assert_eq!(host.machine.files, before, "files are back all the same");
+    assert_eq!(host.machine.units["idle"].active, "inactive");
+
+    let nothing = step("undo.job", &json!({"name": JobId(77).to_string(), "force": true, "way_back": true}));
+    assert_eq!(work(&mut host, REDO, vec![nothing]).steps[0].outcome, Outcome::Ok);
 }
 
 #[test]

@@ -46,6 +46,17 @@ pub(crate) struct Follow {
     pub(crate) passthrough: bool,
     pub(crate) folding: bool,
     pub(crate) runs: Runs,
+    pub(crate) until: Until,
+}
+
+/// How long a job is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// To its end.
+    #[default]
+    End,
+    /// Until each machine reboots, or has ended.
+    Rebooting,
 }
 
 /// Where a job runs.
@@ -69,6 +80,7 @@ impl Follow {
             passthrough: false,
             folding: true,
             runs: Runs::Afar,
+            until: Until::End,
         }
     }
 }
@@ -101,6 +113,7 @@ pub(crate) fn job(desk: &mut Desk<'_>, id: JobId, follow: &Follow) -> Ended {
         StreamEnd::TimedOut => following.timed_out(desk),
         StreamEnd::Broken(why) => Err(Failure::new(Exit::NoMaster, format!("lost the master: {why}"))
             .hint(format!("job {0} goes on; labctl job watch {0}", id.short()))),
+        StreamEnd::Stopped if following.all_reboot() => following.on_their_way(desk),
         StreamEnd::Finished | StreamEnd::Stopped => following.finish(desk),
     }
 }
@@ -168,9 +181,28 @@ impl<'a> Following<'a> {
                     News::Output { minion, stderr, text } => self.output(desk, &minion, stderr, &text)?,
                     News::Over => return Ok(ControlFlow::Break(())),
                 }
+                if self.follow.until == Until::Rebooting && self.all_reboot() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether those that have not ended reboot, and there are such.
+    fn all_reboot(&self) -> bool {
+        let open = self.watched.open();
+        let reboots = |it: &&JobTarget| matches!(it.state, TargetState::Running { rebooting: Some(_), .. });
+        !open.is_empty() && open.iter().all(reboots)
+    }
+
+    /// The rest is for the machines.
+    fn on_their_way(&mut self, desk: &mut Desk<'_>) -> Ended {
+        let names: Vec<String> = self.watched.open().iter().map(|it| it.minion.to_string()).collect();
+        let exit = if self.waiting().next().is_some() { self.finish(desk)? } else { Exit::Done };
+        let (short, names) = (self.id.short(), fold::fold_names(&names));
+        desk.screen.note(&format!("rebooting: {names}; to see them come back: labctl job watch {short}"))?;
+        Ok(if exit == Exit::Failed { exit } else { Exit::Done })
     }
 
     fn is_run(&self) -> bool {
@@ -193,6 +225,7 @@ impl<'a> Following<'a> {
             JobKind::Apply { states, .. } => format!("states={}", states.join(",")),
             JobKind::Run { .. } => String::new(),
             JobKind::Undo { of, .. } => format!("undo={}", of.short()),
+            JobKind::Reboot { .. } => "reboot".to_owned(),
         };
         let line = match self.follow.runs {
             Runs::Afar => format!("job={} {what} minions={}", self.id.short(), view.targets.len()),

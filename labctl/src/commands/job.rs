@@ -82,14 +82,15 @@ enum JobVerb {
         #[arg(long, value_name = "D", value_parser = time::parse_duration)]
         timeout: Option<u64>,
     },
-    /// Put back the files that it altered; says first what cannot be put back
+    /// Put back what it altered: files, units, packet filters; says first what cannot be put back
     #[command(after_help = UNDO_HELP)]
     Undo(Undo),
 }
 
 const UNDO_HELP: &str = "\
-Each machine keeps what its last 20 jobs altered: contents of up to 8 MiB, mode, owner and links of files and folders.
-What else a job did (commands, packages, services, accounts) is not put back, and is listed first.
+Each machine keeps what its last 20 jobs altered: contents of up to 8 MiB, mode, owner and links of files and folders,
+whether units were enabled and running, and the rules of packet filters.
+What else a job did (commands, packages, accounts) is not put back, and is listed first.
 A file that was altered since the job is left, and then nothing is put back there, unless --force is given.
 
 Examples:
@@ -196,7 +197,7 @@ impl Undo {
     fn run(self, desk: &mut Desk<'_>) -> Ended {
         let view = one(desk, self.job)?;
         let (id, kind) = (view.job.id, &view.job.kind);
-        if kind.is_command() || kind.is_check() {
+        if kind.is_once() || kind.is_check() {
             let what = job::what(kind);
             return Err(Failure::usage(format!(
                 "job {} is `{what}`: it altered nothing that is kept",
@@ -233,7 +234,7 @@ impl Undo {
 /// Steps that are named for each machine.
 const NAMED_MAX: usize = 20;
 
-/// What a job did that is not put back: whatever is no file.
+/// What a job did that is not put back.
 fn tell_what_stays(desk: &mut Desk<'_>, id: JobId, targets: &[&JobTarget]) -> Outcome<()> {
     let mut reports = job::Reports::new();
     for target in targets {
@@ -247,7 +248,7 @@ fn tell_what_stays(desk: &mut Desk<'_>, id: JobId, targets: &[&JobTarget]) -> Ou
         let stays: Vec<String> = steps
             .iter()
             .filter(altered)
-            .filter(|it| !it.kind.starts_with("file.") && !it.kind.starts_with("undo."))
+            .filter(|it| !model::is_put_back(&it.kind))
             .map(|it| format!("{} {}", it.kind, it.name.lines().next().unwrap_or_default()))
             .collect();
         if stays.is_empty() {
@@ -296,7 +297,7 @@ fn show_one(desk: &mut Desk<'_>, wanted: String, host: Option<&MinionId>, diff: 
                 let said = follow::said(&view.job.kind, target, report);
                 show::fold::block(&[target.minion.to_string()], &said, 0, &style)
             }
-            model::JobKind::Apply { .. } | model::JobKind::Undo { .. } => {
+            model::JobKind::Apply { .. } | model::JobKind::Undo { .. } | model::JobKind::Reboot { .. } => {
                 let detail = job::Detail { diff: detail.diff || view.job.kind.is_check(), ..detail };
                 job::host_block(&view.job.kind, target, report, detail, &style)
             }

@@ -126,7 +126,7 @@ impl LocalArgs {
         let text = serde_json::to_vec(&recipe).map_err(|it| Failure::new(Exit::Failed, it.to_string()))?;
         let order = Order { program, mode, folder: folder.0.clone() };
         let pillar = serde_json::Map::new();
-        let kind = JobKind::Apply { states: self.states, mode, pillar, env: None };
+        let kind = JobKind::Apply { states: self.states, mode, pillar, env: None, confirm_ms: None };
         let job = here::view(target::new_job_id()?, &id, kind, time::now());
         let follow = Follow {
             diff: self.diff || self.check,

@@ -3,7 +3,9 @@
 use super::{
     Desk,
     follow::{self, Follow},
-    key, key_value, minion, nested, ping, unexpected,
+    key, key_value, minion, nested, ping,
+    reboot::Reboot,
+    unexpected,
 };
 use crate::{
     Ended, Outcome,
@@ -67,6 +69,8 @@ enum TargetVerb {
     },
     /// Run a command
     Run(Run),
+    /// Boot them anew; asks first where it is more than one
+    Reboot(Reboot),
     /// What they say of themselves
     Grains {
         /// Dotted paths, such as os.version
@@ -113,6 +117,9 @@ struct Apply {
     /// End with 10 if something changed (or would)
     #[arg(long)]
     detailed_exitcode: bool,
+    /// A way back: each machine undoes what it altered unless it reaches the master anew within this time after the run
+    #[arg(long, value_name = "D", value_parser = time::parse_duration)]
+    confirm_within: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +181,7 @@ impl TargetCommand {
             TargetVerb::Plan(apply) => Apply { check: true, diff: true, ..apply }.run(desk, &target),
             TargetVerb::Show { states } => show_states(desk, &target, states),
             TargetVerb::Run(run) => run.run(desk, &target),
+            TargetVerb::Reboot(reboot) => reboot.run(desk, &target),
             TargetVerb::Grains { paths, refresh } => grains(desk, &target, &paths, refresh),
             TargetVerb::Pillar { paths } => pillar(desk, &target, &paths),
             TargetVerb::Label { changes } => label(desk, &target, &changes),
@@ -274,7 +282,11 @@ impl Apply {
     fn run(self, desk: &mut Desk<'_>, target: &str) -> Ended {
         let mode = if self.check { Mode::Check } else { Mode::Apply };
         let pillar = nested(&self.pillar)?;
-        let kind = JobKind::Apply { states: self.states, mode, pillar, env: self.environment };
+        if let Some(ms) = self.confirm_within {
+            super::reboot::tell_what_stays(desk, target, &self.states, ms)?;
+        }
+        let confirm_ms = self.confirm_within.filter(|_| mode == Mode::Apply);
+        let kind = JobKind::Apply { states: self.states, mode, pillar, env: self.environment, confirm_ms };
         let follow = Follow {
             diff: self.diff || self.check,
             all: self.all,

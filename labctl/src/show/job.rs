@@ -44,6 +44,7 @@ pub(crate) fn what(kind: &JobKind) -> String {
         JobKind::Undo { of, .. } => {
             format!("{}undo {}", if kind.is_check() { "plan " } else { "" }, of.short())
         }
+        JobKind::Reboot { .. } => "reboot".to_owned(),
     }
 }
 
@@ -58,6 +59,7 @@ pub(crate) fn word(kind: &JobKind, target: &JobTarget) -> &'static str {
         TargetState::Accepted => "accepted",
         TargetState::Offered { .. } => "offered",
         TargetState::Received { .. } => "received",
+        TargetState::Running { rebooting: Some(_), .. } => "rebooting",
         TargetState::Running { .. } => "running",
     }
 }
@@ -72,7 +74,7 @@ fn badness(word: &str) -> u8 {
     match word {
         "ok" => 0,
         "changed" | "would change" => 1,
-        "accepted" | "offered" | "received" | "running" => 2,
+        "accepted" | "offered" | "received" | "running" | "rebooting" => 2,
         "unreachable" | "expired" | "lost contact" => 3,
         _ => 4,
     }

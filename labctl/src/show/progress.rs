@@ -133,7 +133,9 @@ impl Watched {
         let step = self.steps.get(name);
         let (number, of) = step.map_or((0, 0), |it| (it.number.min(it.of), it.of));
         let said = match &target.state {
-            TargetState::Running { .. } => step.map(|it| it.what.clone()).unwrap_or_default(),
+            TargetState::Running { rebooting: None, .. } => {
+                step.map(|it| it.what.clone()).unwrap_or_default()
+            }
             _ => job::word(&view.job.kind, target).to_owned(),
         };
         // The step at work is not done yet.

@@ -1,6 +1,6 @@
 //! What minions say about jobs: received, progress, results whole or in parts, and what a hello says about all of them.
 
-use super::{Effect, Master, jobs::End, roster::cut};
+use super::{Effect, Master, jobs::End, roster::cut, timers::Timer};
 use bus::message::{Hello, JobResult, OutputPart, ToMinion};
 use model::{JobId, MinionId, StepReport, TargetState, Terminal, api};
 
@@ -14,6 +14,9 @@ pub(crate) const PARTS_MAX: u32 = 512;
 pub(crate) const PARTS_BYTES_MAX: usize = 64 << 20;
 /// Jobs in one hello that are looked at.
 const HELLO_JOBS_MAX: usize = 256;
+
+/// A machine that its run reboots is not taken for lost before this.
+pub(crate) const REBOOT_MS: u64 = 900_000;
 
 /// A result that is being put together.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Master {
             _ => (0, true),
         };
         let at = self.now;
-        self.move_target(job, minion, TargetState::Running { step, of, at });
+        self.move_target(job, minion, TargetState::Running { step, of, at, rebooting: None });
         if let Some(live) = self.live.get_mut(minion) {
             live.running = Some((job, step, of));
         }
@@ -91,6 +94,17 @@ impl Master {
         }
         for OutputPart { stderr, text } in output {
             line(api::JobLine::Output { minion: minion.clone(), stderr, text });
+        }
+    }
+
+    /// A minion says goodbye because its run reboots the machine: nobody takes that for a loss within a limit.
+    pub(crate) fn rebooting(&mut self, minion: &MinionId) {
+        let at = self.now;
+        let running = self.live.get(minion).and_then(|it| it.running);
+        let Some((job, step, of)) = running else { return };
+        if self.book.open_target(job, minion).is_some() {
+            self.move_target(job, minion, TargetState::Running { step, of, at, rebooting: Some(at) });
+            self.wake_at(at.plus_ms(REBOOT_MS), Timer::Reboot(job, minion.clone()));
         }
     }
 
@@ -204,8 +218,11 @@ impl Master {
         let cancelled = it.cancelled.is_some();
         let at = self.now;
         let state = match (&target.target.state, has) {
+            (TargetState::Running { step, of, rebooting: Some(_), .. }, _) => {
+                Some(TargetState::Running { step: *step, of: *of, at, rebooting: None })
+            }
             (TargetState::Running { .. }, _) => None,
-            (_, Has::Running) => Some(TargetState::Running { step: 0, of: 0, at }),
+            (_, Has::Running) => Some(TargetState::Running { step: 0, of: 0, at, rebooting: None }),
             (TargetState::Received { .. }, _) => None,
             _ => Some(TargetState::Received { at }),
         };
@@ -219,7 +236,7 @@ impl Master {
 
     fn reconcile_absent(&mut self, job: JobId, minion: &MinionId) {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
-        let command = it.kind.is_command();
+        let command = it.kind.is_once();
         let began = matches!(target.target.state, TargetState::Received { .. } | TargetState::Running { .. });
         let (over, cancelled) = (self.now >= it.expires, it.cancelled.is_some());
         if target.target.state == TargetState::Accepted {

@@ -41,6 +41,8 @@ pub enum Effect {
         what: String,
         /// The stored recipe.
         recipe: SealedRef,
+        /// A way back, see [`bus::message::Offer`].
+        confirm_ms: Option<u64>,
     },
     /// End the connection of a minion now.
     Close {

@@ -6,7 +6,7 @@ use super::{
     publish::{describe, gist, state_word},
     timers::Timer,
 };
-use bus::message::ToMinion;
+use bus::message::{CAN_CONFIRM, CAN_REBOOT, ToMinion};
 use model::{
     Caller, Diagnostic, Job, JobId, JobKind, JobTarget, LastApply, MinionId, Mode, Revision, RunReport,
     Tally, TargetState, Terminal, Timestamp, api, request::Ask,
@@ -55,6 +55,26 @@ impl End {
 fn new_target(job: &Job, minion: &MinionId) -> JobTarget {
     let state = TargetState::Accepted;
     JobTarget { job: job.id, minion: minion.clone(), state, diagnostics: Vec::new(), lost: None }
+}
+
+/// The time within which it must be confirmed, or it is undone.
+fn way_back(kind: &JobKind) -> Option<u64> {
+    match kind {
+        JobKind::Apply { mode: Mode::Apply, confirm_ms, .. } => *confirm_ms,
+        _ => None,
+    }
+}
+
+/// What a minion must be able to do for it, beyond what every release can; and the sentence for those that cannot.
+fn needs(kind: &JobKind) -> Option<(&'static str, &'static str)> {
+    let confirm =
+        "its release cannot undo a job by itself: upgrade labminion there, or apply without --confirm-within";
+    let reboot =
+        "its release cannot go on after a reboot: upgrade labminion there, or run `systemctl reboot`";
+    match kind {
+        JobKind::Reboot { .. } => Some((CAN_REBOOT, reboot)),
+        kind => way_back(kind).map(|_| (CAN_CONFIRM, confirm)),
+    }
 }
 
 /// Whether it brings about all that is assigned.
@@ -152,7 +172,7 @@ impl Master {
             }
             return;
         }
-        let has_trees = it.kind.is_command() || self.revision.is_some();
+        let has_trees = it.kind.is_once() || self.revision.is_some();
         if target.compiling || !has_trees || !self.is_reachable(minion) {
             return;
         }
@@ -221,6 +241,10 @@ impl Master {
     /// Sends an offer; the first one is on record with its recipe before it leaves.
     pub(crate) fn offer(&mut self, job: JobId, minion: &MinionId) {
         let now = self.now;
+        let missing = self.book.open_target(job, minion).and_then(|(it, _)| self.lacks(minion, &it.kind));
+        if let Some(sentence) = missing {
+            return self.end_target(job, minion, End::of(Terminal::Refused, sentence));
+        }
         let Some(target) = self.book.target_mut(job, minion) else { return };
         let Some(recipe) = target.recipe.clone() else { return };
         let times = match target.target.state {
@@ -242,13 +266,21 @@ impl Master {
             minion: minion.clone(),
             job,
             mode,
-            command: kind.is_command(),
+            command: kind.is_once(),
             full: is_full(kind),
             expires,
             what: describe(kind),
             recipe,
+            confirm_ms: way_back(kind),
         });
         self.show_target(job, minion);
+    }
+
+    /// Why a minion cannot be given a job of this kind, if it cannot: what it does not know it would leave out.
+    fn lacks(&self, minion: &MinionId, kind: &JobKind) -> Option<&'static str> {
+        let (what, sentence) = needs(kind)?;
+        let can = self.live.get(minion).is_some_and(|it| it.can.iter().any(|it| it == what));
+        (!can).then_some(sentence)
     }
 
     /// Changes where an open target stands, lazily on disk: the minion's hello tells it again.

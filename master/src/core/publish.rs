@@ -1,6 +1,6 @@
 //! What observers see: retained and live topics below `lab/`, plain flat JSON.
 
-use super::{Effect, Master, memory::OpenTarget};
+use super::{Effect, Master, delivery::REBOOT_MS, memory::OpenTarget};
 use model::{Job, JobId, JobTarget, MinionId, Presence, TargetState};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -178,6 +178,7 @@ impl Master {
         let connected = self.is_ready(id);
         let lost = match view.state {
             TargetState::Offered { .. } => away || (!connected && self.now >= job.expires),
+            TargetState::Running { rebooting: Some(at), .. } => away && self.now >= at.plus_ms(REBOOT_MS),
             TargetState::Received { .. } | TargetState::Running { .. } => away,
             TargetState::Accepted | TargetState::Ended { .. } => false,
         };
@@ -197,6 +198,7 @@ pub(crate) fn state_word(state: &TargetState) -> &'static str {
         TargetState::Accepted => "accepted",
         TargetState::Offered { .. } => "offered",
         TargetState::Received { .. } => "received",
+        TargetState::Running { rebooting: Some(_), .. } => "rebooting",
         TargetState::Running { .. } => "running",
         TargetState::Ended { word, .. } => word.word(),
     }
@@ -215,6 +217,7 @@ pub(crate) fn describe(kind: &model::JobKind) -> String {
             let verb = if *mode == model::Mode::Check { "check undo" } else { "undo" };
             format!("{verb} {}", of.short())
         }
+        model::JobKind::Reboot { .. } => "reboot".to_owned(),
     }
 }
 

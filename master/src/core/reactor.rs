@@ -221,9 +221,10 @@ impl Master {
                     done.push(self.act_key(rule, event, act, &minion));
                     continue;
                 }
-                Action::Apply { target, states, pillar } => {
-                    (target, JobKind::Apply { states, mode: Mode::Apply, pillar, env: None })
-                }
+                Action::Apply { target, states, pillar } => (
+                    target,
+                    JobKind::Apply { states, mode: Mode::Apply, pillar, env: None, confirm_ms: None },
+                ),
                 Action::Run { target, command } => (target, run_kind(command)),
             };
             let id = reaction_id(&rule.name, identity, index);

@@ -17,6 +17,9 @@ pub(crate) const GRAINS_BYTES_MAX: usize = 64 << 10;
 const SEEN_SAVE_MS: u64 = 600_000;
 /// Minions that come back in one second after a start of the master.
 const RETURNS_PER_SECOND: usize = 100;
+/// Abilities of one minion, and characters of each, that are remembered.
+const CAN_MAX: usize = 16;
+const CAN_CHARS_MAX: usize = 32;
 /// Widest spread of returns, in seconds.
 const SPREAD_MAX_S: u32 = 60;
 
@@ -48,6 +51,8 @@ pub(crate) struct Live {
     pub(crate) talkers: Talkers,
     /// Since when an ephemeral one is away, by the clock that only goes forward.
     pub(crate) away_since_us: Option<u64>,
+    /// What it can beyond what every release can.
+    pub(crate) can: Vec<String>,
 }
 
 impl Live {
@@ -71,6 +76,7 @@ impl Live {
             drift: 0,
             talkers: Talkers::default(),
             away_since_us: None,
+            can: Vec::new(),
         }
     }
     /// Just accepted; its connection is still to come.
@@ -281,6 +287,9 @@ impl Master {
     }
 
     fn goodbye(&mut self, id: &MinionId, reason: &str) {
+        if reason == "reboot" {
+            self.rebooting(id);
+        }
         let Some(live) = self.live.get_mut(id) else { return };
         (live.goodbye, live.ready) = (true, false);
         self.set_presence(id, Presence::Down, &cut(reason, 64));
@@ -300,6 +309,9 @@ impl Master {
         }
         if self.is_cloned(id, hello) {
             return;
+        }
+        if let Some(live) = self.live.get_mut(id) {
+            live.can = hello.can.iter().take(CAN_MAX).map(|it| cut(it, CAN_CHARS_MAX)).collect();
         }
         let Some(minion) = self.book.minions.get_mut(id) else { return };
         let booted = minion.boot.as_deref() != Some(hello.boot.as_str());

@@ -7,7 +7,7 @@ use super::{
     target::refuse,
 };
 use model::{
-    Caller, Job, JobId, JobKind, MinionId,
+    Caller, Job, JobId, JobKind, MinionId, Mode,
     api::{ErrorKind, ErrorView},
 };
 
@@ -19,6 +19,10 @@ const COMMAND_WORDS_MAX: usize = 1_024;
 const KIND_BYTES_MAX: usize = 128 << 10;
 /// Longest that a command may take, in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 7 * 86_400_000;
+/// Shortest and longest time to reach the master anew after a run with a way back, in milliseconds.
+const CONFIRM_MS: std::ops::RangeInclusive<u64> = 5_000..=86_400_000;
+/// Longest word to those who are logged in before a reboot.
+const MESSAGE_MAX: usize = 256;
 /// Longest target expression.
 pub(crate) const TARGET_CHARS_MAX: usize = 4_096;
 
@@ -131,7 +135,18 @@ fn check_kind(kind: &JobKind) -> Result<(), ErrorView> {
         return usage("a job's states, pillar, command and environment are at most 128 KiB");
     }
     match kind {
-        JobKind::Apply { .. } | JobKind::Undo { .. } => Ok(()),
+        JobKind::Undo { .. } => Ok(()),
+        JobKind::Apply { confirm_ms: Some(_), mode: Mode::Check, .. } => {
+            usage("a look needs no way back: it changes nothing")
+        }
+        JobKind::Apply { confirm_ms: Some(ms), .. } if !CONFIRM_MS.contains(ms) => {
+            usage("a way back (--confirm-within) is open for 5 s to 1 d")
+        }
+        JobKind::Apply { .. } => Ok(()),
+        JobKind::Reboot { message } if message.len() > MESSAGE_MAX || message.contains(char::is_control) => {
+            usage("what is said before a reboot is one line of at most 256 bytes")
+        }
+        JobKind::Reboot { .. } => Ok(()),
         JobKind::Run { command, shell, timeout_ms, .. } => {
             if command.first().is_none_or(String::is_empty) || command.len() > COMMAND_WORDS_MAX {
                 return usage("a command has 1 to 1024 words");

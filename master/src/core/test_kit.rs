@@ -55,7 +55,7 @@ pub(crate) fn caller() -> Caller {
 }
 
 pub(crate) fn apply() -> JobKind {
-    JobKind::Apply { states: Vec::new(), mode: Mode::Apply, pillar: Map::new(), env: None }
+    JobKind::Apply { states: Vec::new(), mode: Mode::Apply, pillar: Map::new(), env: None, confirm_ms: None }
 }
 
 pub(crate) fn command() -> JobKind {
@@ -110,6 +110,7 @@ pub(crate) fn hello() -> Hello {
         next_event: 1,
         masters: 1,
         speaker: bus::message::Speaker::default(),
+        can: vec![bus::message::CAN_CONFIRM.to_owned(), bus::message::CAN_REBOOT.to_owned()],
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Presence(MinionId),
     /// Offers of a job are no longer good.
     Expire(JobId),
+    /// A machine that its run rebooted should be back.
+    Reboot(JobId, MinionId),
     /// A probe's limit.
     Probe(u64),
     /// The limit of a round of questions.
@@ -57,6 +59,7 @@ impl Master {
         match timer {
             Timer::Presence(minion) => self.check_presence(&minion),
             Timer::Expire(job) => self.expire(job),
+            Timer::Reboot(job, minion) => self.show_target(job, &minion),
             Timer::Probe(probe) => self.end_probe(probe),
             Timer::Questions(round) => self.end_round(round),
             Timer::Retire(minion) => self.check_absence(&minion),

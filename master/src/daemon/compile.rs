@@ -264,6 +264,7 @@ fn sealed(
     let recipe = match kind {
         JobKind::Run { .. } => command(kind),
         JobKind::Undo { of, force, .. } => undo(*of, *force),
+        JobKind::Reboot { message } => reboot(message),
         JobKind::Apply { states, pillar, env, .. } => {
             let Some(generation) = generation else {
                 return Err(vec![complaint("the trees were not read yet".into())]);
@@ -343,6 +344,28 @@ fn command(kind: &JobKind) -> Recipe {
         sls: "run".into(),
         state: "cmd".into(),
         fun: "run".into(),
+        name,
+        params,
+        links: Vec::new(),
+        global: Global { attempts: 1, ..Global::default() },
+        at: None,
+    };
+    Recipe { steps: vec![step], command: true, ..Recipe::default() }
+}
+
+/// One step: whether a reboot is pending does not matter, for somebody wants one.
+fn reboot(message: &str) -> Recipe {
+    let name = "reboot".to_owned();
+    let mut params = Map::from_iter([("name".to_owned(), json!(name))]);
+    params.insert("only_on_pending_reboot".to_owned(), json!(false));
+    if !message.is_empty() {
+        params.insert("message".to_owned(), json!(message));
+    }
+    let step = Step {
+        id: name.clone(),
+        sls: "reboot".into(),
+        state: "system".into(),
+        fun: "reboot".into(),
         name,
         params,
         links: Vec::new(),

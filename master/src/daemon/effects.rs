@@ -167,14 +167,15 @@ impl<O: Outside> Daemon<O> {
         });
     }
     fn offer(&mut self, effect: Effect) {
-        let Effect::Offer { minion, job, mode, command, full, expires, what, recipe } = effect else {
+        let Effect::Offer { minion, job, mode, command, full, expires, what, recipe, confirm_ms } = effect
+        else {
             return;
         };
         let Some(recipe) = self.sealed_recipe(job, &minion, &recipe) else {
             warn!(%job, %minion, "the recipe of an offer is not in the store any more");
             return;
         };
-        let offer = Offer { job, mode, command, full, expires, what, recipe };
+        let offer = Offer { job, mode, command, full, expires, what, recipe, confirm_ms };
         self.outside.send(&minion, &ToMinion::Offer(Box::new(offer)));
     }
     fn sealed_recipe(&mut self, job: JobId, minion: &MinionId, place: &SealedRef) -> Option<SealedRecipe> {

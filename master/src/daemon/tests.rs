@@ -216,6 +216,7 @@ impl Rig {
             next_event: 1,
             masters: 1,
             speaker: bus::message::Speaker::default(),
+            can: Vec::new(),
         };
         self.message(FromMinion::Hello(Box::new(hello))).await;
         self.until(|it| matches!(it, Out::Send(ToMinion::Welcome { .. })).then_some(())).await;
@@ -305,6 +306,7 @@ async fn what_needs_the_trees_waits_for_their_first_reading() {
         mode: model::Mode::Apply,
         pillar: serde_json::Map::new(),
         env: None,
+        confirm_ms: None,
     };
     let (job, target) = (JobId(7), "vm-1".into());
     let submit = Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None };
@@ -420,6 +422,7 @@ fn a_slow_reader_of_a_job_gets_a_gap_and_still_its_end_is_told() {
             mode: model::Mode::Apply,
             pillar: serde_json::Map::new(),
             env: None,
+            confirm_ms: None,
         },
         target: "*".into(),
         minions: Vec::new(),

@@ -36,6 +36,7 @@ fn job(number: u128, at: Timestamp, ended: Option<Timestamp>) -> Job {
             mode: Mode::Apply,
             pillar: serde_json::Map::new(),
             env: None,
+            confirm_ms: None,
         },
         target: "*".into(),
         minions: vec![minion("a"), minion("b")],

@@ -277,7 +277,13 @@ fn probe_example() -> Request {
 }
 
 fn apply_example() -> JobKind {
-    JobKind::Apply { states: vec!["web".to_owned()], mode: model::Mode::Apply, pillar: Map::new(), env: None }
+    JobKind::Apply {
+        states: vec!["web".to_owned()],
+        mode: model::Mode::Apply,
+        pillar: Map::new(),
+        env: None,
+        confirm_ms: None,
+    }
 }
 
 fn run_example() -> JobKind {

@@ -190,6 +190,7 @@ pub(crate) fn hello() -> FromMinion {
         next_event: 0,
         masters: 1,
         speaker: bus::message::Speaker::default(),
+        can: Vec::new(),
     }))
 }
 

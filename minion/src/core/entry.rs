@@ -18,6 +18,44 @@ pub enum Entry {
         /// From 1.
         attempt: u32,
     },
+    /// A run has reached a step that boots the machine anew, which happens next.
+    Rebooting {
+        /// Which job.
+        job: JobId,
+        /// Position of that step in the recipe.
+        step: u32,
+        /// Boot id that is to become another one.
+        boot: String,
+        /// When.
+        at: Timestamp,
+        /// What people who are logged in are told.
+        message: String,
+    },
+    /// A run goes on behind a step that boots the machine anew.
+    Resumed {
+        /// Which job.
+        job: JobId,
+        /// Counts all begins of the run.
+        attempt: u32,
+        /// Where.
+        resume: Resume,
+    },
+    /// A run with a way back is over: unless the master is reached anew in time, it is undone.
+    Unconfirmed {
+        /// What it ends with once it is confirmed.
+        result: Box<JobResult>,
+        /// The end of that time.
+        until: Timestamp,
+    },
+    /// It was not confirmed in time: what it altered is being put back.
+    Undoing {
+        /// Which job.
+        job: JobId,
+        /// From 1.
+        attempt: u32,
+    },
+    /// Events that were dropped and that no later one tells of yet.
+    Gap(u64),
     /// A job ended; kept until the master has stored it.
     Ended(Box<JobResult>),
     /// The master has stored the result: only the id and the word are remembered, so that it never runs again.
@@ -55,6 +93,15 @@ pub enum Entry {
     Clock(Timestamp),
 }
 
+/// A step that boots the machine anew, which the run is past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Its position in the recipe.
+    pub step: u32,
+    /// Why it failed, if it did.
+    pub failed: Option<String>,
+}
+
 /// What happened in a run, as it is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "line", content = "data")]
@@ -87,6 +134,13 @@ pub enum RunEnd {
         report: Box<RunReport>,
         /// Events that steps fire (`fire_event`): tag and payload.
         events: Vec<(String, Value)>,
+    },
+    /// It has reached a step that boots the machine anew; the worker has written down where it is.
+    Reboot {
+        /// Position of that step in the recipe.
+        step: u32,
+        /// What people who are logged in are told.
+        message: String,
     },
     /// It was not begun: the recipe cannot be had or opened.
     NotBegun {

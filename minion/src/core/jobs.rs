@@ -1,7 +1,8 @@
 //! Offers, the queue, and how runs end.
 
 use super::{
-    ATTEMPTS_MAX, DISK_RETRY_MS, Effect, Entry, Minion, RunEnd, WAITING_MAX, memory::Held, outbox::fit,
+    ATTEMPTS_MAX, CANCEL_MS, DISK_RETRY_MS, Effect, Entry, Minion, RunEnd, WAITING_MAX, memory::Held,
+    outbox::fit,
 };
 use bus::message::{FromMinion, JobResult, Offer};
 use model::{JobId, Outcome, RunReport, Terminal, Timestamp};
@@ -39,6 +40,9 @@ impl Minion {
             return Some("the minion is stopping".to_owned());
         }
         if let Some(reason) = &self.disk_fault {
+            return Some(format!("the minion cannot keep a result: {reason}"));
+        }
+        if let Some(reason) = self.outbox_is_full() {
             return Some(format!("the minion cannot keep a result: {reason}"));
         }
         (self.memory.queue.len() >= WAITING_MAX).then(|| format!("{WAITING_MAX} jobs are waiting already"))
@@ -80,8 +84,10 @@ impl Minion {
             Some(Held::Waiting(_)) => {
                 self.end(now, job, Terminal::Cancelled, "before it began", None, effects);
             }
+            // What was put back in part would be neither the one nor the other.
+            Some(Held::Running { .. }) if self.memory.course.unconfirmed.is_some() => {}
             Some(Held::Running { .. }) => {
-                self.cancelling = true;
+                self.cancelling.get_or_insert(now);
                 effects.push(Effect::Cancel { job });
             }
             Some(Held::Ended(_) | Held::Known { .. }) => self.say_result(now, job, effects),
@@ -109,13 +115,15 @@ impl Minion {
 
     fn start_effect(&mut self, job: JobId, attempt: u32, effects: &mut Vec<Effect>) -> Option<Effect> {
         self.record(Entry::Intent { job, attempt }, effects);
-        self.cancelling = false;
-        match self.memory.jobs.get(&job) {
-            Some(Held::Running { offer, attempt }) => {
-                Some(Effect::Start { offer: offer.clone(), attempt: *attempt })
-            }
-            _ => None,
-        }
+        self.cancelling = None;
+        self.begin_effect(job)
+    }
+
+    /// The run that is on record, from its beginning or behind the step from which it goes on.
+    pub(super) fn begin_effect(&self, job: JobId) -> Option<Effect> {
+        let Some(Held::Running { offer, attempt }) = self.memory.jobs.get(&job) else { return None };
+        let resume = self.memory.course.resume.clone();
+        Some(Effect::Start { offer: offer.clone(), attempt: *attempt, resume })
     }
 
     pub(super) fn on_run_ended(
@@ -126,35 +134,55 @@ impl Minion {
         effects: &mut Vec<Effect>,
     ) {
         let Some(Held::Running { offer, attempt }) = self.memory.jobs.get(&job) else { return };
-        let (command, attempt) = (offer.command, *attempt);
-        match end {
+        let (command, begun) = (offer.command, attempt.saturating_sub(self.memory.course.reboots));
+        let attempt = *attempt;
+        if self.memory.course.unconfirmed.is_some() {
+            return self.on_undo_ended(now, job, end, effects);
+        }
+        let cancelling = self.cancelling.is_some();
+        let (word, reason, report) = match end {
             RunEnd::Report { report, events } => {
                 for (tag, data) in events {
                     self.add_event(now, format!("event/{tag}"), data, effects);
                 }
                 let (word, reason) = verdict(&report);
-                self.end(now, job, word, &reason, Some(report), effects);
+                (word, reason, Some(report))
             }
-            RunEnd::NotBegun { reason } if self.cancelling => {
-                self.end(now, job, Terminal::Cancelled, &reason, None, effects);
+            RunEnd::Reboot { step, message } => return self.on_reboot(now, job, step, message, effects),
+            RunEnd::NotBegun { reason } => {
+                let word = if cancelling { Terminal::Cancelled } else { Terminal::Refused };
+                return self.end(now, job, word, &reason, None, effects);
             }
-            RunEnd::NotBegun { reason } => self.end(now, job, Terminal::Refused, &reason, None, effects),
-            RunEnd::Fault { reason } => self.end(now, job, Terminal::Failed, &reason, None, effects),
-            RunEnd::Lost { reason } if self.cancelling => {
-                self.end(now, job, Terminal::Cancelled, &reason, None, effects);
-            }
+            RunEnd::Fault { reason } => (Terminal::Failed, reason, None),
+            RunEnd::Lost { reason } if cancelling => (Terminal::Cancelled, reason, None),
             RunEnd::Lost { reason } if command => {
-                let reason = format!("{reason}; a command is not run twice");
-                self.end(now, job, Terminal::Interrupted, &reason, None, effects);
+                (Terminal::Interrupted, format!("{reason}; a command is not run twice"), None)
             }
-            RunEnd::Lost { reason } if attempt >= ATTEMPTS_MAX => {
-                let reason = format!("{reason}; begun {ATTEMPTS_MAX} times");
-                self.end(now, job, Terminal::Interrupted, &reason, None, effects);
+            RunEnd::Lost { reason } if begun >= ATTEMPTS_MAX => {
+                (Terminal::Interrupted, format!("{reason}; begun {ATTEMPTS_MAX} times"), None)
             }
             RunEnd::Lost { .. } => {
                 let start = self.start_effect(job, attempt + 1, effects);
-                effects.extend(start);
+                return effects.extend(start);
             }
+        };
+        let result = Self::result_of(now, job, word, &reason, report);
+        self.run_over(now, result, effects);
+    }
+
+    /// Kills a worker that was told to stop long ago.
+    pub(super) fn kill_at(&self) -> Option<Timestamp> {
+        self.memory.running?;
+        self.cancelling.map(|at| at.plus_ms(CANCEL_MS))
+    }
+
+    pub(super) fn kill_the_deaf(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if let (Some(at), Some(job)) = (self.kill_at(), self.memory.running)
+            && now >= at
+        {
+            // Its end comes as that of any worker that is gone; until then it is tried again.
+            self.cancelling = Some(now);
+            effects.push(Effect::Kill { job });
         }
     }
 
@@ -167,22 +195,38 @@ impl Minion {
         report: Option<Box<RunReport>>,
         effects: &mut Vec<Effect>,
     ) {
+        let result = Self::result_of(now, job, word, reason, report);
+        self.end_with(now, result, effects);
+    }
+
+    fn result_of(
+        now: Timestamp,
+        job: JobId,
+        word: Terminal,
+        reason: &str,
+        report: Option<Box<RunReport>>,
+    ) -> Box<JobResult> {
+        let report = report.map(|report| *report);
+        Box::new(JobResult { job, word, reason: reason.to_owned(), report, at: now })
+    }
+
+    pub(super) fn end_with(&mut self, now: Timestamp, mut result: Box<JobResult>, effects: &mut Vec<Effect>) {
+        let job = result.job;
         let was_running = self.memory.running == Some(job);
-        let mut result = Box::new(JobResult {
-            job,
-            word,
-            reason: reason.to_owned(),
-            report: report.map(|report| *report),
-            at: now,
-        });
-        fit(&mut result);
+        self.fit_result(&mut result);
         self.record(Entry::Ended(result), effects);
         if was_running {
-            self.cancelling = false;
+            self.cancelling = None;
             self.pending.end();
             effects.push(Effect::Clean { job });
         }
         self.say_result(now, job, effects);
+    }
+
+    /// Cuts a result to what there is room for; the others that were taken must have some too.
+    pub(super) fn fit_result(&self, result: &mut JobResult) {
+        let others = self.memory.unfinished().saturating_sub(1);
+        fit(result, self.memory.outbox.result_max(others));
     }
 
     /// Takes back what was promised to nobody, keeps what must not be lost, and refuses new jobs meanwhile.
@@ -224,6 +268,9 @@ impl Minion {
                     effects.push(Effect::Clean { job: result.job });
                     self.say_result(now, result.job, effects);
                 }
+                Entry::Rebooting { job, message, .. } => effects.push(Effect::Reboot { job, message }),
+                Entry::Resumed { job, .. } => effects.extend(self.begin_effect(job)),
+                Entry::Undoing { job, .. } => effects.push(Effect::PutBack { job }),
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! What the core remembers over a restart, and the one place that alters it.
 
-use super::{Entry, REMEMBER_MS, outbox::Outbox};
+use super::{Entry, REMEMBER_MS, Resume, outbox::Outbox};
 use bus::message::{JobResult, Offer};
 use model::{ContentHash, JobId, Terminal, Timestamp};
 use std::collections::btree_map::Entry as Slot;
@@ -15,7 +15,68 @@ pub(super) enum Held {
     Known { word: Terminal, at: Timestamp },
 }
 
+/// The machine is to boot anew.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rebooting {
+    pub(super) step: u32,
+    pub(super) boot: String,
+    pub(super) at: Timestamp,
+    pub(super) message: String,
+}
+
+/// A run with a way back is over.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unconfirmed {
+    pub(super) result: Box<JobResult>,
+    pub(super) until: Timestamp,
+    /// The attempt to put back what it altered.
+    pub(super) undoing: Option<u32>,
+}
+
+/// How far the run at work has come.
 #[derive(Debug, Default, PartialEq)]
+pub(super) struct Course {
+    /// How often the machine booted anew for it.
+    pub(super) reboots: u32,
+    pub(super) resume: Option<Resume>,
+    pub(super) rebooting: Option<Rebooting>,
+    pub(super) unconfirmed: Option<Unconfirmed>,
+}
+
+impl Course {
+    /// The clock was set forward: no time has passed by that.
+    pub(super) fn set_forward(&mut self, ms: u64) {
+        if let Some(it) = &mut self.rebooting {
+            it.at = it.at.plus_ms(ms);
+        }
+        if let Some(it) = &mut self.unconfirmed {
+            it.until = it.until.plus_ms(ms);
+        }
+    }
+
+    fn snapshot(&self, job: JobId, attempt: u32) -> Vec<Entry> {
+        // One entry for each reboot, so that they are counted.
+        let resumed = self.resume.iter().flat_map(|it| {
+            let entry = Entry::Resumed { job, attempt, resume: it.clone() };
+            std::iter::repeat_n(entry, self.reboots as usize)
+        });
+        let rebooting = self.rebooting.iter().map(|it| Entry::Rebooting {
+            job,
+            step: it.step,
+            boot: it.boot.clone(),
+            at: it.at,
+            message: it.message.clone(),
+        });
+        let over = self.unconfirmed.iter().flat_map(|it| {
+            let entry = Entry::Unconfirmed { result: it.result.clone(), until: it.until };
+            let undoing = it.undoing.map(|attempt| Entry::Undoing { job, attempt });
+            std::iter::once(entry).chain(undoing)
+        });
+        resumed.chain(rebooting).chain(over).collect()
+    }
+}
+
+#[derive(Debug, PartialEq)]
 pub(super) struct Memory {
     pub(super) jobs: BTreeMap<JobId, Held>,
     pub(super) queue: VecDeque<JobId>,
@@ -24,9 +85,24 @@ pub(super) struct Memory {
     pub(super) boot: Option<String>,
     pub(super) welcomed: Option<(String, ContentHash)>,
     pub(super) clock: Timestamp,
+    pub(super) course: Course,
 }
 
 impl Memory {
+    /// With an outbox of at most so many bytes.
+    pub(super) fn bounded(outbox_bytes: usize) -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            queue: VecDeque::new(),
+            running: None,
+            outbox: Outbox::bounded(outbox_bytes),
+            boot: None,
+            welcomed: None,
+            clock: Timestamp(0),
+            course: Course::default(),
+        }
+    }
+
     pub(super) fn remember(&mut self, entry: &Entry) {
         match entry {
             Entry::Received(offer) => {
@@ -36,12 +112,38 @@ impl Memory {
                 }
             }
             Entry::Intent { job, attempt } => self.remember_intent(*job, *attempt),
+            Entry::Rebooting { job, step, boot, at, message } if self.running == Some(*job) => {
+                let (step, boot, at, message) = (*step, boot.clone(), *at, message.clone());
+                self.course.rebooting = Some(Rebooting { step, boot, at, message });
+            }
+            Entry::Resumed { job, attempt, resume } if self.running == Some(*job) => {
+                self.course.rebooting = None;
+                self.course.resume = Some(resume.clone());
+                self.course.reboots += 1;
+                self.remember_intent(*job, *attempt);
+            }
+            Entry::Unconfirmed { result, until } if self.running == Some(result.job) => {
+                let unconfirmed = Unconfirmed { result: result.clone(), until: *until, undoing: None };
+                self.course.unconfirmed = Some(unconfirmed);
+            }
+            Entry::Undoing { job, attempt } if self.running == Some(*job) => {
+                if let Some(it) = &mut self.course.unconfirmed {
+                    it.undoing = Some(*attempt);
+                }
+            }
+            Entry::Rebooting { .. }
+            | Entry::Resumed { .. }
+            | Entry::Unconfirmed { .. }
+            | Entry::Undoing { .. } => {}
+            Entry::Gap(events) => self.outbox.add_gap(*events),
             Entry::Ended(result) => {
                 self.leave(result.job);
+                self.outbox.keep_result(result);
                 self.jobs.insert(result.job, Held::Ended(result.clone()));
             }
             Entry::Known { job, word, at } => {
                 self.leave(*job);
+                self.outbox.drop_result(*job);
                 self.jobs.insert(*job, Held::Known { word: *word, at: *at });
             }
             Entry::Event { number, tag, data, gap } => self.outbox.push(*number, tag, data, *gap),
@@ -57,6 +159,9 @@ impl Memory {
             let offer = offer.clone();
             self.queue.retain(|it| *it != job);
             self.jobs.insert(job, Held::Running { offer, attempt });
+            if self.running != Some(job) {
+                self.course = Course::default();
+            }
             self.running = Some(job);
         }
     }
@@ -66,7 +171,13 @@ impl Memory {
         self.queue.retain(|it| *it != job);
         if self.running == Some(job) {
             self.running = None;
+            self.course = Course::default();
         }
+    }
+
+    /// Jobs that were taken and have not ended.
+    pub(super) fn unfinished(&self) -> usize {
+        self.queue.len() + usize::from(self.running.is_some())
     }
 
     /// Undoes an intent that could not be put on disk.
@@ -75,6 +186,7 @@ impl Memory {
             let offer = offer.clone();
             self.jobs.insert(job, Held::Waiting(offer));
             self.running = None;
+            self.course = Course::default();
             self.queue.push_front(job);
         }
     }
@@ -122,6 +234,7 @@ impl Memory {
                 Held::Running { offer, attempt } => {
                     entries.push(Entry::Received(offer.clone()));
                     entries.push(Entry::Intent { job: *job, attempt: *attempt });
+                    entries.extend(self.course.snapshot(*job, *attempt));
                 }
                 Held::Waiting(_) => {}
             }

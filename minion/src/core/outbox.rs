@@ -2,12 +2,15 @@
 
 use super::{Effect, Entry, Minion, memory::Held};
 use bus::message::{FromMinion, JobResult};
-use model::{JobId, Terminal, Timestamp};
+use model::{JobId, Terminal, Timestamp, broken};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-/// Bytes of events that are kept; beyond, the oldest are dropped and the next one says how many.
-pub const EVENT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of events and results that are kept. Beyond, the oldest events are dropped, and the next one says how many;
+/// results never: new jobs are refused as long as there is no room for what may come of them.
+pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
+/// The least that can be set.
+pub const OUTBOX_BYTES_MIN: usize = 1 << 20;
 /// Longest payload of one event.
 const EVENT_MAX: usize = 16 << 10;
 /// Longest tag.
@@ -18,7 +21,9 @@ const RESULT_WHOLE_MAX: usize = 64 << 10;
 const PART_MAX: usize = 32 << 10;
 /// A result whose JSON is longer is cut.
 const RESULT_MAX: usize = 15 << 20;
-/// Longest reason of a result that has to be cut.
+/// Room that is kept free for the result of each job that was taken: one that is cut as far as can be has no more.
+pub(super) const RESULT_ROOM: usize = 128 << 10;
+/// Longest reason of a result that has to be cut; as JSON it may grow sixfold.
 const REASON_MAX: usize = 16 << 10;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -40,24 +45,71 @@ pub(super) struct Outbox {
     /// Dropped, and not yet told by an event after them.
     gap: u64,
     taken: u64,
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Self { events: VecDeque::new(), bytes: 0, next: 1, gap: 0, taken: 0 }
-    }
+    /// Bytes of each result that is not acknowledged, and of all.
+    results: BTreeMap<JobId, usize>,
+    result_bytes: usize,
+    bytes_max: usize,
 }
 
 impl Outbox {
+    /// At most so many bytes.
+    pub(super) fn bounded(bytes_max: usize) -> Self {
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            next: 1,
+            gap: 0,
+            taken: 0,
+            results: BTreeMap::new(),
+            result_bytes: 0,
+            bytes_max,
+        }
+    }
+
     pub(super) fn push(&mut self, number: u64, tag: &str, data: &Value, gap: u64) {
         let bytes = tag.len() + data.to_string().len() + 64;
         self.next = self.next.max(number + 1);
         self.bytes += bytes;
         let gap = gap + std::mem::take(&mut self.gap);
         self.events.push_back(Kept { number, tag: tag.to_owned(), data: data.clone(), gap, bytes });
-        while self.bytes > EVENT_BYTES_MAX {
+        self.make_room();
+    }
+
+    /// Drops the oldest events until all fits.
+    fn make_room(&mut self) {
+        while !broken::leaves_out("outbox-bound")
+            && !self.events.is_empty()
+            && self.bytes + self.result_bytes > self.bytes_max
+        {
             self.drop_oldest();
         }
+    }
+
+    pub(super) fn keep_result(&mut self, result: &JobResult) {
+        self.drop_result(result.job);
+        let bytes = json_bytes(result);
+        self.results.insert(result.job, bytes);
+        self.result_bytes += bytes;
+        self.make_room();
+    }
+
+    pub(super) fn drop_result(&mut self, job: JobId) {
+        self.result_bytes -= self.results.remove(&job).unwrap_or(0);
+    }
+
+    pub(super) fn add_gap(&mut self, events: u64) {
+        self.gap += events;
+    }
+
+    /// Whether there is room for so many results, be they as short as they can be.
+    fn has_room_for(&self, results: usize) -> bool {
+        self.result_bytes + results.saturating_mul(RESULT_ROOM) <= self.bytes_max
+    }
+
+    /// Bytes that a result may have while so many others are still to come.
+    pub(super) fn result_max(&self, others: usize) -> usize {
+        let taken = self.result_bytes + others.saturating_mul(RESULT_ROOM);
+        self.bytes_max.saturating_sub(taken).clamp(RESULT_ROOM, RESULT_MAX)
     }
 
     fn drop_oldest(&mut self) {
@@ -104,11 +156,26 @@ impl Outbox {
             data: it.data.clone(),
             gap: it.gap,
         });
-        std::iter::once(Entry::EventsTaken(taken)).chain(events)
+        let gap = (self.gap > 0).then_some(Entry::Gap(self.gap));
+        std::iter::once(Entry::EventsTaken(taken)).chain(gap).chain(events)
     }
 }
 
+fn json_bytes(result: &JobResult) -> usize {
+    serde_json::to_string(result).map_or(0, |it| it.len())
+}
+
 impl Minion {
+    /// Why no further job can be taken: there would be no room for its result.
+    pub(super) fn outbox_is_full(&self) -> Option<String> {
+        let outbox = &self.memory.outbox;
+        if broken::leaves_out("room-for-results") || outbox.has_room_for(self.memory.unfinished() + 1) {
+            return None;
+        }
+        let (waiting, bytes) = (outbox.results.len(), outbox.result_bytes >> 10);
+        Some(format!("its outbox is full: {waiting} results ({bytes} KiB) wait for the master to store them"))
+    }
+
     /// Notes an event and says it. Tags and payloads over their limits are cut, with a notice in the payload.
     pub(super) fn add_event(&mut self, now: Timestamp, tag: String, data: Value, effects: &mut Vec<Effect>) {
         let number = self.memory.outbox.next;
@@ -219,10 +286,10 @@ fn pieces(text: &str, bytes_max: usize) -> Vec<&str> {
 
 /// Cuts what commands said and diffs, longest first, until the result fits; says so where it cut. What is still too
 /// long goes without its report.
-pub(super) fn fit(result: &mut JobResult) {
+pub(super) fn fit(result: &mut JobResult, bytes_max: usize) {
     let text = |it: &JobResult| serde_json::to_string(it).unwrap_or_default();
     let whole = text(result);
-    if whole.len() <= RESULT_MAX {
+    if whole.len() <= bytes_max {
         return;
     }
     let hash = crate::grains::sha256_text(&whole);
@@ -231,7 +298,7 @@ pub(super) fn fit(result: &mut JobResult) {
         for step in result.report.iter_mut().flat_map(|it| &mut it.steps) {
             cut_step(step, keep, &hash);
         }
-        if text(result).len() <= RESULT_MAX {
+        if text(result).len() <= bytes_max {
             return;
         }
     }
@@ -239,7 +306,7 @@ pub(super) fn fit(result: &mut JobResult) {
     let space = if result.reason.is_empty() { "" } else { "; " };
     let length = whole.len();
     result.reason = format!(
-        "{}{space}the report of {length} bytes is left out: a result has {RESULT_MAX} at most; SHA-256 of the whole result: {hash}",
+        "{}{space}the report of {length} bytes is left out: a result has {bytes_max} at most; SHA-256 of the whole result: {hash}",
         result.reason
     );
 }

@@ -16,6 +16,7 @@ fn settings() -> Settings {
         boot: "boot-1".to_owned(),
         sandbox: false,
         masters: 1,
+        outbox_bytes: OUTBOX_BYTES_MAX,
         grains_hash: crate::grains::hash(&grains),
         grains,
     }
@@ -30,6 +31,7 @@ fn offer(number: u128) -> Offer {
         expires: NOW.plus_ms(AHEAD_MS + 60_000),
         what: "apply web".to_owned(),
         recipe: SealedRecipe::Here { sealed: String::new() },
+        confirm_ms: None,
     }
 }
 
@@ -146,7 +148,15 @@ fn gist(effect: &Effect) -> String {
         Effect::Record(entry) => format!("record {}", entry_gist(entry)),
         Effect::Later(entry) => format!("later {}", entry_gist(entry)),
         Effect::Send(message) => format!("send {}", message_gist(message)),
-        Effect::Start { offer, attempt } => format!("start {} {attempt}", offer.job.0),
+        Effect::Start { offer, attempt, resume: None } => format!("start {} {attempt}", offer.job.0),
+        Effect::Start { offer, attempt, resume: Some(Resume { step, failed }) } => {
+            let how = if failed.is_some() { "failed" } else { "good" };
+            format!("start {} {attempt} behind {step} {how}", offer.job.0)
+        }
+        Effect::PutBack { job } => format!("put back {}", job.0),
+        Effect::Reboot { job, .. } => format!("reboot {}", job.0),
+        Effect::Reconnect => "reconnect".to_owned(),
+        Effect::Kill { job } => format!("kill {}", job.0),
         Effect::Recover { job } => format!("recover {}", job.0),
         Effect::Cancel { job } => format!("cancel {}", job.0),
         Effect::Clean { job } => format!("clean {}", job.0),
@@ -165,6 +175,11 @@ fn entry_gist(entry: &Entry) -> String {
     match entry {
         Entry::Received(offer) => format!("received {}", offer.job.0),
         Entry::Intent { job, attempt } => format!("intent {} {attempt}", job.0),
+        Entry::Rebooting { job, step, .. } => format!("rebooting {} {step}", job.0),
+        Entry::Resumed { job, attempt, resume } => format!("resumed {} {attempt} {}", job.0, resume.step),
+        Entry::Unconfirmed { result, .. } => format!("unconfirmed {} {}", result.job.0, result.word.word()),
+        Entry::Undoing { job, attempt } => format!("undoing {} {attempt}", job.0),
+        Entry::Gap(events) => format!("gap {events}"),
         Entry::Ended(result) => format!("ended {} {}", result.job.0, result.word.word()),
         Entry::Known { job, word, .. } => format!("known {} {}", job.0, word.word()),
         Entry::Event { number, tag, .. } => format!("event {number} {tag}"),
@@ -194,6 +209,10 @@ fn message_gist(message: &FromMinion) -> String {
 }
 
 const NOTHING: [&str; 0] = [];
+
+mod confirm;
+mod outbox;
+mod reboot;
 
 #[test]
 fn the_start_of_a_boot_is_an_event_once_and_the_hello_says_first_until_it_was_answered() {
@@ -425,7 +444,7 @@ fn events_are_numbered_and_kept_until_taken() {
 fn when_the_outbox_is_full_the_oldest_events_go_and_the_next_one_says_how_many() {
     let mut bench = Bench::new();
     let data = json!({ "text": "x".repeat(15 << 10) });
-    let count = EVENT_BYTES_MAX / (15 << 10) + 10;
+    let count = OUTBOX_BYTES_MAX / (15 << 10) + 10;
     let mut minion = Minion::restore(bench.settings.clone(), NOW, []);
     for _ in 0..count {
         minion.step(NOW, Input::Event { tag: "beacon/x".to_owned(), data: data.clone() });
@@ -456,7 +475,7 @@ fn when_the_outbox_is_full_the_oldest_events_go_and_the_next_one_says_how_many()
     assert!(gap > 0);
     assert_eq!(events.last(), Some(&(count as u64, 0)));
     let bytes: usize = events.len() * (15 << 10);
-    assert!(bytes <= EVENT_BYTES_MAX);
+    assert!(bytes <= OUTBOX_BYTES_MAX);
 }
 
 #[test]

@@ -67,10 +67,8 @@ impl Larder {
             SealedRecipe::Fetch { hash, size } => {
                 self.content(*hash, *size).await?;
                 let path = self.dir.join(hash.to_string());
-                let sealed =
-                    std::fs::read(&path).map_err(|error| format!("cannot read the recipe: {error}"))?;
-                let _ = std::fs::remove_file(&path);
-                Ok(sealed)
+                // It stays, sealed as it is, for a run that is begun again or goes on after a reboot.
+                std::fs::read(&path).map_err(|error| format!("cannot read the recipe: {error}"))
             }
         }
     }
@@ -163,6 +161,7 @@ mod tests {
             expires: model::Timestamp(0),
             what: String::new(),
             recipe: SealedRecipe::Here { sealed },
+            confirm_ms: None,
         }
     }
 

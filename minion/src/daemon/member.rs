@@ -59,6 +59,8 @@ enum Heard {
     Answered(u64, Value),
     /// There was no look.
     Unanswered(u64, Value),
+    /// The machine cannot be booted anew.
+    NotRebooted(JobId, String),
     Sample,
     Collect,
     Watchdog,
@@ -96,6 +98,8 @@ pub(super) struct Agent<'a> {
     /// Answers to questions of templates, by the number of the probe.
     answered: mpsc::Receiver<(u64, Value)>,
     looks: Looks,
+    /// Reboots that cannot be done: for which job, and why.
+    rebooted: (mpsc::Sender<(JobId, String)>, mpsc::Receiver<(JobId, String)>),
     probes: Vec<u64>,
     collecting: bool,
     collect_at: Instant,
@@ -138,6 +142,7 @@ impl Agent<'_> {
             Some(told) = self.told.recv() => Heard::Told(told),
             Some(grains) = self.collected.1.recv() => Heard::Collected(grains),
             Some((probe, answer)) = self.answered.recv() => Heard::Answered(probe, answer),
+            Some((job, reason)) = self.rebooted.1.recv() => Heard::NotRebooted(job, reason),
             () = stop.wait() => Heard::Stop,
             () = tokio::time::sleep(wait) => Heard::Tick,
             () = sleep_until(self.sample_at), if self.sample_every.is_some() => Heard::Sample,
@@ -166,6 +171,7 @@ impl Agent<'_> {
                 self.step(Input::Answered { probe, answer }).await?;
             }
             Heard::Unanswered(probe, answer) => self.step(Input::Answered { probe, answer }).await?,
+            Heard::NotRebooted(job, reason) => self.step(Input::RebootFailed { job, reason }).await?,
             Heard::Sample => self.say_sample().await,
             Heard::Collect => {
                 self.collect_at = Instant::now() + COLLECT_EVERY;

@@ -8,7 +8,8 @@ use nix::{
 use std::{
     fs::File,
     io,
-    process::{Command, ExitStatus},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -21,6 +22,24 @@ pub fn since_boot() -> Option<Duration> {
 pub fn kill_group(group: i32) -> io::Result<()> {
     let leader = Pid::from_raw(group);
     killpg(leader, Signal::SIGKILL).or_else(|_| kill(leader, Signal::SIGKILL)).map_err(io::Error::from)
+}
+
+/// Asks the first process of the machine to boot it anew. Says why if it does not take it.
+pub fn reboot(message: &str) -> io::Result<()> {
+    // `shutdown` of systemd tells people who are logged in; others have no such thing.
+    let systemd = Path::new("/run/systemd/system").exists();
+    let argv: Vec<&str> = match message {
+        "" if systemd => vec!["systemctl", "reboot"],
+        message if systemd => vec!["shutdown", "-r", "now", "--", message],
+        _ => vec!["reboot"],
+    };
+    let output = Command::new(argv[0]).args(&argv[1..]).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| io::Error::other(format!("`{}` cannot be run: {error}", argv[0])))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
+    Err(io::Error::other(format!("`{}` ended with {}: {said}", argv.join(" "), output.status)))
 }
 
 /// Begins a session of its own, so that no child can reach the terminal that this program was started from. The leader

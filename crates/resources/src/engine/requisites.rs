@@ -1,11 +1,13 @@
 //! Decides from what became of earlier steps whether a step runs, and what it has to know of others.
 
 use model::{Link, Recipe, Requisite, Step};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 
 /// What became of a step, as far as others care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Fate {
     /// It is as it should be; `changed` if it was (or would be) made so.
     Good { changed: bool },

@@ -7,6 +7,7 @@ use crate::{
     diff::hash_of,
     host::{Action, Attributes, Command, Exit, Links},
     remote::private_folder,
+    resource::Reboot,
 };
 use model::{Change, GuardCall, Mode, Outcome, Output, Plan, Step};
 use std::{
@@ -36,11 +37,13 @@ pub(super) struct Attempt {
     pub(super) comment: String,
     pub(super) plan: Plan,
     pub(super) output: Option<Output>,
+    /// It is done by booting the machine anew.
+    pub(super) reboot: Option<Reboot>,
 }
 
 impl Attempt {
     pub(super) fn ended(outcome: Outcome, comment: String) -> Self {
-        Self { outcome, comment, plan: Plan::default(), output: None }
+        Self { outcome, comment, plan: Plan::default(), output: None, reboot: None }
     }
     pub(super) fn say(&mut self, sentence: &str) {
         if !sentence.is_empty() {
@@ -101,6 +104,10 @@ pub(super) fn attempt(step: &Step, circumstances: &Circumstances, host: &mut Wat
         attempt.outcome = Outcome::WouldChange;
         if circumstances.mode == Mode::Apply {
             attempt.outcome = Outcome::Changed;
+            attempt.reboot = resource.reboot();
+            if attempt.reboot.is_some() {
+                return attempt;
+            }
             if let Err(error) = change(step, &*resource, &plan, host, &mut attempt) {
                 // What went wrong first is what counts.
                 let _ = resource.abandon(host);

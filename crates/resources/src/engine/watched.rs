@@ -110,12 +110,14 @@ impl Host for Watched<'_, '_> {
         self.host.remove(path)
     }
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
+        self.shared.keeper().before_action(self.host, action)?;
         self.host.act(&self.shared.variables.within(action), watch)
     }
     fn settle(&mut self) -> io::Result<()> {
         self.host.settle()
     }
     fn perform(&mut self, action: &Action) -> io::Result<Done> {
+        self.shared.keeper().before_action(self.host, action)?;
         let mut ear = Ear {
             shared: self.shared,
             index: self.index,

@@ -1,4 +1,7 @@
-//! `undo.job`: puts back the files that a job altered. Made by the master for `labctl job undo`; states cannot use it.
+//! `undo.job`: puts back what a job altered: files, units, packet filters. Made by the master for `labctl job undo`, and
+//! by the minion for a job with a way back; states cannot use it.
+
+mod system;
 
 use crate::{
     Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
@@ -18,7 +21,8 @@ pub(crate) const MODULE: Module = Module {
     doc: "What jobs did, put back.",
     functions: &[Function {
         name: "job",
-        doc: "Every file, link and folder is as it was before a job altered it.",
+        doc: "Every file, link and folder, every unit and the rules of packet filters are as they were before a job \
+              altered them.",
         params: PARAMS,
         examples: &["01JD4Z3K8Q0V7YJ6R2T4M9XH5B:\n  undo.job: []\n"],
         parse,
@@ -34,6 +38,13 @@ const PARAMS: &[Param] = &[
         default: "false",
         doc: "Whether what was altered since the job is put back as well.",
     },
+    Param {
+        name: "way_back",
+        kind: ParamType::Bool,
+        required: false,
+        default: "false",
+        doc: "Whether as much as can be is put back, whatever of it fails.",
+    },
 ];
 
 /// Paths that a message names.
@@ -45,12 +56,14 @@ const DEPTH_MAX: usize = 100;
 struct Undo {
     job: JobId,
     force: bool,
+    way_back: bool,
 }
 
 fn parse(params: &Map<String, Value>) -> Result<Box<dyn Resource>, ParamsError> {
     let args = Args::new("undo.job", PARAMS, params)?;
     let job = args.name().parse().map_err(|error: model::InvalidId| invalid("name", error.to_string()))?;
-    Ok(Box::new(Undo { job, force: args.bool("force", false) }))
+    let (force, way_back) = (args.bool("force", false), args.bool("way_back", false));
+    Ok(Box::new(Undo { job, force, way_back }))
 }
 
 /// What is to be put back at a path.
@@ -67,6 +80,33 @@ struct Work {
     items: Vec<Item>,
     left: Vec<PathBuf>,
     altered: Vec<PathBuf>,
+    system: system::Work,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.system.is_empty()
+    }
+}
+
+/// What could not be put back, where the rest is put back all the same.
+#[derive(Debug, Default)]
+struct Tries {
+    go_on: bool,
+    failed: Vec<String>,
+}
+
+impl Tries {
+    fn note(&mut self, tried: Result<(), Error>) -> Result<(), Error> {
+        match tried {
+            Err(error) if self.go_on => {
+                let cause = std::error::Error::source(&error).map(|it| format!(": {it}")).unwrap_or_default();
+                self.failed.push(format!("{error}{cause}"));
+                Ok(())
+            }
+            tried => tried,
+        }
+    }
 }
 
 fn named(paths: &[PathBuf]) -> String {
@@ -80,9 +120,12 @@ fn named(paths: &[PathBuf]) -> String {
 impl Undo {
     fn lines(&self, host: &dyn Probe) -> Result<Vec<Kept>, Error> {
         let found = host.kept(self.job).map_err(Error::host("read what was kept of job", self.job))?;
+        if self.way_back {
+            return Ok(found.unwrap_or_default());
+        }
         found.ok_or_else(|| {
             let text =
-                "this machine keeps nothing of that job: it altered no file here, or it is too long ago";
+                "this machine keeps nothing of that job: it altered nothing here that is kept, or it is too long ago";
             Error::Refused(text.to_owned())
         })
     }
@@ -93,6 +136,15 @@ impl Undo {
         let ours: BTreeSet<PathBuf> = lines.iter().map(|it| it.path.clone()).collect();
         let mut work = Work::default();
         for Kept { path, state: wanted, .. } in lines {
+            if !path.is_absolute() {
+                let altered = work.system.add(host, &path, wanted, ends.get(&path))?;
+                match altered {
+                    system::Since::Altered if !self.force => work.altered.push(path),
+                    system::Since::Unknown => work.left.push(path),
+                    _ => {}
+                }
+                continue;
+            }
             let now = keep::state(host, &path, false).map_err(Error::host("look at", path.display()))?.0;
             if now == wanted {
                 continue;
@@ -111,6 +163,21 @@ impl Undo {
         Ok(work)
     }
 
+    fn files(&self, host: &mut dyn Host, work: &Work, tries: &mut Tries) -> Result<(), Error> {
+        let (gone, mut back): (Vec<&Item>, Vec<&Item>) =
+            work.items.iter().partition(|it| it.wanted == State::Absent);
+        // What the job made last goes first, so that folders are empty when they go.
+        for item in gone.into_iter().rev() {
+            tries.note(host.remove(&item.path).map_err(Error::host("remove", item.path.display())))?;
+        }
+        // Folders come before what is in them.
+        back.sort_by_key(|it| it.path.components().count());
+        for item in back {
+            tries.note(self.put_back(host, item))?;
+        }
+        Ok(())
+    }
+
     fn put_back(&self, host: &mut dyn Host, item: &Item) -> Result<(), Error> {
         let path = &item.path;
         let failed = |action| Error::host(action, path.display());
@@ -124,7 +191,9 @@ impl Undo {
             gid: Some(*gid),
         };
         match &item.wanted {
-            State::Absent | State::Other => Ok(()),
+            State::Absent | State::Other | State::Unit(_) | State::Again { .. } | State::Rules { .. } => {
+                Ok(())
+            }
             State::Link { target } => {
                 if matches!(item.now, State::Folder { .. }) {
                     host.remove(path).map_err(failed("remove"))?;
@@ -199,25 +268,35 @@ impl Resource for Undo {
                 diff: None,
             });
         }
+        work.system.plan(&mut plan);
         Ok(plan)
+    }
+
+    fn converges(&self) -> bool {
+        !self.way_back
     }
 
     fn apply(&self, _: &Plan, host: &mut dyn Host) -> Result<Applied, Error> {
         let work = self.work(host)?;
-        let (gone, back): (Vec<&Item>, Vec<&Item>) =
-            work.items.iter().partition(|it| it.wanted == State::Absent);
-        // What the job made last goes first, so that folders are empty when they go.
-        for item in gone.into_iter().rev() {
-            host.remove(&item.path).map_err(Error::host("remove", item.path.display()))?;
+        let mut tries = Tries { go_on: self.way_back, failed: Vec::new() };
+        if work.is_empty() {
+            return Ok(Applied::default());
         }
-        // Folders come before what is in them.
-        let mut back = back;
-        back.sort_by_key(|it| it.path.components().count());
-        for item in back {
-            self.put_back(host, item)?;
-        }
+        // What the job started does not run while its files go.
+        work.system.quiet(host, &mut tries)?;
+        self.files(host, &work, &mut tries)?;
+        work.system.reload_units(host, &work.items, &mut tries)?;
+        work.system.rules(host, self.job, &mut tries)?;
+        let again = work.system.start(host, &work.items, &mut tries)?;
         let left: Vec<PathBuf> = work.left.into_iter().chain(work.altered).collect();
-        let said = if left.is_empty() { String::new() } else { format!("not put back: {}", named(&left)) };
-        Ok(Applied::saying(said))
+        let mut said = Vec::new();
+        if !again.is_empty() {
+            said.push(format!("restarted or reloaded: {}", again.join(", ")));
+        }
+        if !left.is_empty() {
+            said.push(format!("not put back: {}", named(&left)));
+        }
+        said.extend(tries.failed.into_iter().map(|it| format!("not put back: {it}")));
+        Ok(Applied::saying(said.join("; ")))
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn view(id: JobId, minion: &MinionId, kind: JobKind, at: Timestamp) -
     let target = JobTarget {
         job: id,
         minion: minion.clone(),
-        state: TargetState::Running { step: 0, of: 0, at },
+        state: TargetState::Running { step: 0, of: 0, at, rebooting: None },
         diagnostics: Vec::new(),
         lost: None,
     };

@@ -25,6 +25,7 @@ pub(crate) fn view(mode: Mode, states: Vec<(&str, TargetState)>) -> JobView {
             mode,
             pillar: serde_json::Map::new(),
             env: None,
+            confirm_ms: None,
         },
         target: "vm-*".to_owned(),
         minions: states.iter().map(|(name, _)| id(name)).collect(),
@@ -199,7 +200,7 @@ fn the_worst_word_decides_the_exit_code() {
     ] {
         assert_eq!((of(words, false), of(words, true)), (code, detailed), "{words:?}");
     }
-    let running = TargetState::Running { step: 1, of: 2, at: Timestamp(1) };
+    let running = TargetState::Running { step: 1, of: 2, at: Timestamp(1), rebooting: None };
     assert_eq!(exit(&view(Mode::Apply, vec![("vm-1", running)]), false).code(), 4, "still at it");
 }
 

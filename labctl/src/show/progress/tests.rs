@@ -23,7 +23,7 @@ fn started(name: &str, step: u32, what: &str) -> JobLine {
 }
 
 fn running(step: u32) -> TargetState {
-    TargetState::Running { step, of: 18, at: Timestamp(1) }
+    TargetState::Running { step, of: 18, at: Timestamp(1), rebooting: None }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! What the core asks for, done in order.
 
+use super::start::connection;
 use super::{Agent, End};
-use crate::core::{Effect, Entry, Input, RunEnd};
+use crate::core::{Effect, Entry, Input, Resume, RunEnd};
 use crate::daemon::DaemonError;
 use crate::daemon::larder::chain;
+use crate::linux::system;
 use crate::looks::Look;
-use crate::worker::Told;
+use crate::worker::{Told, Work};
+use bus::client::{Client, ClientEvent};
 use bus::message::{FromMinion, Offer};
 use model::JobId;
 use std::collections::VecDeque;
@@ -105,7 +108,11 @@ impl Agent<'_> {
                 }
                 self.say(&message).await;
             }
-            Effect::Start { offer, attempt } => self.begin(offer, attempt),
+            Effect::Start { offer, attempt, resume } => self.begin(offer, attempt, resume),
+            Effect::PutBack { job } => self.put_back(job),
+            Effect::Reboot { job, message } => self.reboot(job, message)?,
+            Effect::Reconnect => self.reconnect().await,
+            Effect::Kill { job } => self.kill(job),
             Effect::Recover { job } => {
                 info!(job = %job, "looking for the worker of a job that was at work");
                 let workers = self.workers.clone();
@@ -176,10 +183,10 @@ impl Agent<'_> {
         false
     }
 
-    fn begin(&mut self, offer: Box<Offer>, attempt: u32) {
-        info!(job = %offer.job, what = offer.what, attempt, "job started");
+    fn begin(&mut self, offer: Box<Offer>, attempt: u32, resume: Option<Resume>) {
+        info!(job = %offer.job, what = offer.what, attempt, resumed = resume.is_some(), "job started");
         let (workers, larder) = (self.workers.clone(), self.larder.clone());
-        let prepared = workers.prepare(offer.job);
+        let prepared = workers.prepare(offer.job, resume.is_some());
         self.run = Some(tokio::spawn(async move {
             let job = offer.job;
             let recipe = match prepared {
@@ -187,13 +194,72 @@ impl Agent<'_> {
                 Err(failure) => Err(format!("cannot make a folder for the run: {failure}")),
             };
             let reason = match recipe {
-                Ok(_) if workers.is_cancelled(job) => "cancelled before it began".to_owned(),
-                Ok(recipe) => return workers.run(job, offer.mode, recipe).await,
+                Ok(_) if resume.is_none() && workers.is_cancelled(job) => {
+                    "cancelled before it began".to_owned()
+                }
+                Ok(recipe) => {
+                    let work = Work::Run { mode: offer.mode, resume };
+                    return workers.run(job, &work, recipe).await;
+                }
                 Err(reason) => reason,
             };
             // The daemon is gone when this fails.
             let _ = workers.told.send(Told::Ended { job, end: RunEnd::NotBegun { reason } }).await;
         }));
+    }
+
+    fn put_back(&mut self, job: JobId) {
+        warn!(job = %job, "the master was not reached in time: what the job altered is put back");
+        let workers = self.workers.clone();
+        let prepared = workers.prepare(job, false);
+        self.run = Some(tokio::spawn(async move {
+            match prepared {
+                Ok(()) => workers.put_back(job).await,
+                Err(failure) => {
+                    let reason = format!("cannot make a folder for it: {failure}");
+                    let _ = workers.told.send(Told::Ended { job, end: RunEnd::NotBegun { reason } }).await;
+                }
+            }
+        }));
+    }
+
+    /// The old connection is ended and a new one made; hearing goes on with what comes of that.
+    async fn reconnect(&mut self) {
+        let config = connection(&self.id, &self.trust, &self.identity);
+        let (client, events) = Client::start(config);
+        let old = std::mem::replace(&mut self.client, client);
+        old.close().await;
+        self.events = events;
+        self.link = None;
+        self.early.clear();
+        let reason = "connecting anew, to see whether the master can be reached".to_owned();
+        self.early.push_back(ClientEvent::Disconnected { reason, retry_ms: 0 });
+    }
+
+    fn reboot(&mut self, job: JobId, message: String) -> Result<(), DaemonError> {
+        info!(job = %job, message, "the machine is booted anew, as the job wants it");
+        if let Some(folder) = &self.setup.config.sandbox {
+            // What is there for one boot only is gone with it.
+            let _ = std::fs::remove_dir_all(folder.join("run"));
+            self.home.boot_again()?;
+            self.end = Some(End::Again);
+            return Ok(());
+        }
+        let tell = self.rebooted.0.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(failure) = system::reboot(&message) {
+                // The daemon is gone when this fails.
+                let _ = tell.blocking_send((job, failure.to_string()));
+            }
+        });
+        Ok(())
+    }
+
+    fn kill(&self, job: JobId) {
+        warn!(job = %job, "the worker was told to stop and does not: it is killed");
+        if let Err(failure) = self.workers.kill(job) {
+            error!(job = %job, err = %failure, "the worker cannot be killed: end its process by hand");
+        }
     }
 
     pub(super) fn cancel(&self, job: JobId) {
@@ -210,7 +276,11 @@ fn give_up(effects: &mut VecDeque<Effect>, entries: &mut Vec<Entry>) {
     for effect in std::mem::take(effects) {
         match effect {
             Effect::Record(entry) => entries.push(*entry),
-            Effect::Send(_) | Effect::Start { .. } | Effect::Clean { .. } => {}
+            Effect::Send(_)
+            | Effect::Start { .. }
+            | Effect::Clean { .. }
+            | Effect::Reboot { .. }
+            | Effect::PutBack { .. } => {}
             other => effects.push_back(other),
         }
     }

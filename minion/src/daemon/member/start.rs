@@ -9,13 +9,12 @@ use crate::grains;
 use crate::home::{Home, Membership, make_private_dir};
 use crate::journal::{Journal, Opened};
 use crate::looks::Looks;
-use crate::worker::Workers;
+use crate::worker::{HANG_LIMIT, Workers};
 use bus::client::{Client, ClientConfig};
 use bus::message::Speaker;
 use bus::{Identity, Topic, tls};
-use model::JobId;
+use model::MinionId;
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ impl<'a> Agent<'a> {
         }
         let identity = Arc::new(home.identity()?);
         let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
-        let (client, events) = Client::start(connection(&member, &trust, &identity));
+        let (client, events) = Client::start(connection(&member.id, &trust, &identity));
         let opened = Journal::open(&home.journal_dir())?;
         make_private_dir(&setup.config.cache_dir)?;
         let (tell, told) = mpsc::channel(TOLD_MAX);
@@ -53,6 +52,7 @@ impl<'a> Agent<'a> {
             keep: home.kept_dir(),
             sandbox: setup.config.sandbox.clone(),
             program: setup.program.clone(),
+            hang_limit: HANG_LIMIT,
             told: tell,
         };
         let larder = Larder {
@@ -63,8 +63,9 @@ impl<'a> Agent<'a> {
             dir: setup.config.cache_dir.clone(),
             bytes_max: setup.config.cache_bytes,
         };
-        let (core, journal) = remember(setup, &member, &trust, opened, clock);
-        clean_work(&home.work_dir(), core.running());
+        let boot = home.boot_id(&setup.boot, setup.config.sandbox.is_some())?;
+        let (core, journal) = remember(setup, &member, &trust, boot, opened, clock);
+        workers.clear(core.running());
         let now = Instant::now();
         let (tell_answer, answered) = mpsc::channel(1);
         let looks = looks(setup, tell_answer);
@@ -95,6 +96,7 @@ impl<'a> Agent<'a> {
             collected: mpsc::channel(1),
             answered,
             looks,
+            rebooted: mpsc::channel(1),
             probes: Vec::new(),
             collecting: false,
             collect_at: now + COLLECT_EVERY,
@@ -109,6 +111,7 @@ fn remember(
     setup: &Setup,
     member: &Membership,
     trust: &Trust,
+    boot: String,
     opened: Opened,
     clock: &mut Clock,
 ) -> (Minion, Journal) {
@@ -118,9 +121,10 @@ fn remember(
     }
     let settings = Settings {
         version: model::VERSION.to_owned(),
-        boot: setup.boot.clone(),
+        boot,
         sandbox: setup.config.sandbox.is_some(),
         masters: trust.masters.version,
+        outbox_bytes: setup.config.outbox_bytes,
         grains_hash: grains::hash(&grains),
         grains,
     };
@@ -129,24 +133,14 @@ fn remember(
     (core, opened.journal)
 }
 
-/// Removes what workers of jobs left that have ended: the process was killed before it could.
-fn clean_work(dir: &Path, running: Option<JobId>) {
-    let keep = running.map(|job| job.to_string());
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if keep.as_deref() != entry.file_name().to_str() {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
 /// How to connect to a master.
-fn connection(member: &Membership, trust: &Trust, identity: &Identity) -> ClientConfig {
+pub(super) fn connection(id: &MinionId, trust: &Trust, identity: &Identity) -> ClientConfig {
     ClientConfig {
         addresses: trust.addresses(),
         tls: Some(tls::client_config(&trust.masters.pins(), Some(identity))),
-        client_id: member.id.to_string(),
+        client_id: id.to_string(),
         login: None,
-        subscribe: vec![Topic::In(member.id.clone()).to_string()],
+        subscribe: vec![Topic::In(id.clone()).to_string()],
         packet_max: PACKET_MAX,
         keep_alive_s: 30,
         backoff_max_ms: BACKOFF_MS,
