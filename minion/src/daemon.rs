@@ -5,6 +5,7 @@ mod clock;
 mod copies;
 mod larder;
 mod member;
+mod watch;
 
 use crate::config::Config;
 use crate::enroll::{Candidate, Enrolled};
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
+use watch::Watchdog;
 
 /// After the master removed this minion, before it asks to be a member again.
 const AFTER_REMOVAL: Duration = Duration::from_secs(10);
@@ -32,6 +34,11 @@ const AFTER_NO: Duration = Duration::from_secs(30);
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);
 /// Between two tries at a master of a release that does not fit.
 const AFTER_INCOMPATIBLE: Duration = Duration::from_mins(1);
+
+/// From being told to stop to the end of the process.
+const STOP_MAX: Duration = Duration::from_secs(15);
+/// Exit code of a process that was ended by SIGTERM.
+const EXIT_TERMINATED: i32 = 143;
 
 /// Why the minion cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +87,27 @@ impl Stop {
         Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
     }
 
+    /// Waits for one. From then on another one, or [`STOP_MAX`], ends the process at once: what is to outlive it is on
+    /// disk, or a process of its own.
     async fn wait(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
+        }
+        if let Ok(mut second) = Self::new() {
+            tokio::spawn(async move {
+                let again = tokio::select! {
+                    _ = second.term.recv() => true,
+                    _ = second.int.recv() => true,
+                    () = tokio::time::sleep(STOP_MAX) => false,
+                };
+                if again {
+                    warn!("told twice to stop: ending at once");
+                    std::process::exit(EXIT_TERMINATED);
+                }
+                error!("stopping takes too long: ending at once");
+                std::process::exit(1);
+            });
         }
     }
 }
@@ -93,6 +117,7 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
     let home = Home::open(&setup.config.state_dir)?;
     let mut stop = Stop::new()?;
     let mut clock = Clock::new();
+    let watchdog = Watchdog::start();
     notify(&[sd_notify::NotifyState::Ready]);
     let mut known = true;
     let speaker = Speaker {
@@ -104,15 +129,17 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
         let member = home.membership()?.filter(|_| known);
         let Some(member) = member else {
             tokio::select! {
-                joined = enroll(setup, &home, &speaker, &mut clock) => joined?,
+                joined = watchdog.core.idle(enroll(setup, &home, &speaker, &mut clock)) => joined?,
                 () = stop.wait() => break,
             };
             known = true;
             continue;
         };
         let trust = Trust::of_member(setup, &home, &member)?;
-        let agent = Agent::start(setup, &home, member, trust, &speaker, &mut clock)?;
-        let pause = match agent.serve(&mut stop).await? {
+        let agent = Agent::start(setup, &home, member, trust, &speaker, &mut clock, &watchdog)?;
+        let end = agent.serve(&mut stop).await?;
+        watchdog.disconnected();
+        let pause = match end {
             End::Stopped => break,
             End::Again => AFTER_TROUBLE,
             End::Incompatible => AFTER_INCOMPATIBLE,
@@ -129,7 +156,7 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = watchdog.core.idle(tokio::time::sleep(pause)) => {}
             () = stop.wait() => break,
         }
     }

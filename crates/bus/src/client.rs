@@ -1,6 +1,7 @@
 //! The MQTT client of minions and of the master's link to the fan-out: stock rumqttc with our own back-off and limits.
 //! The only file beside `packet.rs` that names rumqttc.
 
+use crate::pulse::Beat;
 use bytes::Bytes;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS,
@@ -126,11 +127,18 @@ impl Client {
     /// After a `Disconnected`, nothing is tried before the receiver took it and all before it: what is published in
     /// between fails rather than slips into the next session.
     pub fn start(config: ClientConfig) -> (Self, mpsc::Receiver<ClientEvent>) {
+        Self::start_with(config, None)
+    }
+    /// The same; its loop stamps a beat.
+    pub fn start_watched(config: ClientConfig, beat: Beat) -> (Self, mpsc::Receiver<ClientEvent>) {
+        Self::start_with(config, Some(beat))
+    }
+    fn start_with(config: ClientConfig, beat: Option<Beat>) -> (Self, mpsc::Receiver<ClientEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (quit, quitting) = watch::channel(false);
         let link = Arc::new(Link::default());
         let packet_max = config.packet_max;
-        tokio::spawn(Task { config, link: link.clone(), events, quit: quitting }.run());
+        tokio::spawn(Task { config, link: link.clone(), events, quit: quitting, beat }.run());
         (Self { link, quit: Arc::new(quit), packet_max }, receiver)
     }
     /// Publishes at QoS 0, waiting for room in the queue; fails while not connected, and for what can never be sent:
@@ -201,6 +209,15 @@ struct Task {
     link: Arc<Link>,
     events: mpsc::Sender<ClientEvent>,
     quit: watch::Receiver<bool>,
+    beat: Option<Beat>,
+}
+
+/// Waits for what may not come for long.
+async fn idle<T>(beat: Option<&Beat>, waited_for: impl Future<Output = T>) -> T {
+    match beat {
+        Some(beat) => beat.idle(waited_for).await,
+        None => waited_for.await,
+    }
 }
 
 impl Task {
@@ -234,16 +251,19 @@ impl Task {
     /// Reports, and waits for the time and for the report to be taken; `None` if nobody wants more.
     async fn pause(&mut self, event: ClientEvent, retry_ms: u64) -> Option<()> {
         let until = Instant::now() + Duration::from_millis(retry_ms);
-        let Self { events, quit, .. } = self;
+        let Self { events, quit, beat, .. } = self;
         let wait = async {
             events.send(event).await.ok()?;
             sleep_until(until).await;
             events.reserve_many(EVENTS_MAX).await.ok().map(drop)
         };
-        tokio::select! {
-            over = wait => over,
-            () = unwanted(quit, events) => None,
-        }
+        let wait = async {
+            tokio::select! {
+                over = wait => over,
+                () = unwanted(quit, events) => None,
+            }
+        };
+        idle(beat.as_ref(), wait).await
     }
 
     /// One connection from its first packet to its end.
@@ -260,8 +280,9 @@ impl Task {
         connected: &mut Option<Instant>,
     ) -> Result<std::convert::Infallible, Over> {
         let (client, mut eventloop) = self.open(address)?;
+        let subscribing = subscribed(&client, &mut eventloop, &self.config.subscribe);
         let early = tokio::select! {
-            over = subscribed(&client, &mut eventloop, &self.config.subscribe) => over?,
+            over = idle(self.beat.as_ref(), subscribing) => over?,
             () = unwanted(&mut self.quit, &self.events) => return Err(Over::Quit),
         };
         *connected = Some(Instant::now());
@@ -280,7 +301,7 @@ impl Task {
             session.deliver(message).await;
         }
         loop {
-            let event = match session.poll(&mut eventloop).await {
+            let event = match idle(self.beat.as_ref(), session.poll(&mut eventloop)).await {
                 Ok(event) => event,
                 Err(over) => {
                     // What came together with the end: a last word such as `removed`.

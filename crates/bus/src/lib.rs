@@ -1,5 +1,5 @@
 //! One way to connect, one way to sign: topics, signed envelopes, keys, TLS by pinned key, sealed boxes, the MQTT
-//! client and packet codec, and HTTPS by pinned key. Knows what may be said, never what it means.
+//! client and packet codec, and HTTPS by pinned key; and the pulse of a daemon's loops. Knows what may be said, never what it means.
 
 pub mod client;
 pub mod envelope;
@@ -8,6 +8,7 @@ pub mod keys;
 pub mod masters;
 pub mod message;
 pub mod packet;
+pub mod pulse;
 pub mod seal;
 pub mod seed;
 pub mod tls;

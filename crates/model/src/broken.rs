@@ -12,6 +12,14 @@ pub const PARTS: &[(&str, &str)] = &[
     ("outbox-bound", "what a minion keeps for its master grows without end"),
     ("reboot-on-record", "a machine reboots before it is on record why"),
     ("room-for-results", "jobs are taken whose results cannot be kept"),
+    ("ask-every-loop", "the watchdog is told that all is well while a loop stands still"),
+    ("keys-for-root-only", "an operator elsewhere gets the keys of the master with a backup"),
+    ("turn-connection", "the minion's connection stands still"),
+    ("turn-core", "the loop of the master or the minion stands still"),
+    ("turn-fanout", "nobody looks after the fan-out"),
+    ("turn-gate", "nobody lets minions in"),
+    ("turn-store", "nothing is written any more"),
+    ("turn-web", "nobody answers the API"),
 ];
 
 #[cfg(debug_assertions)]

@@ -5,7 +5,7 @@ mod start;
 
 use super::clock::Clock;
 use super::larder::{Larder, chain};
-use super::{DaemonError, Setup, Stop, Trust, notify, sources};
+use super::{DaemonError, Setup, Stop, Trust, sources};
 use crate::core::{Entry, Input, Minion, RunEnd};
 use crate::grains;
 use crate::home::Home;
@@ -16,6 +16,7 @@ use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, refusal};
 use bus::message::Speaker;
+use bus::pulse::Beat;
 use bus::{Identity, Topic, envelope};
 use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
 use serde_json::Value;
@@ -63,9 +64,10 @@ enum Heard {
     NotRebooted(JobId, String),
     Sample,
     Collect,
-    Watchdog,
     Stop,
     Tick,
+    /// Nothing: the loop turns.
+    Turn,
 }
 
 /// A member at work.
@@ -103,8 +105,7 @@ pub(super) struct Agent<'a> {
     probes: Vec<u64>,
     collecting: bool,
     collect_at: Instant,
-    watchdog: Option<Duration>,
-    watchdog_at: Instant,
+    beat: Beat,
     end: Option<End>,
 }
 
@@ -116,6 +117,7 @@ impl Agent<'_> {
             if let Some(end) = self.end.take() {
                 return self.finish(end).await;
             }
+            self.beat.turn();
             let heard = self.hear(stop).await;
             self.take(heard).await?;
         }
@@ -147,7 +149,7 @@ impl Agent<'_> {
             () = tokio::time::sleep(wait) => Heard::Tick,
             () = sleep_until(self.sample_at), if self.sample_every.is_some() => Heard::Sample,
             () = sleep_until(self.collect_at) => Heard::Collect,
-            () = sleep_until(self.watchdog_at), if self.watchdog.is_some() => Heard::Watchdog,
+            () = tokio::time::sleep(self.beat.every()) => Heard::Turn,
         }
     }
 
@@ -177,15 +179,12 @@ impl Agent<'_> {
                 self.collect_at = Instant::now() + COLLECT_EVERY;
                 self.collect();
             }
-            Heard::Watchdog => {
-                self.watchdog_at = Instant::now() + self.watchdog.unwrap_or(COLLECT_EVERY);
-                notify(&[sd_notify::NotifyState::Watchdog]);
-            }
             Heard::Stop => {
                 self.step(Input::Stop { reason: "stop".to_owned() }).await?;
                 self.end = Some(End::Stopped);
             }
             Heard::Tick => self.step(Input::Tick).await?,
+            Heard::Turn => {}
         }
         Ok(())
     }

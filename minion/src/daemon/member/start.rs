@@ -4,6 +4,7 @@ use super::{Agent, COLLECT_EVERY};
 use crate::core::{Minion, Settings};
 use crate::daemon::clock::Clock;
 use crate::daemon::larder::Larder;
+use crate::daemon::watch::Watchdog;
 use crate::daemon::{DaemonError, Setup, Trust, sources};
 use crate::grains;
 use crate::home::{Home, Membership, make_private_dir};
@@ -35,6 +36,7 @@ impl<'a> Agent<'a> {
         trust: Trust,
         speaker: &'a Speaker,
         clock: &'a mut Clock,
+        watchdog: &Watchdog,
     ) -> Result<Self, DaemonError> {
         if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != member.id.as_str()) {
             let id = &member.id;
@@ -42,7 +44,8 @@ impl<'a> Agent<'a> {
         }
         let identity = Arc::new(home.identity()?);
         let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
-        let (client, events) = Client::start(connection(&member.id, &trust, &identity));
+        let link = connection(&member.id, &trust, &identity);
+        let (client, events) = Client::start_watched(link, watchdog.connection());
         let opened = Journal::open(&home.journal_dir())?;
         make_private_dir(&setup.config.cache_dir)?;
         let (tell, told) = mpsc::channel(TOLD_MAX);
@@ -100,8 +103,7 @@ impl<'a> Agent<'a> {
             probes: Vec::new(),
             collecting: false,
             collect_at: now + COLLECT_EVERY,
-            watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
-            watchdog_at: now,
+            beat: watchdog.core.clone(),
             end: None,
         })
     }
