@@ -70,6 +70,7 @@ const ASYNC_HOMES: &[&str] = &[
     "crates/bus/src/client.rs",
     "crates/bus/src/client/",
     "crates/bus/src/http.rs",
+    "crates/bus/src/pulse.rs",
     "labctl/src/session.rs",
     "labctl/src/session/",
     "labctl/src/worker.rs",

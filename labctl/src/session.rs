@@ -109,6 +109,35 @@ impl Session {
         })
     }
 
+    /// Asks for something that is a file, and hands it over piece by piece; an error if it does not come whole.
+    pub(crate) fn download(
+        &mut self,
+        path: &str,
+        wish: &serde_json::Value,
+        take: &mut dyn FnMut(&[u8]) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let mut connection = self.connection.take();
+        let place = &self.place;
+        self.runtime.block_on(async {
+            let request = http_request(place, Method::POST, path, wish.to_string().into_bytes())?;
+            let late = |_| Failure::new(Exit::NoMaster, "the master did not answer in time");
+            let response =
+                time::timeout(REPLY_MAX, send(place, &mut connection, request)).await.map_err(late)??;
+            if !response.status().is_success() {
+                return match reply_of(place, response).await? {
+                    Reply::Error(view) => Err(view.into()),
+                    _ => Err(Failure::new(Exit::NoMaster, format!("{place} answered with no file"))),
+                };
+            }
+            let mut body = response.into_body();
+            while let Some(frame) = time::timeout(SILENCE_MAX, body.frame()).await.map_err(late)? {
+                let frame = frame.map_err(|error| lost(place, &error))?;
+                take(frame.data_ref().map_or(&[][..], |it| it))?;
+            }
+            Ok(())
+        })
+    }
+
     /// Waits, unless Ctrl-C comes first.
     pub(crate) fn pause(&mut self, duration: Duration) -> ControlFlow<()> {
         self.runtime.block_on(async {

@@ -2,23 +2,28 @@
 
 mod clock;
 mod compile;
+mod drain;
 mod effects;
 mod register;
 mod start;
 mod tickets;
 mod trees;
+mod watch;
 
+use crate::backup::{Keys, Maker};
 use crate::core::{Effect, Entry, Input, Master, Ticket};
 use crate::gate::{Directory, FromGate};
 use crate::sources::{Generation, Reading, still_is};
 use crate::store::{Health, Keep, Reader, Row, Store};
 use bus::message::{EnrollAnswer, ToMinion};
+use bus::pulse::Beat;
 use compile::{Done, Pool};
 use model::{
     Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
 };
 use register::Register;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +32,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+pub(crate) use start::lock;
 pub use start::{StartError, run};
 
 /// Inputs that may wait for the loop.
@@ -54,6 +60,7 @@ pub struct Handle {
     events: broadcast::Sender<Arc<Event>>,
     reader: Reader,
     contents: Arc<PathBuf>,
+    backups: Arc<Maker>,
 }
 
 impl Handle {
@@ -100,6 +107,22 @@ impl Handle {
         let find = move || places.into_iter().flatten().find(|path| still_is(path, hash));
         tokio::task::spawn_blocking(find).await.ok().flatten()
     }
+    /// The whole master in a file without a name, at its beginning; the audit log says who has it.
+    pub async fn backup(&self, caller: Caller, keys: Keys) -> Result<File, Reply> {
+        match self.request(caller, Request::Backup { with_keys: keys == Keys::Included }).await {
+            Reply::Done(_) => {}
+            refused => return Err(refused),
+        }
+        let (backups, reader) = (Arc::clone(&self.backups), self.reader.clone());
+        let made = tokio::task::spawn_blocking(move || backups.make(&reader, keys, clock::now())).await;
+        let told = match made {
+            Ok(Ok(file)) => return Ok(file),
+            Ok(Err(error)) => error_chain(&error),
+            Err(bug) => format!("it ended in a bug: {bug}"),
+        };
+        warn!(told, "no backup was made");
+        Err(unavailable(format!("no backup was made: {told}")))
+    }
     /// Who a token (`Authorization: Bearer`) or a client key is, for the API: operators only.
     pub fn operator(&self, credential: &Credential) -> Option<Caller> {
         self.register.operator(credential)
@@ -134,6 +157,12 @@ impl Handle {
             Err(_) => Err(unavailable(format!("no answer within {} s", REQUEST_MAX.as_secs()))),
         }
     }
+}
+
+/// An error with its causes, in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |it| it.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 /// How an operator proves who they are.
@@ -190,6 +219,12 @@ pub(crate) trait Outside: Send {
     fn fill(&self, status: &mut api::MasterStatus);
     /// Makes a seed.
     fn seed(&self, terms: &mut model::TokenTerms) -> Result<serde_json::Value, String>;
+    /// Ends all connections in good order, and lets nobody in any more.
+    fn say_goodbye(&self) {}
+    /// How many have not ended yet.
+    fn still_connected(&self) -> usize {
+        0
+    }
 }
 
 /// What the loop owns.
@@ -212,6 +247,7 @@ pub(crate) struct Daemon<O> {
     sealed: VecDeque<(JobId, MinionId, Arc<[u8]>)>,
     retained_due: Instant,
     clock_set: bool,
+    beat: Beat,
 }
 
 /// Something to be done once what was recorded before it is on disk.
@@ -233,12 +269,14 @@ pub(crate) struct Parts<O> {
     pub(crate) keep: Keep,
     pub(crate) contents: Arc<PathBuf>,
     pub(crate) threads: usize,
+    pub(crate) beat: Beat,
 }
 
 impl<O: Outside> Daemon<O> {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts<O>) -> Self {
-        let Parts { master, store, outside, register, events, loopback, keep, contents, threads } = parts;
+        let Parts { master, store, outside, register, events, loopback, keep, contents, threads, beat } =
+            parts;
         Self {
             master,
             store,
@@ -257,6 +295,7 @@ impl<O: Outside> Daemon<O> {
             sealed: VecDeque::new(),
             retained_due: Instant::now() + RETAINED_EVERY,
             clock_set: true,
+            beat,
         }
     }
     /// Runs until `stop` ends; an error is a reason to end the process.
@@ -283,8 +322,9 @@ impl<O: Outside> Daemon<O> {
                 Some(incoming) = inputs.recv(), if room => self.take(incoming),
                 Some(message) = gate.recv(), if room => self.take_message(message),
                 () = tokio::time::sleep(self.patience()), if room => self.tick(),
+                () = tokio::time::sleep(self.beat.every()) => {}
             }
-            start::watchdog();
+            self.beat.turn();
             if committed.has_changed().is_err() {
                 self.health(health.borrow().clone())?;
                 return Err("the store's writer has ended".into());
@@ -294,7 +334,7 @@ impl<O: Outside> Daemon<O> {
             }
         }
         info!("stopping");
-        drop((inputs, gate));
+        self.drain(inputs, gate, committed).await;
         self.stop().await
     }
     fn take(&mut self, incoming: Incoming) {

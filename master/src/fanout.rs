@@ -3,6 +3,7 @@
 mod publisher;
 
 use crate::gate::FanoutLink;
+use bus::pulse::{Beat, Pulse};
 use publisher::Queue;
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use serde::{Deserialize, Serialize};
@@ -62,17 +63,22 @@ impl Drop for Fanout {
 
 impl Fanout {
     /// Starts the child and keeps it running (back-off, counted restarts); publishes to it over one bus client.
-    pub fn start() -> Self {
+    pub fn start(pulse: &Pulse) -> Self {
         // Also right when the file was replaced by an upgrade.
-        Self::start_from(PathBuf::from("/proc/self/exe"))
+        Self::supervised(PathBuf::from("/proc/self/exe"), pulse.beat("turn-fanout"))
     }
 
     /// The same with another program that has the `fanout` command: for tests, which are not `labmaster` themselves.
     pub fn start_from(program: PathBuf) -> Self {
+        Self::supervised(program, Pulse::default().beat("turn-fanout"))
+    }
+
+    fn supervised(program: PathBuf, beat: Beat) -> Self {
         let (sender, link) = watch::channel(None);
         let queue = Arc::new(Queue::default());
         let restarts = Arc::new(AtomicU64::new(0));
-        let supervisor = tokio::spawn(supervise(program, sender, Arc::clone(&queue), Arc::clone(&restarts)));
+        let supervising = supervise(program, sender, Arc::clone(&queue), Arc::clone(&restarts), beat);
+        let supervisor = tokio::spawn(supervising);
         Self { link, queue, restarts, supervisor }
     }
 
@@ -95,16 +101,18 @@ async fn supervise(
     link: watch::Sender<Option<FanoutLink>>,
     queue: Arc<Queue>,
     restarts: Arc<AtomicU64>,
+    beat: Beat,
 ) {
     let mut pause = BACK_OFF.0;
     loop {
         let began = Instant::now();
+        beat.turn();
         let why = match start_child(&program).await {
             Ok((mut child, _stdin, now)) => {
                 tracing::info!(address = %now.address, "fan-out is up");
                 link.send_replace(Some(now.clone()));
                 tokio::select! {
-                    status = child.wait() => status.map_or_else(|it| it.to_string(), |it| it.to_string()),
+                    status = beat.idle(child.wait()) => status.map_or_else(|it| it.to_string(), |it| it.to_string()),
                     why = publisher::run(&now, &queue) => why.to_owned(),
                 }
             }
@@ -116,7 +124,7 @@ async fn supervise(
             pause = BACK_OFF.0;
         }
         tracing::warn!(why, pause_ms = pause.as_millis(), "fan-out ended, starting it again");
-        sleep(pause).await;
+        beat.idle(sleep(pause)).await;
         pause = (pause * 2).min(BACK_OFF.1);
     }
 }

@@ -14,6 +14,7 @@ mod wire;
 
 use bus::PublicKey;
 use bus::message::{EnrollAnswer, EnrollRequest, FromMinion, ToMinion};
+use bus::pulse::Pulse;
 use model::{Fingerprint, MinionId, ObserverRole, Timestamp, TokenTerms};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -178,6 +179,14 @@ impl Gate {
         config: GateConfig,
         directory: Arc<dyn Directory>,
     ) -> Result<(Self, mpsc::Receiver<FromGate>), GateError> {
+        Self::start_watched(config, directory, &Pulse::default()).await
+    }
+    /// The same; its accept loops stamp beats.
+    pub async fn start_watched(
+        config: GateConfig,
+        directory: Arc<dyn Directory>,
+        pulse: &Pulse,
+    ) -> Result<(Self, mpsc::Receiver<FromGate>), GateError> {
         let bound = listener::bind(&config).await?;
         let addresses = bound.iter().map(listener::Bound::address).collect();
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
@@ -194,7 +203,7 @@ impl Gate {
             stop: stop.clone(),
         });
         for one in bound {
-            tokio::spawn(listener::accept(Arc::clone(&shared), one));
+            tokio::spawn(listener::accept(Arc::clone(&shared), one, pulse.beat("turn-gate")));
         }
         Ok((Self { shared, addresses, _life: Arc::new(stop.drop_guard()) }, receiver))
     }
@@ -231,6 +240,10 @@ impl Gate {
     /// Refusals since the start, by reason; and messages taken in.
     pub fn counters(&self) -> (BTreeMap<String, u64>, u64) {
         self.shared.counters.read()
+    }
+    /// Lets nobody in any more, and ends all connections in good order: what is queued is written first.
+    pub fn say_goodbye(&self) {
+        self.shared.stop.cancel();
     }
     /// Connections now: minions, keys that are not known, observers.
     pub fn connected(&self) -> (usize, usize, usize) {

@@ -1,5 +1,6 @@
 //! The master: decides what every minion should be, and remembers what became of it.
 
+pub mod backup;
 pub mod config;
 pub mod core;
 pub mod daemon;

@@ -4,7 +4,7 @@ mod log;
 
 use clap::{Args, Parser, Subcommand};
 use master::config::{self, Config};
-use master::{daemon, fanout, init};
+use master::{backup, daemon, fanout, init};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -19,6 +19,10 @@ const HEALTH_MAX: Duration = Duration::from_secs(5);
 /// Threads for compiles, reads and files.
 const BLOCKING_MAX: usize = 16;
 
+/// The unit, as packages have it, and where they have the program.
+const UNIT: &str = include_str!("../labmaster.service");
+const PACKAGED: &str = "/usr/bin/labmaster";
+
 /// The labctl master: decides what every machine should be, and remembers what became of it.
 #[derive(Parser)]
 #[command(name = "labmaster", version, max_term_width = 100, after_help = EXAMPLES)]
@@ -30,7 +34,10 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   labmaster init --address master.lab     keys, /etc/labctl/master.yaml and an example tree
   labmaster run                           until Ctrl-C or SIGTERM; SIGHUP reads the trees again
-  labmaster health                        exits with 0 if the master on this machine answers";
+  labmaster health                        exits with 0 if the master on this machine answers
+  labmaster restore lab.backup            what labctl master backup wrote; the master must not run
+  labmaster unit > /etc/systemd/system/labmaster.service
+                                          the unit, for a user of its own that may do little else";
 
 #[derive(Subcommand)]
 enum Command {
@@ -40,6 +47,10 @@ enum Command {
     Run(Place),
     /// Ask the master on this machine whether it answers
     Health(Place),
+    /// Put a backup in place of what is in the state folder; the master must not run
+    Restore(Restore),
+    /// Print the systemd unit of the master, for this very program
+    Unit,
     /// Print the version
     Version,
     /// Fan-out for observers: a child that `run` starts by itself
@@ -55,6 +66,14 @@ struct Place {
     /// A folder in front of all paths, for tests and trying out
     #[arg(long, env = "LABMASTER_ROOT", value_name = "DIR", default_value = "/")]
     root: PathBuf,
+}
+
+#[derive(Args)]
+struct Restore {
+    /// What `labctl master backup` wrote
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Args)]
@@ -87,6 +106,13 @@ fn main() -> ExitCode {
         Command::Init(wish) => set_up(wish),
         Command::Run(place) => place.read().map_or_else(|code| code, run),
         Command::Health(place) => place.read().map_or_else(|code| code, |config| health(&config)),
+        Command::Restore(Restore { file, place }) => {
+            place.read().map_or_else(|code| code, |config| put_back(&file, &config))
+        }
+        Command::Unit => {
+            print!("{}", unit(std::env::current_exe().ok().as_deref()));
+            ExitCode::SUCCESS
+        }
         Command::Version => {
             println!("labmaster {}", model::VERSION);
             ExitCode::SUCCESS
@@ -130,6 +156,26 @@ fn next_steps(below: &str) -> String {
         "  1. run it      {run}\n  2. a minion    labctl key enroll --ids vm-01 > seed.json   and there   \
          labminion run --seed seed.json\n  3. then        labctl target vm-01 apply hello\n"
     )
+}
+
+fn put_back(file: &Path, config: &Config) -> ExitCode {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = model::Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    match backup::restore(file, config, now) {
+        Ok(done) => {
+            for line in &done {
+                println!("{line}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The unit for the program at this path. A path that systemd would have to be told about in quotes is left out.
+fn unit(program: Option<&Path>) -> String {
+    let plain = |it: &&str| it.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    UNIT.replace(PACKAGED, program.and_then(Path::to_str).filter(plain).unwrap_or(PACKAGED))
 }
 
 fn run(config: Config) -> ExitCode {

@@ -1,12 +1,15 @@
 //! `SQLite`: journal, jobs, results, roster, audit, retained topics; one writer, group commit.
 
 mod ballast;
+mod copy;
 mod entries;
+mod format;
 mod gc;
 mod query;
 mod writer;
 
 use crate::core::Entry;
+use bus::pulse::{Beat, Pulse};
 use model::{JobId, MinionId, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
@@ -17,12 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
+pub use copy::{Restored, adopt};
+pub use format::SCHEMA;
 pub use gc::{GcReport, Keep};
 
-/// Version of the tables; a store of another one is refused.
-const SCHEMA: i32 = 1;
-/// Marks the file as ours ("labm").
-const APPLICATION: i32 = 0x6c61_626d;
 /// Batches that may wait for the writer.
 const QUEUE_MAX: usize = 8192;
 /// Of these, lazy writes: while the disk is full they must not take the place of what is promised.
@@ -31,33 +32,6 @@ const LATERS_MAX: usize = 1024;
 const READERS_MAX: usize = 4;
 /// Pages of 4 KiB that each connection may cache, as a negative number of KiB.
 const CACHE_KIB: i32 = -512;
-
-const TABLES: &str = "
-CREATE TABLE keys(fingerprint TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE minions(id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE tokens(name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE observers(name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE operators(name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE jobs(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL, ended INTEGER,
-  caller TEXT NOT NULL, data TEXT NOT NULL);
-CREATE INDEX jobs_open ON jobs(ended) WHERE ended IS NULL;
-CREATE INDEX jobs_at ON jobs(at);
-CREATE TABLE targets(job INTEGER NOT NULL, minion TEXT NOT NULL, word TEXT NOT NULL, data TEXT NOT NULL,
-  PRIMARY KEY(job, minion)) WITHOUT ROWID;
-CREATE INDEX targets_minion ON targets(minion, job);
-CREATE TABLE reports(job INTEGER NOT NULL, minion TEXT NOT NULL, packed INTEGER NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY(job, minion));
-CREATE TABLE recipes(job INTEGER NOT NULL, minion TEXT NOT NULL, place TEXT, sealed BLOB,
-  PRIMARY KEY(job, minion));
-CREATE TABLE events(number INTEGER PRIMARY KEY, tag TEXT NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL);
-CREATE INDEX events_at ON events(at);
-CREATE TABLE decisions(event INTEGER PRIMARY KEY, at INTEGER NOT NULL, data TEXT NOT NULL);
-CREATE TABLE events_taken(minion TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE audit(n INTEGER PRIMARY KEY, at INTEGER NOT NULL, data TEXT NOT NULL, before BLOB NOT NULL,
-  hash BLOB NOT NULL);
-CREATE TABLE retained(topic TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-";
 
 /// What goes into one transaction.
 #[derive(Clone, Debug)]
@@ -133,13 +107,22 @@ pub enum StoreError {
     },
     /// Written by a release with other tables.
     #[error(
-        "the store `{path}` has format {found}, this labmaster knows format {SCHEMA}: run the release that wrote it"
+        "the store `{path}` has format {found}, and this labmaster knows formats up to {SCHEMA}: run the release that \
+         wrote it, or put back the copy that it made before its upgrade (`store.db.before-{found}`)"
     )]
     Schema {
         /// Which.
         path: PathBuf,
         /// Its version.
         found: i32,
+    },
+    /// `SQLite` finds it broken.
+    #[error("the store `{path}` is damaged ({says}): take another backup")]
+    Broken {
+        /// Which.
+        path: PathBuf,
+        /// `SQLite`'s word.
+        says: String,
     },
     /// A row is no longer what we wrote.
     #[error(
@@ -174,17 +157,21 @@ pub struct Store {
 impl Store {
     /// Opens, or makes the file (mode 0600) and its tables, and starts the writer.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        Self::open_watched(config, Pulse::default().beat("turn-store"))
+    }
+    /// The same; the writer's loop stamps a beat.
+    pub fn open_watched(config: &StoreConfig, beat: Beat) -> Result<Self, StoreError> {
         let path = config.path.clone();
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         file.map_err(|source| StoreError::Open { path: path.clone(), source })?;
         let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        prepare(&db, &path)?;
+        format::prepare(&db, &path)?;
         let (queue, receiver) = sync_channel(QUEUE_MAX);
         let (committed_in, committed) = watch::channel(0);
         let (health_in, health) = watch::channel(Health::Well);
         let stopping = Arc::default();
-        let writer = writer::Writer::new(db, config, committed_in, health_in, Arc::clone(&stopping))
+        let writer = writer::Writer::new(db, config, committed_in, health_in, (Arc::clone(&stopping), beat))
             .map_err(sql("read the audit chain", &path))?;
         let thread = std::thread::Builder::new().name("store".into()).stack_size(512 * 1024);
         let writer = thread
@@ -305,31 +292,6 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let db = db.map_err(sql("open", path))?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
-}
-
-fn prepare(db: &Connection, path: &Path) -> Result<(), StoreError> {
-    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let schema = pragma("user_version").map_err(sql("read the format", path))?;
-    let application = pragma("application_id").map_err(sql("read the format", path))?;
-    let tables = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i32>(0));
-    if schema == 0 && application == 0 && tables.map_err(sql("read the format", path))? == 0 {
-        return create(db).map_err(sql("make the tables", path));
-    }
-    if application != APPLICATION {
-        return Err(StoreError::Foreign { path: path.to_owned() });
-    }
-    if schema != SCHEMA {
-        return Err(StoreError::Schema { path: path.to_owned(), found: schema });
-    }
-    tune(db).map_err(sql("set the write-ahead log", path))
-}
-
-fn create(db: &Connection) -> rusqlite::Result<()> {
-    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    tune(db)?;
-    db.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; COMMIT;"
-    ))
 }
 
 fn tune(db: &Connection) -> rusqlite::Result<()> {

@@ -1,5 +1,6 @@
 //! The HTTP API on a Unix socket and over HTTPS: requests, streams, files by hash, MQTT over websocket, `OpenAPI`.
 
+mod backup;
 mod caller;
 mod files;
 mod listen;
@@ -10,6 +11,7 @@ mod site;
 mod stream;
 
 use crate::{daemon::Handle, gate::Gate};
+use bus::pulse::Pulse;
 use site::Site;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::task::JoinSet;
@@ -39,9 +41,9 @@ pub struct Web {
 
 impl Web {
     /// Binds, then serves until dropped.
-    pub async fn start(config: WebConfig, handle: Handle, gate: Gate) -> io::Result<Self> {
+    pub async fn start(config: WebConfig, handle: Handle, gate: Gate, pulse: &Pulse) -> io::Result<Self> {
         let observers = Box::new(move |stream, address| gate.adopt_observer(stream, address));
-        Self::serve(config, Arc::new(handle), observers).await
+        Self::serve(config, Arc::new(handle), observers, pulse).await
     }
 
     /// As [`Web::start`], for anything that answers like a daemon.
@@ -49,17 +51,19 @@ impl Web {
         config: WebConfig,
         daemon: Arc<dyn site::Daemon>,
         observers: site::Observers,
+        pulse: &Pulse,
     ) -> io::Result<Self> {
         let pages = routes::router(Arc::new(Site { daemon, observers }));
         let mut listeners = JoinSet::new();
         let socket = listen::bind_socket(&config.socket)?;
         let access = listen::Access::of_socket(&config.socket)?;
-        listeners.spawn(listen::serve_socket(socket, access, pages.clone()));
+        listeners.spawn(listen::serve_socket(socket, access, pages.clone(), pulse.beat("turn-web")));
         let mut addresses = Vec::new();
         for address in &config.listen {
             let listener = tokio::net::TcpListener::bind(address).await?;
             addresses.push(listener.local_addr()?);
-            listeners.spawn(listen::serve_tls(listener, Arc::clone(&config.tls), pages.clone()));
+            let tls = Arc::clone(&config.tls);
+            listeners.spawn(listen::serve_tls(listener, tls, pages.clone(), pulse.beat("turn-web")));
         }
         Ok(Self { addresses, socket: config.socket, _listeners: listeners })
     }

@@ -1,5 +1,6 @@
-//! Real processes on loopback: the main job, enrolment, presence, jobs under kill -9, isolation, observers, the reactor.
+//! Real processes on loopback: the main job, enrolment, presence, jobs under kill -9, isolation, observers, the reactor, the way out, backups.
 
+mod backup;
 mod content;
 mod crash;
 mod disk;
@@ -12,4 +13,6 @@ mod local;
 mod main_job;
 mod observers;
 mod reactor;
+mod stop;
 mod undo;
+mod watchdog;

@@ -6,4 +6,5 @@ mod functions;
 mod harness;
 mod images;
 mod machine;
+mod service;
 mod shipped;

@@ -173,6 +173,11 @@ pub enum Request {
         /// Keep this much, in milliseconds; none is the configured age.
         keep_ms: Option<u64>,
     },
+    /// A copy of the whole master, as a file: only as `POST /api/v1/backup`. -> [`Reply::Done`]
+    Backup {
+        /// With the keys of the master: whoever has it can be the master.
+        with_keys: bool,
+    },
     /// The PEM for `--cafile`, addresses and ports. -> [`Reply::Master`]
     Master,
 }

@@ -96,6 +96,11 @@ impl Master {
             Request::AddOperator { name, fingerprint } => {
                 done(self.add_operator(caller, name, fingerprint)?)
             }
+            Request::Backup { with_keys } => {
+                let what = if with_keys { "backup with the keys" } else { "backup" };
+                self.audit(caller, what.to_owned(), "accepted".to_owned());
+                done(Vec::new())
+            }
             Request::Gc { keep_ms } => {
                 self.audit(caller, "gc".to_owned(), "accepted".to_owned());
                 self.out.push(Effect::Gc { ticket: Some(ticket), keep_ms });

@@ -1,8 +1,10 @@
 //! Puts a master together from its configuration, and takes it apart again.
 
 use super::{
-    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, register::Register, trees,
+    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX,
+    register::Register, trees, watch::Watchdog,
 };
+use crate::backup::Maker;
 use crate::config::{Address, Config};
 use crate::core::{Entry, Master, Settings};
 use crate::fanout::Fanout;
@@ -12,18 +14,24 @@ use crate::sources::Sources;
 use crate::store::{Keep, Store, StoreConfig, StoreError};
 use crate::web::{Web, WebConfig};
 use bus::message::{EnrollAnswer, ToMinion};
+use bus::pulse::Pulse;
 use bus::seed::{Seed, SeedToken};
 use model::{Fingerprint, MinionId, Timestamp, TokenTerms, api};
 use sd_notify::NotifyState;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, mpsc};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long an offer stays good unless the request says otherwise, in milliseconds.
 const OFFER_MS: u64 = 60_000;
+
+/// Exit code of a process that was ended by SIGTERM.
+const EXIT_TERMINATED: i32 = 143;
 
 /// Why a master cannot run, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +51,18 @@ pub enum StartError {
     /// The system gives no signals.
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    /// Two processes at once.
+    #[error("another labmaster works in `{0}`: stop it first")]
+    InUse(std::path::PathBuf),
+    /// Its lock.
+    #[error("cannot lock `{path}`")]
+    Lock {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// The system's word.
+        #[source]
+        source: std::io::Error,
+    },
     /// It ran, and could not go on.
     #[error("{0}")]
     Ended(String),
@@ -51,8 +71,11 @@ pub enum StartError {
 /// Runs a master until a signal ends it.
 pub async fn run(config: Config) -> Result<(), StartError> {
     let ring = KeyRing::load(&config)?;
+    let _lock = lock(&config.state_dir)?;
+    let mut watchdog = Watchdog::new();
     let path = config.state_dir.join("store.db");
-    let store = Store::open(&StoreConfig { path, ballast_bytes: config.ballast_bytes })?;
+    let store_config = StoreConfig { path, ballast_bytes: config.ballast_bytes };
+    let store = Store::open_watched(&store_config, watchdog.pulse.beat("turn-store"))?;
     let entries = store.load()?;
     clock::set_floor(entries.iter().filter_map(latest).max().unwrap_or_default());
     let register = Arc::new(Register::default());
@@ -60,7 +83,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         register.learn(entry);
     }
     register.restore(store.retained()?);
-    let doors = Doors::open(&config, &ring, &register, &store).await?;
+    let doors = Doors::open(&config, &ring, &register, &store, &watchdog.pulse).await?;
 
     let (mqtt, https) = (doors.gate.addresses(), doors.web.addresses());
     let ports = Ports { mqtt: first_port(&mqtt), https: first_port(&https) };
@@ -77,21 +100,37 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         keep: Keep { age_ms: config.keep_ms, bytes: config.keep_bytes },
         contents: handle.contents,
         threads: std::thread::available_parallelism().map_or(2, usize::from),
+        beat: watchdog.pulse.beat("turn-core"),
     });
     let again = Arc::new(Notify::new());
     let stop = signals(Arc::clone(&again)).map_err(StartError::Signals)?;
     announce(&config, &mqtt, &https);
     let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again, handle.inputs));
+    watchdog.start();
     notify(&[NotifyState::Ready]);
     let stopping = async move {
         stop.await;
         notify(&[NotifyState::Stopping]);
-        // No new connections to the API while what is under way is written.
-        drop(web);
+        tokio::spawn(last_resort());
     };
     let ended = daemon.run(inputs, from_gate, stopping).await;
+    // Until here whoever asked was told that the master is stopping.
+    drop(web);
     reader.abort();
     ended.map_err(StartError::Ended)
+}
+
+/// Holds the state folder for this process alone, as long as the file lives.
+pub(crate) fn lock(state_dir: &Path) -> Result<File, StartError> {
+    let path = state_dir.join("lock");
+    let failed = |source| StartError::Lock { path: path.clone(), source };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(state_dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// All that listens.
@@ -110,8 +149,9 @@ impl Doors {
         ring: &KeyRing,
         register: &Arc<Register>,
         store: &Store,
+        pulse: &Pulse,
     ) -> Result<Self, StartError> {
-        let fanout = Fanout::start();
+        let fanout = Fanout::start(pulse);
         let gate = GateConfig {
             listen: config.mqtt.clone(),
             plain: config.plain,
@@ -121,7 +161,7 @@ impl Doors {
             fanout: fanout.link(),
             clock: clock::now,
         };
-        let (gate, from_gate) = Gate::start(gate, Arc::<Register>::clone(register)).await?;
+        let (gate, from_gate) = Gate::start_watched(gate, Arc::<Register>::clone(register), pulse).await?;
         let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
         let handle = Handle {
             inputs: loopback,
@@ -129,10 +169,11 @@ impl Doors {
             events: broadcast::channel(EVENTS_MAX).0,
             reader: store.reader(),
             contents: Arc::new(config.state_dir.join("content")),
+            backups: Arc::new(Maker::new(&config.state_dir, &config.name, &ring.signer.public())),
         };
         let tls = ring.certificate.server_config(&["http/1.1"]);
         let web = WebConfig { listen: config.https.clone(), tls, socket: config.socket.clone() };
-        let web = Web::start(web, handle.clone(), gate.clone()).await.map_err(StartError::Web)?;
+        let web = Web::start(web, handle.clone(), gate.clone(), pulse).await.map_err(StartError::Web)?;
         Ok(Self { gate, from_gate, web, fanout, handle, inputs })
     }
 }
@@ -204,21 +245,29 @@ fn signals(again: Arc<Notify>) -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "cannot tell systemd");
+/// Ends the process when it is told to stop once more, or hangs on its way out: what was acknowledged is on disk.
+async fn last_resort() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = tokio::time::sleep(STOP_MAX) => {
+            error!("stopping takes too long: ending at once");
+            std::process::exit(1);
+        }
     }
+    warn!("told twice to stop: ending at once");
+    std::process::exit(EXIT_TERMINATED);
 }
 
-/// Tells systemd that the loop turns, at twice the rate it wants.
-pub(super) fn watchdog() {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    static EVERY: std::sync::OnceLock<Option<Duration>> = std::sync::OnceLock::new();
-    let Some(every) = EVERY.get_or_init(|| sd_notify::watchdog_enabled().map(|it| it / 2)) else { return };
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|it| it.elapsed() >= *every) {
-        *last = Some(Instant::now());
-        notify(&[NotifyState::Watchdog]);
+/// Tells systemd, if it is there.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "cannot tell systemd");
     }
 }
 
@@ -266,5 +315,12 @@ impl Outside for Wires {
             token: Some(SeedToken { statement, image_secret }),
         };
         serde_json::to_value(&seed).map_err(|error| error.to_string())
+    }
+    fn say_goodbye(&self) {
+        self.gate.say_goodbye();
+    }
+    fn still_connected(&self) -> usize {
+        let (members, strangers, observers) = self.gate.connected();
+        members + strangers + observers
     }
 }

@@ -110,6 +110,7 @@ fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {
         events: events.clone(),
         reader: store.reader(),
         contents: Arc::clone(&contents),
+        backups: Arc::new(Maker::new(folder, "lab", &Identity::from_secrets([1; 32], [2; 32]).public())),
     };
     let (sender, out) = mpsc::unbounded_channel();
     let outside = Recorder {
@@ -129,6 +130,7 @@ fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {
         keep,
         contents,
         threads: 2,
+        beat: bus::pulse::Pulse::default().beat("turn-core"),
     };
     let (gate, from_gate) = mpsc::channel(16);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -9,6 +9,7 @@ use super::{
 use bus::{
     PublicKey,
     packet::{Connect, PACKET_MAX_STRANGER, Packet, PacketError, Properties, Version},
+    pulse::Beat,
 };
 use std::{
     io,
@@ -85,13 +86,14 @@ async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// The accept loop of one listener.
-pub(crate) async fn accept(gate: Arc<Shared>, bound: Bound) {
+pub(crate) async fn accept(gate: Arc<Shared>, bound: Bound, beat: Beat) {
     let accepting = async {
         loop {
-            match bound.listener.accept().await {
+            match beat.idle(bound.listener.accept()).await {
                 Ok((stream, address)) => {
                     let origin = Origin::of(address.ip());
-                    let Some(ticket) = gate.budget.enter(origin).await else {
+                    // As long as others fill the budget, it waits; they cannot make it stand still.
+                    let Some(ticket) = beat.idle(gate.budget.enter(origin)).await else {
                         gate.counters.refuse("too-many-from-one-address", &address.ip());
                         continue;
                     };

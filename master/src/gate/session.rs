@@ -184,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         tokio::select! {
             sent = self.gate.events.send(what) => sent.map_err(|_| End::Quiet),
             () = self.link.wake.notified() => Err(self.ordered()),
+            () = self.gate.stop.cancelled() => Err(End::Flush),
         }
     }
 
@@ -220,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Some(queued) = queue.recv(), if may_say => self.say(queued),
                 () = self.link.wake.notified() => return Err(self.ordered()),
                 () = tokio::time::sleep_until(deadline) => self.judge(throttled.is_some())?,
-                () = stop.cancelled() => return Err(End::Quiet),
+                () = stop.cancelled() => return Err(End::Flush),
             }
         }
     }

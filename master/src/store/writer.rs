@@ -5,6 +5,7 @@ use super::entries::{self, Chain};
 use super::gc::{Gc, GcReport, Keep};
 use super::{Health, Row, StoreConfig};
 use crate::core::Entry;
+use bus::pulse::Beat;
 use model::Timestamp;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ pub(super) struct Writer {
     gc: Vec<Gc>,
     full: bool,
     stopping: Arc<AtomicBool>,
+    beat: Beat,
     committed: watch::Sender<u64>,
     health: watch::Sender<Health>,
 }
@@ -70,13 +72,14 @@ impl Writer {
         config: &StoreConfig,
         committed: watch::Sender<u64>,
         health: watch::Sender<Health>,
-        stopping: Arc<AtomicBool>,
+        (stopping, beat): (Arc<AtomicBool>, Beat),
     ) -> rusqlite::Result<Self> {
         let chain = entries::chain(&db)?;
         let ballast = Ballast::beside(&config.path, config.ballast_bytes);
         let lazy_due = Instant::now() + LAZY;
         let (lazy, gc, full) = (BTreeMap::new(), Vec::new(), false);
-        let mut writer = Self { db, chain, ballast, lazy, lazy_due, gc, full, stopping, committed, health };
+        let mut writer =
+            Self { db, chain, ballast, lazy, lazy_due, gc, full, stopping, beat, committed, health };
         if let Err(error) = writer.ballast.restore() {
             writer.went_full(&error.to_string());
         }
@@ -85,7 +88,8 @@ impl Writer {
     /// Until all senders are gone or the disk cannot be believed.
     pub(super) fn run(mut self, queue: &Receiver<Command>) {
         loop {
-            let wait = self.patience();
+            self.beat.turn();
+            let wait = self.patience().min(self.beat.every());
             let worked = match queue.recv_timeout(wait) {
                 Ok(first) => self.take(first, queue),
                 Err(RecvTimeoutError::Timeout) => self.idle(),
@@ -163,6 +167,7 @@ impl Writer {
             return Ok(());
         }
         loop {
+            self.beat.turn();
             match self.try_commit(rows) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_full(&error) && !self.full => self.went_full("the disk is full"),

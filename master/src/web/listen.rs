@@ -2,6 +2,7 @@
 
 use super::caller::Peer;
 use axum::Router;
+use bus::pulse::Beat;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -94,7 +95,9 @@ pub(crate) fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     let _ = std::fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
     let group = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    // Under its unit the master's group is that one, and it may give nothing away.
     if let Some((gid, _)) = group_lab(&group)
+        && std::fs::metadata(path)?.gid() != gid
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(gid))
     {
         tracing::warn!(%error, "cannot give the socket to the group lab: only root and this user can use it");
@@ -104,12 +107,13 @@ pub(crate) fn bind_socket(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves local operators until dropped.
-pub(crate) async fn serve_socket(listener: UnixListener, access: Access, pages: Router) {
+pub(crate) async fn serve_socket(listener: UnixListener, access: Access, pages: Router, beat: Beat) {
     let budget = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let permit = take(&budget, &mut connections).await;
-        match listener.accept().await {
+        // Clients may hold all permits for long: that is no reason to start the master again.
+        let permit = beat.idle(take(&budget, &mut connections)).await;
+        match beat.idle(listener.accept()).await {
             Ok((stream, _)) => {
                 let peer = socket_peer(&stream, access);
                 connections.spawn(serve(stream, peer, pages.clone(), permit));
@@ -125,14 +129,20 @@ fn socket_peer(stream: &UnixStream, access: Access) -> Peer {
 }
 
 /// Serves everybody else until dropped.
-pub(crate) async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, pages: Router) {
+pub(crate) async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    pages: Router,
+    beat: Beat,
+) {
     let acceptor = tokio_rustls::TlsAcceptor::from(tls);
     let budget = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let counts = Counts::default();
     let mut connections = JoinSet::new();
     loop {
-        let permit = take(&budget, &mut connections).await;
-        match listener.accept().await {
+        // Clients may hold all permits for long: that is no reason to start the master again.
+        let permit = beat.idle(take(&budget, &mut connections)).await;
+        match beat.idle(listener.accept()).await {
             Ok((stream, address)) => {
                 let Some(seat) = counts.seat(address.ip()) else { continue };
                 connections.spawn(shake_hands(

@@ -26,6 +26,7 @@ enum Body {
     Request,
     Probe,
     Submit,
+    Backup,
 }
 
 /// What comes back.
@@ -78,6 +79,7 @@ pub(crate) const PAGES: &[Page] = &[
     page("get", "/api/v1/minions/{id}", "One minion", Answer::Reply("minions")),
     page("get", "/api/v1/keys", "Keys of minions", Answer::Reply("keys")),
     page("post", "/api/v1/keys/{key}/{decision}", "Decide: accept, reject or revoke", Answer::Reply("done")),
+    page("post", "/api/v1/backup", "The whole master in one file", Answer::Bytes).body(Body::Backup),
     page("get", "/api/v1/jobs", "Jobs, newest first", Answer::Reply("jobs")).query(&[
         ("target", "only with a minion that this expression matches"),
         ("failed", "only with a failure"),
@@ -188,6 +190,7 @@ fn body(body: Body) -> Option<Value> {
         Body::Request => ("Request", requests()),
         Body::Probe => ("Request", vec![probe_example()]),
         Body::Submit => return Some(submit_body()),
+        Body::Backup => return Some(backup_body()),
     };
     let examples: Map<String, Value> =
         examples.iter().map(|it| (name_of(it), json!({ "value": it }))).collect();
@@ -195,6 +198,15 @@ fn body(body: Body) -> Option<Value> {
         "schema": { "$ref": format!("#/components/schemas/{schema}") },
         "examples": examples,
     } } }))
+}
+
+fn backup_body() -> Value {
+    json!({ "required": true, "content": { "application/json": { "schema": {
+        "type": "object",
+        "properties": {
+            "with_keys": { "type": "boolean", "default": false, "description": "for root, over the socket" },
+        },
+    } } } })
 }
 
 fn submit_body() -> Value {
@@ -406,6 +418,8 @@ mod tests {
             Request::Master => 25,
             Request::Tokens => 26,
             Request::RevokeToken { .. } => 27,
+            // A page of its own.
+            Request::Backup { .. } => u32::MAX,
         };
         assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..28).collect::<Vec<_>>());
     }

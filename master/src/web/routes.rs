@@ -1,6 +1,7 @@
 //! Paths of the API: friendly spellings of requests, each line of the table in `openapi.rs` has its handler here.
 
 use super::{
+    backup,
     caller::{self, NotAllowed, Peer},
     files, mqtt, openapi,
     site::Site,
@@ -60,7 +61,7 @@ impl FromRequestParts<Arc<Site>> for Operator {
     }
 }
 
-fn not_allowed(why: NotAllowed) -> Response {
+pub(super) fn not_allowed(why: NotAllowed) -> Response {
     let (status, message, hint) = match why {
         NotAllowed::Unknown => (
             StatusCode::UNAUTHORIZED,
@@ -103,6 +104,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/rules", get(async |who: Operator| who.ask(Request::Rules).await))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/observers", get(async |who: Operator| who.ask(Request::Observers).await))
+        .route("/api/v1/backup", post(backup::backup))
         .route("/files/{hash}", get(files::file))
         .route("/mqtt", any(mqtt::upgrade))
         .route("/", any(mqtt::upgrade))
@@ -149,7 +151,7 @@ impl Operator {
     }
 }
 
-fn reply_response(reply: &Reply) -> Response {
+pub(super) fn reply_response(reply: &Reply) -> Response {
     (status_of(reply), Json(reply)).into_response()
 }
 
@@ -174,6 +176,9 @@ fn usage(message: &dyn std::fmt::Display) -> Response {
 }
 
 async fn request(who: Operator, Json(request): Json<Request>) -> Response {
+    if matches!(request, Request::Backup { .. }) {
+        return usage(&"a backup is a file: POST /api/v1/backup");
+    }
     who.ask(request).await
 }
 

@@ -1,12 +1,13 @@
 //! What the pages stand on: the daemon's handle behind a trait, and the door for observers.
 
 use crate::{
+    backup::Keys,
     daemon::{Credential, Handle},
     gate::ObserverStream,
 };
 use futures_util::future::BoxFuture;
 use model::{Caller, ContentHash, Event, MinionId, Reply, Request, api};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{broadcast, mpsc};
 
 /// Takes over upgraded websocket streams.
@@ -34,6 +35,7 @@ pub(crate) trait Daemon: Send + Sync + 'static {
     fn watch_events(&self) -> broadcast::Receiver<Arc<Event>>;
     fn recipe<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<Vec<u8>>>;
     fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>>;
+    fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>>;
     fn operator(&self, credential: &Credential) -> Option<Caller>;
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId>;
 }
@@ -64,6 +66,9 @@ impl Daemon for Handle {
     }
     fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>> {
         Box::pin(Self::content(self, minion, hash))
+    }
+    fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>> {
+        Box::pin(Self::backup(self, caller, keys))
     }
     fn operator(&self, credential: &Credential) -> Option<Caller> {
         Self::operator(self, credential)

@@ -6,6 +6,7 @@ use super::{
     routes,
     site::{Daemon, Site},
 };
+use crate::backup::Keys;
 use crate::daemon::Credential;
 use axum::{
     Extension, Router,
@@ -69,6 +70,14 @@ impl Daemon for Fake {
     fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>> {
         let granted = minion.as_str() == "vm-1" && hash == CONTENT;
         Box::pin(async move { granted.then(|| self.content.clone()) })
+    }
+    fn backup(&self, _: Caller, keys: Keys) -> BoxFuture<'_, Result<std::fs::File, Reply>> {
+        Box::pin(async move {
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, format!("{keys:?}").as_bytes()).unwrap();
+            std::io::Seek::rewind(&mut file).unwrap();
+            Ok(file)
+        })
     }
     fn operator(&self, credential: &Credential) -> Option<Caller> {
         let known = match credential {
@@ -138,6 +147,7 @@ fn example(method: &str, path: &str) -> HttpRequest<Body> {
         .replace("{hash}", &RECIPE.to_string());
     let body = match path.as_str() {
         "/api/v1/request" => json!({ "request": "status" }),
+        "/api/v1/backup" => json!({}),
         "/api/v1/probe" => {
             json!({ "request": "probe", "target": "*", "ask": { "ask": "ping" }, "timeout_ms": 5000 })
         }
@@ -189,6 +199,41 @@ async fn strangers_minions_viewers_and_other_local_users_get_no_page_of_an_opera
             assert_eq!(status, expected, "{} {} by {peer:?} {token:?}", line.method, line.path);
         }
     }
+}
+
+async fn ask_for_keys(peer: Peer) -> (StatusCode, String) {
+    let request = HttpRequest::post("/api/v1/backup")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(json!({ "with_keys": true }).to_string()));
+    let response = Page::new().send(peer, request.unwrap()).await;
+    (response.status(), text(response).await)
+}
+
+#[test]
+fn the_keys_are_given_with_a_backup_to_root_on_the_masters_machine_only() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = |uid: u32| Peer::Socket(Some(Caller { via: format!("socket uid={uid}"), ..caller() }));
+    let root = runtime.block_on(ask_for_keys(local(0)));
+    assert_eq!(root, (StatusCode::OK, "Included".to_owned()));
+    let others = || [tls(Some(OPERATOR_KEY)), local(4_000_000_001), socket()];
+    for peer in others() {
+        let (status, said) = runtime.block_on(ask_for_keys(peer.clone()));
+        assert_eq!(status, StatusCode::FORBIDDEN, "{peer:?}: {said}");
+    }
+    model::broken::without(Some("keys-for-root-only"), || {
+        for peer in others() {
+            assert_eq!(runtime.block_on(ask_for_keys(peer.clone())).0, StatusCode::OK, "{peer:?}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_backup_is_no_request_of_the_one_door() {
+    let request = HttpRequest::post("/api/v1/request")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(json!({ "request": "backup", "with_keys": true }).to_string()));
+    let response = Page::new().send(socket(), request.unwrap()).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ fn whatever_alters_something_has_an_audit_line() {
         Request::AddOperator { name: "ann".to_owned(), fingerprint: fingerprint(7) },
         Request::Enroll { terms: enroll_terms() },
         Request::Gc { keep_ms: None },
+        Request::Backup { with_keys: true },
         Request::DecideKey {
             key: "vm-2".to_owned(),
             fingerprint: None,
