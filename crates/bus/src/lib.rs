@@ -1,5 +1,6 @@
 //! One way to connect, one way to sign: topics, signed envelopes, keys, TLS by pinned key, sealed boxes, the MQTT
-//! client and packet codec, and HTTPS by pinned key; and the pulse of a daemon's loops. Knows what may be said, never what it means.
+//! client and packet codec, and HTTPS by pinned key; and the pulse of a daemon's loops. Knows what may be said, never
+//! what it means.
 
 pub mod client;
 pub mod envelope;
