@@ -380,7 +380,7 @@ impl<O: Outside> Daemon<O> {
         self.step(input, None);
     }
     fn tick(&mut self) {
-        let set = clock::is_set(clock::machine());
+        let set = clock::is_set();
         if set != self.clock_set {
             self.clock_set = set;
             self.step(Input::Clock { set }, None);
@@ -397,7 +397,7 @@ impl<O: Outside> Daemon<O> {
     }
     fn patience(&self) -> Duration {
         let wake = self.master.next_wake().unwrap_or(Timestamp(u64::MAX));
-        Duration::from_millis(wake.since_ms(clock::machine()).max(1)).min(WAKE_MAX)
+        Duration::from_millis(wake.since_ms(clock::now()).max(1)).min(WAKE_MAX)
     }
     fn health(&mut self, health: Health) -> Result<(), String> {
         match health {

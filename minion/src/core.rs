@@ -1,6 +1,7 @@
 //! All of the minion's memory and judgement: `step(now, input) -> effects`. Does no I/O, reads no clock, has no
 //! randomness of its own.
 
+mod clock;
 mod confirm;
 mod entry;
 mod jobs;
@@ -15,6 +16,7 @@ pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 pub use reboot::{REBOOT_LIMIT_MS, REBOOTS_MAX};
 
 use bus::message::{CAN_CONFIRM, CAN_REBOOT, FromMinion, Hello, Offer, Speaker, ToMinion};
+use clock::MasterClock;
 use memory::Memory;
 use model::{Ask, ContentHash, Grains, JobId, Question, Timestamp};
 use progress::Pending;
@@ -232,10 +234,9 @@ struct Link {
     welcomed: bool,
     said_at: Timestamp,
     heartbeat_ms: u64,
-    /// Master's clock minus ours, in milliseconds; none until it was heard.
-    offset_ms: Option<i64>,
     /// The connection was made after the last step of the run that is to be confirmed.
     after_run: bool,
+    clock: MasterClock,
 }
 
 /// A minion.
@@ -331,15 +332,13 @@ impl Minion {
 
     /// The master's clock, once it was heard.
     pub fn master_now(&self, now: Timestamp) -> Option<Timestamp> {
-        self.link.offset_ms.map(|offset| Timestamp(now.0.saturating_add_signed(offset)))
+        self.link.clock.now(now)
     }
 
     /// The clock of the inputs was set forward by so much, which the master's was not: what waits is not the older.
     pub fn clock_jumped(&mut self, ms: u64) {
-        if let Some(offset) = &mut self.link.offset_ms {
-            *offset = offset.saturating_sub_unsigned(ms);
-        }
         self.memory.course.set_forward(ms);
+        self.link.clock.jumped(ms);
     }
 
     /// The job at work.
@@ -383,6 +382,7 @@ impl Minion {
         self.link.connected = true;
         self.link.welcomed = false;
         self.link.after_run = self.memory.course.unconfirmed.is_some();
+        self.link.clock.ask(now);
         let hash = self.settings.grains_hash;
         let welcomed = self.memory.welcomed.as_ref();
         let hello = Hello {
@@ -410,7 +410,7 @@ impl Minion {
     }
 
     fn on_message(&mut self, now: Timestamp, message: ToMinion, sent: Timestamp, effects: &mut Vec<Effect>) {
-        self.link.offset_ms = Some(signed_difference(sent, now));
+        self.link.clock.heard(now, sent);
         match message {
             ToMinion::Welcome { version, now: master_now, want_grains, heartbeat_s, sample_s, spread_s } => {
                 if !compatible(&self.settings.version, &version) {
@@ -421,7 +421,7 @@ impl Minion {
                     effects.push(Effect::Incompatible { message });
                     return;
                 }
-                self.link.offset_ms = Some(signed_difference(master_now, now));
+                self.link.clock.answered(now, master_now);
                 self.link.heartbeat_ms = u64::from(heartbeat_s.clamp(1, 3600)) * 1000;
                 effects.push(Effect::Pace { sample_s, spread_s });
                 self.on_welcome(now, want_grains, effects);
@@ -533,10 +533,6 @@ impl Minion {
         self.memory.remember(&entry);
         effects.push(Effect::Later(Box::new(entry)));
     }
-}
-
-fn signed_difference(theirs: Timestamp, ours: Timestamp) -> i64 {
-    i64::try_from(i128::from(theirs.0) - i128::from(ours.0)).unwrap_or(0)
 }
 
 /// Whether two releases work together: the same major version and at most one minor version apart.

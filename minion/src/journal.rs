@@ -192,6 +192,9 @@ impl Journal {
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
+        if model::broken::leaves_out("sync-journal") {
+            return Ok(());
+        }
         self.file.sync_data().map_err(io_error("sync", &self.path()))
     }
 

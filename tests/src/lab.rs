@@ -1,6 +1,7 @@
 //! A lab on loopback: a real master and real minions in a temporary folder, on free ports; stopped when dropped.
 
-use crate::{program, wait};
+use crate::{api, program, wait};
+use model::Request;
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -21,9 +22,48 @@ pub struct Lab {
     mqtt: u16,
     https: u16,
     address: String,
-    namespace: Option<String>,
+    around: Around,
     master: Option<Child>,
     minions: Vec<Agent>,
+}
+
+/// What a program is started in: another program before it, more environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Program and arguments that get the real ones: `ip netns exec NAME`, `strace ...`.
+    pub before: Vec<String>,
+    /// More variables.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Around {
+    /// Behind another program.
+    pub fn behind(before: &[&str]) -> Self {
+        Self { before: before.iter().map(|it| (*it).to_owned()).collect(), environment: Vec::new() }
+    }
+    /// In a network namespace.
+    pub fn namespace(name: &str) -> Self {
+        Self::behind(&["ip", "netns", "exec", name])
+    }
+    /// With more environment.
+    pub fn with(environment: &[(&str, &str)]) -> Self {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { before: Vec::new(), environment: environment.collect() }
+    }
+    fn start(&self, name: &str, arguments: &[String], log: File) -> Child {
+        let program = program(name);
+        let mut command = match self.before.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let copy = log.try_clone().expect("a file handle can be copied");
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(copy).stderr(log).spawn().expect("the program runs")
+    }
 }
 
 /// A running minion.
@@ -33,6 +73,8 @@ pub struct Agent {
     pub id: String,
     /// Its own folder: state in `state/`, sandbox in `host/`.
     pub folder: PathBuf,
+    /// What it is started in, from the next start on.
+    pub around: Around,
     arguments: Vec<String>,
     child: Option<Child>,
 }
@@ -66,6 +108,10 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has a free port").port()
 }
 
+fn new_folder() -> TempDir {
+    tempfile::Builder::new().prefix("lab").tempdir().expect("the temporary folder can be written")
+}
+
 impl Lab {
     /// Initialized, with an empty tree, and running.
     pub fn start() -> Self {
@@ -75,34 +121,34 @@ impl Lab {
     }
     /// Initialized, not running.
     pub fn prepare() -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("lab").tempdir().expect("the temporary folder can be written");
-        Self::prepare_in(folder)
+        Self::prepare_in(new_folder())
     }
     /// The same in a given folder.
     pub fn prepare_in(folder: TempDir) -> Self {
-        Self::initialized(folder, "127.0.0.1", None)
+        Self::initialized(folder, "127.0.0.1", "127.0.0.1", Around::default())
+    }
+    /// Initialized, not running; minions look for it at another address of loopback, where a [`crate::proxy`] stands.
+    pub fn prepare_behind(address: &str) -> Self {
+        Self::initialized(new_folder(), address, "127.0.0.1", Around::default())
     }
     /// Initialized for an address in a network namespace, not running.
     pub fn prepare_on(address: &str, namespace: &str) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("lab").tempdir().expect("the temporary folder can be written");
-        Self::initialized(folder, address, Some(namespace.to_owned()))
+        Self::initialized(new_folder(), address, address, Around::namespace(namespace))
     }
-    fn initialized(folder: TempDir, address: &str, namespace: Option<String>) -> Self {
+    fn initialized(folder: TempDir, address: &str, listen: &str, around: Around) -> Self {
         let lab = Self {
             folder,
             mqtt: free_port(),
             https: free_port(),
             address: address.to_owned(),
-            namespace,
+            around,
             master: None,
             minions: Vec::new(),
         };
         let config = lab.root().join("etc/labctl/master.yaml");
         fs::create_dir_all(config.parent().expect("it is below the root")).expect("the folder is ours");
         let text = format!(
-            "name: test\naddresses: ['{0}']\nlisten:\n  mqtt: ['{0}:{1}']\n  https: ['{0}:{2}']\n",
+            "name: test\naddresses: ['{0}']\nlisten:\n  mqtt: ['{listen}:{1}']\n  https: ['{listen}:{2}']\n",
             lab.address, lab.mqtt, lab.https
         );
         fs::write(&config, text).expect("the folder is ours");
@@ -143,32 +189,31 @@ impl Lab {
     }
     /// The same with more environment.
     pub fn start_master_with(&mut self, environment: &[(&str, &str)]) {
+        self.around.environment = Around::with(environment).environment;
+        self.spawn_master();
+        assert!(self.master_answers(), "the master does not answer:\n{}", self.logs());
+    }
+    /// What the master is started in, from the next start on.
+    pub fn around_master(&mut self) -> &mut Around {
+        &mut self.around
+    }
+    /// Starts the master and does not wait.
+    pub fn spawn_master(&mut self) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.folder.path().join("master.log"))
             .expect("ours");
-        let mut command = match &self.namespace {
-            Some(name) => {
-                let mut ip = Command::new("ip");
-                ip.args(["netns", "exec", name]).arg(program("labmaster"));
-                ip
-            }
-            None => Command::new(program("labmaster")),
-        };
-        let child = command
-            .arg("run")
-            .arg("--root")
-            .arg(self.root())
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file handle can be copied"))
-            .stderr(log)
-            .spawn()
-            .expect("labmaster runs");
-        self.master = Some(child);
-        let answers = wait::try_until(LIMIT, || (self.labctl(&["status"]).code == 0).then_some(()));
-        assert!(answers.is_some(), "the master does not answer:\n{}", self.logs());
+        let arguments = ["run".to_owned(), "--root".to_owned(), self.root().display().to_string()];
+        self.master = Some(self.around.start("labmaster", &arguments, log));
+    }
+    /// Waits until the master answers; false if it ended instead, or takes too long.
+    pub fn master_answers(&mut self) -> bool {
+        let answered = wait::try_until(LIMIT, || {
+            let answers = api::ask(&self.socket(), &Request::Status).is_ok();
+            (answers || self.master_ended()).then_some(answers)
+        });
+        answered.unwrap_or(false)
     }
     /// Process id of the master.
     pub fn master_pid(&self) -> u32 {
@@ -215,16 +260,24 @@ impl Lab {
         let host = self.minion_folder(name).join("host");
         fs::create_dir_all(&host).expect("the folder is ours");
         let host = host.display().to_string();
-        self.launch_agent(name, seed, &[&["--sandbox", &host], more].concat())
+        self.launch_agent(name, seed, &[&["--sandbox", &host], more].concat(), Around::default())
+    }
+    /// Starts a sandbox minion in something else; does not wait.
+    pub fn launch_in(&mut self, id: &str, seed: &Path, around: Around) -> usize {
+        let host = self.minion_folder(id).join("host");
+        fs::create_dir_all(&host).expect("the folder is ours");
+        let host = host.display().to_string();
+        self.launch_agent(id, seed, &["--sandbox", &host, "--id", id], around)
     }
     /// Starts a minion that works on this very machine: only for states that stay in the lab's folder.
     pub fn launch_on_this_machine(&mut self, id: &str, seed: &Path) -> usize {
-        self.launch_agent(id, seed, &["--id", id])
+        self.launch_agent(id, seed, &["--id", id], Around::default())
     }
-    fn minion_folder(&self, name: &str) -> PathBuf {
+    /// Where a minion has everything.
+    pub fn minion_folder(&self, name: &str) -> PathBuf {
         self.folder.path().join("minions").join(name)
     }
-    fn launch_agent(&mut self, name: &str, seed: &Path, more: &[&str]) -> usize {
+    fn launch_agent(&mut self, name: &str, seed: &Path, more: &[&str], around: Around) -> usize {
         let folder = self.minion_folder(name);
         fs::create_dir_all(&folder).expect("the folder is ours");
         let mut arguments: Vec<String> = ["run", "--seed"].map(str::to_owned).to_vec();
@@ -232,7 +285,7 @@ impl Lab {
         arguments.extend(["--root".to_owned(), folder.display().to_string()]);
         arguments.extend(["--state-dir".to_owned(), folder.join("state").display().to_string()]);
         arguments.extend(more.iter().map(|it| (*it).to_owned()));
-        self.minions.push(Agent { id: name.to_owned(), folder, arguments, child: None });
+        self.minions.push(Agent { id: name.to_owned(), folder, around, arguments, child: None });
         let index = self.minions.len() - 1;
         self.restart(index);
         index
@@ -241,13 +294,7 @@ impl Lab {
     pub fn restart(&mut self, index: usize) {
         let agent = &mut self.minions[index];
         let log = File::options().create(true).append(true).open(agent.folder.join("log")).expect("ours");
-        let child = Command::new(program("labminion"))
-            .args(&agent.arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file handle can be copied"))
-            .stderr(log)
-            .spawn()
-            .expect("labminion runs");
+        let child = agent.around.start("labminion", &agent.arguments, log);
         agent.child = Some(child);
     }
     /// Starts minions with one seed and waits until all are up.
@@ -327,6 +374,15 @@ impl Agent {
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the minion runs").id()
     }
+    /// Process id of the first child of what was started: the minion, where another program is around it.
+    pub fn inner_pid(&self) -> u32 {
+        let pid = self.pid();
+        wait::until("the program behind the other to begin", LIMIT, || children(pid).first().copied())
+    }
+    /// Whether it ended by itself.
+    pub fn ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|it| it.try_wait().is_ok_and(|status| status.is_some()))
+    }
     /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -354,6 +410,12 @@ pub fn said(output: &Output) -> Said {
 /// Sends a signal by name to a process.
 pub fn kill(pid: u32, signal: &str) {
     let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+}
+
+/// Process ids of the children of a process.
+pub fn children(of: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|it| it.parse().ok()).collect()
 }
 
 fn end(child: &mut Child) {

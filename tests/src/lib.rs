@@ -1,10 +1,14 @@
 //! Starts real programs for tests: a lab on loopback, Debian roots, booted hosts on a bridge; waits, skips, cleans up.
 
 pub mod api;
+pub mod disk;
 pub mod hosts;
 pub mod lab;
+pub mod promise;
+pub mod proxy;
 pub mod roots;
 pub mod salt;
+pub mod strace;
 pub mod swarm;
 pub mod trees;
 pub mod wait;

@@ -20,6 +20,10 @@ pub const PARTS: &[(&str, &str)] = &[
     ("turn-gate", "nobody lets minions in"),
     ("turn-store", "nothing is written any more"),
     ("turn-web", "nobody answers the API"),
+    ("late-messages", "an offer that was long on its way is run after its expiry"),
+    ("sync-journal", "a minion that loses power forgets what it began, and begins it again"),
+    ("sync-store", "a master that loses power forgets what it accepted"),
+    ("wait-for-the-store", "what is answered and sent may be about records that never get to the disk"),
 ];
 
 #[cfg(debug_assertions)]

@@ -6,7 +6,7 @@ use crate::core::{Effect, Entry, Input, Query, SealedRef, Ticket};
 use crate::store::{GcReport, Keep, Row};
 use bus::message::{Offer, RECIPE_HERE_MAX, SealedRecipe, ToMinion};
 use model::api::{ErrorKind, ErrorView};
-use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms};
+use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms, broken};
 use std::sync::Arc;
 use tracing::{error, warn};
 
@@ -17,7 +17,7 @@ impl<O: Outside> Daemon<O> {
     /// Takes one input in. `sealed` is ciphertext that is stored if the core records where it lies.
     pub(super) fn step(&mut self, input: Input, sealed: Option<(JobId, MinionId, Arc<[u8]>)>) {
         self.master.set_micros(clock::micros());
-        let effects = self.master.step(clock::machine(), input);
+        let effects = self.master.step(clock::now(), input);
         let mut rows = Vec::new();
         let mut later = Vec::new();
         let mut acts = Vec::new();
@@ -70,7 +70,10 @@ impl<O: Outside> Daemon<O> {
     }
     /// Does what waited for the disk, in order.
     pub(super) fn release(&mut self) {
-        let done = *self.store.committed().borrow();
+        let done = match broken::leaves_out("wait-for-the-store") {
+            true => LOST - 1,
+            false => *self.store.committed().borrow(),
+        };
         while self.held.front().is_some_and(|(barrier, _)| *barrier <= done) {
             let Some((_, act)) = self.held.pop_front() else { return };
             match act {

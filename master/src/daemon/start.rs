@@ -88,7 +88,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let (mqtt, https) = (doors.gate.addresses(), doors.web.addresses());
     let ports = Ports { mqtt: first_port(&mqtt), https: first_port(&https) };
     let masters = ring.masters(&config, ports.mqtt, ports.https)?;
-    let master = Master::restore(settings(&config, &ring, ports), clock::machine(), entries);
+    let master = Master::restore(settings(&config, &ring, ports), clock::now(), entries);
     let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
     let daemon = Daemon::new(Parts {
         master,

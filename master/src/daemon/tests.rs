@@ -118,7 +118,7 @@ fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {
         issuer: Arc::new(Identity::from_secrets([1; 32], [2; 32])),
         reader: store.reader(),
     };
-    let master = Master::restore(settings(), clock::machine(), entries);
+    let master = Master::restore(settings(), clock::now(), entries);
     let keep = Keep { age_ms: 1 << 40, bytes: 1 << 40 };
     let parts = Parts {
         master,

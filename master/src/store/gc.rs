@@ -16,8 +16,12 @@ const STEPS_MAX: u32 = 20_000;
 /// The audit log is kept at least so long, in milliseconds.
 const AUDIT_MS: u64 = 365 * 24 * 3600 * 1000;
 
-/// Later than anything in the store.
-const FOREVER: Timestamp = Timestamp(i64::MAX as u64);
+/// A time before this (2026-01-01) is of a clock that was not set, and says nothing about age: such rows are as old as
+/// what was stored right after them.
+const PLAUSIBLE: Timestamp = Timestamp(1_767_225_600_000);
+
+/// Later than anything in the store, whenever it was stored.
+const FOREVER: (Timestamp, Timestamp) = (Timestamp(i64::MAX as u64), Timestamp(0));
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +65,18 @@ impl Gc {
         self.steps += 1;
         let before = Timestamp(self.now.0.saturating_sub(self.keep.age_ms));
         let audit = Timestamp(self.now.0.saturating_sub(self.keep.age_ms.max(AUDIT_MS)));
+        // What was stored while the clock was not set is judged by it only as long as it is not.
+        let set = if self.now < PLAUSIBLE { Timestamp(0) } else { PLAUSIBLE };
         let transaction = db.transaction()?;
-        let mut jobs = delete_jobs(&transaction, "ended < ?1", before)?;
-        let mut events = delete_events(&transaction, before)?;
+        let mut jobs = delete_jobs(&transaction, &older("jobs", "ended", "n"), (before, set))?;
+        let mut events = delete_events(&transaction, (before, set))?;
         if jobs + events == 0 && used_bytes(&transaction)? > self.keep.bytes {
             (jobs, events) = delete_oldest(&transaction, self.keep.bytes)?;
         }
+        let which = older("audit", "at", "n");
         let lines = transaction.execute(
-            "DELETE FROM audit WHERE n IN (SELECT n FROM audit WHERE at < ?1 ORDER BY n LIMIT ?2)",
-            params![time(audit), ROWS_STEP],
+            &format!("DELETE FROM audit WHERE n IN (SELECT n FROM audit WHERE {which} ORDER BY n LIMIT {ROWS_STEP})"),
+            params![time(audit), time(set)],
         )? as u64;
         transaction.commit()?;
         self.report.jobs += jobs;
@@ -99,10 +106,10 @@ fn delete_oldest(db: &Connection, bytes: u64) -> rusqlite::Result<(u64, u64)> {
     let talk = estimated_bytes(db, "events", "number")? + estimated_bytes(db, "decisions", "event")?;
     if talk >= bytes / 2 {
         let events = delete_events(db, FOREVER)?;
-        let jobs = if events == 0 { delete_jobs(db, "?1 >= 0", FOREVER)? } else { 0 };
+        let jobs = if events == 0 { delete_jobs(db, "?1 >= ?2", FOREVER)? } else { 0 };
         return Ok((jobs, events));
     }
-    let jobs = delete_jobs(db, "?1 >= 0", FOREVER)?;
+    let jobs = delete_jobs(db, "?1 >= ?2", FOREVER)?;
     let events = if jobs == 0 { delete_events(db, FOREVER)? } else { 0 };
     Ok((jobs, events))
 }
@@ -118,10 +125,12 @@ fn estimated_bytes(db: &Connection, table: &str, number: &str) -> rusqlite::Resu
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-fn delete_jobs(db: &Connection, which: &str, before: Timestamp) -> rusqlite::Result<u64> {
+fn delete_jobs(db: &Connection, which: &str, (before, set): (Timestamp, Timestamp)) -> rusqlite::Result<u64> {
     let list = format!("SELECT n FROM jobs WHERE {which} AND ended IS NOT NULL ORDER BY n LIMIT {JOBS_STEP}");
-    let jobs: Vec<i64> =
-        db.prepare(&list)?.query_map([time(before)], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let jobs: Vec<i64> = db
+        .prepare(&list)?
+        .query_map([time(before), time(set)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     for job in &jobs {
         for sql in [
             "DELETE FROM reports WHERE job = ?1",
@@ -135,16 +144,31 @@ fn delete_jobs(db: &Connection, which: &str, before: Timestamp) -> rusqlite::Res
     Ok(jobs.len() as u64)
 }
 
+/// Rows of a time before `?1`. Those of a time before `?2` only if an old one was stored after them.
+fn older(table: &str, at: &str, number: &str) -> String {
+    format!(
+        "({at} < ?1 AND ({at} >= ?2 OR {number} < (SELECT {number} FROM {table} WHERE {at} >= ?2 AND {at} < ?1
+           ORDER BY {number} DESC LIMIT 1)))"
+    )
+}
+
 /// The newest event stays: its number is the reactor's cursor.
-fn delete_events(db: &Connection, before: Timestamp) -> rusqlite::Result<u64> {
+fn delete_events(db: &Connection, (before, set): (Timestamp, Timestamp)) -> rusqlite::Result<u64> {
+    let times = params![time(before), time(set)];
+    let which = older("events", "at", "number");
     let events = db.execute(
-        "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE at < ?1
-           AND number < (SELECT max(number) FROM events) ORDER BY at LIMIT ?2)",
-        params![time(before), ROWS_STEP],
+        &format!(
+            "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE {which}
+               AND number < (SELECT max(number) FROM events) ORDER BY at LIMIT {ROWS_STEP})"
+        ),
+        times,
     )?;
+    let which = older("decisions", "at", "event");
     let decisions = db.execute(
-        "DELETE FROM decisions WHERE event IN (SELECT event FROM decisions WHERE at < ?1 ORDER BY event LIMIT ?2)",
-        params![time(before), ROWS_STEP],
+        &format!(
+            "DELETE FROM decisions WHERE event IN (SELECT event FROM decisions WHERE {which} ORDER BY event LIMIT {ROWS_STEP})"
+        ),
+        times,
     )?;
     Ok((events + decisions) as u64)
 }

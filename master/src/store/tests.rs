@@ -340,6 +340,25 @@ fn gc_deletes_by_age_and_by_size_but_never_what_is_open_nor_the_newest_event() {
 }
 
 #[test]
+fn what_was_stored_before_the_clock_was_set_is_as_old_as_what_came_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let unset = Timestamp(60_000);
+    let mut batch = vec![Entry::Job(job(1, unset, Some(unset))), Entry::Job(job(2, NOW, Some(NOW)))];
+    for (number, at) in [(1, unset), (2, NOW), (3, NOW)] {
+        let Entry::Event(it) = event(number, "a") else { unreachable!() };
+        batch.push(Entry::Event(Event { at, ..it }));
+    }
+    let seq = store.commit(rows(batch));
+    wait(&store, seq.unwrap());
+    let keep = Keep { age_ms: 30 * 86_400_000, bytes: u64::MAX };
+    let done = store.gc(keep, NOW.plus_ms(86_400_000)).blocking_recv().unwrap();
+    assert_eq!((done.jobs, done.events), (0, 0), "it is of yesterday");
+    let done = store.gc(keep, NOW.plus_ms(40 * 86_400_000)).blocking_recv().unwrap();
+    assert_eq!((done.jobs, done.events), (2, 2));
+}
+
+#[test]
 fn gc_by_size_takes_the_oldest_events_before_any_job() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());

@@ -61,7 +61,7 @@ impl Minion {
     }
 
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        let offset = self.link.offset_ms?;
+        let offset = self.link.clock.offset_ms()?;
         let expiry = |job: &JobId| self.memory.waiting_offer(*job).map(|offer| offer.expires);
         let first = self.memory.queue.iter().filter_map(expiry).min()?;
         Some(Timestamp(first.0.saturating_add_signed(-offset)).plus_ms(1))
@@ -107,7 +107,7 @@ impl Minion {
         if self.memory.running.is_some() || self.stopping || self.disk_fault.is_some() {
             return None;
         }
-        self.link.offset_ms?;
+        self.link.clock.offset_ms()?;
         self.expire(now, effects);
         let job = *self.memory.queue.front()?;
         self.start_effect(job, 1, effects)
