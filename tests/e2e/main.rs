@@ -3,7 +3,6 @@
 mod backup;
 mod content;
 mod crash;
-mod disk;
 mod enrolment;
 mod identity;
 mod import;

@@ -25,8 +25,8 @@ const NETWORKS: &[(&str, &[&str], &[&str])] = &[
     (
         "30 % are lost both ways",
         &[
-            "nft add rule inet f in numgen random mod 100 < 30 drop",
-            "nft add rule inet f out numgen random mod 100 < 30 drop",
+            "nft 'add rule inet f in numgen random mod 100 < 30 drop'",
+            "nft 'add rule inet f out numgen random mod 100 < 30 drop'",
         ],
         CLEAR,
     ),

@@ -26,7 +26,7 @@ fn results_of_any_size_and_kind_end_once_and_are_stored() {
     lab.start_master();
     lab.minions(&["vm-1"]);
     for (what, body) in [
-        ("16 MiB in one line", "head -c 16777216 /dev/zero | tr '\\0' x"),
+        ("16 MiB without an end of line", "head -c 16777216 /dev/zero | tr '\\0' x"),
         ("a million lines", "seq 1000000"),
         ("64 MiB", "head -c 67108864 /dev/zero | tr '\\0' 'y'"),
         ("no UTF-8", "head -c 300000 /dev/urandom"),
@@ -44,6 +44,28 @@ fn results_of_any_size_and_kind_end_once_and_are_stored() {
         }
         eprintln!("{what}: {:?}, {} bytes kept", begin.elapsed(), output.stdout.len());
     }
+    promise.hold(&lab);
+}
+
+/// Of one command 64 KiB are kept; a run of many has a result that does not fit, and says so.
+#[test]
+fn a_result_of_more_than_16_mib_arrives_cut() {
+    let mut lab = Lab::prepare();
+    let mut promise = Promise::of(&lab);
+    let step = |it: usize| {
+        format!("say_{it}:\n  cmd.run:\n    name: head -c 48000 /dev/urandom | base64 -w 0 | head -c 64000\n")
+    };
+    lab.tree("states/long.sls", &(0..300).map(step).collect::<String>());
+    lab.start_master();
+    lab.minions(&["vm-1"]);
+    let job = promise.imagine(&lab, "vm-1", "long");
+    assert_eq!(promise.end(&lab, job), (Terminal::Changed, String::new()));
+    let report = report(&lab, job);
+    assert_eq!(report.steps.len(), 300);
+    let said: usize = report.steps.iter().filter_map(|it| it.output.as_ref()).map(|it| it.stdout.len()).sum();
+    assert!((1 << 20..=RESULT_MAX).contains(&said), "{said}");
+    let last = report.steps[299].output.as_ref().unwrap();
+    assert!(last.stdout.contains("[cut; SHA-256"), "{}", &last.stdout[last.stdout.len() - 80..]);
     promise.hold(&lab);
 }
 

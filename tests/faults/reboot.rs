@@ -1,9 +1,10 @@
 //! A reboot in the middle: everything that ran is gone, the next start sees another boot.
 
 use crate::sync::machine;
-use model::Terminal;
+use model::{Reply, Request, Terminal, api::EventFilter};
 use std::{fs, path::Path};
 use tests::{
+    api,
     hosts::{Bridge, Host},
     is_root,
     lab::{LIMIT, Lab},
@@ -19,6 +20,9 @@ fn lab_with_machine(test: &str) -> Option<(Lab, Promise)> {
     }
     let mut lab = Lab::prepare();
     let promise = Promise::of(&lab);
+    let begun = lab.folder().join("begun");
+    let fatal = format!("fatal:\n  cmd.run:\n    name: echo begun >> {} && sleep 60\n", begun.display());
+    lab.tree("states/fatal.sls", &fatal);
     lab.start_master();
     let seed = lab.seed("*", &[]);
     lab.launch_in("vm-1", &seed, machine());
@@ -46,9 +50,15 @@ fn a_command_in_a_reboot_is_interrupted_and_an_apply_starts_over() {
     promise.wait_begun(apply);
     reboot(&mut lab);
     assert_eq!(promise.word(&lab, apply), Terminal::Changed);
-    let events = lab.labctl(&["event", "list", "--tag", "minion/vm-1/start", "-o", "json"]).expect(0);
-    let boots = events.stdout.matches("boot_id").count();
-    assert_eq!(boots, 3, "each boot is told once: {}", events.stdout);
+    let filter =
+        EventFilter { tag: Some("minion/vm-1/start".to_owned()), limit: 100, ..EventFilter::default() };
+    let boots = match api::ask(&lab.socket(), &Request::Events { filter }) {
+        Ok(Reply::Events(events)) => {
+            events.iter().map(|it| it.data["boot_id"].to_string()).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(boots.len(), 3, "each boot is told once: {boots:?}");
     promise.hold(&lab);
 }
 
@@ -57,14 +67,7 @@ fn an_apply_that_reboots_the_machine_each_time_is_given_up_after_three() {
     let name = "an_apply_that_reboots_the_machine_each_time_is_given_up_after_three";
     let Some((mut lab, mut promise)) = lab_with_machine(name) else { return };
     let begun = lab.folder().join("begun");
-    lab.tree(
-        "states/fatal.sls",
-        &format!("fatal:\n  cmd.run:\n    name: echo begun >> {} && sleep 60\n", begun.display()),
-    );
     let lines = || fs::read_to_string(&begun).unwrap_or_default().lines().count();
-    wait::until("the state to be known", LIMIT, || {
-        (lab.labctl(&["state", "show", "fatal", "--target", "vm-1"]).code == 0).then_some(())
-    });
     lab.labctl(&["target", "vm-1", "apply", "fatal", "--async"]).expect(0);
     for attempt in 1..=3 {
         wait::until("the step to begin", LIMIT, || (lines() == attempt).then_some(()));
