@@ -134,15 +134,21 @@ impl Promise {
         let job = new_job();
         let mut pillar = Map::new();
         pillar.insert("job".to_owned(), json!(job.to_string()));
-        let kind =
-            JobKind::Apply { states: vec!["promise".to_owned()], mode: Mode::Apply, pillar, env: None };
+        let kind = JobKind::Apply {
+            states: vec!["promise".to_owned()],
+            mode: Mode::Apply,
+            pillar,
+            env: None,
+            confirm_ms: None,
+        };
         self.ask(lab, job, target, kind, EXPIRES)
     }
     /// Asks for a state that leaves no line in the ledger, for minions that only imagine their machine.
     pub fn imagine(&mut self, lab: &Lab, target: &str, state: &str) -> JobId {
         let job = new_job();
         let states = vec![state.to_owned()];
-        let kind = JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None };
+        let kind =
+            JobKind::Apply { states, mode: Mode::Apply, pillar: Map::new(), env: None, confirm_ms: None };
         let asked = Asked::new(target, kind, EXPIRES);
         self.asked.insert(job, Asked { noted: false, ..asked });
         self.submit(lab, job);
