@@ -45,8 +45,8 @@ const EVENTS_MAX: usize = 1024;
 const REQUEST_MAX: Duration = Duration::from_mins(2);
 /// The loop looks at the time at least this often, whatever the core wants.
 const WAKE_MAX: Duration = Duration::from_secs(10);
-/// How often retained topics that changed go to the store.
-const RETAINED_EVERY: Duration = Duration::from_mins(10);
+/// How often retained topics that changed go to the store, which then writes all that is lazy.
+const RETAINED_EVERY: Duration = crate::store::LAZY;
 /// Sealed recipes kept in memory for their first offer.
 const SEALED_MAX: usize = 64;
 /// Requests that wait for the first reading of the trees.
@@ -215,6 +215,8 @@ pub(crate) trait Outside: Send {
     fn enroll_answer(&self, fingerprint: &Fingerprint, answer: &EnrollAnswer);
     /// To observers, live.
     fn publish(&self, topic: &str, payload: &str);
+    /// Whether there are any.
+    fn is_observed(&self) -> bool;
     /// Fills in what only the shell knows.
     fn fill(&self, status: &mut api::MasterStatus);
     /// Makes a seed.

@@ -245,6 +245,11 @@ impl Gate {
     pub fn say_goodbye(&self) {
         self.shared.stop.cancel();
     }
+    /// Whether anybody observes. An observer is counted before it is shown what is retained: what was published before
+    /// that, it finds there.
+    pub fn is_observed(&self) -> bool {
+        self.shared.observers.load(std::sync::atomic::Ordering::Acquire) > 0
+    }
     /// Connections now: minions, keys that are not known, observers.
     pub fn connected(&self) -> (usize, usize, usize) {
         let (members, strangers) = self.shared.registry.counts();

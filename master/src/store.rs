@@ -23,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 pub use copy::{Restored, adopt};
 pub use format::SCHEMA;
 pub use gc::{GcReport, Keep};
+pub use writer::LAZY;
 
 /// Batches that may wait for the writer.
 const QUEUE_MAX: usize = 8192;

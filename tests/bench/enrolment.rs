@@ -2,7 +2,7 @@
 
 use crate::figure::{Bench, Figure, lab, median};
 use crate::pace::{cpu_ms, ms};
-use crate::swarm::{AT_ONCE, Swarm};
+use crate::swarm::{AT_ONCE, Size, Swarm};
 
 const THIRTY: usize = 30;
 
@@ -14,10 +14,10 @@ pub(crate) fn measure(bench: &Bench) {
     let mut rates = Vec::new();
     let before = cpu_ms(lab.master_pid());
     for run in 0..runs {
-        let mut swarm = Swarm::start(&lab, &format!("s{run}"), minions, AT_ONCE);
-        let reached = swarm.complete();
-        rates
-            .push(f64::from(u32::try_from(minions).expect("not that many")) / reached.enrolled.as_secs_f64());
+        let size = Size { minions, at_once: AT_ONCE, addresses: 1 };
+        let swarm = Swarm::start(&lab, &format!("s{run}x"), size);
+        let enrolled = swarm.complete();
+        rates.push(f64::from(u32::try_from(minions).expect("not that many")) / enrolled.as_secs_f64());
     }
     let all = f64::from(u32::try_from(minions * runs).expect("not that many"));
     let cpu = (cpu_ms(lab.master_pid()) - before) / all;
@@ -30,9 +30,9 @@ pub(crate) fn measure(bench: &Bench) {
             .with("swarm", true),
     );
     let runs = bench.of(7, 3);
-    let mut times: Vec<f64> = (0..runs)
-        .map(|run| ms(Swarm::start(&lab, &format!("t{run}"), THIRTY, THIRTY).complete().enrolled))
-        .collect();
+    let size = Size { minions: THIRTY, at_once: THIRTY, addresses: 1 };
+    let mut times: Vec<f64> =
+        (0..runs).map(|run| ms(Swarm::start(&lab, &format!("t{run}x"), size).complete())).collect();
     bench.print(
         Figure::new("enroll_at_once_ms", median(&mut times), "ms")
             .with("minions", THIRTY)

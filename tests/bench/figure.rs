@@ -13,14 +13,20 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// From the command line.
-    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
+    /// From the command line; there are figures of these names.
+    pub(crate) fn parse(arguments: &[String], names: &[&str]) -> Result<Self, String> {
         let mut bench = Self::default();
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => bench.quick = true,
-                "--only" => bench.only.push(words.next().ok_or("--only needs the name of a figure")?.clone()),
+                "--only" => {
+                    let only = words.next().ok_or("--only needs the name of a figure")?;
+                    if !names.iter().any(|name| name.starts_with(only.as_str())) {
+                        return Err(format!("no figure's name begins with `{only}`: {}", names.join(", ")));
+                    }
+                    bench.only.push(only.clone());
+                }
                 other => return Err(format!("`{other}` is no option of the bench")),
             }
         }
@@ -64,7 +70,7 @@ impl Figure {
     /// A figure with the conditions that all have.
     pub(crate) fn new(name: &'static str, value: f64, unit: &'static str) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let profile = tests::profile();
         let conditions = json!({ "cores": cores, "profile": profile, "store": "disk" });
         let Value::Object(conditions) = conditions else { unreachable!("it is an object") };
         Self { name, value, unit, conditions }

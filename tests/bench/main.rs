@@ -6,9 +6,12 @@
 mod apply;
 mod compile;
 mod enrolment;
+mod events;
 mod figure;
 mod files;
+mod fleet;
 mod homelab;
+mod idle;
 mod many_files;
 mod memory;
 mod pace;
@@ -17,12 +20,13 @@ mod programs;
 mod salt;
 mod start;
 mod swarm;
+mod written;
 
 use figure::Bench;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: ./dev bench [--quick] [--only NAME]...
-  --quick       under two minutes: fewer runs, a smaller swarm, nobody is stopped for 90 s
+  --quick       under five minutes: fewer runs, smaller swarms, nobody is stopped for 90 s
   --only NAME   only figures whose name begins like this; may be repeated";
 
 /// Names of figures, and what prints them.
@@ -40,6 +44,10 @@ const PARTS: &[Part] = &[
     (&["ping_ms", "per_minion_kib"], swarm::measure),
     (&["idle_minion_pss_kib", "idle_master_pss_kib"], memory::measure),
     (&["file_mb_per_s"], files::measure),
+    (&["events_per_s"], events::measure),
+    (&["results_5000_s", "swarm_back_s", "master_peak_mib"], fleet::measure),
+    (&["written_mb_per_day"], written::measure),
+    (&["idle_10000_kb_per_minion", "idle_10000_heartbeat_p99_ms", "idle_10000_cpu_percent"], idle::measure),
 ];
 
 fn main() -> ExitCode {
@@ -50,7 +58,8 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|it| it == "compile") {
         return compile::child(&arguments[1..]);
     }
-    let bench = match Bench::parse(&arguments) {
+    let names: Vec<&str> = PARTS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+    let bench = match Bench::parse(&arguments, &names) {
         Ok(bench) => bench,
         Err(mistake) => {
             eprintln!("error: {mistake}\n{USAGE}");

@@ -64,6 +64,24 @@ pub(crate) fn pss_kib(pid: u32) -> f64 {
     tree(pid).iter().map(of).sum()
 }
 
+/// Most memory that each process of a tree ever had, in KiB, summed.
+pub(crate) fn peak_kib(pid: u32) -> f64 {
+    let of = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = text.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+        line.and_then(|it| it.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    tree(pid).iter().map(of).sum()
+}
+
+/// Bytes that a process (one that has just ended, too) gave to the disk so far: what was written and not taken back
+/// before it got there.
+pub(crate) fn written_bytes(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let of = |name: &str| text.lines().find_map(|it| it.strip_prefix(name))?.trim().parse::<f64>().ok();
+    Some(of("write_bytes:")? - of("cancelled_write_bytes:")?)
+}
+
 /// Processor time of a process tree so far, with children that ended, in milliseconds.
 pub(crate) fn cpu_ms(pid: u32) -> f64 {
     let of = |pid: &u32| {

@@ -1,61 +1,108 @@
-//! A thousand light minions in a process of their own: `bench swarm SEED PREFIX COUNT AT_ONCE`.
+//! Light minions in processes of their own, and what they are told: `bench swarm ADDRESSES AT_ONCE COUNT (SEED PREFIX)...`.
+
+mod child;
+
+pub(crate) use child::run as child;
 
 use crate::figure::{Bench, Figure, lab};
-use crate::pace::{cpu_ms, pss_kib, raise_descriptors, settle};
+use crate::pace::{cpu_ms, pss_kib, settle};
 use crate::ping::ping;
 use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
-    process::{Child, ChildStdout, Command, ExitCode, Stdio},
+    collections::HashMap,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
-use tests::{
-    lab::Lab,
-    swarm::{Milestone, SwarmSettings, read_seed, start},
-};
+use tests::lab::Lab;
 
 /// As many strangers as a master lets in from one address at a time, less a few for others.
 pub(crate) const AT_ONCE: usize = 16;
+/// How long a swarm may take to enrol, and then for anything else that is waited for.
+const COMPLETE_LIMIT: Duration = Duration::from_mins(5);
+/// Minions of one seed: whoever uses a token is kept with it, and the whole list is written each time.
+const SEED_MINIONS: usize = 500;
 
-/// The swarm's process, ended when dropped.
+/// A swarm's process, ended when dropped.
 pub(crate) struct Swarm {
     child: Child,
-    said: BufReader<ChildStdout>,
+    said: Receiver<Vec<u64>>,
+    minions: usize,
+    /// In the order of the process.
+    ids: Vec<String>,
 }
 
-/// When all minions of a swarm had reached something, since the first began.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reached {
-    /// Were members.
-    pub(crate) enrolled: Duration,
-    /// Had their hello answered.
-    pub(crate) welcomed: Duration,
+/// How a swarm is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// How many minions.
+    pub(crate) minions: usize,
+    /// How many enrol at once.
+    pub(crate) at_once: usize,
+    /// Loopback addresses that they connect from.
+    pub(crate) addresses: usize,
 }
 
 impl Swarm {
     /// Starts one; it enrols by itself.
-    pub(crate) fn start(lab: &Lab, prefix: &str, minions: usize, at_once: usize) -> Self {
-        let uses = minions.to_string();
-        let seed = lab.seed(&format!("{prefix}-*"), &["--uses", &uses]);
-        let mut child = Command::new(std::env::current_exe().expect("a bench knows its own path"))
-            .arg("swarm")
-            .arg(seed)
-            .arg(prefix)
-            .args([minions.to_string(), at_once.to_string()])
+    pub(crate) fn start(lab: &Lab, prefix: &str, size: Size) -> Self {
+        let Size { minions, at_once, addresses } = size;
+        let groups = minions.div_ceil(SEED_MINIONS);
+        let seed = |group: usize| -> (PathBuf, String) {
+            let prefix = format!("{prefix}{group}");
+            (lab.seed(&format!("{prefix}-*"), &["--uses", &SEED_MINIONS.to_string()]), prefix)
+        };
+        let mut command = Command::new(std::env::current_exe().expect("a bench knows its own path"));
+        command.arg("swarm").args([addresses, at_once, minions].map(|it| it.to_string()));
+        let mut ids = Vec::new();
+        for (group, (seed, prefix)) in (0..groups).map(seed).enumerate() {
+            ids.extend((0..child::share(minions, groups, group)).map(|number| format!("{prefix}-{number}")));
+            command.arg(seed).arg(prefix);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the bench can be started again");
-        let said = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { child, said }
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let (say, said) = channel();
+        // Ends with the process.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let numbers = line.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+                if say.send(numbers).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, said, minions, ids }
     }
-    /// Waits until all are members and were welcomed.
-    pub(crate) fn complete(&mut self) -> Reached {
-        let mut line = String::new();
-        self.said.read_line(&mut line).expect("the swarm can be read");
-        let mut numbers = line.split_whitespace().map(|it| it.parse::<u64>().map(Duration::from_micros));
-        let mut next = || numbers.next().and_then(Result::ok).expect("the swarm says two numbers");
-        Reached { enrolled: next(), welcomed: next() }
+    /// Waits until all are members and were welcomed; how long it took until they were members.
+    pub(crate) fn complete(&self) -> Duration {
+        let numbers = self.answer(COMPLETE_LIMIT);
+        numbers.first().copied().map(Duration::from_micros).unwrap_or_default()
+    }
+    /// How many it has.
+    pub(crate) fn minions(&self) -> usize {
+        self.minions
+    }
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+    /// Tells it something: see [`child`].
+    pub(crate) fn tell(&mut self, words: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{words}").expect("the swarm lives");
+    }
+    /// The numbers of its next line.
+    pub(crate) fn answer(&self, limit: Duration) -> Vec<u64> {
+        match self.said.recv_timeout(limit) {
+            Ok(numbers) => numbers,
+            Err(RecvTimeoutError::Timeout) => panic!("a swarm of {} said nothing in {limit:?}", self.minions),
+            Err(RecvTimeoutError::Disconnected) => panic!("a swarm of {} has ended", self.minions),
+        }
     }
 }
 
@@ -66,53 +113,56 @@ impl Drop for Swarm {
     }
 }
 
-/// The process of a swarm: says when all are there, and lives until its standard input ends.
-pub(crate) fn child(arguments: &[String]) -> ExitCode {
-    raise_descriptors();
-    bus::tls::install_provider();
-    match live(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// Several swarms at one master: none has more descriptors than a process may.
+pub(crate) struct Fleet {
+    swarms: Vec<Swarm>,
+    /// All of them.
+    pub(crate) minions: usize,
+    /// Loopback addresses that they come from.
+    pub(crate) addresses: usize,
 }
 
-fn live(arguments: &[String]) -> anyhow::Result<()> {
-    let [seed, prefix, minions, at_once] = arguments else {
-        anyhow::bail!("usage: bench swarm SEED PREFIX COUNT AT_ONCE");
-    };
-    let settings = SwarmSettings {
-        seed: read_seed(Path::new(seed))?,
-        prefix: prefix.clone(),
-        minions: minions.parse()?,
-        at_once: at_once.parse()?,
-        folder: Path::new(seed).parent().unwrap_or(Path::new(".")).to_owned(),
-    };
-    let minions = settings.minions;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let begin = Instant::now();
-        let mut milestones = start(settings)?;
-        let (mut enrolled, mut welcomed) = (0, 0);
-        let mut reached = Reached::default();
-        while welcomed < minions {
-            match milestones.recv().await {
-                Some(Milestone::Enrolled) => {
-                    enrolled += 1;
-                    reached.enrolled = begin.elapsed();
-                }
-                Some(Milestone::Welcomed) => welcomed += 1,
-                None => anyhow::bail!("a swarm of {enrolled} ended"),
-            }
+impl Fleet {
+    /// Starts `count` swarms, which share minions and addresses, and waits until all minions were welcomed.
+    pub(crate) fn start(lab: &Lab, count: usize, minions: usize) -> Self {
+        // The budget per address is for strangers; here it is not what is measured.
+        let addresses = minions.div_ceil(10).clamp(1, 250);
+        let size = Size { minions: minions / count, at_once: AT_ONCE / count, addresses };
+        let start = Instant::now();
+        let swarms: Vec<Swarm> =
+            (0..count).map(|number| Swarm::start(lab, &format!("s{number}x"), size)).collect();
+        for swarm in &swarms {
+            swarm.complete();
         }
-        reached.welcomed = begin.elapsed();
-        println!("{} {}", reached.enrolled.as_micros(), reached.welcomed.as_micros());
-        let end = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
-        let _ = end.await;
-        Ok(())
-    })
+        let minions = swarms.iter().map(Swarm::minions).sum();
+        eprintln!("    {minions} minions are there after {:.1} s", start.elapsed().as_secs_f64());
+        Self { swarms, minions, addresses }
+    }
+    /// Tells all of them.
+    pub(crate) fn tell(&mut self, words: &str) {
+        for swarm in &mut self.swarms {
+            swarm.tell(words);
+        }
+    }
+    /// The next line of each.
+    pub(crate) fn answers(&self, limit: Duration) -> Vec<Vec<u64>> {
+        let end = Instant::now() + limit;
+        let left = || end.saturating_duration_since(Instant::now());
+        self.swarms.iter().map(|swarm| swarm.answer(left())).collect()
+    }
+    /// See `words` of [`child`].
+    pub(crate) fn words(&mut self, heard: &HashMap<&str, u64>, limit: Duration) -> Vec<Vec<u64>> {
+        for swarm in &mut self.swarms {
+            let times = swarm.ids.iter().map(|id| heard.get(id.as_str()).copied().unwrap_or(0).to_string());
+            let words = times.collect::<Vec<_>>().join(" ");
+            swarm.tell(&format!("words {words}"));
+        }
+        self.answers(limit)
+    }
+    /// Processor time of all, in milliseconds.
+    pub(crate) fn cpu_ms(&self) -> f64 {
+        self.swarms.iter().map(|it| cpu_ms(it.pid())).sum()
+    }
 }
 
 /// Prints the figures.
@@ -123,7 +173,7 @@ pub(crate) fn measure(bench: &Bench) {
     ping_nobody(&lab);
     settle(&[lab.master_pid()]);
     let empty = pss_kib(lab.master_pid());
-    let mut swarm = Swarm::start(&lab, "s", minions, AT_ONCE);
+    let swarm = Swarm::start(&lab, "s", Size { minions, at_once: AT_ONCE, addresses: 1 });
     swarm.complete();
     settle(&[lab.master_pid()]);
     let full = pss_kib(lab.master_pid());
@@ -147,6 +197,6 @@ pub(crate) fn measure(bench: &Bench) {
 }
 
 /// A first request opens what the master opens once.
-fn ping_nobody(lab: &Lab) {
+pub(crate) fn ping_nobody(lab: &Lab) {
     let _ = lab.labctl(&["target", "*", "ping"]);
 }

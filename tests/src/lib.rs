@@ -20,23 +20,34 @@ pub fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the project").to_owned()
 }
 
+/// The folder of the profile that this test was built with.
+fn built_in() -> PathBuf {
+    let exe = std::env::current_exe().expect("a test knows its own path");
+    let folder = exe.ancestors().skip(1).find(|it| !it.ends_with("deps"));
+    folder.expect("tests run from target/<profile>/ or target/<profile>/deps/").to_owned()
+}
+
+/// The name of that folder.
+pub fn profile() -> String {
+    built_in().file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The build's target folder, where caches of the tests live too.
 pub fn target_dir() -> PathBuf {
-    let exe = std::env::current_exe().expect("a test knows its own path");
-    let profile = exe.ancestors().find(|it| it.ends_with("debug") || it.ends_with("release"));
-    profile.and_then(|it| it.parent()).expect("tests run from target/<profile>/deps").to_owned()
+    built_in().parent().expect("a profile's folder is in the target folder").to_owned()
 }
 
 /// A program of the project, built with the profile that the test itself was built with.
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
-    let exe = std::env::current_exe().expect("a test knows its own path");
-    let release = exe.ancestors().any(|it| it.ends_with("release"));
+    let built_in = built_in();
     BUILT.get_or_init(|| {
+        let profile = profile();
         let mut cargo = Command::new(env!("CARGO"));
         // The whole workspace, so that features are the same as in `./dev test` and nothing is built twice.
-        cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(project());
-        cargo.env("CARGO_TARGET_DIR", target_dir());
+        cargo.args(["build", "--quiet", "--workspace", "--bins", "--profile"]);
+        cargo.arg(if profile == "debug" { "dev" } else { &*profile });
+        cargo.current_dir(project()).env("CARGO_TARGET_DIR", target_dir());
         // What the outer cargo says of this crate would make ring, and all that is built on it, be built anew.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -44,12 +55,9 @@ pub fn program(name: &str) -> PathBuf {
                 cargo.env_remove(&name);
             }
         }
-        if release {
-            cargo.arg("--release");
-        }
         assert!(cargo.status().expect("cargo runs").success(), "the programs build");
     });
-    target_dir().join(if release { "release" } else { "debug" }).join(name)
+    built_in.join(name)
 }
 
 /// Notes that a test could not run here, and why. `./dev test` counts these, and fails in CI where they are not expected.

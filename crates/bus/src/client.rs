@@ -1,6 +1,10 @@
 //! The MQTT client of minions and of the master's link to the fan-out: stock rumqttc with our own back-off and limits.
 //! The only file beside `packet.rs` that names rumqttc.
 
+mod backoff;
+
+pub use backoff::Backoff;
+
 use crate::pulse::Beat;
 use bytes::Bytes;
 use rumqttc::{
@@ -37,12 +41,6 @@ const SUBSCRIBE_MAX: Duration = Duration::from_secs(20);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// After DISCONNECT was written, how long the server may take to close: closing first could drop what is on its way.
 const LINGER_MAX: Duration = Duration::from_millis(250);
-/// First ceiling of the back-off.
-const BACKOFF_FIRST_MS: u64 = 1000;
-/// A connection that lasted this long was a success: the back-off starts over.
-const STABLE: Duration = Duration::from_secs(10);
-/// Failures that count after a connection that was short: the next attempt comes within 4 s.
-const SHORT_LIVED_MAX: usize = 3;
 /// Incoming packets that rumqttc keeps room for; it would take 100 for each of a thousand clients.
 const READ_AHEAD: usize = 12;
 
@@ -63,7 +61,7 @@ pub struct ClientConfig {
     pub packet_max: usize,
     /// Seconds of MQTT keep-alive.
     pub keep_alive_s: u16,
-    /// Ceiling of the back-off between attempts, in milliseconds (full jitter from 1 s, doubled).
+    /// Ceiling of the back-off between attempts, in milliseconds ([`Backoff`]).
     pub backoff_max_ms: u64,
 }
 
@@ -222,30 +220,23 @@ async fn idle<T>(beat: Option<&Beat>, waited_for: impl Future<Output = T>) -> T 
 
 impl Task {
     async fn run(mut self) {
-        let (mut index, mut failures) = (0, 0);
+        let mut index = 0;
+        let mut backoff = Backoff::new(self.config.addresses.len(), self.config.backoff_max_ms);
         loop {
             let address = self.config.addresses.get(index).cloned().unwrap_or_default();
             let mut connected = None;
             let over = self.connection(&address, &mut connected).await;
             self.link.set(None);
             let Over::Lost(reason) = over else { return };
-            failures = failures_after(failures, connected.map(|since| since.elapsed()));
             index = if connected.is_some() { 0 } else { (index + 1) % self.config.addresses.len().max(1) };
-            let retry_ms = self.retry_ms(connected.is_some(), failures);
+            let spread_ms =
+                if connected.is_some() { self.link.spread_ms.swap(0, Ordering::Relaxed) } else { 0 };
+            let retry_ms = backoff.next_ms(connected.map(|since| since.elapsed()), spread_ms);
             tracing::debug!(address, reason, retry_ms, "not connected");
             if self.pause(ClientEvent::Disconnected { reason, retry_ms }, retry_ms).await.is_none() {
                 return;
             }
         }
-    }
-
-    /// Full jitter under a ceiling that doubles with every round through the addresses.
-    fn retry_ms(&self, was_connected: bool, failures: usize) -> u64 {
-        let spread = if was_connected { self.link.spread_ms.swap(0, Ordering::Relaxed) } else { 0 };
-        if spread > 0 {
-            return random_up_to(spread);
-        }
-        random_up_to(ceiling_ms(failures, self.config.addresses.len()).min(self.config.backoff_max_ms))
     }
 
     /// Reports, and waits for the time and for the report to be taken; `None` if nobody wants more.
@@ -467,21 +458,6 @@ async fn unwanted(quit: &mut watch::Receiver<bool>, events: &mpsc::Sender<Client
     }
 }
 
-/// Failures in a row, after a connection that lived so long, or none: a server that takes connections and drops them
-/// is tried less often than a good one, but not as rarely as one that is away.
-fn failures_after(failures: usize, lived: Option<Duration>) -> usize {
-    match lived {
-        Some(lived) if lived >= STABLE => 0,
-        Some(_) => (failures + 1).min(SHORT_LIVED_MAX),
-        None => failures + 1,
-    }
-}
-
-fn ceiling_ms(failures: usize, addresses: usize) -> u64 {
-    let rounds = failures.saturating_sub(1) / addresses.max(1);
-    BACKOFF_FIRST_MS << rounds.min(20)
-}
-
 /// `host:port`, an IPv6 host without its brackets.
 fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
@@ -489,41 +465,9 @@ fn split(address: &str) -> Option<(&str, u16)> {
     (!host.is_empty()).then_some((host, port.parse().ok()?))
 }
 
-fn random_up_to(ms: u64) -> u64 {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).expect("the system has randomness");
-    u64::from_le_bytes(random) % ms.saturating_add(1).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_back_off_begins_at_a_second_and_doubles_with_every_round() {
-        let ceilings = |addresses| (0..7).map(|failures| ceiling_ms(failures, addresses)).collect::<Vec<_>>();
-        assert_eq!(ceilings(1), [1000, 1000, 2000, 4000, 8000, 16_000, 32_000]);
-        assert_eq!(ceilings(3), [1000, 1000, 1000, 1000, 2000, 2000, 2000]);
-        assert!(ceiling_ms(usize::MAX, 1) > 1_000_000);
-    }
-
-    #[test]
-    fn short_connections_do_not_lead_to_the_longest_waits() {
-        let short = Some(Duration::from_secs(1));
-        let after = |lives: &[Option<Duration>]| lives.iter().fold(0, |sum, it| failures_after(sum, *it));
-        assert_eq!(after(&[None; 9]), 9);
-        assert_eq!(ceiling_ms(after(&[short; 9]), 1), 4000);
-        assert_eq!(after(&[None, None, None, None, None, None, None, short]), SHORT_LIVED_MAX);
-        assert_eq!(after(&[None, short, Some(STABLE)]), 0);
-    }
-
-    #[test]
-    fn jitter_is_full_and_stays_under_its_ceiling() {
-        let drawn: Vec<u64> = (0..2000).map(|_| random_up_to(10)).collect();
-        assert!((0..=10).all(|wanted| drawn.contains(&wanted)) && drawn.iter().all(|it| *it <= 10));
-        assert_eq!(random_up_to(0), 0);
-        let _ = random_up_to(u64::MAX);
-    }
 
     #[test]
     fn addresses_are_host_and_port() {

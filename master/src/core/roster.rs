@@ -14,9 +14,9 @@ pub(crate) const RETURN_MS: u64 = 90_000;
 /// Grains as JSON.
 pub(crate) const GRAINS_BYTES_MAX: usize = 64 << 10;
 /// Between two times that "last heard of" goes to disk.
-const SEEN_SAVE_MS: u64 = 600_000;
+const SEEN_SAVE_MS: u64 = 3_600_000;
 /// Minions that come back in one second after a start of the master.
-const RETURNS_PER_SECOND: usize = 100;
+const RETURNS_PER_SECOND: usize = 400;
 /// Abilities of one minion, and characters of each, that are remembered.
 const CAN_MAX: usize = 16;
 const CAN_CHARS_MAX: usize = 32;

@@ -24,10 +24,10 @@ impl<O: Outside> Daemon<O> {
         for effect in effects {
             match effect {
                 Effect::Record(entry) => {
-                    rows.push(Row::Entry(entry.clone()));
                     if concerns_register(&entry) {
-                        acts.push(Act::Learn(entry));
+                        acts.push(Act::Learn(entry.clone()));
                     }
+                    rows.push(Row::Entry(entry));
                 }
                 Effect::Later(entry) => later.push(Row::Entry(entry)),
                 Effect::Compile { job, minion, kind, asked } => {
@@ -151,8 +151,10 @@ impl<O: Outside> Daemon<O> {
         });
     }
     fn event(&self, event: Event) {
-        let payload = serde_json::to_string(&event).expect("an event has text keys only");
-        self.outside.publish(&format!("lab/event/{}", event.tag), &payload);
+        if self.outside.is_observed() {
+            let payload = serde_json::to_string(&event).expect("an event has text keys only");
+            self.outside.publish(&format!("lab/event/{}", event.tag), &payload);
+        }
         // Nobody listens: fine.
         let _ = self.events.send(Arc::new(event));
     }

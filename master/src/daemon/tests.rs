@@ -40,6 +40,9 @@ impl Outside for Recorder {
         let _ = self.out.send(Out::Answer(answer.clone()));
     }
     fn publish(&self, _: &str, _: &str) {}
+    fn is_observed(&self) -> bool {
+        true
+    }
     fn fill(&self, status: &mut api::MasterStatus) {
         status.messages_in = 7;
     }

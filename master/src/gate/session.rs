@@ -10,7 +10,7 @@ use super::{
 };
 use crate::core::TokenFault;
 use bus::{
-    FromMinion, PublicKey, Topic,
+    FromMinion, PublicKey, ToMinion, Topic,
     envelope::{self, Rejected, Sequence, Verified},
     message::EnrollRequest,
     packet::{
@@ -40,6 +40,8 @@ const HELLO_LIMIT: Duration = Duration::from_secs(30);
 const OUTPUT_HIGH: usize = 64 * 1024;
 /// What is queued when a connection is closed has so long to leave.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+/// Jobs in one acknowledgement.
+const ACK_JOBS_MAX: usize = 256;
 /// Room beside the payload in a control packet: topic and header.
 const PACKET_MARGIN: usize = 512;
 
@@ -218,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let stop = self.gate.stop.clone();
             tokio::select! {
                 turned = self.wire.turn(reading) => turned?,
-                Some(queued) = queue.recv(), if may_say => self.say(queued),
+                Some(queued) = queue.recv(), if may_say => self.say_together(queued, queue),
                 () = self.link.wake.notified() => return Err(self.ordered()),
                 () = tokio::time::sleep_until(deadline) => self.judge(throttled.is_some())?,
                 () = stop.cancelled() => return Err(End::Flush),
@@ -376,6 +378,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .ok_or(TokenFault::Forged)
     }
 
+    /// Says this, and acknowledgements that wait behind each other in one message: each would be a signature here and
+    /// one to be checked there.
+    fn say_together(&mut self, first: Queued, queue: &mut mpsc::Receiver<Queued>) {
+        let mut last = first;
+        while is_ack(&last)
+            && self.wire.queued() < OUTPUT_HIGH
+            && let Ok(next) = queue.try_recv()
+        {
+            match joined(last, next) {
+                Ok(both) => last = both,
+                Err((before, next)) => {
+                    self.say(before);
+                    last = next;
+                }
+            }
+        }
+        self.say(last);
+    }
+
     /// Signs and writes what the daemon said.
     fn say(&mut self, (message, weight): Queued) {
         self.link.taken(weight);
@@ -399,5 +420,60 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             id: 0,
             properties: Properties::default(),
         }));
+    }
+}
+
+fn is_ack((message, _): &Queued) -> bool {
+    matches!(**message, Outgoing::Message(ToMinion::Ack { .. }))
+}
+
+/// Two acknowledgements as one; whatever else they are, or more than one message should hold, comes back.
+fn joined((mut first, weight): Queued, (mut second, more): Queued) -> Result<Queued, (Queued, Queued)> {
+    if let (
+        Outgoing::Message(ToMinion::Ack { jobs, events }),
+        Outgoing::Message(ToMinion::Ack { jobs: later, events: newest }),
+    ) = (&mut *first, &mut *second)
+        && jobs.len() + later.len() <= ACK_JOBS_MAX
+    {
+        jobs.append(later);
+        *events = (*events).max(*newest);
+        return Ok((first, weight + more));
+    }
+    Err(((first, weight), (second, more)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::JobId;
+
+    fn ack(jobs: usize, events: Option<u64>) -> Queued {
+        let jobs = vec![JobId(1); jobs];
+        (Box::new(Outgoing::Message(ToMinion::Ack { jobs, events })), 10)
+    }
+
+    fn read(queued: &Queued) -> (usize, Option<u64>, usize) {
+        match &*queued.0 {
+            Outgoing::Message(ToMinion::Ack { jobs, events }) => (jobs.len(), *events, queued.1),
+            _ => (0, None, 0),
+        }
+    }
+
+    #[test]
+    fn acknowledgements_are_joined_up_to_a_limit_and_nothing_else_is() {
+        for (first, second, both) in [
+            (ack(0, Some(3)), ack(0, Some(4)), (0, Some(4), 20)),
+            (ack(1, None), ack(0, Some(4)), (1, Some(4), 20)),
+            (ack(1, Some(4)), ack(2, None), (3, Some(4), 20)),
+        ] {
+            let joined = joined(first, second).unwrap_or_else(|_| panic!("they fit"));
+            assert_eq!(read(&joined), both);
+        }
+        assert!(joined(ack(ACK_JOBS_MAX, None), ack(1, None)).is_err());
+        let cancel = (Box::new(Outgoing::Message(ToMinion::Cancel { job: JobId(1) })), 10);
+        let Err((first, second)) = joined(ack(1, None), cancel) else {
+            panic!("a cancel is no acknowledgement")
+        };
+        assert!(is_ack(&first) && !is_ack(&second));
     }
 }

@@ -20,8 +20,12 @@ use tracing::{error, info, warn};
 const GROUP_MAX: usize = 256;
 /// How long rows are gathered for one commit.
 const GROUP_TIME: Duration = Duration::from_millis(25);
-/// How long lazy rows wait.
-const LAZY: Duration = Duration::from_mins(10);
+/// How long lazy rows wait. Each time costs the pages of all minions and their topics, on a card that wears out.
+pub const LAZY: Duration = Duration::from_hours(1);
+/// How long the time waits, which is one row: a machine without a clock counts on from there.
+const CLOCK: Duration = Duration::from_mins(10);
+/// Of the row with the time.
+const CLOCK_KEY: &str = "clock";
 /// How often a full disk is tried again.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -55,6 +59,7 @@ pub(super) struct Writer {
     ballast: Ballast,
     lazy: BTreeMap<String, Row>,
     lazy_due: Instant,
+    clock_due: Instant,
     gc: Vec<Gc>,
     full: bool,
     stopping: Arc<AtomicBool>,
@@ -76,10 +81,21 @@ impl Writer {
     ) -> rusqlite::Result<Self> {
         let chain = entries::chain(&db)?;
         let ballast = Ballast::beside(&config.path, config.ballast_bytes);
-        let lazy_due = Instant::now() + LAZY;
-        let (lazy, gc, full) = (BTreeMap::new(), Vec::new(), false);
-        let mut writer =
-            Self { db, chain, ballast, lazy, lazy_due, gc, full, stopping, beat, committed, health };
+        let now = Instant::now();
+        let mut writer = Self {
+            db,
+            chain,
+            ballast,
+            lazy: BTreeMap::new(),
+            lazy_due: now + LAZY,
+            clock_due: now + CLOCK,
+            gc: Vec::new(),
+            full: false,
+            stopping,
+            beat,
+            committed,
+            health,
+        };
         if let Err(error) = writer.ballast.restore() {
             writer.went_full(&error.to_string());
         }
@@ -95,7 +111,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.idle(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            if worked.is_err() {
+            if worked.and_then(|()| self.write_lazy()).is_err() {
                 return;
             }
         }
@@ -104,7 +120,8 @@ impl Writer {
     }
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let lazy = self.lazy_due.saturating_duration_since(now).max(Duration::from_millis(1));
+        let due = self.lazy_due.min(self.clock_due);
+        let lazy = due.saturating_duration_since(now).max(Duration::from_millis(1));
         match (self.gc.is_empty(), self.full) {
             (false, _) => Duration::ZERO,
             (true, true) => PROBE.min(lazy),
@@ -127,13 +144,18 @@ impl Writer {
     fn sort(&mut self, command: Command, group: &mut Vec<Row>) -> Option<u64> {
         match command {
             Command::Batch { number, rows } => {
-                for row in &rows {
-                    self.lazy.remove(&lazy_key(row));
+                if !self.lazy.is_empty() {
+                    for row in rows.iter().filter(|it| may_wait(it)) {
+                        self.lazy.remove(&lazy_key(row));
+                    }
                 }
                 group.extend(rows);
                 Some(number)
             }
             Command::Later(rows, _waits) => {
+                if rows.iter().any(|it| matches!(it, Row::Retained { .. })) {
+                    self.lazy_due = Instant::now();
+                }
                 self.lazy.extend(rows.into_iter().map(|row| (lazy_key(&row), row)));
                 None
             }
@@ -143,12 +165,21 @@ impl Writer {
             }
         }
     }
-    fn idle(&mut self) -> Result<(), Fatal> {
-        if Instant::now() >= self.lazy_due {
-            self.lazy_due = Instant::now() + LAZY;
+    /// Lazy rows whose time has come, also while there is much to do.
+    fn write_lazy(&mut self) -> Result<(), Fatal> {
+        let now = Instant::now();
+        if now >= self.lazy_due {
+            (self.lazy_due, self.clock_due) = (now + LAZY, now + CLOCK);
             let rows: Vec<Row> = std::mem::take(&mut self.lazy).into_values().collect();
             self.commit(&rows)?;
+        } else if now >= self.clock_due {
+            self.clock_due = now + CLOCK;
+            let row: Vec<Row> = self.lazy.remove(CLOCK_KEY).into_iter().collect();
+            self.commit(&row)?;
         }
+        Ok(())
+    }
+    fn idle(&mut self) -> Result<(), Fatal> {
         if self.full {
             self.probe();
         }
@@ -212,6 +243,12 @@ fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
+/// Whether rows of this kind are ever written lazily.
+fn may_wait(row: &Row) -> bool {
+    let Row::Entry(entry) = row else { return true };
+    !matches!(**entry, Entry::Event(_) | Entry::Decision(_) | Entry::Audit(_) | Entry::Report(..))
+}
+
 /// What a later row of the same key replaces.
 fn lazy_key(row: &Row) -> String {
     match row {
@@ -223,7 +260,7 @@ fn lazy_key(row: &Row) -> String {
             Entry::Key(it) => format!("key {}", it.fingerprint),
             Entry::KeyGone(it) => format!("key {it}"),
             Entry::Target(it) => format!("target {} {}", it.job, it.minion),
-            Entry::Clock(_) => "clock".into(),
+            Entry::Clock(_) => CLOCK_KEY.into(),
             Entry::EventsTaken(it, _) => format!("taken {it}"),
             other => format!("{other:?}"),
         },
