@@ -93,8 +93,8 @@ impl Handle {
     }
     /// A sealed recipe's ciphertext, if it is one of this minion's.
     pub async fn recipe(&self, minion: &MinionId, hash: ContentHash) -> Option<Vec<u8>> {
-        let job = self.register.recipe(minion, hash)?;
-        let (reader, minion) = (self.reader.clone(), minion.clone());
+        let (job, minion) = self.register.recipe(minion, hash)?;
+        let reader = self.reader.clone();
         let read = move || reader.sealed(job, &minion).filter(|it| bus::seed::sha256(it) == hash);
         tokio::task::spawn_blocking(read).await.ok().flatten()
     }

@@ -6,7 +6,7 @@ use crate::{
     PublicKey, Topic,
     keys::{self, Identity},
 };
-use model::Timestamp;
+use model::{Timestamp, broken};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::Write as _;
 
@@ -33,7 +33,8 @@ pub struct Verified<T> {
 impl Header {
     /// Whether it may still be believed, by the master's clock.
     pub fn in_time(&self, now: Timestamp) -> Result<(), Rejected> {
-        if self.exp.is_some_and(|exp| exp < now) { Err(Rejected::Expired) } else { Ok(()) }
+        let late = self.exp.is_some_and(|exp| exp < now) && !broken::leaves_out("envelope-exp");
+        if late { Err(Rejected::Expired) } else { Ok(()) }
     }
 }
 
@@ -148,8 +149,11 @@ pub fn open<T: DeserializeOwned>(
     bytes: &[u8],
     key: &PublicKey,
 ) -> Result<Verified<T>, Rejected> {
-    if bytes.len() > size_max(topic) {
+    if bytes.len() > size_max(topic) && !broken::leaves_out("envelope-size") {
         return Err(Rejected::TooLarge);
+    }
+    if broken::leaves_out("envelope-signature") {
+        return parse::parse(bytes).map_err(|_| Rejected::Malformed);
     }
     let (signed, signature) = unsuffix(bytes).ok_or(Rejected::Unsigned)?;
     if !key.verify(&bytes_to_sign(topic, signed), &signature) {
@@ -174,7 +178,8 @@ fn unsuffix(bytes: &[u8]) -> Option<(&[u8], [u8; 64])> {
 }
 
 fn bytes_to_sign(topic: &Topic, payload: &[u8]) -> Vec<u8> {
-    [PREFIX, topic.to_string().as_bytes(), b"\0", payload].concat()
+    let topic = if broken::leaves_out("envelope-topic") { String::new() } else { topic.to_string() };
+    [PREFIX, topic.as_bytes(), b"\0", payload].concat()
 }
 
 /// One direction of one connection: numbers must be 1, 2, 3, ... of one session.
@@ -198,7 +203,8 @@ impl Sequence {
     /// Takes a received header; the first one fixes the session if it is not known.
     pub fn accept(&mut self, header: &Header) -> Result<(), Rejected> {
         let known = self.session.as_ref().is_none_or(|session| *session == header.session);
-        if !known || self.last.checked_add(1) != Some(header.seq) {
+        let next = known && self.last.checked_add(1) == Some(header.seq);
+        if !next && !broken::leaves_out("sequence") {
             return Err(Rejected::OutOfOrder);
         }
         self.session.get_or_insert_with(|| header.session.clone());

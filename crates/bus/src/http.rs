@@ -9,6 +9,7 @@ use hyper::{
     header::{CONTENT_RANGE, HOST, RANGE},
 };
 use hyper_util::rt::TokioIo;
+use model::broken;
 use rustls::pki_types::ServerName;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -310,7 +311,8 @@ impl Part {
         let _ = std::fs::remove_file(&self.path);
     }
     fn finish(self, hash: model::ContentHash, into: &Path) -> io::Result<Finished> {
-        if <[u8; 32]>::from(self.hasher.clone().finalize()) != hash.0 || self.length > self.size {
+        let good = <[u8; 32]>::from(self.hasher.clone().finalize()) == hash.0 && self.length <= self.size;
+        if !good && !broken::leaves_out("content-hash") {
             self.discard();
             return Ok(Finished::Wrong);
         }

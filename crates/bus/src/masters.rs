@@ -1,7 +1,7 @@
 //! `masters.json`: which masters a minion may trust, signed by the org key and versioned.
 
 use crate::keys::{self, Identity, PublicKey};
-use model::ContentHash;
+use model::{ContentHash, broken};
 use serde::{Deserialize, Serialize};
 
 /// Longest text that is looked at.
@@ -74,7 +74,8 @@ impl Masters {
         }
         let signed: Signed = serde_json::from_str(text).map_err(malformed)?;
         let signature = keys::decode(&signed.sig).ok_or(MastersError::BadSignature)?;
-        if !org.verify(&[PREFIX, signed.masters.as_bytes()].concat(), &signature) {
+        let good = org.verify(&[PREFIX, signed.masters.as_bytes()].concat(), &signature);
+        if !good && !broken::leaves_out("masters-signature") {
             return Err(MastersError::BadSignature);
         }
         serde_json::from_str(&signed.masters).map_err(malformed)
@@ -82,6 +83,9 @@ impl Masters {
     /// Opens a list that is to replace this one: an older one is refused, the same one is none.
     pub fn newer(&self, text: &str, org: &PublicKey) -> Result<Option<Self>, MastersError> {
         let offered = Self::open(text, org)?;
+        if broken::leaves_out("masters-version") {
+            return Ok(Some(offered));
+        }
         if offered.version < self.version {
             return Err(MastersError::Older { offered: offered.version, known: self.version });
         }

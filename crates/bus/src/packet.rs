@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 
 use bytes::Bytes;
+use model::broken;
 
 pub use decode::{decode, frame_length};
 pub use encode::encode;
@@ -331,11 +332,15 @@ pub enum Packet {
 
 /// Whether a text may be a topic name: not empty, no wildcard, no NUL, not too long.
 pub fn is_topic(text: &str) -> bool {
-    (1..=TOPIC_MAX).contains(&text.len()) && !text.contains(['+', '#', '\0'])
+    let good = (1..=TOPIC_MAX).contains(&text.len()) && !text.contains(['+', '#', '\0']);
+    good || broken::leaves_out("mqtt-topic")
 }
 
 /// Whether a text may be a filter: wildcards only as whole levels, `#` only at the end.
 pub fn is_filter(text: &str) -> bool {
+    if broken::leaves_out("mqtt-filter") {
+        return true;
+    }
     let mut levels = text.split('/').peekable();
     if !(1..=TOPIC_MAX).contains(&text.len()) || text.contains('\0') {
         return false;

@@ -5,7 +5,7 @@ use hpke::{
     Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305,
     kdf::HkdfSha256, kem::X25519HkdfSha256 as Kem,
 };
-use model::{JobId, MinionId};
+use model::{JobId, MinionId, broken};
 
 /// What the boxes are for: HPKE's `info`.
 const PURPOSE: &[u8] = b"lab1-seal";
@@ -14,6 +14,9 @@ const ENCAPSULATED: usize = 32;
 
 /// The associated data of a recipe: nothing sealed for another minion or job opens.
 pub fn recipe_context(minion: &MinionId, job: JobId) -> Vec<u8> {
+    if broken::leaves_out("seal-context") {
+        return Vec::new();
+    }
     format!("lab1-recipe\0{minion}\0{job}").into_bytes()
 }
 

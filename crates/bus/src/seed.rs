@@ -6,7 +6,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey};
-use model::{ContentHash, Fingerprint, MinionId, TokenTerms};
+use model::{ContentHash, Fingerprint, MinionId, TokenTerms, broken};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -104,7 +104,7 @@ pub fn open_terms(statement: &str, issuer: &PublicKey) -> Option<TokenTerms> {
     let (json, signature) = statement.split_once('.')?;
     let json = URL_SAFE_NO_PAD.decode(json).ok()?;
     let good = issuer.verify(&[TOKEN_PREFIX, &json].concat(), &keys::decode(signature)?);
-    if good { serde_json::from_slice(&json).ok() } else { None }
+    if good || broken::leaves_out("token-signature") { serde_json::from_slice(&json).ok() } else { None }
 }
 
 fn request_bytes(key: &Fingerprint, id: &MinionId) -> Vec<u8> {
@@ -118,6 +118,9 @@ pub fn sign_request(token: &SeedToken, key: &Fingerprint, id: &MinionId) -> Opti
 
 /// Checks it.
 pub fn verify_request(terms: &TokenTerms, signature: &str, key: &Fingerprint, id: &MinionId) -> bool {
+    if broken::leaves_out("image-signature") {
+        return true;
+    }
     PublicKey::from_text(&terms.image_key)
         .zip(keys::decode(signature))
         .is_some_and(|(image, signature)| image.verify(&request_bytes(key, id), &signature))

@@ -4,7 +4,7 @@ use crate::{
     keys::{self, Identity, KeyError, PublicKey},
     seed::sha256,
 };
-use model::ContentHash;
+use model::{ContentHash, broken};
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _,
 };
@@ -214,6 +214,9 @@ impl ClientCertVerifier for AnyEd25519 {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if broken::leaves_out("ed25519-only") {
+            return Ok(ClientCertVerified::assertion());
+        }
         ed25519_key(end_entity)
             .map(|_| ClientCertVerified::assertion())
             .ok_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
@@ -232,10 +235,16 @@ impl ClientCertVerifier for AnyEd25519 {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if broken::leaves_out("prove-possession") {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let algorithms = &provider().signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        if broken::leaves_out("ed25519-only") {
+            return provider().signature_verification_algorithms.supported_schemes();
+        }
         vec![SignatureScheme::ED25519]
     }
 }
@@ -260,7 +269,7 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.pins.contains(&sha256(&spki(end_entity)?)) {
+        if self.pins.contains(&sha256(&spki(end_entity)?)) || broken::leaves_out("pin-master") {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(OtherError(Arc::new(NotPinned)).into())

@@ -7,7 +7,7 @@ use crate::{
     salt::rule::SaltRule,
     target::literal_ids,
 };
-use model::{Compiled, Event, Grains, Labels, MinionId};
+use model::{Compiled, Event, Grains, Labels, MinionId, broken};
 use serde_json::{Map, Value, json};
 
 /// All rules of a tree, in order of file and place.
@@ -251,6 +251,10 @@ fn resolve(target: &TargetTemplate, filler: &mut rule_texts::Filler<'_>) -> Resu
     match target {
         TargetTemplate::Ids(template) => {
             let text = filler.fill(template)?;
+            if broken::leaves_out("event-target") {
+                let target = crate::target::Target::parse(&text).map_err(|it| it.message)?;
+                return Ok(ResolvedTarget::Expression(text, target));
+            }
             literal_ids(&text).map(ResolvedTarget::Ids).map_err(|cause| format!("target: {cause}"))
         }
         TargetTemplate::Expression(text, target) => {

@@ -66,7 +66,7 @@ impl Master {
         let grant = self.judge_token(&key, terms);
         let holder = self.holder_of(&key.minion, fingerprint);
         match (grant, holder) {
-            _ if request.minion.as_str() == "localhost" => {
+            _ if request.minion.as_str() == "localhost" && !broken::leaves_out("localhost-name") => {
                 self.quarantine(
                     key,
                     KeyStatus::Pending,
@@ -92,6 +92,9 @@ impl Master {
     /// Another key that has the name.
     pub(crate) fn holder_of(&self, minion: &MinionId, fingerprint: &Fingerprint) -> Option<Fingerprint> {
         let holder = &self.book.minions.get(minion)?.fingerprint;
+        if broken::leaves_out("name-holder") {
+            return None;
+        }
         (holder != fingerprint).then(|| holder.clone())
     }
 
@@ -105,6 +108,7 @@ impl Master {
                 Replace::Offline => true,
                 Replace::SameHardware => {
                     self.book.keys.get(holder).is_some_and(|old| is_same_hardware(&old.claims, &key.claims))
+                        || broken::leaves_out("replace-hardware")
                 }
             }
     }
@@ -124,28 +128,28 @@ impl Master {
         if token.terms.image_key != terms.image_key {
             return Err(format!("another token has the name {name}"));
         }
-        if token.revoked {
+        if token.revoked && !broken::leaves_out("token-revoked") {
             return Err(format!("token {name} was revoked"));
         }
-        if self.is_clock_set() && self.now < terms.not_before {
+        if self.is_clock_set() && self.now < terms.not_before && !broken::leaves_out("token-begin") {
             return Err(format!("token {name} is not good yet"));
         }
-        if self.was_revoked(&key.minion, &name) {
+        if self.was_revoked(&key.minion, &name) && !broken::leaves_out("revoked-name") {
             return Err(format!("a key of {} was revoked: labctl key accept lets this one in", key.minion));
         }
         // A clock that is behind proves expiry all the same: it is never earlier than a time that has been.
-        if self.now >= terms.expires {
+        if self.now >= terms.expires && !broken::leaves_out("token-expiry") {
             return Err(format!("token {name} has expired"));
         }
-        if !id_matches(&terms.ids, &key.minion) {
+        if !id_matches(&terms.ids, &key.minion) && !broken::leaves_out("token-ids") {
             return Err(format!("token {name} is for `{}`", cut(&terms.ids, 128)));
         }
-        if !address_matches(&terms.cidr, &key.address) {
+        if !address_matches(&terms.cidr, &key.address) && !broken::leaves_out("token-cidr") {
             return Err(format!("token {name} is not for address {}", key.address));
         }
         let used = token.used_by.contains(&key.fingerprint);
         let limit = usize::try_from(terms.uses).unwrap_or(usize::MAX);
-        if !used && token.used_by.len() >= limit {
+        if !used && token.used_by.len() >= limit && !broken::leaves_out("token-uses") {
             return Err(format!("token {name} is used up"));
         }
         Ok(Grant { labels: terms.labels, token })
@@ -222,7 +226,7 @@ impl Master {
         let now = self.now;
         self.key_changes.retain(|_, at| now.since_ms(*at) < CHANGE_MS);
         let full = self.key_changes.len() >= PENDING_MAX;
-        let may = !full && !self.key_changes.contains_key(fingerprint);
+        let may = !full && !self.key_changes.contains_key(fingerprint) || broken::leaves_out("key-changes");
         if may {
             self.key_changes.insert(fingerprint.clone(), now);
         } else {
@@ -244,8 +248,10 @@ impl Master {
             let waiting = &self.book.waiting_keys;
             let address =
                 |it: &&Fingerprint| self.book.keys.get(*it).is_some_and(|it| it.address == key.address);
-            let full = waiting.len() >= PENDING_MAX
-                || waiting.iter().filter(address).count() >= PENDING_PER_ADDRESS_MAX;
+            let all = waiting.len() >= PENDING_MAX && !broken::leaves_out("pending-max");
+            let full = all
+                || waiting.iter().filter(address).count() >= PENDING_PER_ADDRESS_MAX
+                    && !broken::leaves_out("pending-per-address");
             if full {
                 self.count("quarantine is full");
                 let reason = "too many keys wait for a decision: `labctl key list`".to_owned();
@@ -298,6 +304,9 @@ fn new_key(fingerprint: &Fingerprint, request: &EnrollRequest, address: String, 
 
 /// A text from a stranger that operators will read: short, and without what terminals obey.
 pub(crate) fn claim(text: &str) -> String {
+    if broken::leaves_out("claims-cleaned") {
+        return text.to_owned();
+    }
     cut(text, CLAIM_CHARS_MAX).replace(char::is_control, "\u{fffd}")
 }
 

@@ -7,6 +7,7 @@ use model::{
     Caller, EnrollTerms, Fingerprint, Key, KeyDecision, KeyStatus, Labels, MinionId, Timestamp, Token,
     TokenTerms,
     api::{ErrorKind, ErrorView},
+    broken,
 };
 
 /// Longest life of a token.
@@ -158,7 +159,9 @@ impl Master {
         self.live.remove(id);
         self.reactor.forget(id);
         self.send(id, ToMinion::Removed { reason: word.to_owned() });
-        self.out.push(Effect::Close { minion: id.clone() });
+        if !broken::leaves_out("close-revoked") {
+            self.out.push(Effect::Close { minion: id.clone() });
+        }
         self.unpublish(id);
         if let Some(key) = key.filter(|_| why != Dismissal::Retired) {
             self.put_key(Key { status: KeyStatus::Revoked, reason: reason.to_owned(), ..key }, "revoked");

@@ -7,11 +7,15 @@ use super::{
 use model::{
     Caller, JobId, Labels, Minion, MinionId, Reply, Request, Source,
     api::{ErrorKind, ErrorView, JobFilter, TargetList},
+    broken,
 };
 use serde_json::{Map, Value};
 
 /// Bytes of one event's payload as JSON.
 pub(crate) const EVENT_BYTES_MAX: usize = 16 << 10;
+/// Objects and lists in one another in what an event carries: as deep as a minion's may be. Who reads it back parses it
+/// within an answer, and parsers end at a depth of their own.
+const EVENT_DEPTH_MAX: usize = 16;
 /// Rows of one answer.
 const LIMIT_MAX: u32 = 10_000;
 /// Ids that a complaint about an ambiguous beginning names.
@@ -265,8 +269,8 @@ impl Master {
                 format!("`{}` is no tag: use letters, digits and -_. between slashes", cut(tag, 128));
             return Err(refuse(ErrorKind::Usage, message, None));
         }
-        if data.to_string().len() > EVENT_BYTES_MAX {
-            return Err(refuse(ErrorKind::Usage, "an event's data is at most 16 KiB".to_owned(), None));
+        if let Err(message) = check_event(&data) {
+            return Err(refuse(ErrorKind::Usage, message, None));
         }
         self.audit(caller.clone(), format!("send event {whole}"), "accepted".to_owned());
         let event = self.emit_as(whole, Source::User(caller.name.clone()), data, 0, None);
@@ -277,7 +281,7 @@ impl Master {
     pub(crate) fn integration(&mut self, user: &str, tag: &str, data: Map<String, Value>) {
         let data = Value::Object(data);
         let whole = format!("integration/{user}/{tag}");
-        if self.degraded.is_some() || !is_tag(&whole) || data.to_string().len() > EVENT_BYTES_MAX {
+        if self.degraded.is_some() || !is_tag(&whole) || check_event(&data).is_err() {
             return self.count("event of an integration that cannot be taken");
         }
         self.emit_as(whole, Source::Integration(user.to_owned()), data, 0, None);
@@ -331,6 +335,25 @@ impl Master {
 enum Found {
     Open(JobId),
     Stored(String),
+}
+
+/// Whether an event can carry this.
+pub(crate) fn check_event(data: &Value) -> Result<(), String> {
+    fn depth(value: &Value) -> usize {
+        let inside = match value {
+            Value::Array(items) => items.iter().map(depth).max(),
+            Value::Object(members) => members.values().map(depth).max(),
+            _ => return 0,
+        };
+        1 + inside.unwrap_or(0)
+    }
+    if data.to_string().len() > EVENT_BYTES_MAX && !broken::leaves_out("integration-size") {
+        return Err("an event's data is at most 16 KiB".to_owned());
+    }
+    if depth(data) > EVENT_DEPTH_MAX && !broken::leaves_out("event-depth") {
+        return Err(format!("an event's data is at most {EVENT_DEPTH_MAX} levels deep"));
+    }
+    Ok(())
 }
 
 fn limit(asked: u32, default: u32) -> u32 {

@@ -1,6 +1,7 @@
 //! Who may wait before we know them: few from one address, not many in all, and the silent give way.
 
 use super::counters::lock;
+use model::broken;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -169,6 +170,7 @@ impl Inner {
         let them = self.waiting.iter().filter(|(_, it)| of(it));
         let longest = them.map(|(number, it)| (it.heard.gives_way_at(), *number)).min();
         match longest {
+            Some(_) if broken::leaves_out("silent-give-way") => Err(now + SILENCE),
             Some((at, number)) if at <= now => {
                 self.evict(number);
                 Ok(())

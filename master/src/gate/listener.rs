@@ -11,6 +11,7 @@ use bus::{
     packet::{Connect, PACKET_MAX_STRANGER, Packet, PacketError, Properties, Version},
     pulse::Beat,
 };
+use model::broken;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -32,6 +33,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// A peer that was refused has so long to take the answer.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+
+/// First byte of a TLS handshake.
+const TLS_RECORD: u8 = 0x16;
+/// As good as no limit, for a program that leaves one out.
+const NO_LIMIT: Duration = Duration::from_hours(1);
 
 /// What is spoken on a listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +103,12 @@ pub(crate) async fn accept(gate: Arc<Shared>, bound: Bound, beat: Beat) {
                         gate.counters.refuse("too-many-from-one-address", &address.ip());
                         continue;
                     };
-                    tokio::spawn(greet(Arc::clone(&gate), stream, address, bound.speech, ticket));
+                    let greeting = greet(Arc::clone(&gate), stream, address, bound.speech, ticket);
+                    if broken::leaves_out("accept-apart") {
+                        greeting.await;
+                    } else {
+                        tokio::spawn(greeting);
+                    }
                 }
                 // The peer was quicker with hanging up.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -123,7 +134,10 @@ async fn greet(gate: Arc<Shared>, tcp: TcpStream, address: SocketAddr, speech: S
         let _ = tcp.set_nodelay(true);
         let handshake = async {
             // Silent until its first byte is there.
-            tcp.peek(&mut [0]).await?;
+            let mut first = [0];
+            tcp.peek(&mut first).await?;
+            let bare = first != [TLS_RECORD] && broken::leaves_out("tls-on-the-wire");
+            let speech = if bare { Speech::Plain } else { speech };
             ticket.handshake().await;
             let tcp = ticket.listen(tcp);
             match speech {
@@ -134,7 +148,8 @@ async fn greet(gate: Arc<Shared>, tcp: TcpStream, address: SocketAddr, speech: S
                 Speech::Plain => Ok(Stream::Plain(tcp)),
             }
         };
-        let stream = match timeout(TLS_LIMIT, handshake).await {
+        let limit = if broken::leaves_out("handshake-limit") { NO_LIMIT } else { TLS_LIMIT };
+        let stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) => return Err("no-handshake"),
             Err(_) => return Err("handshake-too-slow"),
@@ -223,7 +238,8 @@ where
             wire.turn(Reading::On).await.map_err(|_| "gone-before-connect")?;
         }
     };
-    let connect = timeout(CONNECT_LIMIT, connect).await.unwrap_or(Err("connect-too-slow"));
+    let limit = if broken::leaves_out("connect-limit") { NO_LIMIT } else { CONNECT_LIMIT };
+    let connect = timeout(limit, connect).await.unwrap_or(Err("connect-too-slow"));
     match connect {
         Ok(connect) => {
             wire.agree(connect.version, PACKET_MAX_STRANGER);

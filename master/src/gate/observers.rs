@@ -17,7 +17,7 @@ use super::{
 use bus::packet::{
     self, AckKind, Connect, Packet, Properties, PropertyValue, Qos, Subscription, Version, property,
 };
-use model::ObserverRole;
+use model::{ObserverRole, broken};
 use outbox::Outbox;
 use std::{
     collections::BTreeSet,
@@ -161,17 +161,24 @@ fn authenticate(
     connect: &Connect,
 ) -> Result<(String, String, ObserverRole), (&'static str, u8)> {
     let v4 = connect.version == Version::V4;
-    if connect.properties.get(property::AUTHENTICATION_METHOD).is_some() {
+    if connect.properties.get(property::AUTHENTICATION_METHOD).is_some()
+        && !broken::leaves_out("enhanced-authentication")
+    {
         return Err(("enhanced-authentication", 0x8c));
     }
     if v4 && connect.client_id.is_empty() && !connect.clean {
         return Err(("empty-client-id", 0x02));
     }
     let bad = ("observer-login", if v4 { 0x04 } else { 0x86 });
+    if broken::leaves_out("observer-login") {
+        return Ok(("anybody".to_owned(), String::new(), ObserverRole::Viewer));
+    }
     let name = connect.user.as_deref().ok_or(bad)?;
     let secret = connect.password.as_deref().and_then(|it| std::str::from_utf8(it).ok()).ok_or(bad)?;
     match gate.directory.observer(name, secret, (gate.config.clock)()) {
-        Some(ObserverRole::Operator) => Err(("operator-over-mqtt", not_authorized(connect.version))),
+        Some(ObserverRole::Operator) if !broken::leaves_out("operator-over-mqtt") => {
+            Err(("operator-over-mqtt", not_authorized(connect.version)))
+        }
         Some(role) => Ok((name.to_owned(), secret.to_owned(), role)),
         None => Err(bad),
     }
@@ -226,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Observer<S> {
         loop {
             let throttled = loop {
                 let now = Instant::now();
-                if let Some(until) = self.rate.wait_until(now).or(self.publishes.wait_until(now)) {
+                if let Some(until) = self.throttled(now) {
                     break Some(until);
                 }
                 let malformed = |_| End::Refused("malformed-packet", 0x81);
@@ -248,6 +255,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Observer<S> {
                 () = stop.cancelled() => return Err(End::Refused("shutting-down", 0x8b)),
             }
         }
+    }
+
+    fn throttled(&self, now: Instant) -> Option<Instant> {
+        let kept = |name: &'static str| !broken::leaves_out(name);
+        let packets = self.rate.wait_until(now).filter(|_| kept("observer-rate"));
+        packets.or(self.publishes.wait_until(now).filter(|_| kept("integration-rate")))
     }
 
     fn deadline(&self, throttled: Option<Instant>) -> Instant {
@@ -275,7 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Observer<S> {
         if self.review_at <= now {
             self.review_at = now + REVIEW_EVERY;
             let clock = (self.gate.config.clock)();
-            if self.gate.directory.observer(&self.name, &self.secret, clock) != Some(self.role) {
+            let good = self.gate.directory.observer(&self.name, &self.secret, clock) == Some(self.role);
+            if !good && !broken::leaves_out("observer-review") {
                 return Err(End::Refused("observer-revoked", 0x87));
             }
         }
@@ -310,7 +324,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Observer<S> {
         for it in filters {
             let qos = it.qos.min(Qos::AtLeastOnce);
             let known = self.subscriptions.iter().position(|other| other.filter == it.filter);
-            let room = known.is_some() || self.subscriptions.len() < SUBSCRIPTIONS_MAX;
+            let few = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
+            let room = known.is_some() || few || broken::leaves_out("observer-subscriptions");
             let Some(of) = acl::observer_filter(&it.filter).filter(|_| room) else {
                 self.count("observer-subscribe");
                 let share = it.filter.starts_with("$share/");

@@ -2,7 +2,7 @@
 
 use super::counters::lock;
 use bus::message::{EnrollAnswer, ToMinion};
-use model::{Fingerprint, MinionId};
+use model::{Fingerprint, MinionId, broken};
 use std::{
     collections::HashMap,
     sync::{
@@ -129,7 +129,9 @@ impl Registry {
         let (queue, receiver) = mpsc::channel(QUEUE_MESSAGES);
         let mut slots = lock(&self.slots);
         if let Some(old) = slots.insert(peer.clone(), Slot { link: Arc::clone(&link), queue }) {
-            old.link.give(Order::Replaced);
+            if !broken::leaves_out("newest-wins") {
+                old.link.give(Order::Replaced);
+            }
         }
         if matches!(peer, Peer::Stranger(_)) {
             Self::bound_strangers(&mut slots);

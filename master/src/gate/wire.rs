@@ -2,6 +2,7 @@
 
 use bus::packet::{Packet, PacketError, Version, decode, encode, frame_length};
 use bytes::BytesMut;
+use model::broken;
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -46,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             output: BytesMut::new(),
             unflushed: false,
             version: Version::V4,
-            packet_max,
+            packet_max: limit(packet_max),
             received_at: now,
             progressed_at: now,
         }
@@ -55,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// What the peer turned out to be.
     pub(crate) fn agree(&mut self, version: Version, packet_max: usize) {
         self.version = version;
-        self.packet_max = packet_max;
+        self.packet_max = limit(packet_max);
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -140,6 +141,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         // The connection is over either way.
         let _ = tokio::time::timeout(limit, all).await;
     }
+}
+
+/// The largest packet that is taken.
+fn limit(packet_max: usize) -> usize {
+    if broken::leaves_out("packet-limit") { usize::MAX } else { packet_max }
 }
 
 async fn write_some<W: AsyncWrite + Unpin>(

@@ -4,7 +4,7 @@ use super::site::Site;
 use crate::daemon::Credential;
 use axum::http::{HeaderMap, header};
 use bus::PublicKey;
-use model::{Caller, MinionId};
+use model::{Caller, MinionId, broken};
 use std::net::SocketAddr;
 
 /// The other end of a connection.
@@ -36,6 +36,9 @@ pub(crate) fn operator(site: &Site, peer: &Peer, headers: &HeaderMap) -> Result<
         Peer::Socket(caller) => return caller.clone().ok_or(NotAllowed::Refused),
         Peer::Tls { key, address } => (key, address),
     };
+    if broken::leaves_out("api-login") {
+        return Ok(Caller { name: "anybody".to_owned(), via: address.ip().to_string() });
+    }
     let via = |caller: Caller| Caller { via: format!("{} {}", address.ip(), caller.via), ..caller };
     if let Some(token) = bearer(headers) {
         return site.daemon.operator(&Credential::Token(token)).map(via).ok_or(NotAllowed::Refused);
@@ -62,6 +65,9 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
 /// Whether a request from a page comes from our own pages: browsers say where it came from, others say nothing.
 pub(crate) fn same_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    if broken::leaves_out("same-origin") {
+        return true;
+    }
     let host = headers.get(header::HOST).and_then(|it| it.to_str().ok());
     let origin = origin.to_str().ok().and_then(|it| it.strip_prefix("https://"));
     matches!((origin, host), (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host))

@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Sink, Stream};
+use model::broken;
 use std::{
     io,
     pin::Pin,
@@ -42,10 +43,11 @@ pub(crate) async fn upgrade(connection: Connection, request: Request<axum::body:
             .into_response();
     };
     let site = Arc::clone(&connection.site);
+    let message_max = if broken::leaves_out("websocket-limit") { usize::MAX } else { MESSAGE_MAX };
     upgrade
         .protocols(PROTOCOLS)
-        .max_message_size(MESSAGE_MAX)
-        .max_frame_size(MESSAGE_MAX)
+        .max_message_size(message_max)
+        .max_frame_size(message_max)
         .on_upgrade(move |socket| async move { (site.observers)(Box::new(ByteStream::new(socket)), address) })
 }
 
@@ -76,6 +78,9 @@ impl AsyncRead for ByteStream {
                 Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 None | Some(Ok(Message::Close(_))) => return Poll::Ready(Ok(())),
+                Some(Ok(Message::Text(text))) if broken::leaves_out("binary-websocket") => {
+                    self.rest = Bytes::copy_from_slice(text.as_bytes());
+                }
                 Some(Ok(Message::Text(_))) => {
                     return Poll::Ready(Err(io::Error::new(
                         io::ErrorKind::InvalidData,

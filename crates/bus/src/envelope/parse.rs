@@ -2,7 +2,7 @@
 //! bytes to message, without a tree in between.
 
 use super::{DEPTH_MAX, Header, SESSION_MAX, VERSION, Verified};
-use model::Timestamp;
+use model::{Timestamp, broken};
 use serde::{
     Deserialize,
     de::{
@@ -40,6 +40,7 @@ impl Strict {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         match self.depth_left.checked_sub(1) {
             Some(depth_left) => Ok(Self { depth_left }),
+            None if broken::leaves_out("envelope-depth") => Ok(self),
             None => Err(E::custom("too deep")),
         }
     }
@@ -84,7 +85,7 @@ impl<'de> Visitor<'de> for Strict {
         let inside = self.deeper()?;
         let mut names = Names::default();
         while let Some(Name(name)) = members.next_key()? {
-            if !names.insert(name) {
+            if !names.insert(name) && !broken::leaves_out("envelope-duplicates") {
                 return Err(de::Error::custom("duplicate name"));
             }
             members.next_value_seed(inside)?;
@@ -148,7 +149,7 @@ struct Seen {
 
 impl Seen {
     fn header<E: de::Error>(self) -> Result<Header, E> {
-        if self.version != Some(VERSION) {
+        if self.version != Some(VERSION) && !broken::leaves_out("envelope-version") {
             return Err(E::custom("unknown version"));
         }
         let session = self.session.ok_or_else(|| E::missing_field("session"))?;

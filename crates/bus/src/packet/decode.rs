@@ -5,6 +5,7 @@ use super::{
     Publish, Qos, Subscription, Version, Will, is_filter, is_topic, property,
 };
 use bytes::{Buf, Bytes};
+use model::broken;
 
 use PacketError::Malformed;
 
@@ -21,7 +22,7 @@ pub fn frame_length(buffer: &[u8], packet_max: usize) -> Result<Option<usize>, P
             return Ok(Some(length + 2 + index));
         }
     }
-    Err(Malformed("remaining length"))
+    if broken::leaves_out("mqtt-remaining-length") { Ok(None) } else { Err(Malformed("remaining length")) }
 }
 
 /// Reads one whole frame (of [`frame_length`] bytes). A CONNECT says its own version; `version` is for all others.
@@ -35,7 +36,7 @@ pub fn decode(version: Version, mut frame: Bytes) -> Result<Packet, PacketError>
     frame.advance(header);
     let mut rest = Reader { rest: frame };
     let packet = body(version, first >> 4, first & 0x0f, &mut rest)?;
-    if rest.rest.has_remaining() {
+    if rest.rest.has_remaining() && !broken::leaves_out("mqtt-whole-frame") {
         return Err(Malformed("bytes left over"));
     }
     Ok(packet)
@@ -43,7 +44,7 @@ pub fn decode(version: Version, mut frame: Bytes) -> Result<Packet, PacketError>
 
 fn body(version: Version, kind: u8, flags: u8, rest: &mut Reader) -> Result<Packet, PacketError> {
     let flags_wanted = if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
-    if kind != 3 && flags != flags_wanted {
+    if kind != 3 && flags != flags_wanted && !broken::leaves_out("mqtt-flags") {
         return Err(Malformed("flags"));
     }
     match kind {
@@ -79,6 +80,7 @@ fn connect(rest: &mut Reader) -> Result<Connect, PacketError> {
     let version = match (name.as_str(), rest.byte()?) {
         ("MQTT", 4) => Version::V4,
         ("MQTT", 5) => Version::V5,
+        ("MQIsdp", 3) if broken::leaves_out("mqtt-protocol") => Version::V4,
         ("MQTT" | "MQIsdp", _) => return Err(PacketError::UnsupportedVersion),
         _ => return Err(Malformed("protocol name")),
     };
@@ -140,7 +142,8 @@ fn subscribe(version: Version, rest: &mut Reader) -> Result<Packet, PacketError>
         let options = rest.byte()?;
         let reserved = if version == Version::V4 { 0xfc } else { 0xc0 };
         let retain_handling = options >> 4 & 3;
-        if options & reserved != 0 || retain_handling == 3 || filters.len() == FILTERS_MAX {
+        let full = filters.len() == FILTERS_MAX && !broken::leaves_out("mqtt-filters-max");
+        if options & reserved != 0 || retain_handling == 3 || full {
             return Err(Malformed("subscription"));
         }
         filters.push(Subscription {
@@ -201,7 +204,7 @@ impl Reader {
     }
     fn id(&mut self) -> Result<u16, PacketError> {
         match self.two()? {
-            0 => Err(Malformed("packet id 0")),
+            0 if !broken::leaves_out("mqtt-packet-id") => Err(Malformed("packet id 0")),
             id => Ok(id),
         }
     }
@@ -214,6 +217,9 @@ impl Reader {
     }
     fn text(&mut self) -> Result<String, PacketError> {
         let bytes = self.binary()?;
+        if broken::leaves_out("mqtt-text") {
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        }
         let text = std::str::from_utf8(&bytes).map_err(|_| Malformed("not UTF-8"))?;
         if text.contains('\0') {
             return Err(Malformed("NUL in a text"));
@@ -257,7 +263,8 @@ impl Reader {
         while part.rest.has_remaining() {
             let id = part.byte()?;
             let repeats = matches!(id, property::USER | property::SUBSCRIPTION_ID);
-            if found.0.len() == PROPERTIES_MAX || (!repeats && found.get(id).is_some()) {
+            let many = found.0.len() == PROPERTIES_MAX || (!repeats && found.get(id).is_some());
+            if many && !broken::leaves_out("mqtt-properties") {
                 return Err(Malformed("properties"));
             }
             let value = part.property(id)?;
