@@ -9,6 +9,7 @@ use crate::{
     top,
     yaml::{Node, Yaml},
 };
+use model::broken;
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
@@ -206,7 +207,9 @@ impl Loading<'_, '_> {
             }
             return Some(Value::Object(Map::new()));
         };
-        if let (Some(target), Some(secret)) = (self.asserted, secret_in(&file.root)) {
+        if let (Some(target), Some(secret)) = (self.asserted, secret_in(&file.root))
+            && !broken::leaves_out("pillar-by-grain")
+        {
             self.session.complaints.push(
                 error("E0405", "a secret is given to whoever claims some grain or address")
                     .at(target.span("a minion says this of itself"))

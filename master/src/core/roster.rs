@@ -298,7 +298,7 @@ impl Master {
 
     /// First message of a connection.
     fn hello(&mut self, id: &MinionId, hello: &Hello) {
-        if !compatible(&self.settings.version, &hello.version) {
+        if !compatible(&self.settings.version, &hello.version) && !broken::leaves_out("version-check") {
             let ours = self.settings.version.clone();
             let message = format!(
                 "minion {} and master {ours} are more than one minor version apart: update the older one",

@@ -5,6 +5,7 @@ use lang::target::{Candidate, Target};
 use model::{
     Diagnostic, Grains, Labels, Minion, MinionId, Presence,
     api::{ErrorKind, ErrorView},
+    broken,
 };
 use std::{cell::Cell, net::IpAddr};
 
@@ -70,7 +71,7 @@ impl Master {
     /// Parses and expands; an empty match is an error.
     pub(crate) fn expand(&self, text: &str) -> Result<Vec<MinionId>, ErrorView> {
         let matched: Vec<MinionId> = self.explain(text)?.into_iter().map(|it| it.0).collect();
-        if matched.is_empty() {
+        if matched.is_empty() && !broken::leaves_out("empty-match") {
             let message = format!("no minion matches `{}`", super::roster::cut(text, 256));
             return Err(refuse(ErrorKind::NoMatch, message, Some("`labctl minion list` shows who is there")));
         }

@@ -1,6 +1,6 @@
 //! Takes secrets out of texts, also out of texts that come in pieces.
 
-use model::{Change, Output, SECRET_MASK, StepReport};
+use model::{Change, Output, SECRET_MASK, StepReport, broken};
 
 /// Lines of a secret with several lines are secrets too, from this length on: a diff shows lines one by one.
 const LINE_BYTES_MIN: usize = 4;
@@ -14,6 +14,7 @@ pub(crate) struct Masker {
 
 impl Masker {
     pub(crate) fn new(secrets: &[String]) -> Self {
+        let secrets = if broken::leaves_out("mask-output") { &[] } else { secrets };
         let lines =
             secrets.iter().flat_map(|it| it.lines().map(str::trim)).filter(|it| it.len() >= LINE_BYTES_MIN);
         let mut secrets: Vec<Vec<u8>> = secrets
