@@ -18,7 +18,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tests::{api, lab::Lab};
 
@@ -86,6 +86,14 @@ impl Arena {
         let signer = Identity::load(&keys, "master").unwrap().public();
         let issuer = Identity::load(&keys, "issuer").unwrap();
         Self { lab, defence, pin, signer, issuer, secrets: Vec::new(), count: 0 }
+    }
+    /// How long an end is waited for that a defence brings about: at once, and else there is no sense in waiting.
+    pub(crate) fn end_limit(&self) -> Duration {
+        if self.defence.is_some() { Duration::from_millis(500) } else { SOON }
+    }
+    /// How long is waited for what a defence prevents.
+    pub(crate) fn success_limit(&self) -> Duration {
+        if self.defence.is_some() { SOON } else { Duration::from_millis(800) }
     }
     pub(crate) fn bare(defence: Option<&'static str>) -> Self {
         Self::start(defence, &[])
@@ -198,7 +206,8 @@ impl Arena {
     /// A connection of a key that nobody knows, subscribed to its answers.
     pub(crate) fn stranger(&self, from: IpAddr, identity: &Arc<Identity>) -> Option<Stranger> {
         let mut line = self.line_from(from, Some(identity))?;
-        let connect = Connect { id: "stranger", keep_alive_s: 60, ..Connect::default() };
+        // No id of a minion: an id must not matter.
+        let connect = Connect { id: "Stranger", keep_alive_s: 60, ..Connect::default() };
         if line.connect(&connect) != Some(0) {
             return None;
         }

@@ -64,19 +64,26 @@ pub(crate) const fn row(
     Attack { id, defence, does, expected, line, run }
 }
 
-fn attempt(attack: &Attack, arena: &mut Arena) -> Result<Verdict, String> {
+/// Tells how long something took, if `LABCTL_TIMES` is set.
+fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
-    let tried = catch_unwind(AssertUnwindSafe(|| (attack.run)(arena)));
+    let result = run();
     if std::env::var_os("LABCTL_TIMES").is_some() {
-        eprintln!("{} {:?} {} ms", attack.id, arena.defence, begin.elapsed().as_millis());
+        eprintln!("{what}: {} ms", begin.elapsed().as_millis());
     }
+    result
+}
+
+fn attempt(attack: &Attack, arena: &mut Arena) -> Result<Verdict, String> {
+    let what = format!("{} {}", attack.id, arena.defence.unwrap_or("-"));
+    let tried = timed(&what, || catch_unwind(AssertUnwindSafe(|| (attack.run)(arena))));
     tried.map_err(|_| format!("{}: the attack itself broke", attack.id))
 }
 
 /// All attacks of a group against the programs as they are: each fails and leaves no harm.
 pub(crate) fn all_fail(group: &Group) {
-    let mut arena = (group.arena)(None);
-    let mut watch = Watch::begin(&mut arena);
+    let mut arena = timed("lab", || (group.arena)(None));
+    let mut watch = timed("watch", || Watch::begin(&mut arena));
     let mut wrong = Vec::new();
     for attack in chosen(group) {
         match attempt(attack, &mut arena) {
@@ -87,9 +94,13 @@ pub(crate) fn all_fail(group: &Group) {
             Ok(_) => {}
             Err(error) => wrong.push(error),
         }
-        wrong.extend(watch.harm(&mut arena).into_iter().map(|it| format!("after {}: {it}", attack.id)));
+        wrong.extend(
+            timed("harm", || watch.harm(&mut arena))
+                .into_iter()
+                .map(|it| format!("after {}: {it}", attack.id)),
+        );
     }
-    wrong.extend(watch.leaks(&mut arena));
+    wrong.extend(timed("leaks", || watch.leaks(&mut arena)));
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), arena.lab.logs());
 }
 
@@ -103,7 +114,7 @@ pub(crate) fn all_succeed_without_their_defence(group: &Group) {
     }
     let mut wrong = Vec::new();
     for (name, attacks) in by_defence {
-        let mut arena = (group.arena)(Some(name));
+        let mut arena = timed("lab", || (group.arena)(Some(name)));
         for attack in attacks {
             // What is genuine is made as the programs without the defence make it.
             let tried = model::broken::without(Some(name), || attempt(attack, &mut arena));

@@ -4,7 +4,7 @@ use crate::{
     arena::{Arena, HERE, Member},
     attack::{Attack, Defence::Built, Defence::Without, Group, Verdict, row, succeeded},
     decoy::{Decoy, offer_for},
-    mqtt::{self, MOMENT, SOON},
+    mqtt::{self, SOON},
     transport::{Who, line_of},
     web::{exchange, request, web_line},
 };
@@ -16,6 +16,7 @@ use bus::{
 };
 use model::{ContentHash, JobId, JobKind, Reply, Request, api::JobFilter};
 use std::{
+    fmt::Write,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     process::{Command, Stdio},
@@ -114,7 +115,7 @@ const ATTACKS: &[Attack] = &[
         "takes `lab://../../keys/master.pem` for a source",
         OUTSIDE,
         "paths opened beneath a root",
-        |it| compiles(it, "above"),
+        |it| compiles(it, ABOVE),
     ),
     row(
         "S11",
@@ -122,7 +123,7 @@ const ATTACKS: &[Attack] = &[
         "includes `../../../etc/passwd` in a template",
         OUTSIDE,
         "paths opened beneath a root",
-        |it| compiles(it, "includes"),
+        |it| compiles(it, INCLUDES),
     ),
     row(
         "S12",
@@ -130,7 +131,7 @@ const ATTACKS: &[Attack] = &[
         "lets a template loop a billion times",
         OUTSIDE,
         "limits",
-        |it| compiles(it, "endless"),
+        |it| compiles(it, ENDLESS),
     ),
     row(
         "S13",
@@ -138,7 +139,7 @@ const ATTACKS: &[Attack] = &[
         "writes YAML whose aliases make a billion nodes",
         OUTSIDE,
         "limits",
-        |it| compiles(it, "laughs"),
+        |it| compiles(it, &laughs()),
     ),
     row(
         "S14",
@@ -202,7 +203,7 @@ const ATTACKS: &[Attack] = &[
         "asks in a template for the pillar of another",
         OUTSIDE,
         "never another minion's secrets",
-        |it| compiles(it, "curious"),
+        |it| compiles(it, CURIOUS),
     ),
 ];
 
@@ -221,12 +222,11 @@ loop:
     - event: { tag: again, data: {} }
 ";
 
-/// Trees with what attackers who may write there would write.
+/// Trees that are good.
 fn arena(defence: Option<&'static str>) -> Arena {
     let blob = "x".repeat(100_000);
     let big = format!("big:\n  file.managed:\n    name: /big\n    contents: {}\n", "y".repeat(200_000));
-    let laughs = laughs();
-    Arena::start(
+    let arena = Arena::start(
         defence,
         &[
             ("reactors/rules.yaml", RULES),
@@ -236,34 +236,29 @@ fn arena(defence: Option<&'static str>) -> Arena {
                 "blob:\n  file.managed:\n    name: /blob\n    source: lab://own/files/blob\n",
             ),
             ("states/large.sls", &big),
-            (
-                "states/above.sls",
-                "x:\n  file.managed:\n    name: /x\n    source: lab://../../keys/master.pem\n",
-            ),
-            ("states/includes.sls", "#!jinja|yaml\n{% include '../../../etc/passwd' %}\n"),
-            (
-                "states/endless.sls",
-                "#!jinja|yaml\n{% for i in range(1000000000) %}{% for j in range(1000000000) %}x{% endfor %}{% endfor %}\n",
-            ),
-            ("states/laughs.sls", &laughs),
-            (
-                "states/curious.sls",
-                "x:\n  file.managed:\n    name: /x\n    contents: '{{ pillar.other.password }}'\n",
-            ),
-            ("states/tells.sls", "x:\n  cmd.run:\n    name: echo {{ pillar.own.password }}\n"),
-            ("states/linked/init.sls", "x:\n  file.managed:\n    name: /x\n    source: lab://linked/leak\n"),
             ("pillar/top.sls", "base:\n  'curious-*':\n    - own\n  'other':\n    - other\n"),
             ("pillar/own.sls", "own:\n  password: !secret hunter2hunter2\n"),
             ("pillar/other.sls", "other:\n  password: !secret correcthorsebattery\n"),
         ],
-    )
+    );
+    let rules =
+        || matches!(arena.ask(&Request::Rules), Reply::Rules(rules) if rules.len() == 3).then_some(());
+    wait::until("the rules to be in use", SOON * 2, rules);
+    arena
 }
 
+const ABOVE: &str = "x:\n  file.managed:\n    name: /x\n    source: lab://../../keys/master.pem\n";
+const INCLUDES: &str = "#!jinja|yaml\n{% include '../../../etc/passwd' %}\n";
+const ENDLESS: &str = "#!jinja|yaml\n{% for i in range(1000000000) %}{% for j in range(1000000000) %}x{% endfor %}{% endfor %}\n";
+const CURIOUS: &str = "x:\n  file.managed:\n    name: /x\n    contents: '{{ pillar.other.password }}'\n";
+const LINKED: &str = "x:\n  file.managed:\n    name: /x\n    source: lab://leak\n";
+
+/// Aliases of aliases: ten times as many nodes with every line.
 fn laughs() -> String {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..10 {
         let below = format!("*a{}, ", level - 1).repeat(10);
-        text.push_str(&format!("a{level}: &a{level} [{}]\n", below.trim_end_matches(", ")));
+        let _ = writeln!(text, "a{level}: &a{level} [{}]", below.trim_end_matches(", "));
     }
     text
 }
@@ -294,8 +289,11 @@ fn widens(arena: &mut Arena, data: &str) -> Verdict {
     let _there = arena.join(&member);
     let before = jobs(arena).len();
     says(arena, "deploy", &serde_json::json!({"host": data, "word": "x"}));
-    let jobs = jobs(arena);
-    succeeded(jobs.len() > before, jobs.last().map(|it| it.target.clone()))
+    let widened = jobs(arena).len() > before;
+    // The rule is there, and does what it should with an id.
+    says(arena, "deploy", &serde_json::json!({"host": member.id, "word": "x"}));
+    assert!(jobs(arena).iter().any(|it| it.target == member.id), "the rule works");
+    succeeded(widened, widened)
 }
 
 fn loops(arena: &mut Arena) -> Verdict {
@@ -304,7 +302,10 @@ fn loops(arena: &mut Arena) -> Verdict {
         Reply::Events(events) => (events.len() > 30).then_some(()),
         _ => None,
     };
-    succeeded(wait::try_until(MOMENT, many).is_some(), "more than 30 events of one rule")
+    let many = wait::try_until(arena.success_limit(), many).is_some();
+    let some = matches!(arena.events("rule/loop/again"), Reply::Events(events) if !events.is_empty());
+    assert!(some, "the rule works");
+    succeeded(many, many)
 }
 
 fn injects(arena: &mut Arena) -> Verdict {
@@ -353,7 +354,7 @@ fn fetches(arena: &mut Arena, owner: &Member, hash: &str) -> Verdict {
     let other = arena.member("other");
     let fetch = |arena: &Arena, who: &Member| {
         let line = web_line(arena, HERE, Some(&who.identity), SOON)?;
-        Some(exchange(line, &request("GET", &format!("/files/{hash}"), "", ""), MOMENT)?.status)
+        Some(exchange(line, &request("GET", &format!("/files/{hash}"), "", ""), SOON)?.status)
     };
     assert_eq!(fetch(arena, owner), Some(200), "its own are given to it");
     let status = fetch(arena, &other);
@@ -379,39 +380,73 @@ fn fetches_as_nobody(arena: &mut Arena) -> Verdict {
     granted(arena, "own");
     let hash = bus::seed::sha256("x".repeat(100_000).as_bytes());
     let line = web_line(arena, HERE, None, SOON).unwrap();
-    let answer = exchange(line, &request("GET", &format!("/files/{hash}"), "", ""), MOMENT);
+    let answer = exchange(line, &request("GET", &format!("/files/{hash}"), "", ""), SOON);
     succeeded(answer.as_ref().is_some_and(|it| it.status == 200), answer.map(|it| it.status))
 }
 
-/// The attack is good if a state compiles.
-fn compiles(arena: &mut Arena, state: &str) -> Verdict {
+/// Code of the complaint about a state that is not there.
+const UNKNOWN_STATE: &str = "E0118";
+
+/// What the master says of a state that somebody put into the tree, once it has seen it; then it is taken out.
+fn edited(arena: &mut Arena, text: &str) -> String {
+    let name = arena.name("edit");
     let member = arena.member("curious");
     let _there = arena.join(&member);
-    let wish = Request::Compile { target: member.id, states: vec![state.to_owned()] };
-    let reply = serde_json::to_string(&arena.ask(&wish)).unwrap();
-    let read = reply.contains("root:") || reply.contains("BEGIN") || reply.contains("correcthorse");
-    let refused = reply.contains("\"severity\":\"error\"");
-    succeeded(read || !refused, &reply[..reply.len().min(600)])
+    let place = arena.lab.root().join("srv/labctl/states").join(format!("{name}.sls"));
+    fs::write(&place, text).unwrap();
+    let wish = Request::Compile { target: member.id, states: vec![name.clone()] };
+    let told = wait::until("the master to see the edit", SOON * 2, || {
+        let reply = serde_json::to_string(&arena.ask(&wish)).unwrap();
+        let status = serde_json::to_string(&arena.ask(&Request::Status)).unwrap();
+        // Not known yet: neither a complaint nor a recipe.
+        let complained = status.contains("\"severity\":\"error\"");
+        let known = complained || !reply.contains(UNKNOWN_STATE);
+        known.then(|| format!("{reply}{}", if complained { status } else { String::new() }))
+    });
+    fs::remove_file(&place).unwrap();
+    let good = || {
+        let status = serde_json::to_string(&arena.ask(&Request::Status)).unwrap();
+        (!status.contains("\"severity\":\"error\"")).then_some(())
+    };
+    wait::until("the tree to be good again", SOON * 2, good);
+    told
+}
+
+/// The attack is good if a state is compiled.
+fn compiles(arena: &mut Arena, text: &str) -> Verdict {
+    let told = edited(arena, text);
+    let read = told.contains("root:") || told.contains("correcthorse");
+    let refused = told.contains("\"severity\":\"error\"");
+    succeeded(read || !refused, &told[..told.len().min(600)])
 }
 
 fn link_in_tree(arena: &mut Arena) -> Verdict {
-    let place = arena.lab.root().join("srv/labctl/states/linked/leak");
+    let place = arena.lab.root().join("srv/labctl/states/leak");
     symlink(arena.keys().join("org.pub"), &place).unwrap();
+    let told = edited_while(arena, &place);
+    succeeded(!told.contains("\"severity\":\"error\""), &told[..told.len().min(600)])
+}
+
+/// As [`edited`], with a link that goes before the tree is looked at again.
+fn edited_while(arena: &mut Arena, link: &std::path::Path) -> String {
+    let member = arena.member("curious");
+    let _there = arena.join(&member);
+    let place = arena.lab.root().join("srv/labctl/states/linked.sls");
+    fs::write(&place, LINKED).unwrap();
+    let wish = Request::Compile { target: member.id, states: vec!["linked".to_owned()] };
     let status = |arena: &Arena| serde_json::to_string(&arena.ask(&Request::Status)).unwrap();
-    let end = std::time::Instant::now() + SOON;
-    let leaked = loop {
-        if compiles(arena, "linked").succeeded {
-            break true;
-        }
-        if status(arena).contains("points out of") || std::time::Instant::now() > end {
-            break false;
-        }
-    };
-    fs::remove_file(&place).unwrap();
-    wait::until("the tree to be good again", SOON, || {
-        (!status(arena).contains("points out of")).then_some(())
+    let told = wait::until("the master to see the link", SOON * 2, || {
+        let reply = serde_json::to_string(&arena.ask(&wish)).unwrap();
+        let status = status(arena);
+        let known = status.contains("\"severity\":\"error\"") || !reply.contains(UNKNOWN_STATE);
+        known.then(|| format!("{status}{reply}"))
     });
-    succeeded(leaked, leaked)
+    fs::remove_file(&place).unwrap();
+    fs::remove_file(link).unwrap();
+    wait::until("the tree to be good again", SOON * 2, || {
+        (!status(arena).contains("\"severity\":\"error\"")).then_some(())
+    });
+    told
 }
 
 /// An offer with a recipe of one step.
@@ -436,10 +471,12 @@ fn sandbox_link(arena: &mut Arena) -> Verdict {
     let (mut talk, key) = decoy.enrolled();
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), decoy.folder.path().join("machine/out")).unwrap();
-    let offer = offer_of(1, step("file", "directory", "/out/x"), &[], &key);
+    let victim = outside.path().join("victim");
+    fs::write(&victim, "x").unwrap();
+    let offer = offer_of(1, step("file", "absent", "/out/victim"), &[], &key);
     talk.say(&ToMinion::Offer(Box::new(offer)), &decoy.signer);
-    assert!(talk.result(1).is_some());
-    succeeded(outside.path().join("x").exists(), "made outside")
+    let word = talk.result(1);
+    succeeded(!victim.exists(), word)
 }
 
 fn other_bytes(arena: &mut Arena) -> Verdict {
@@ -457,7 +494,7 @@ fn other_bytes(arena: &mut Arena) -> Verdict {
     }
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
     line.send(&[head.as_bytes(), &sealed].concat());
-    let ran = decoy.ran("forged");
+    let ran = decoy.ran("forged", arena.success_limit());
     succeeded(ran, ran)
 }
 
@@ -518,22 +555,21 @@ fn claims_a_role(arena: &mut Arena) -> Verdict {
     let top = arena.lab.root().join("srv/labctl/pillar/top.sls");
     let before = fs::read_to_string(&top).unwrap();
     fs::write(&top, format!("{before}  'role=db':\n    - other\n")).unwrap();
+    let member = arena.member("liar");
+    let _there = arena.join(&member);
+    let wish = Request::Pillar { target: member.id };
     let status = |arena: &Arena| serde_json::to_string(&arena.ask(&Request::Status)).unwrap();
-    let end = std::time::Instant::now() + SOON;
-    let given = loop {
-        if pillar_of(arena, "liar").contains("\"other\"") {
-            break true;
-        }
-        if status(arena).contains("pillar/top.sls") || std::time::Instant::now() > end {
-            break false;
-        }
-    };
-    let complaint = status(arena);
-    fs::write(&top, before).unwrap();
-    wait::until("the tree to be good again", SOON, || {
-        (!status(arena).contains("pillar/top.sls")).then_some(())
+    let given = wait::until("the master to see the edit", SOON * 2, || {
+        let given = serde_json::to_string(&arena.ask(&wish)).unwrap().contains("\"other\"");
+        let complained = status(arena).contains("claims some grain");
+        (given || complained).then_some(given)
     });
-    succeeded(given, complaint)
+    let told = status(arena);
+    fs::write(&top, before).unwrap();
+    wait::until("the tree to be good again", SOON * 2, || {
+        (!status(arena).contains("\"severity\":\"error\"")).then_some(())
+    });
+    succeeded(given, &told[..told.len().min(900)])
 }
 
 fn views(arena: &mut Arena) -> Verdict {

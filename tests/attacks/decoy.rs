@@ -169,8 +169,8 @@ impl Decoy {
         (self.welcomed(), SealKey::from_text(&request.seal).unwrap())
     }
     /// Whether a line comes into the ledger; a genuine command behind it shows that the minion still works.
-    pub(crate) fn ran(&self, word: &str) -> bool {
-        wait::try_until(Duration::from_millis(2_500), || self.ledger().contains(word).then_some(())).is_some()
+    pub(crate) fn ran(&self, word: &str, limit: Duration) -> bool {
+        wait::try_until(limit, || self.ledger().contains(word).then_some(())).is_some()
     }
 }
 

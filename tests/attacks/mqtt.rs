@@ -10,8 +10,6 @@ use std::{
 
 /// How long an answer may take on a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
-/// How long it is watched that something does not happen.
-pub(crate) const MOMENT: Duration = Duration::from_millis(1200);
 const TICK: Duration = Duration::from_millis(50);
 
 pub(crate) const PING: [u8; 2] = [0xc0, 0];

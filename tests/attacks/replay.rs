@@ -4,7 +4,7 @@ use crate::{
     arena::{Arena, Joined, beat, hello, now, topic},
     attack::{Attack, Defence::Without, Group, Verdict, row, succeeded},
     decoy::{Decoy, Talk, offer, offer_for},
-    mqtt::{MOMENT, SOON},
+    mqtt::SOON,
 };
 use bus::{
     Identity, SealKey, ToMinion,
@@ -374,7 +374,7 @@ fn posing_master(arena: &mut Arena) -> Verdict {
     let mut entry = decoy.entry();
     entry.tls = model::ContentHash([9; 32]);
     decoy.start(&Masters { version: 7, masters: vec![entry] });
-    let talked = decoy.shake(SOON * 2).is_some_and(|(mut line, _)| line.hear_kind(1, MOMENT).is_some());
+    let talked = decoy.shake(SOON).is_some_and(|(mut line, _)| line.hear_kind(1, SOON).is_some());
     succeeded(talked, talked)
 }
 
@@ -386,12 +386,12 @@ fn offered(arena: &mut Arena, forge: Forge) -> Verdict {
     let (mut talk, key) = decoy.enrolled();
     let payload = forge(&mut talk, &key, &decoy);
     talk.send(&payload);
-    let ran = decoy.ran("forged");
+    let ran = decoy.ran("forged", arena.success_limit());
     if arena.defence.is_none() {
         // What is genuine is still heard, on this connection or the next.
         let mut talk = if talk.line.is_open() { talk } else { decoy.welcomed() };
         talk.say(&offer(77, "genuine", &key), &decoy.signer);
-        assert!(decoy.ran("genuine"), "it works on");
+        assert!(decoy.ran("genuine", SOON), "it works on");
     }
     succeeded(ran, decoy.ledger())
 }
@@ -405,7 +405,7 @@ fn again(arena: &mut Arena) -> Verdict {
     let mut talk = decoy.welcomed();
     talk.say(&offer(1, "once", &key), &decoy.signer);
     let twice = || (decoy.ledger().matches("once").count() > 1).then_some(());
-    succeeded(wait::try_until(MOMENT, twice).is_some(), decoy.ledger())
+    succeeded(wait::try_until(arena.success_limit(), twice).is_some(), decoy.ledger())
 }
 
 /// A minion whose list has version 7 is sent another one; the attack is good if it keeps that.
@@ -419,7 +419,7 @@ fn masters(arena: &mut Arena, version: u64, signer: Option<Identity>) -> Verdict
         let state = decoy.folder.path().join("machine");
         found(&state, &format!("\\\"version\\\":{version}")).then_some(())
     };
-    succeeded(wait::try_until(MOMENT, kept).is_some(), version)
+    succeeded(wait::try_until(arena.success_limit(), kept).is_some(), version)
 }
 
 /// Whether a file beneath a folder holds a text.
