@@ -170,6 +170,7 @@ impl Arena {
             expires: now().plus_ms(3_600_000),
             uses: 100,
             replace: Replace::Never,
+            retire_after_ms: None,
         };
         alter(&mut terms);
         self.secrets.push(image_secret.clone());
@@ -275,6 +276,8 @@ pub(crate) fn hello(version: &str) -> FromMinion {
         unacknowledged: Vec::new(),
         next_event: 1,
         masters: 1,
+        can: Vec::new(),
+        speaker: bus::message::Speaker::default(),
     }))
 }
 

@@ -330,6 +330,7 @@ fn granted(arena: &mut Arena, states: &str) -> Member {
             mode: model::Mode::Apply,
             pillar: serde_json::Map::new(),
             env: None,
+            confirm_ms: None,
         },
         expires_ms: 600_000,
         wait: true,

@@ -241,6 +241,7 @@ pub(crate) fn offer_for(id: &str, job: u128, word: &str, key: &SealKey) -> Offer
         command: true,
         full: false,
         expires: now().plus_ms(60_000),
+        confirm_ms: None,
         what: "test".to_owned(),
         recipe: SealedRecipe::Here { sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed) },
     }

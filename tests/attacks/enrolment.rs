@@ -113,7 +113,7 @@ const ATTACKS: &[Attack] = &[
     ),
     row(
         "E17",
-        Without("replace-offline"),
+        Without("replace-offline-only"),
         "takes the name of a member that is there, with a token that may replace",
         "conflict; the old key keeps the name",
         "automatic only if the old one is offline",
