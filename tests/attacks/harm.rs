@@ -189,7 +189,7 @@ fn descriptors(pid: u32) -> usize {
 fn holds(file: &Path, canaries: &[String]) -> Option<String> {
     let size = fs::metadata(file).ok()?.len();
     // The ballast of the store is nothing but zeros.
-    if size > 64 << 20 || file.ends_with("ballast") {
+    if size > 64 << 20 || file.extension().is_some_and(|it| it == "ballast") {
         return None;
     }
     let bytes = fs::read(file).ok()?;

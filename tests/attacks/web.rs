@@ -379,7 +379,8 @@ fn huge_head(arena: &mut Arena) -> Verdict {
 }
 
 fn delays(arena: &mut Arena, count: usize) -> Verdict {
-    let _held: Vec<TcpStream> = (0..count).filter_map(|_| TcpStream::connect((HERE, arena.lab.https())).ok()).collect();
+    let _held: Vec<TcpStream> =
+        (0..count).filter_map(|_| TcpStream::connect((HERE, arena.lab.https())).ok()).collect();
     let begin = Instant::now();
     let from = [127, 0, 0, 9].into();
     let limit = Duration::from_millis(2_500);
