@@ -15,3 +15,4 @@ mod reactor;
 mod stop;
 mod undo;
 mod watchdog;
+mod way_back;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Duration};
 use tests::{
-    hosts::Host,
+    hosts::{Bridge, Host},
     lab::{Lab, find},
     program, project,
 };
@@ -35,4 +35,29 @@ pub(crate) fn last_word(lab: &Lab, id: &str) -> Option<String> {
     let said = lab.labctl(&["minion", "show", id, "-o", "json"]);
     let json: Value = serde_json::from_str(&said.stdout).ok()?;
     Some(find(find(&json, "last_apply")?, "word")?.as_str()?.to_owned())
+}
+
+/// A master and one host, booted with an image, both on a bridge.
+pub(crate) struct Site {
+    // Fields are dropped in this order.
+    pub(crate) host: Host,
+    pub(crate) lab: Lab,
+    pub(crate) _bridge: Bridge,
+}
+
+pub(crate) fn site(labels: &[&str], shipped: bool) -> Site {
+    let mut bridge = Bridge::new();
+    let mut lab = Lab::prepare_on("10.77.0.1", &bridge.attach(1));
+    if shipped {
+        copy_tree(&lab);
+        // When something is applied is the test's to say.
+        fs::remove_dir_all(lab.root().join("srv/labctl/reactors")).unwrap();
+    }
+    lab.start_master();
+    let labels: Vec<&str> = labels.iter().flat_map(|it| ["--label", it]).collect();
+    let seed = lab.seed("vm-*", &labels);
+    let mut host = Host::prepare("vm-2");
+    install(&lab, &host, &seed);
+    host.boot(Some(&bridge.attach(2)));
+    Site { host, lab, _bridge: bridge }
 }

@@ -8,3 +8,4 @@ mod images;
 mod machine;
 mod service;
 mod shipped;
+mod way_back;

@@ -1,37 +1,8 @@
 //! The tree that is shipped, all of it, applied by a real minion with systemd and apt; and the minion's end.
 
-use crate::images::{copy_tree, install};
+use crate::images::{Site, site};
 use std::fs;
-use tests::{
-    hosts::{Bridge, Host},
-    lab::Lab,
-    roots_missing, skip, wait,
-};
-
-/// A master and one host, booted with an image, both on a bridge.
-struct Site {
-    // Fields are dropped in this order.
-    host: Host,
-    lab: Lab,
-    _bridge: Bridge,
-}
-
-fn site(labels: &[&str], shipped: bool) -> Site {
-    let mut bridge = Bridge::new();
-    let mut lab = Lab::prepare_on("10.77.0.1", &bridge.attach(1));
-    if shipped {
-        copy_tree(&lab);
-        // When something is applied is the test's to say.
-        fs::remove_dir_all(lab.root().join("srv/labctl/reactors")).unwrap();
-    }
-    lab.start_master();
-    let labels: Vec<&str> = labels.iter().flat_map(|it| ["--label", it]).collect();
-    let seed = lab.seed("vm-*", &labels);
-    let mut host = Host::prepare("vm-2");
-    install(&lab, &host, &seed);
-    host.boot(Some(&bridge.attach(2)));
-    Site { host, lab, _bridge: bridge }
-}
+use tests::{roots_missing, skip, wait};
 
 #[test]
 fn every_shipped_state_is_applied_and_then_changes_nothing() {

@@ -149,6 +149,16 @@ impl Host {
             ["running", "degraded"].contains(&state.as_str()).then_some(())
         });
     }
+    /// Waits until it has gone down to boot anew, and boots it again on the same root and network.
+    pub fn boot_anew(&mut self) {
+        let mut child = self.child.take().expect("it is booted");
+        wait::until(&format!("{} to go down", self.name), wait::seconds(120), || {
+            child.try_wait().ok().flatten()
+        });
+        remove_cgroups(&self.cgroup());
+        let namespace = self.namespace.clone();
+        self.boot(namespace.as_deref());
+    }
     /// Runs a shell script inside.
     pub fn run(&self, script: &str) -> Output {
         let leader = self.leader.to_string();

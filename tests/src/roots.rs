@@ -27,6 +27,7 @@ const REPO_PACKAGES: &[&str] = &[
     "iproute2",
     "less",
     "nfs-common",
+    "nftables",
     "nginx-light",
     "openssh-server",
     "prometheus-node-exporter",
@@ -43,7 +44,7 @@ pub(crate) fn overlays() -> PathBuf {
 }
 
 /// Bumped when the lists above change, so that an old cache is not taken for a new one.
-const EDITION: &str = "1";
+const EDITION: &str = "2";
 
 /// The base root and the repository.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ mod step;
 mod variables;
 mod watched;
 
-use crate::{Host, instantiate, keep::Keeper, resource::Reboot};
+use crate::{Host, keep::Keeper, resource::Reboot};
 use masking::Masker;
 use model::{Mode, Outcome, Recipe, Requisite, RunReport, Step, StepReport};
 use parallel::{Beside, Done, Work};
@@ -19,10 +19,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     thread::Scope,
 };
-use step::{Attempt, Circumstances};
+use step::{Attempt, Circumstances, resource_of};
 use variables::Variables;
 use watched::Watched;
 
+use resume::{Before, Reboots};
 pub use resume::{Ended, Halt, Past, run_past};
 
 /// Attempts of one step, and milliseconds between two of them, that a recipe can ask for.
@@ -96,15 +97,6 @@ pub fn run(
     }
 }
 
-/// What to do with a step that boots the machine anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reboots {
-    /// It fails.
-    Fail,
-    /// The run halts there.
-    Halt,
-}
-
 fn go(
     recipe: &Recipe,
     options: &RunOptions<'_>,
@@ -150,13 +142,6 @@ fn go(
             duration_ms,
         })),
     }
-}
-
-/// What was done before the machine was booted anew.
-#[derive(Clone, Copy, Debug, Default)]
-struct Before {
-    steps: usize,
-    duration_ms: u64,
 }
 
 /// What steps have in common, also those that run at the same time.
@@ -511,9 +496,4 @@ fn fate_of(attempt: &Attempt) -> Fate {
         Outcome::Ok => Fate::Good { changed: false },
         Outcome::Changed | Outcome::WouldChange => Fate::Good { changed: true },
     }
-}
-
-/// The resource that a step describes.
-fn resource_of(step: &Step) -> Result<Box<dyn crate::Resource>, String> {
-    instantiate(&step.kind(), &step.params).map_err(|error| error.to_string())
 }

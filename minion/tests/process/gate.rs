@@ -97,7 +97,7 @@ impl Gate {
         self.spawn(shell)
     }
 
-    fn spawn(&self, mut command: Command) -> Minion {
+    pub(crate) fn spawn(&self, mut command: Command) -> Minion {
         let path = self.dir.path().join("seed.json");
         if !path.exists() {
             std::fs::write(&path, serde_json::to_string(&self.seed().0).unwrap()).unwrap();

@@ -1,12 +1,31 @@
 //! Runs that halt at a step which boots the machine anew, and go on behind it.
 
-use super::{Fate, Listener, Reboots, Run, RunOptions, go, resource_of, step::Attempt};
+use super::{
+    Fate, Listener, Run, RunOptions, go,
+    step::{Attempt, resource_of},
+};
 use crate::{Host, resource::Reboot};
 use model::{Outcome, Recipe, RunReport, StepReport};
 use serde::{Deserialize, Serialize};
 
 /// Said of a step that booted the machine anew.
 const BOOTED: &str = "the machine was booted anew";
+
+/// What to do with a step that boots the machine anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reboots {
+    /// It fails.
+    Fail,
+    /// The run halts there.
+    Halt,
+}
+
+/// What was done before the machine was booted anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    pub(super) steps: usize,
+    pub(super) duration_ms: u64,
+}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -83,11 +102,11 @@ impl Run<'_, '_> {
     }
 
     /// Everything is as it was when the run halted, but that the machine was booted anew, or was not.
-    pub(super) fn take_up(&mut self, past: Past) -> super::Before {
+    pub(super) fn take_up(&mut self, past: Past) -> Before {
         let Past { halt, failed } = past;
         if halt.steps != self.recipe.steps.len() || halt.fates.len() != halt.steps || halt.step >= halt.steps
         {
-            return super::Before::default();
+            return Before::default();
         }
         self.fates = halt.fates;
         for report in halt.reports {
@@ -106,7 +125,7 @@ impl Run<'_, '_> {
             }
         }
         self.set_variables_again(halt.step);
-        super::Before { steps: halt.step + 1, duration_ms: halt.duration_ms }
+        Before { steps: halt.step + 1, duration_ms: halt.duration_ms }
     }
 
     /// What steps have set for the commands of those that follow.

@@ -1,11 +1,12 @@
 //! One attempt at one step.
 
-use super::{resource_of, watched::Watched};
+use super::watched::Watched;
 use crate::{
     Applied, Error, Host, Probe, Resource, answer,
     args::plain_path,
     diff::hash_of,
     host::{Action, Attributes, Command, Exit, Links},
+    instantiate,
     remote::private_folder,
     resource::Reboot,
 };
@@ -20,6 +21,11 @@ const GUARD_TIMEOUT_MS: u64 = 600_000;
 
 /// Where the new contents of files are judged whose own folders are missing or belong to others.
 const DRAFT_FOLDER: &str = "/var/cache/labctl/drafts";
+
+/// The resource that a step describes.
+pub(super) fn resource_of(step: &Step) -> Result<Box<dyn Resource>, String> {
+    instantiate(&step.kind(), &step.params).map_err(|error| error.to_string())
+}
 
 /// What a step has to know of the others.
 pub(super) struct Circumstances {

@@ -286,8 +286,9 @@ impl Resource for Undo {
         work.system.quiet(host, &mut tries)?;
         self.files(host, &work, &mut tries)?;
         work.system.reload_units(host, &work.items, &mut tries)?;
-        work.system.rules(host, self.job, &mut tries)?;
         let again = work.system.start(host, &work.items, &mut tries)?;
+        // Last: units of the packet filter load and flush rules when they start and stop.
+        work.system.rules(host, self.job, &mut tries)?;
         let left: Vec<PathBuf> = work.left.into_iter().chain(work.altered).collect();
         let mut said = Vec::new();
         if !again.is_empty() {

@@ -391,3 +391,98 @@ fn a_full_store_refuses_new_jobs_and_still_takes_results() {
     bench.step(Input::StoreHealth(None));
     assert!(matches!(reply(&bench.submit(2, "vm-1", apply())), Some(Reply::Submitted(_))));
 }
+
+/// An apply with a way back.
+fn with_way_back(ms: u64) -> model::JobKind {
+    match apply() {
+        model::JobKind::Apply { states, mode, pillar, env, .. } => {
+            model::JobKind::Apply { states, mode, pillar, env, confirm_ms: Some(ms) }
+        }
+        other => other,
+    }
+}
+
+fn reboot() -> model::JobKind {
+    model::JobKind::Reboot { message: String::new() }
+}
+
+#[test]
+fn a_minion_that_does_not_know_of_ways_back_or_reboots_is_sent_none() {
+    for kind in [with_way_back(120_000), reboot()] {
+        let mut bench = Bench::with(&["vm-1"]);
+        bench.back("vm-1", Hello { can: Vec::new(), ..knows(&[]) });
+        bench.submit(1, "vm-1", kind.clone());
+        let effects = bench.compiled(1, "vm-1");
+        assert_eq!(offers(&effects), [], "{kind:?}");
+        assert_eq!(bench.word(1, "vm-1"), Some(Terminal::Refused));
+    }
+}
+
+#[test]
+fn an_offer_carries_the_way_back() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.submit(1, "vm-1", with_way_back(120_000));
+    let effects = bench.compiled(1, "vm-1");
+    let carried = effects.iter().find_map(|it| match it {
+        Effect::Offer { confirm_ms, .. } => *confirm_ms,
+        _ => None,
+    });
+    assert_eq!(carried, Some(120_000));
+}
+
+#[test]
+fn ways_back_that_make_no_sense_are_refused() {
+    for kind in [
+        with_way_back(0),
+        with_way_back(86_400_001),
+        model::JobKind::Reboot { message: "two\nlines".to_owned() },
+        model::JobKind::Reboot { message: "x".repeat(257) },
+    ] {
+        let mut bench = Bench::with(&["vm-1"]);
+        let effects = bench.submit(1, "vm-1", kind.clone());
+        assert!(matches!(reply(&effects), Some(Reply::Error(_))), "{kind:?}");
+    }
+}
+
+/// The word for where it stands, as people are shown it.
+fn shown(bench: &Bench, job: u128) -> Option<String> {
+    bench.master.job_view(JobId(job)).and_then(|it| it.words.keys().next().cloned())
+}
+
+#[test]
+fn a_machine_that_its_run_reboots_is_not_lost_within_a_limit() {
+    let mut bench = Bench::with(&["vm-1", "vm-2"]);
+    bench.received(1, &["vm-1"], reboot());
+    let progress = |step| FromMinion::Progress {
+        job: JobId(1),
+        step,
+        of: 3,
+        what: "reboot".to_owned(),
+        ended: Vec::new(),
+        output: Vec::new(),
+    };
+    bench.say("vm-1", progress(2));
+    // Another one's goodbye is about itself.
+    bench.say("vm-2", FromMinion::Goodbye { reason: "reboot".to_owned() });
+    assert_eq!(shown(&bench, 1).as_deref(), Some("running"));
+    bench.say("vm-1", FromMinion::Goodbye { reason: "reboot".to_owned() });
+    bench.disconnect("vm-1");
+    assert_eq!(shown(&bench, 1).as_deref(), Some("rebooting"));
+    bench.pass(crate::core::delivery::REBOOT_MS - 1_000);
+    assert_eq!(shown(&bench, 1).as_deref(), Some("rebooting"));
+    bench.pass(2_000);
+    assert_eq!(shown(&bench, 1).as_deref(), Some("lost contact"), "no end, and looked at again");
+    bench.back("vm-1", Hello { running: Some(JobId(1)), boot: "boot-2".to_owned(), ..knows(&[]) });
+    assert_eq!(shown(&bench, 1).as_deref(), Some("running"));
+    bench.say("vm-1", result(JobId(1), Terminal::Changed));
+    assert_eq!(bench.word(1, "vm-1"), Some(Terminal::Changed));
+}
+
+#[test]
+fn a_goodbye_for_a_reboot_without_a_job_is_any_goodbye() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.say("vm-1", FromMinion::Goodbye { reason: "reboot".to_owned() });
+    bench.disconnect("vm-1");
+    bench.submit(1, "vm-1", command());
+    assert_eq!(bench.word(1, "vm-1"), Some(Terminal::Unreachable));
+}
