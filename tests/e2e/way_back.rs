@@ -74,7 +74,9 @@ fn machines_are_rebooted_by_a_verb_that_asks_and_by_states_that_go_on_afterwards
     assert!(refused.stderr.contains("reboot 2 minions") && refused.stderr.contains("--yes"), "{refused:?}");
     let said = lab.labctl(&["target", "vm-*", "reboot", "--wait", "--yes", "-o", "json"]).expect(0);
     assert!(said.stdout.contains("the machine was booted anew"), "{said:?}");
-    lab.labctl(&["target", "vm-1", "reboot", "--timeout", "30s"]).expect(0);
+    let said = lab.labctl(&["target", "vm-1", "reboot", "--timeout", "30s"]).expect(0);
+    assert!(said.stderr.contains("job watch"), "it does not wait: {said:?}");
+    lab.labctl(&["job", "watch", "@last"]).expect(0);
     lab.labctl(&["target", "vm-1", "apply", "kernel"]).expect(0);
     let ledger = fs::read_to_string(lab.on_minion("vm-1", "/ledger")).unwrap();
     assert_eq!(ledger, "before\nafter\n", "each step once");

@@ -1,7 +1,7 @@
 //! Tests of the core: scripts of inputs and what must come of them.
 
 use super::*;
-use bus::message::{JobResult, SealedRecipe};
+use bus::message::{JobResult, Offer, SealedRecipe};
 use model::{Mode, Outcome, Plan, RunReport, StepReport, Terminal};
 use std::collections::BTreeMap;
 
