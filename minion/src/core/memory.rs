@@ -116,6 +116,8 @@ impl Memory {
             }
             Entry::Intent { job, attempt } => self.remember_intent(*job, *attempt),
             Entry::Rebooting { job, step, boot, at, message } if self.running == Some(*job) => {
+                // A machine without a clock of its own begins with the latest time on record: the limit counts from here.
+                self.clock = self.clock.max(*at);
                 let (step, boot, at, message) = (*step, boot.clone(), *at, message.clone());
                 self.course.rebooting = Some(Rebooting { step, boot, at, message });
             }
@@ -126,6 +128,7 @@ impl Memory {
                 self.remember_intent(*job, *attempt);
             }
             Entry::Unconfirmed { result, until } if self.running == Some(result.job) => {
+                self.clock = self.clock.max(result.at);
                 let unconfirmed = Unconfirmed { result: result.clone(), until: *until, undoing: None };
                 self.course.unconfirmed = Some(unconfirmed);
             }

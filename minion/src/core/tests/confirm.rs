@@ -144,6 +144,15 @@ fn the_time_goes_on_over_a_crash_and_a_reboot() {
 }
 
 #[test]
+fn a_machine_without_a_clock_of_its_own_waits_no_longer_after_a_reboot() {
+    let mut bench = applied();
+    bench.lazy.clear();
+    let again = Minion::restore(bench.settings.clone(), Timestamp(0), bench.disk.clone());
+    assert_eq!(again.clock(), NOW, "where its clock begins");
+    assert_eq!(again.confirm_until(), Some(NOW.plus_ms(WITHIN_MS)));
+}
+
+#[test]
 fn a_crash_before_the_time_is_over_can_still_be_confirmed() {
     let mut bench = applied();
     bench.now = bench.now.plus_ms(10_000);

@@ -132,6 +132,8 @@ fn remember(
     };
     let core = Minion::restore(settings, clock.now(), opened.entries);
     clock.not_before(core.clock());
+    // How far it was set before is nothing to this core: its times are of the journal.
+    clock.take_jump();
     (core, opened.journal)
 }
 
