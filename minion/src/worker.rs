@@ -5,6 +5,7 @@
 
 mod halts;
 mod hang;
+mod words;
 
 pub use hang::HANG_LIMIT;
 
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use words::{say, say_last};
 
 /// What a worker says, in its job's folder: who holds its lock is the worker.
 const SAID: &str = "said.jsonl";
@@ -154,18 +156,11 @@ fn not_begun(reason: String) -> RunEnd {
 
 fn end(output: &mut dyn Write, end: RunEnd) -> io::Result<RunEnd> {
     let said = Said::End(end);
-    say(output, &said)?;
+    say_last(output, &said)?;
     match said {
         Said::End(end) => Ok(end),
         _ => unreachable!("it was made right above"),
     }
-}
-
-fn say(output: &mut dyn Write, said: &Said) -> io::Result<()> {
-    let mut line = serde_json::to_vec(said)?;
-    line.push(b'\n');
-    output.write_all(&line)?;
-    output.flush()
 }
 
 /// What the agent hears of a run.

@@ -5,7 +5,7 @@ use crate::{
     sync::{folder_with_disk, machine},
 };
 use tests::{
-    lab::{LIMIT, Lab},
+    lab::{LIMIT, Lab, kill},
     promise::Promise,
     strace::Fault,
     wait,
@@ -35,8 +35,15 @@ fn an_answer_before_the_job_is_on_disk_is_found() {
         lab.start_master_with(&environment(part));
         lab.minions(&["vm-1"]);
         let store = ["store.db", "store.db-wal"].map(|it| lab.root().join("var/lib/labctl/master").join(it));
-        let strace = Fault::at("pwrite64", "signal=KILL", 1).on(&store).attach(lab.master_pid());
-        promise.command(&lab, "vm-1", "true");
+        // The first write takes seconds, and the master is gone before it is done.
+        let strace = Fault::at("pwrite64", "delay_enter=5000000", 1).on(&store).attach(lab.master_pid());
+        let asked_once = &mut promise;
+        let pid = lab.master_pid();
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| asked_once.command(&lab, "vm-1", "true"));
+            let _ = wait::try_until(wait::seconds(1), || asking.is_finished().then_some(()));
+            kill(pid, "KILL");
+        });
         wait::until("the master to be gone", LIMIT, || lab.master_ended().then_some(()));
         drop(strace);
         lab.start_master();

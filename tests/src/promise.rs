@@ -1,7 +1,11 @@
 //! The promise about jobs, held against what a master says, what its store holds, and what a ledger saw that lies
 //! outside of every fault: every step that is executed appends a line to it.
 
-use crate::{api, lab::Lab, wait};
+use crate::{
+    api,
+    lab::{LIMIT, Lab},
+    wait,
+};
 use model::{
     ContentHash, Event, Job, JobId, JobKind, JobTarget, MinionId, Mode, Reply, Request, TargetState,
     Terminal, Timestamp,
@@ -236,9 +240,15 @@ impl Promise {
         look_at_ledger(lab, &lines, &mut wrong);
         look_at_events(lab, &views, self.no_room, &mut wrong);
         look_at_audit(lab, &views, &mut wrong);
-        let ping = lab.labctl(&["target", "*", "ping"]);
-        if ping.code != 0 {
-            wrong.push(format!("a minion does not answer afterwards: {}{}", ping.stdout, ping.stderr));
+        // Who was cut off a moment ago comes back within the ceiling of its back-off.
+        let mut ping = String::new();
+        let answers = wait::try_until(LIMIT, || {
+            let said = lab.labctl(&["target", "*", "ping"]);
+            ping = format!("{}{}", said.stdout, said.stderr);
+            (said.code == 0).then_some(())
+        });
+        if answers.is_none() {
+            wrong.push(format!("a minion does not answer afterwards: {ping}"));
         }
         wrong
     }
