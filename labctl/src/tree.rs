@@ -9,6 +9,7 @@ use model::{ContentHash, Diagnostic, Severity, Span};
 use std::{
     collections::BTreeMap,
     fs::Metadata,
+    io::Read as _,
     os::unix::fs::PermissionsExt,
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -216,7 +217,7 @@ impl Reading {
             if metadata.is_dir() {
                 self.folder(root, &path, &name, depth + 1)?;
             } else if metadata.is_file() && !self.files.contains_key(&name) {
-                self.file(name, &path, &metadata)?;
+                self.file(root, name, &path, &metadata)?;
             }
             if self.files.len() > FILES_MAX {
                 return Err(Failure::usage(format!("there are more than {FILES_MAX} files in the tree")));
@@ -253,8 +254,11 @@ impl Reading {
         std::fs::metadata(&real).ok()
     }
 
-    fn file(&mut self, name: String, path: &Path, metadata: &Metadata) -> Outcome<()> {
-        let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+    fn file(&mut self, root: &Path, name: String, path: &Path, metadata: &Metadata) -> Outcome<()> {
+        let mut bytes = Vec::new();
+        bus::beneath::open(root, path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|error| Failure::file("read", path, &error))?;
         let hash = bus::seed::sha256(&bytes);
         let size = bytes.len() as u64;
         let bytes: Option<Arc<[u8]>> = (size <= KEPT_MAX).then(|| bytes.into());

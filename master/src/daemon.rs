@@ -13,7 +13,7 @@ mod watch;
 use crate::backup::{Keys, Maker};
 use crate::core::{Effect, Entry, Input, Master, Ticket};
 use crate::gate::{Directory, FromGate};
-use crate::sources::{Generation, Reading, still_is};
+use crate::sources::{Generation, Reading, open_content};
 use crate::store::{Health, Keep, Reader, Row, Store};
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Beat;
@@ -98,13 +98,13 @@ impl Handle {
         let read = move || reader.sealed(job, &minion).filter(|it| bus::seed::sha256(it) == hash);
         tokio::task::spawn_blocking(read).await.ok().flatten()
     }
-    /// Path of a content in the trees, if one of this minion's open recipes grants it.
-    pub async fn content(&self, minion: &MinionId, hash: ContentHash) -> Option<PathBuf> {
+    /// A content of the trees, if one of this minion's open recipes grants it.
+    pub async fn content(&self, minion: &MinionId, hash: ContentHash) -> Option<File> {
         if !self.register.is_granted(minion, hash) {
             return None;
         }
         let places = [self.register.file(hash), Some(trees::place(&self.contents, hash))];
-        let find = move || places.into_iter().flatten().find(|path| still_is(path, hash));
+        let find = move || places.into_iter().flatten().find_map(|path| open_content(&path, hash));
         tokio::task::spawn_blocking(find).await.ok().flatten()
     }
     /// The whole master in a file without a name, at its beginning; the audit log says who has it.

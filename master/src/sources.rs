@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(crate) use scan::still_is;
+pub(crate) use scan::open_content;
 pub use watch::Watcher;
 
 /// Complaints that hang on a minion's grains and pillar (a value that is not allowed, a requisite that is not there):

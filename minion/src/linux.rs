@@ -1,6 +1,7 @@
 //! The machine itself: `Host` for Linux. Here and in the folder is the only Unix code of the project.
 
 mod accounts;
+mod beneath;
 mod blobs;
 mod command;
 mod files;
@@ -9,6 +10,7 @@ pub mod space;
 pub mod system;
 mod units;
 
+pub(crate) use beneath::open_in;
 pub use blobs::BlobSource;
 
 use crate::shelf::Shelf;

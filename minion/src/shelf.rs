@@ -1,5 +1,6 @@
 //! What jobs altered, as it was before: a folder for each, with a log and the contents. Root's alone to read.
 
+use crate::linux::open_in;
 use model::{ContentHash, JobId};
 use resources::keep::{Kept, State};
 use std::{
@@ -114,7 +115,7 @@ impl Shelf {
 
     /// What a job kept.
     pub fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
-        let file = match File::open(self.job_dir(job).join(LOG)) {
+        let file = match open_in(&self.job_dir(job), LOG) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -128,7 +129,8 @@ impl Shelf {
 
     /// Contents that it kept.
     pub fn contents(&self, job: JobId, hash: ContentHash) -> io::Result<Vec<u8>> {
-        let bytes = fs::read(self.job_dir(job).join(hash.to_string()))?;
+        let mut bytes = Vec::new();
+        open_in(&self.job_dir(job), &hash.to_string())?.read_to_end(&mut bytes)?;
         if bus::seed::sha256(&bytes) != hash {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "what was kept is damaged"));
         }

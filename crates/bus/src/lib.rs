@@ -1,7 +1,8 @@
 //! One way to connect, one way to sign: topics, signed envelopes, keys, TLS by pinned key, sealed boxes, the MQTT
-//! client and packet codec, and HTTPS by pinned key; and the pulse of a daemon's loops. Knows what may be said, never
-//! what it means.
+//! client and packet codec, and HTTPS by pinned key; the pulse of a daemon's loops; files opened beneath a folder.
+//! Knows what may be said, never what it means.
 
+pub mod beneath;
 pub mod client;
 pub mod envelope;
 pub mod http;

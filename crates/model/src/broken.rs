@@ -14,6 +14,8 @@ pub const PARTS: &[(&str, &str)] = &[
     ("room-for-results", "jobs are taken whose results cannot be kept"),
     ("ask-every-loop", "the watchdog is told that all is well while a loop stands still"),
     ("keys-for-root-only", "an operator elsewhere gets the keys of the master with a backup"),
+    ("no-links-in-own-folders", "a link among the minion's contents is followed"),
+    ("open-beneath", "a link in a tree leads to files outside of it"),
     ("turn-connection", "the minion's connection stands still"),
     ("turn-core", "the loop of the master or the minion stands still"),
     ("turn-fanout", "nobody looks after the fan-out"),

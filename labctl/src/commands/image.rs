@@ -5,6 +5,7 @@ use crate::{
     Ended, Outcome, config,
     failure::{Exit, Failure},
 };
+use bus::beneath::Folder;
 use clap::{Args, Subcommand};
 use std::{
     fs, io,
@@ -182,38 +183,40 @@ impl Root {
         Ok(self.0.join(at.iter().collect::<PathBuf>()))
     }
 
-    /// The folder of a path, made if need be, and the path's last part.
-    fn place(&self, path: &str) -> Outcome<PathBuf> {
+    /// The folder of a path, made if need be and held, and the path's last part. Nothing that is put in the folder's
+    /// place meanwhile leads elsewhere.
+    fn place<'a>(&self, path: &'a str) -> Outcome<(Folder, &'a str)> {
         let (folder, name) = path.rsplit_once('/').ok_or_else(|| Failure::usage(format!("`{path}`")))?;
         let folder = self.resolve(folder)?;
         fs::create_dir_all(&folder).map_err(|error| Failure::file("make", &folder, &error))?;
-        Ok(folder.join(name))
+        let held = Folder::hold(&self.0, &folder).map_err(|error| Failure::file("open", &folder, &error))?;
+        Ok((held, name))
     }
 
     /// A file, whole or not at all; a link in its place is replaced, not followed.
     fn write(&self, path: &str, bytes: &[u8], mode: u32) -> Outcome<()> {
-        let path = self.place(path)?;
-        let beside = path.with_extension("labctl-new");
+        let (folder, name) = self.place(path)?;
+        let (place, beside) = (folder.at(name), folder.at(&format!("{name}.labctl-new")));
         let _ = fs::remove_file(&beside);
         let written = (|| {
             let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
             io::Write::write_all(&mut file, bytes)?;
             file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.sync_all()?;
-            fs::rename(&beside, &path)
+            fs::rename(&beside, &place)
         })();
-        written.map_err(|error| Failure::file("write", &path, &error))
+        written.map_err(|error| Failure::file("write", &self.0.join(path), &error))
     }
 
     /// A symbolic link, in place of what was there.
     fn link(&self, path: &str, to: &str) -> Outcome<()> {
-        let path = self.place(path)?;
-        let failed = |error: io::Error| Failure::file("link", &path, &error);
-        match fs::remove_file(&path) {
+        let (folder, name) = self.place(path)?;
+        let failed = |error: io::Error| Failure::file("link", &self.0.join(path), &error);
+        match fs::remove_file(folder.at(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        std::os::unix::fs::symlink(to, &path).map_err(failed)
+        std::os::unix::fs::symlink(to, folder.at(name)).map_err(failed)
     }
 }
 

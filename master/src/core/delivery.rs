@@ -247,7 +247,12 @@ impl Master {
             (true, ..) if command => End::of(Terminal::Interrupted, lost),
             (true, _, true) | (true, true, _) => End::of(Terminal::Interrupted, lost),
             (false, true, _) => End::of(Terminal::Cancelled, ""),
-            (false, false, true) => End::of(Terminal::Expired, "not received in time"),
+            // A minion that took it and was told that its end is on disk does not list it: the end is not on a disk that
+            // was put back from a backup since. It says so again before it answers.
+            (false, false, true) => {
+                self.send(minion, ToMinion::Cancel { job });
+                return self.confirm(job, minion);
+            }
             (_, false, false) => return self.offer(job, minion),
         };
         self.end_target(job, minion, end);

@@ -409,7 +409,7 @@ impl Master {
 
     /// Asks a minion anything: its answer comes behind a `received` that is on its way, so without one it did not
     /// get the offer in time.
-    fn confirm(&mut self, job: JobId, minion: &MinionId) {
+    pub(crate) fn confirm(&mut self, job: JobId, minion: &MinionId) {
         self.next_probe += 1;
         let probe = self.next_probe;
         if let Some(target) = self.book.target_mut(job, minion) {

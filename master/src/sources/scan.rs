@@ -1,12 +1,13 @@
 //! Walks the folders of the trees: relative paths only, nothing outside of them, everything bounded.
 
 use super::{Layout, complaint};
+use bus::beneath;
 use lang::{Dialect, Source, is_left_out};
 use model::{ContentHash, Diagnostic, Severity, broken};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,7 +154,7 @@ impl Walk<'_> {
         let keep = known.is_some() || is_settled(meta);
         let source = match known {
             Some((_, source)) => Ok(source.clone()),
-            None => read(path, meta),
+            None => read(self.root, path),
         };
         let mut source = match source {
             Ok(source) => source,
@@ -190,12 +191,14 @@ fn is_settled(meta: &Metadata) -> bool {
     meta.modified().ok().and_then(|it| it.elapsed().ok()).is_some_and(|it| it.as_millis() > 100)
 }
 
-fn read(path: &Path, meta: &Metadata) -> io::Result<Source> {
+/// What lies there is what was opened, whatever is put in its place meanwhile.
+fn read(root: &Path, path: &Path) -> io::Result<Source> {
+    let mut file = beneath::open(root, path)?;
+    let meta = file.metadata()?;
     let mode = meta.mode() & 0o7777;
-    let mut file = File::open(path)?.take(FILE_BYTES_MAX);
     if meta.len() <= KEPT_BYTES_MAX as u64 {
         let mut bytes = Vec::new();
-        (&mut file).take(KEPT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        (&file).take(KEPT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() <= KEPT_BYTES_MAX {
             let hash = ContentHash(Sha256::digest(&bytes).into());
             return Ok(Source {
@@ -206,9 +209,9 @@ fn read(path: &Path, meta: &Metadata) -> io::Result<Source> {
                 dialect: Dialect::default(),
             });
         }
-        file = File::open(path)?.take(FILE_BYTES_MAX);
+        file.rewind()?;
     }
-    let (hash, size) = digest(&mut file)?;
+    let (hash, size) = digest(&mut file.take(FILE_BYTES_MAX))?;
     Ok(Source { bytes: None::<Arc<[u8]>>, hash, size, mode, dialect: Dialect::default() })
 }
 
@@ -227,8 +230,10 @@ pub(super) fn digest(from: &mut impl Read) -> io::Result<(ContentHash, u64)> {
     }
 }
 
-/// Whether a file still has the content it is to be served as.
-pub(crate) fn still_is(path: &Path, hash: ContentHash) -> bool {
-    let digest = File::open(path).and_then(|file| digest(&mut file.take(FILE_BYTES_MAX)));
-    digest.is_ok_and(|(found, _)| found == hash)
+/// A file at its beginning, if it still has the content it is to be served as: what was looked through is served.
+pub(crate) fn open_content(path: &Path, hash: ContentHash) -> Option<File> {
+    let mut file = File::open(path).ok().filter(|it| it.metadata().is_ok_and(|it| it.is_file()))?;
+    let (found, _) = digest(&mut (&file).take(FILE_BYTES_MAX)).ok()?;
+    file.rewind().ok().filter(|()| found == hash)?;
+    Some(file)
 }

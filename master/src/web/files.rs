@@ -26,7 +26,7 @@ pub(crate) async fn file(connection: Connection, Path(hash): Path<String>, heade
         return from_memory(recipe, from);
     }
     match daemon.content(&minion, hash).await {
-        Some(path) => from_disk(&path, from).await.unwrap_or_else(|error| {
+        Some(file) => from_disk(file, from).await.unwrap_or_else(|error| {
             tracing::warn!(%minion, %hash, %error, "cannot read a content that was granted");
             StatusCode::NOT_FOUND.into_response()
         }),
@@ -65,8 +65,8 @@ fn from_memory(mut bytes: Vec<u8>, from: u64) -> Response {
     }
 }
 
-async fn from_disk(path: &std::path::Path, from: u64) -> std::io::Result<Response> {
-    let mut file = tokio::fs::File::open(path).await?;
+async fn from_disk(file: std::fs::File, from: u64) -> std::io::Result<Response> {
+    let mut file = tokio::fs::File::from_std(file);
     let size = file.metadata().await?.len();
     let Some((status, headers)) = head(from, size) else {
         return Ok(StatusCode::RANGE_NOT_SATISFIABLE.into_response());

@@ -7,7 +7,7 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 use model::{Caller, ContentHash, Event, MinionId, Reply, Request, api};
-use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs::File, net::SocketAddr, sync::Arc};
 use tokio::sync::{broadcast, mpsc};
 
 /// Takes over upgraded websocket streams.
@@ -34,7 +34,7 @@ pub(crate) trait Daemon: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<mpsc::Receiver<api::JobLine>, Reply>>;
     fn watch_events(&self) -> broadcast::Receiver<Arc<Event>>;
     fn recipe<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<Vec<u8>>>;
-    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>>;
+    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<File>>;
     fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>>;
     fn operator(&self, credential: &Credential) -> Option<Caller>;
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId>;
@@ -64,7 +64,7 @@ impl Daemon for Handle {
     fn recipe<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(Self::recipe(self, minion, hash))
     }
-    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>> {
+    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<File>> {
         Box::pin(Self::content(self, minion, hash))
     }
     fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>> {

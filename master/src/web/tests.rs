@@ -67,9 +67,13 @@ impl Daemon for Fake {
         let granted = minion.as_str() == "vm-1" && hash == RECIPE;
         Box::pin(async move { granted.then(|| b"sealed recipe".to_vec()) })
     }
-    fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<PathBuf>> {
+    fn content<'a>(
+        &'a self,
+        minion: &'a MinionId,
+        hash: ContentHash,
+    ) -> BoxFuture<'a, Option<std::fs::File>> {
         let granted = minion.as_str() == "vm-1" && hash == CONTENT;
-        Box::pin(async move { granted.then(|| self.content.clone()) })
+        Box::pin(async move { granted.then(|| std::fs::File::open(&self.content).unwrap()) })
     }
     fn backup(&self, _: Caller, keys: Keys) -> BoxFuture<'_, Result<std::fs::File, Reply>> {
         Box::pin(async move {

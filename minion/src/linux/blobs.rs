@@ -1,12 +1,12 @@
 //! Contents that came with a recipe: in it, or fetched beforehand into a folder.
 
-use super::files::Input;
+use super::{beneath::open_in, files::Input};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use model::{ContentHash, Recipe};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io,
+    fs::File,
+    io::{self, Read},
     path::PathBuf,
     sync::Arc,
 };
@@ -41,24 +41,28 @@ impl BlobSource {
     pub(crate) fn bytes(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
         match self.inline.get(&hash) {
             Some(bytes) => Ok(bytes.clone()),
-            None => fs::read(self.path(hash)).map(Arc::from),
+            None => {
+                let mut bytes = Vec::new();
+                self.open(hash)?.read_to_end(&mut bytes)?;
+                Ok(Arc::from(bytes))
+            }
         }
     }
     /// Its length.
     pub(crate) fn size(&self, hash: ContentHash) -> io::Result<u64> {
         match self.inline.get(&hash) {
             Some(bytes) => Ok(bytes.len() as u64),
-            None => fs::metadata(self.path(hash)).map(|it| it.len()),
+            None => self.open(hash)?.metadata().map(|it| it.len()),
         }
     }
     /// For writing it somewhere.
     pub(crate) fn input(&self, hash: ContentHash) -> io::Result<Input<'_>> {
         match self.inline.get(&hash) {
             Some(bytes) => Ok(Input::Bytes(bytes)),
-            None => File::open(self.path(hash)).map(Input::File),
+            None => self.open(hash).map(Input::File),
         }
     }
-    fn path(&self, hash: ContentHash) -> PathBuf {
-        self.fetched.join(hash.to_string())
+    fn open(&self, hash: ContentHash) -> io::Result<File> {
+        open_in(&self.fetched, &hash.to_string())
     }
 }

@@ -121,8 +121,28 @@ fn what_was_not_received_in_time_expires_and_what_may_have_been_is_asked_for() {
     let view = bench.master.job_view(JobId(1)).unwrap();
     assert_eq!(view.words.get("lost contact"), Some(&1), "{view:?}");
     assert!(view.targets.iter().any(|it| it.minion == id("vm-2") && it.lost.is_some()));
-    bench.back("vm-2", knows(&[]));
+    let effects = bench.back("vm-2", knows(&[]));
+    assert_eq!(bench.word(1, "vm-2"), None, "it is asked first");
+    let asked = sent(&effects)
+        .into_iter()
+        .find_map(|it| if let ToMinion::Probe { probe, .. } = it { Some(*probe) } else { None });
+    bench.say("vm-2", FromMinion::Answer { probe: asked.unwrap(), answer: true.into() });
     assert_eq!(bench.word(1, "vm-2"), Some(Terminal::Expired));
+}
+
+#[test]
+fn what_ended_after_a_backup_ends_as_the_minion_says_also_after_its_expiry() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.submit(1, "vm-1", command());
+    bench.compiled(1, "vm-1");
+    // Here the backup was taken; the minion ran it, and was told that the end is on disk.
+    bench.disconnect("vm-1");
+    bench.pass(120_000);
+    let effects = bench.back("vm-1", knows(&[]));
+    assert!(sent(&effects).contains(&&ToMinion::Cancel { job: JobId(1) }), "{effects:?}");
+    assert_eq!(bench.word(1, "vm-1"), None);
+    bench.say("vm-1", result(JobId(1), Terminal::Changed));
+    assert_eq!(bench.word(1, "vm-1"), Some(Terminal::Changed));
 }
 
 #[test]
