@@ -13,6 +13,7 @@ pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod local;
 pub(crate) mod man;
+pub(crate) mod masters;
 pub(crate) mod minion;
 pub(crate) mod pillar;
 pub(crate) mod ping;

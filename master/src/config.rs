@@ -185,6 +185,10 @@ impl Config {
     pub fn keys(&self) -> PathBuf {
         self.state_dir.join("keys")
     }
+    /// Where the signed list of masters is.
+    pub fn masters_path(&self) -> PathBuf {
+        self.state_dir.join("masters.json")
+    }
 }
 
 /// All addresses of this machine, of both kinds unless it has no IPv6.

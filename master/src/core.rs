@@ -11,6 +11,7 @@ mod entry;
 mod input;
 mod jobs;
 mod keys;
+mod masters;
 mod memory;
 mod probe;
 mod publish;
@@ -30,6 +31,7 @@ pub use access::secret_hash;
 pub use effect::{Effect, Query, Ticket};
 pub use entry::{Audit, Entry, SealedRef};
 pub use input::{Input, TokenFault};
+pub use masters::Listing;
 pub use questions::{Asked, Asker, ROUNDS_MAX};
 pub(crate) use roster::set_id;
 
@@ -88,6 +90,7 @@ pub struct Master {
     reactor: Reactor,
     /// When waiting keys changed what they say, lately.
     key_changes: BTreeMap<Fingerprint, Timestamp>,
+    masters: Option<masters::Listed>,
     revision: Option<Revision>,
     tree_errors: Vec<Diagnostic>,
     degraded: Option<String>,
@@ -130,6 +133,7 @@ impl Master {
             next_probe: now.0.saturating_mul(1000),
             reactor: Reactor::default(),
             key_changes: BTreeMap::new(),
+            masters: None,
             revision: None,
             tree_errors: Vec::new(),
             degraded: None,
@@ -228,6 +232,7 @@ impl Master {
                     live.assigned = states;
                 }
             }
+            Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, text, failure),
             Input::StoreHealth(reason) => self.store_health(reason),
             Input::Clock { set } => self.clock_set = set,
             Input::Tick => {}

@@ -131,6 +131,10 @@ impl Handle {
     pub fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
         Directory::minion(&*self.register, key)
     }
+    /// The signed list of masters in use; empty if there is none.
+    pub fn masters(&self) -> String {
+        self.register.masters()
+    }
     /// Jobs that watchers may still be interested in.
     pub fn is_open(&self, job: JobId) -> bool {
         self.register.is_open(job)
@@ -199,6 +203,8 @@ pub(crate) enum Incoming {
     Compiled(Done),
     /// The trees were read.
     Trees(Reading),
+    /// A list of masters is on disk, or cannot be.
+    MastersKept(Ticket, String, Option<String>),
     /// Something that was looked up beside the loop.
     Answer(Ticket, Box<Reply>),
 }
@@ -239,6 +245,7 @@ pub(crate) struct Daemon<O> {
     pub(crate) loopback: mpsc::Sender<Incoming>,
     pub(crate) keep: Keep,
     pub(crate) contents: Arc<PathBuf>,
+    pub(crate) masters_path: PathBuf,
     pub(crate) pool: Pool,
     tickets: Tickets,
     generation: Option<Arc<Generation>>,
@@ -270,6 +277,7 @@ pub(crate) struct Parts<O> {
     pub(crate) loopback: mpsc::Sender<Incoming>,
     pub(crate) keep: Keep,
     pub(crate) contents: Arc<PathBuf>,
+    pub(crate) masters_path: PathBuf,
     pub(crate) threads: usize,
     pub(crate) beat: Beat,
 }
@@ -277,8 +285,8 @@ pub(crate) struct Parts<O> {
 impl<O: Outside> Daemon<O> {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts<O>) -> Self {
-        let Parts { master, store, outside, register, events, loopback, keep, contents, threads, beat } =
-            parts;
+        let Parts { master, store, outside, register, events, loopback, keep, contents, .. } = parts;
+        let Parts { masters_path, threads, beat, .. } = parts;
         Self {
             master,
             store,
@@ -288,6 +296,7 @@ impl<O: Outside> Daemon<O> {
             loopback,
             keep,
             contents,
+            masters_path,
             pool: Pool::new(threads),
             tickets: Tickets::default(),
             generation: None,
@@ -356,6 +365,12 @@ impl<O: Outside> Daemon<O> {
                 self.begin_compiles();
             }
             Incoming::Trees(reading) => self.trees(reading),
+            Incoming::MastersKept(ticket, text, failure) => {
+                if failure.is_none() {
+                    self.register.set_masters(&text);
+                }
+                self.step(Input::MastersKept { ticket, text, failure }, None);
+            }
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
         }
     }

@@ -115,7 +115,7 @@ impl KeyRing {
     }
     /// The signed list of masters; a new edition if addresses or keys changed and the org key is here.
     pub fn masters(&self, config: &Config, mqtt: u16, https: u16) -> Result<String, SetUpError> {
-        let path = config.state_dir.join("masters.json");
+        let path = config.masters_path();
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -269,7 +269,7 @@ fn guessed() -> Vec<Address> {
     hosts.into_iter().map(|host| Address { host, port: None }).collect()
 }
 
-fn make_folder(path: Option<&Path>, mode: u32) -> Result<(), SetUpError> {
+pub(crate) fn make_folder(path: Option<&Path>, mode: u32) -> Result<(), SetUpError> {
     let Some(path) = path else { return Ok(()) };
     if path.is_dir() {
         return Ok(());
@@ -289,7 +289,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// All or nothing, also when the power fails.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
     file.write_all(bytes)?;
@@ -301,7 +301,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SetUpError {
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SetUpError {
     let path = path.to_owned();
     move |source| SetUpError::Io { action, path, source }
 }

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod fanout;
 pub mod gate;
 pub mod init;
+pub mod rotation;
 pub mod sources;
 pub mod store;
 pub mod web;

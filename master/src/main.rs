@@ -1,6 +1,7 @@
 //! `labmaster`: arguments to configuration to run; exit codes as in the table of `labctl help exit-codes`.
 
 mod log;
+mod masters;
 
 use clap::{Args, Parser, Subcommand};
 use master::config::{self, Config};
@@ -51,6 +52,8 @@ enum Command {
     Restore(Restore),
     /// Print the systemd unit of the master, for this very program
     Unit,
+    /// The list of masters that minions trust: show it, sign it, change to new keys
+    Masters(masters::MastersCommand),
     /// Print the version
     Version,
     /// Fan-out for observers: a child that `run` starts by itself
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
             print!("{}", unit(std::env::current_exe().ok().as_deref()));
             ExitCode::SUCCESS
         }
+        Command::Masters(command) => command.run(),
         Command::Version => {
             println!("labmaster {}", model::VERSION);
             ExitCode::SUCCESS

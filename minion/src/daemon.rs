@@ -5,6 +5,7 @@ mod clock;
 mod copies;
 mod larder;
 mod member;
+mod seek;
 mod watch;
 
 use crate::config::Config;
@@ -23,11 +24,14 @@ use member::{Agent, End};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 use watch::Watchdog;
 
 /// After the master removed this minion, before it asks to be a member again.
 const AFTER_REMOVAL: Duration = Duration::from_secs(10);
+/// How long a member of one master waits in the quarantine of another before it looks whether the first one is back.
+const AS_STRANGER: Duration = Duration::from_mins(1);
 /// After the master refused a key that was never a member's.
 const AFTER_NO: Duration = Duration::from_secs(30);
 /// Before a connection is made anew because something on the last one was not believed, or the masters changed.
@@ -128,8 +132,12 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
     loop {
         let member = home.membership()?.filter(|_| known);
         let Some(member) = member else {
+            // Who is a member of one master asks another for a while only: the first one may be back.
+            let limit = if known { Duration::MAX } else { AS_STRANGER };
             tokio::select! {
-                joined = watchdog.core.idle(enroll(setup, &home, &speaker, &mut clock)) => joined?,
+                joined = watchdog.core.idle(timeout(limit, enroll(setup, &home, &speaker, &mut clock))) => {
+                    joined.unwrap_or(Ok(()))?;
+                }
                 () = stop.wait() => break,
             };
             known = true;
@@ -143,6 +151,16 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
             End::Stopped => break,
             End::Again => AFTER_TROUBLE,
             End::Incompatible => AFTER_INCOMPATIBLE,
+            End::Untrusted => {
+                let trust = Trust::of_known(&home)?;
+                tokio::select! {
+                    found = watchdog.core.idle(seek::newer_masters(&home, trust)) => match found? {
+                        true => AFTER_TROUBLE,
+                        false => seek::AGAIN,
+                    },
+                    () = stop.wait() => break,
+                }
+            }
             End::Unknown => {
                 warn!("the master does not know this minion: enrolling again with the same key");
                 known = false;
@@ -207,12 +225,19 @@ impl Trust {
         Self::newest(home, org, seed.as_ref())
     }
 
+    /// What a member has on its disk.
+    fn of_known(home: &Home) -> Result<Option<Self>, DaemonError> {
+        let Some(member) = home.membership()? else { return Ok(None) };
+        let Some(org) = PublicKey::from_text(&member.org) else { return Ok(None) };
+        Ok(home.masters(&org)?.map(|masters| Self { org, masters }))
+    }
+
     fn addresses(&self) -> Vec<String> {
-        self.masters.masters.iter().flat_map(|it| it.mqtt.clone()).collect()
+        self.masters.mqtt()
     }
 
     fn https(&self) -> Vec<String> {
-        self.masters.masters.iter().flat_map(|it| it.https.clone()).collect()
+        self.masters.https()
     }
 }
 
@@ -252,6 +277,12 @@ async fn enroll(setup: &Setup, home: &Home, speaker: &Speaker, clock: &mut Clock
         Enrolled::AlreadyMember => {
             home.keep_surroundings(&speaker.surroundings)?;
             home.join(&chosen.id, &found.seed.org)?;
+        }
+        Enrolled::Untrusted => {
+            if !seek::newer_masters(home, Some(trust)).await? {
+                tokio::time::sleep(seek::AGAIN).await;
+            }
+            return Ok(());
         }
         Enrolled::Banned if home.membership()?.is_some() => {
             let kept = home.drop_identity(clock.borrow_mut().now().0)?;

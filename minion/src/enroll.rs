@@ -1,6 +1,6 @@
 //! Enrolment: an unknown key asks to be a member, and waits in quarantine until it is.
 
-use bus::client::{Client, ClientConfig, ClientEvent, Refusal, refusal};
+use bus::client::{Client, ClientConfig, ClientEvent, Refusal, is_untrusted, refusal};
 use bus::envelope::{self, Sequence};
 use bus::message::{EnrollAnswer, EnrollRequest};
 use bus::seed::{SeedToken, sign_request};
@@ -52,6 +52,8 @@ pub enum Enrolled {
     Accepted(MinionId),
     /// The masters treat this key as a member's already.
     AlreadyMember,
+    /// Who answers is no master that the list names.
+    Untrusted,
     /// The masters let this key in no more, or never.
     Banned,
 }
@@ -138,6 +140,7 @@ struct Talk {
     pause: Duration,
     last_reason: String,
     refused: Option<(Refusal, u32)>,
+    untrusted: u32,
 }
 
 impl Default for Talk {
@@ -149,6 +152,7 @@ impl Default for Talk {
             pause: ASK_FIRST,
             last_reason: String::new(),
             refused: None,
+            untrusted: 0,
         }
     }
 }
@@ -165,6 +169,10 @@ impl Talk {
     /// What refusals say, once there are enough of them.
     fn disconnected(&mut self, reason: &str) -> Option<Enrolled> {
         self.outgoing = None;
+        self.untrusted = if is_untrusted(reason) { self.untrusted + 1 } else { 0 };
+        if self.untrusted >= REFUSED_MAX {
+            return Some(Enrolled::Untrusted);
+        }
         let said = refusal(reason);
         self.refused = match (said, &self.refused) {
             (Some(said), Some((before, count))) if *before == said => Some((said, count + 1)),

@@ -1,5 +1,7 @@
 //! Who a machine is: copied disks, names that are given again, machines that come and go, keys that are sent away.
 
+mod masters;
+
 use crate::intruder::Intruder;
 use bus::client::{ClientEvent, Refusal};
 use bus::envelope::{self, Sequence};

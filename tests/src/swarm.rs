@@ -197,7 +197,7 @@ async fn enroll(id: &MinionId, identity: &Identity, common: &Common) -> MinionId
     };
     match candidate.enroll(now).await {
         Enrolled::Accepted(id) => id,
-        Enrolled::AlreadyMember | Enrolled::Banned => id.clone(),
+        Enrolled::AlreadyMember | Enrolled::Banned | Enrolled::Untrusted => id.clone(),
     }
 }
 

@@ -182,6 +182,11 @@ pub fn refusal(reason: &str) -> Option<Refusal> {
     }
 }
 
+/// Whether the reason of a [`ClientEvent::Disconnected`] says that somebody answered whose key is not trusted.
+pub fn is_untrusted(reason: &str) -> bool {
+    reason.contains(crate::tls::NOT_PINNED)
+}
+
 /// Why a connection is over.
 enum Over {
     /// It was asked to end.

@@ -132,6 +132,32 @@ fn protocol(address: &str) -> impl FnOnce(hyper::Error) -> HttpError {
     move |source| HttpError::Protocol { address: address.to_owned(), source }
 }
 
+/// A short text of `https://<address><path>`; more than `bytes_max` is refused.
+pub async fn text(
+    address: &str,
+    tls: Arc<rustls::ClientConfig>,
+    path: &str,
+    bytes_max: usize,
+) -> Result<String, HttpError> {
+    let silent = || HttpError::Silent { address: address.to_owned() };
+    let invalid = |what: &'static str| HttpError::Connect {
+        address: address.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidInput, what),
+    };
+    let mut connection = connect_tls(address, tls).await?;
+    let request = Request::get(path).header(HOST, address).body(Full::default());
+    let request = request.map_err(|_| invalid("not `host:port`"))?;
+    let answer = timeout(SILENCE_MAX, connection.send_request(request)).await;
+    let answer = answer.map_err(|_| silent())?.map_err(protocol(address))?;
+    if answer.status() != StatusCode::OK {
+        return Err(HttpError::Status { address: address.to_owned(), status: answer.status().as_u16() });
+    }
+    let body = http_body_util::Limited::new(answer.into_body(), bytes_max);
+    let body = timeout(SILENCE_MAX, body.collect()).await.map_err(|_| silent())?;
+    let body = body.map_err(|_| invalid("the answer is too long or broken"))?.to_bytes();
+    String::from_utf8(body.to_vec()).map_err(|_| invalid("the answer is no text"))
+}
+
 /// Fetches `https://<address>/files/<hash>` into the file `into` (mode 0600), resuming what is there by range, and
 /// checks the hash at the end. `size` bounds it.
 ///

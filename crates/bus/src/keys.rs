@@ -85,6 +85,10 @@ impl Identity {
         let seal = read_secret(&dir.join(format!("{name}-seal.pem")), Kind::X25519)?;
         Ok(Self::new(&sign, seal))
     }
+    /// To sign with only, from one file wherever it lies: an org key that is kept elsewhere.
+    pub fn load_to_sign(path: &Path) -> Result<Self, KeyError> {
+        Ok(Self::new(&read_secret(path, Kind::Ed25519)?, random_secret()))
+    }
     /// Loads, or makes and writes (mode 0600 from the start, synced, renamed into place, folder synced).
     ///
     /// Each of the two files is made if it is missing, so that a crash between them heals itself.

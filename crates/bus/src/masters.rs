@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// Longest text that is looked at.
 pub const TEXT_MAX: usize = 64 * 1024;
+/// Masters in one list, and addresses of one of them.
+const MASTERS_MAX: usize = 32;
+const ADDRESSES_MAX: usize = 32;
+/// Characters of a name.
+const NAME_CHARS_MAX: usize = 64;
 /// What is put before the text to sign it.
 const PREFIX: &[u8] = b"lab1-masters\0";
 
@@ -80,7 +85,8 @@ impl Masters {
         }
         serde_json::from_str(&signed.masters).map_err(malformed)
     }
-    /// Opens a list that is to replace this one: an older one is refused, the same one is none.
+    /// Opens a list that is to replace this one: an older one is refused, the same one is none, and one that leads
+    /// nowhere is refused whoever signed it.
     pub fn newer(&self, text: &str, org: &PublicKey) -> Result<Option<Self>, MastersError> {
         let offered = Self::open(text, org)?;
         if broken::leaves_out("masters-version") {
@@ -89,12 +95,78 @@ impl Masters {
         if offered.version < self.version {
             return Err(MastersError::Older { offered: offered.version, known: self.version });
         }
-        Ok((offered.version > self.version).then_some(offered))
+        if offered.version == self.version {
+            return Ok(None);
+        }
+        match offered.complaints().into_iter().next() {
+            Some(complaint) => Err(MastersError::Malformed(complaint)),
+            None => Ok(Some(offered)),
+        }
+    }
+    /// All that is wrong with a list that somebody wrote, a sentence each.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.version == 0 {
+            found.push("`version` is at least 1".to_owned());
+        }
+        if !(1..=MASTERS_MAX).contains(&self.masters.len()) {
+            found.push(format!("it names {} masters: 1 to {MASTERS_MAX} are right", self.masters.len()));
+        }
+        for (number, entry) in self.masters.iter().enumerate() {
+            let twin = self.masters[..number].iter().any(|it| it.sign == entry.sign);
+            found.extend(
+                entry
+                    .complaints()
+                    .into_iter()
+                    .chain(twin.then_some("its `sign` is there twice"))
+                    .map(|what| format!("master {} (`{}`): {what}", number + 1, entry.name.escape_default())),
+            );
+        }
+        found
+    }
+    /// Where all masters listen for MQTT, each place once, in order.
+    pub fn mqtt(&self) -> Vec<String> {
+        once(self.masters.iter().flat_map(|it| &it.mqtt))
+    }
+    /// Where all masters listen for HTTPS.
+    pub fn https(&self) -> Vec<String> {
+        once(self.masters.iter().flat_map(|it| &it.https))
     }
     /// Pins of all masters, for [`crate::tls::client_config`].
     pub fn pins(&self) -> Vec<ContentHash> {
         self.masters.iter().map(|master| master.tls).collect()
     }
+}
+
+impl MasterEntry {
+    fn complaints(&self) -> Vec<&'static str> {
+        let is_address = |text: &String| {
+            let parts = text.rsplit_once(':');
+            parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|it| it > 0))
+        };
+        let all = [
+            (
+                self.name.is_empty() || self.name.chars().count() > NAME_CHARS_MAX,
+                "`name` has 1 to 64 characters",
+            ),
+            (self.name.chars().any(char::is_control), "`name` holds control characters"),
+            (PublicKey::from_text(&self.sign).is_none(), "`sign` is no public key"),
+            (self.mqtt.is_empty(), "`mqtt` has no address"),
+            (self.mqtt.len().max(self.https.len()) > ADDRESSES_MAX, "there are more than 32 addresses"),
+            (!self.mqtt.iter().chain(&self.https).all(is_address), "an address is not `host:port`"),
+        ];
+        all.into_iter().filter(|it| it.0).map(|it| it.1).collect()
+    }
+}
+
+fn once<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut seen = Vec::new();
+    for one in all {
+        if !seen.contains(one) {
+            seen.push(one.clone());
+        }
+    }
+    seen
 }
 
 #[cfg(test)]
@@ -134,5 +206,42 @@ mod tests {
         assert_eq!(offer(2), Err(MastersError::Older { offered: 2, known: 3 }));
         assert_eq!(offer(3), Ok(None));
         assert_eq!(offer(4), Ok(Some(list(4))));
+        let nowhere = Masters { version: 5, masters: Vec::new() }.sign(&org);
+        assert!(matches!(known.newer(&nowhere, &org.public()), Err(MastersError::Malformed(_))));
+    }
+
+    #[test]
+    fn without_the_defences_an_older_and_a_forged_list_are_taken() {
+        let org = Identity::from_secrets([1; 32], [2; 32]);
+        let other = Identity::from_secrets([3; 32], [2; 32]);
+        let (older, forged) = (list(2).sign(&org), list(9).sign(&other));
+        let taken = |text: &str| matches!(list(3).newer(text, &org.public()), Ok(Some(_)));
+        assert!(!taken(&older) && !taken(&forged));
+        assert!(broken::without(Some("masters-version"), || taken(&older)));
+        assert!(broken::without(Some("masters-signature"), || taken(&forged)));
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_list_is_said_at_once() {
+        assert_eq!(list(1).complaints(), [] as [String; 0]);
+        let mut bad = list(0);
+        let twin =
+            MasterEntry { name: String::new(), mqtt: vec!["lab".to_owned()], ..bad.masters[0].clone() };
+        bad.masters.push(twin);
+        bad.masters.push(MasterEntry { sign: "x".to_owned(), mqtt: Vec::new(), ..bad.masters[0].clone() });
+        let all = bad.complaints().join("; ");
+        for part in
+            ["`version`", "2 (``): `name`", "not `host:port`", "there twice", "`sign` is no", "`mqtt` has no"]
+        {
+            assert!(all.contains(part), "{part}: {all}");
+        }
+        assert!(Masters { version: 1, masters: Vec::new() }.complaints()[0].contains("0 masters"));
+    }
+
+    #[test]
+    fn one_place_is_tried_once_under_both_keys_of_a_rotation() {
+        let mut both = list(1);
+        both.masters.push(both.masters[0].clone());
+        assert_eq!((both.mqtt().len(), both.https().len(), both.pins().len()), (2, 2, 2));
     }
 }

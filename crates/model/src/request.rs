@@ -180,6 +180,13 @@ pub enum Request {
     },
     /// The PEM for `--cafile`, addresses and ports. -> [`Reply::Master`]
     Master,
+    /// The list of masters in use, and which minions have it. -> [`Reply::Masters`]
+    Masters,
+    /// Put a newer list of masters into use, signed by the organization's key. -> [`Reply::Done`]
+    InstallMasters {
+        /// Text of `masters.json`.
+        text: String,
+    },
 }
 
 /// What to decide about a key.
@@ -280,4 +287,6 @@ pub enum Reply {
     Tokens(Vec<Token>),
     /// About the master.
     Master(crate::api::MasterInfo),
+    /// The list of masters.
+    Masters(crate::api::MastersView),
 }

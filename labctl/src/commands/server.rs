@@ -1,6 +1,6 @@
 //! `labctl master`: the master itself.
 
-use super::{Desk, status, unexpected};
+use super::{Desk, masters::MastersCommand, status, unexpected};
 use crate::{
     Ended, Outcome,
     failure::{Exit, Failure},
@@ -25,6 +25,8 @@ pub(crate) struct MasterCommand {
 enum MasterVerb {
     /// Fleet at a glance: the same as labctl status
     Status,
+    /// The list of masters that minions trust, and which minions have it
+    Masters(MastersCommand),
     /// Its certificate, for --cafile of MQTT clients; with -o json its pin, addresses and ports
     Cert,
     /// Write the whole master into a file, while it works: its store, and with --with-keys all that it needs to be
@@ -49,6 +51,7 @@ impl MasterCommand {
         match self.verb.unwrap_or(MasterVerb::Status) {
             MasterVerb::Status => status::run(desk),
             MasterVerb::Backup { file, with_keys } => backup(desk, &file, with_keys),
+            MasterVerb::Masters(command) => command.run(desk),
             MasterVerb::Gc { keep } => desk.order(&Request::Gc { keep_ms: keep }),
             MasterVerb::Cert => {
                 let info = info(desk)?;

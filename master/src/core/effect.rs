@@ -141,6 +141,13 @@ pub enum Effect {
         /// Who asked.
         made_by: String,
     },
+    /// Put a list of masters on disk in place of the one that is there; answer with [`Input::MastersKept`].
+    KeepMasters {
+        /// For whom.
+        ticket: Ticket,
+        /// The signed list.
+        text: String,
+    },
     /// Delete what is older than the limits; answer the ticket.
     Gc {
         /// For whom; none for the regular one.

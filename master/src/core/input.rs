@@ -119,6 +119,15 @@ pub enum Input {
         /// Names, or none if it does not compile.
         states: Option<Vec<String>>,
     },
+    /// To [`super::Effect::KeepMasters`].
+    MastersKept {
+        /// For whom.
+        ticket: Ticket,
+        /// The signed list.
+        text: String,
+        /// Why it is not on disk.
+        failure: Option<String>,
+    },
     /// The store is full or failing (`Some(reason)`), or well again (`None`).
     StoreHealth(Option<String>),
     /// Whether the machine's clock is known to be right (set by NTP or a battery). Until the shell says otherwise it is.

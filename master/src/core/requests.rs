@@ -105,6 +105,7 @@ impl Master {
                 self.audit(caller, what.to_owned(), "accepted".to_owned());
                 done(Vec::new())
             }
+            Request::InstallMasters { text } => self.install_masters(ticket, caller, text),
             Request::Gc { keep_ms } => {
                 self.audit(caller, "gc".to_owned(), "accepted".to_owned());
                 self.out.push(Effect::Gc { ticket: Some(ticket), keep_ms });
@@ -129,6 +130,7 @@ impl Master {
             Request::Tokens => return Ok(Some(Reply::Tokens(self.book.tokens.values().cloned().collect()))),
             Request::Observers => return Ok(Some(Reply::Observers(self.observer_views()))),
             Request::Master => return Ok(Some(Reply::Master(self.settings.info.clone()))),
+            Request::Masters => return self.masters_view().map(|it| Some(Reply::Masters(it))),
             Request::Compile { target, states } => {
                 let minions = self.expand(&target)?;
                 self.out.push(Effect::CompileView { ticket, minions, states, asked: Asked::default() });

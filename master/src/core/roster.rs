@@ -49,6 +49,8 @@ pub(crate) struct Live {
     pub(crate) drift: u32,
     /// Processes that said hello with its key lately.
     pub(crate) talkers: Talkers,
+    /// Version of the list of masters that it said it has.
+    pub(crate) masters: Option<u64>,
     /// Since when an ephemeral one is away, by the clock that only goes forward.
     pub(crate) away_since_us: Option<u64>,
     /// What it can beyond what every release can.
@@ -75,6 +77,7 @@ impl Live {
             assigned: None,
             drift: 0,
             talkers: Talkers::default(),
+            masters: None,
             away_since_us: None,
             can: Vec::new(),
         }
@@ -344,6 +347,7 @@ impl Master {
                 spread_s: u32::try_from(spread).unwrap_or(SPREAD_MAX_S).min(SPREAD_MAX_S),
             },
         );
+        self.heard_of_masters(id, hello.masters);
         let Some(live) = self.live.get_mut(id) else { return };
         live.ready = true;
         live.running = hello.running.map(|job| (job, 0, 0));

@@ -73,6 +73,13 @@ impl<O: Outside> Daemon<O> {
         match incoming {
             Incoming::Ask { waiter, .. } => self.turn_away(waiter),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
+            Incoming::MastersKept(ticket, _, failure) => {
+                let kept = "the list of masters is on disk, and in use from the next start on";
+                self.tickets.reply(ticket, match failure {
+                    None => Reply::Done(vec![kept.to_owned()]),
+                    Some(reason) => unavailable(reason),
+                });
+            }
             Incoming::Compiled(_) | Incoming::Trees(_) => {}
         }
     }

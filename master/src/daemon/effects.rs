@@ -125,6 +125,7 @@ impl<O: Outside> Daemon<O> {
             }
             Effect::EnrollAnswer { fingerprint, answer } => self.outside.enroll_answer(&fingerprint, &answer),
             Effect::Gc { ticket, keep_ms } => self.gc(ticket, keep_ms),
+            Effect::KeepMasters { ticket, text } => self.keep_masters(ticket, text),
             // Taken apart in `step`.
             Effect::Record(_)
             | Effect::Later(_)
@@ -169,6 +170,19 @@ impl<O: Outside> Daemon<O> {
                 Err(_) => super::unavailable("the store is stopping".into()),
             };
             let _ = loopback.send(Incoming::Answer(ticket, Box::new(reply))).await;
+        });
+    }
+    fn keep_masters(&self, ticket: Ticket, text: String) {
+        let (path, loopback) = (self.masters_path.clone(), self.loopback.clone());
+        tokio::spawn(async move {
+            let kept = text.clone();
+            let write = move || crate::init::write_whole(&path, kept.as_bytes());
+            let failure = match tokio::task::spawn_blocking(write).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("the list of masters cannot be kept: {error}")),
+                Err(bug) => Some(format!("the list of masters cannot be kept: {bug}")),
+            };
+            let _ = loopback.send(Incoming::MastersKept(ticket, text, failure)).await;
         });
     }
     fn offer(&mut self, effect: Effect) {

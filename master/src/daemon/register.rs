@@ -31,6 +31,7 @@ struct Tables {
     retained: BTreeMap<String, String>,
     dirty: BTreeSet<String>,
     files: Arc<BTreeMap<ContentHash, PathBuf>>,
+    masters: String,
 }
 
 impl Register {
@@ -114,6 +115,14 @@ impl Register {
     /// New trees are in use.
     pub(crate) fn set_files(&self, files: Arc<BTreeMap<ContentHash, PathBuf>>) {
         self.write().files = files;
+    }
+    /// A list of masters is in use.
+    pub(crate) fn set_masters(&self, text: &str) {
+        text.clone_into(&mut self.write().masters);
+    }
+    /// The list of masters in use.
+    pub(crate) fn masters(&self) -> String {
+        self.read().masters.clone()
     }
     /// What was retained before the start.
     pub(crate) fn restore(&self, retained: Vec<(String, String)>) {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::backup::Maker;
 use crate::config::{Address, Config};
-use crate::core::{Entry, Master, Settings};
+use crate::core::{Entry, Listing, Master, Settings};
 use crate::fanout::Fanout;
 use crate::gate::{FromGate, Gate, GateConfig, GateError};
 use crate::init::{KeyRing, SetUpError};
@@ -88,17 +88,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let (mqtt, https) = (doors.gate.addresses(), doors.web.addresses());
     let ports = Ports { mqtt: first_port(&mqtt), https: first_port(&https) };
     let masters = ring.masters(&config, ports.mqtt, ports.https)?;
-    let master = Master::restore(settings(&config, &ring, ports), clock::now(), entries);
+    register.set_masters(&masters);
+    let mut master = Master::restore(settings(&config, &ring, ports), clock::now(), entries);
+    let (sign, tls) = (ring.signer.public().to_text(), ring.certificate.pin());
+    master.use_masters(Listing { org: ring.org, sign, tls, text: masters });
     let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
     let daemon = Daemon::new(Parts {
         master,
         store,
-        outside: Wires { gate, fanout, ring, masters },
+        outside: Wires { gate, fanout, ring, register: Arc::clone(&register) },
         register,
         events: handle.events,
         loopback: handle.inputs.clone(),
         keep: Keep { age_ms: config.keep_ms, bytes: config.keep_bytes },
         contents: handle.contents,
+        masters_path: config.masters_path(),
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         beat: watchdog.pulse.beat("turn-core"),
     });
@@ -276,7 +280,7 @@ struct Wires {
     gate: Gate,
     fanout: Fanout,
     ring: KeyRing,
-    masters: String,
+    register: Arc<Register>,
 }
 
 impl Outside for Wires {
@@ -315,7 +319,7 @@ impl Outside for Wires {
         let seed = Seed {
             v: 1,
             org: self.ring.org.to_text(),
-            masters: self.masters.clone(),
+            masters: self.register.masters(),
             id: terms.ids.parse().ok(),
             token: Some(SeedToken { statement, image_secret }),
         };

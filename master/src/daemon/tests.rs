@@ -132,6 +132,7 @@ fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {
         loopback: loopback.clone(),
         keep,
         contents,
+        masters_path: PathBuf::from("/nonexistent/masters.json"),
         threads: 2,
         beat: bus::pulse::Pulse::default().beat("turn-core"),
     };

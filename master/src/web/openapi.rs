@@ -74,6 +74,7 @@ pub(crate) const PAGES: &[Page] = &[
         .body(Body::Probe),
     page("get", "/api/v1/status", "Fleet at a glance", Answer::Reply("status")),
     page("get", "/api/v1/master", "Certificate, addresses and ports of the master", Answer::Reply("master")),
+    page("get", "/api/v1/masters", "The list of masters, and who has it", Answer::Reply("masters")),
     page("get", "/api/v1/minions", "Accepted minions", Answer::Reply("minions"))
         .query(&[("target", "target expression; none is all")]),
     page("get", "/api/v1/minions/{id}", "One minion", Answer::Reply("minions")),
@@ -126,6 +127,8 @@ pub(crate) const PAGES: &[Page] = &[
         Answer::Bytes,
     )
     .access(Access::Minion),
+    page("get", "/masters.json", "The signed list of masters, as minions keep it", Answer::Text("json"))
+        .access(Access::Anyone),
     page("get", "/mqtt", "MQTT 3.1.1 and 5 over websocket; name and secret in CONNECT", Answer::Websocket)
         .access(Access::Anyone),
     page("get", "/", "As /mqtt, for clients that cannot be told a path", Answer::Websocket)
@@ -364,6 +367,8 @@ fn requests() -> Vec<Request> {
         Request::Master,
         Request::Tokens,
         Request::RevokeToken { name: "bake-7".to_owned() },
+        Request::Masters,
+        Request::InstallMasters { text: "{\"masters\":\"…\",\"sig\":\"…\"}".to_owned() },
     ]
 }
 
@@ -420,7 +425,9 @@ mod tests {
             Request::RevokeToken { .. } => 27,
             // A page of its own.
             Request::Backup { .. } => u32::MAX,
+            Request::Masters => 28,
+            Request::InstallMasters { .. } => 29,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..28).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
     }
 }

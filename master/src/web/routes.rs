@@ -91,6 +91,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/probe", post(probe))
         .route("/api/v1/status", get(async |who: Operator| who.ask(Request::Status).await))
         .route("/api/v1/master", get(async |who: Operator| who.ask(Request::Master).await))
+        .route("/api/v1/masters", get(async |who: Operator| who.ask(Request::Masters).await))
         .route("/api/v1/minions", get(minions))
         .route("/api/v1/minions/{id}", get(minion))
         .route("/api/v1/keys", get(async |who: Operator| who.ask(Request::Keys).await))
@@ -107,6 +108,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/observers", get(async |who: Operator| who.ask(Request::Observers).await))
         .route("/api/v1/backup", post(backup::backup))
         .route("/files/{hash}", get(files::file))
+        .route("/masters.json", get(masters))
         .route("/mqtt", any(mqtt::upgrade))
         .route("/", any(mqtt::upgrade))
         .route("/openapi.json", get(async || Json(openapi::document())))
@@ -177,6 +179,14 @@ fn usage(message: &dyn std::fmt::Display) -> Response {
         hint: Some("see /openapi.json".to_owned()),
         diagnostics: Vec::new(),
     }))
+}
+
+/// The signed list, for anybody: it holds public keys and addresses, and is believed for its signature.
+async fn masters(connection: Connection) -> Response {
+    match connection.site.daemon.masters() {
+        none if none.is_empty() => StatusCode::NOT_FOUND.into_response(),
+        text => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+    }
 }
 
 async fn request(who: Operator, Json(request): Json<Request>) -> Response {

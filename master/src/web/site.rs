@@ -38,6 +38,7 @@ pub(crate) trait Daemon: Send + Sync + 'static {
     fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>>;
     fn operator(&self, credential: &Credential) -> Option<Caller>;
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId>;
+    fn masters(&self) -> String;
 }
 
 impl Daemon for Handle {
@@ -75,5 +76,8 @@ impl Daemon for Handle {
     }
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
         Self::minion(self, key)
+    }
+    fn masters(&self) -> String {
+        Self::masters(self)
     }
 }

@@ -55,3 +55,6 @@ pub(super) fn claims(home: &Home, grains: &Grains, setup: &Setup) -> Result<Labe
     }
     Ok(claims)
 }
+
+#[cfg(test)]
+mod tests;

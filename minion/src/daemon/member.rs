@@ -14,7 +14,7 @@ use crate::link::{Link, signers};
 use crate::looks::Looks;
 use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
-use bus::client::{Client, ClientEvent, Refusal, refusal};
+use bus::client::{Client, ClientEvent, Refusal, is_untrusted, refusal};
 use bus::message::Speaker;
 use bus::pulse::Beat;
 use bus::{Identity, Topic, envelope};
@@ -46,6 +46,8 @@ pub(super) enum End {
     Again,
     /// The release of the master does not fit.
     Incompatible,
+    /// Who answers is no master that the list names.
+    Untrusted,
     /// The master takes this key for a stranger's.
     Unknown,
     /// The master does not want this key any more.
@@ -89,6 +91,7 @@ pub(super) struct Agent<'a> {
     /// Nothing was said on this connection yet.
     fresh: bool,
     refused: (u32, u32),
+    untrusted: u32,
     workers: Workers,
     larder: Larder,
     told: mpsc::Receiver<Told>,
@@ -193,7 +196,7 @@ impl Agent<'_> {
         match event {
             Some(ClientEvent::Connected { address }) => {
                 info!(address, minion = %self.id, "connected");
-                self.refused = (0, 0);
+                (self.refused, self.untrusted) = ((0, 0), 0);
                 let session = envelope::random_session();
                 self.link = Some(Link::new(&self.id, signers(&self.trust.masters), &session));
                 self.fresh = true;
@@ -224,14 +227,18 @@ impl Agent<'_> {
         Ok(())
     }
 
+    /// Of one master or of several in turn: only a connection that comes about sets it back.
     fn count_refusal(&mut self, reason: &str) {
         let (strange, banned) = self.refused;
         self.refused = match refusal(reason) {
             Some(Refusal::Subscription) => (strange + 1, 0),
             Some(Refusal::Key) => (0, banned + 1),
-            None => (0, 0),
+            None => (strange, banned),
         };
-        if self.refused.0 >= REFUSED_MAX {
+        self.untrusted += u32::from(is_untrusted(reason));
+        if self.untrusted >= REFUSED_MAX {
+            self.end = Some(End::Untrusted);
+        } else if self.refused.0 >= REFUSED_MAX {
             self.end = Some(End::Unknown);
         } else if self.refused.1 >= REFUSED_MAX {
             self.end = Some(End::Removed("the master refuses this key".to_owned()));

@@ -89,6 +89,7 @@ impl<'a> Agent<'a> {
             link: None,
             fresh: false,
             refused: (0, 0),
+            untrusted: 0,
             workers,
             larder,
             told,
