@@ -31,7 +31,7 @@ use watch::Watchdog;
 /// After the master removed this minion, before it asks to be a member again.
 const AFTER_REMOVAL: Duration = Duration::from_secs(10);
 /// How long a member of one master waits in the quarantine of another before it looks whether the first one is back.
-const AS_STRANGER: Duration = Duration::from_mins(1);
+const AS_STRANGER: Duration = Duration::from_secs(30);
 /// After the master refused a key that was never a member's.
 const AFTER_NO: Duration = Duration::from_secs(30);
 /// Before a connection is made anew because something on the last one was not believed, or the masters changed.
