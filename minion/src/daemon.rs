@@ -154,10 +154,9 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
             End::Untrusted => {
                 let trust = Trust::of_known(&home)?;
                 tokio::select! {
-                    found = watchdog.core.idle(seek::newer_masters(&home, trust)) => match found? {
-                        true => AFTER_TROUBLE,
-                        false => seek::AGAIN,
-                    },
+                    found = watchdog.core.idle(seek::newer_masters(&home, trust)) => {
+                        if found? { AFTER_TROUBLE } else { seek::AGAIN }
+                    }
                     () = stop.wait() => break,
                 }
             }

@@ -68,7 +68,8 @@ fn masters(desk: &mut Desk<'_>) -> Ended {
     }
     let _ = write!(text, "\n{} minions have this version", view.known_by);
     if view.behind > 0 {
-        let names: Vec<&str> = view.behind_names.iter().take(NAMED_MAX).map(|it| it.as_str()).collect();
+        let names: Vec<&str> =
+            view.behind_names.iter().take(NAMED_MAX).map(model::MinionId::as_str).collect();
         let more = if view.behind_names.len() > NAMED_MAX { " …" } else { "" };
         let _ = write!(text, "; {} have not said so: {}{more}", view.behind, names.join(" "));
     }

@@ -95,7 +95,7 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
         say(format!("new jobs are refused: {reason}"));
     }
     if !status.suspended.is_empty() {
-        let names: Vec<&str> = status.suspended.iter().map(|it| it.as_str()).collect();
+        let names: Vec<&str> = status.suspended.iter().map(model::MinionId::as_str).collect();
         say(format!("two machines use the key of {}: labctl key list --pending", names.join(", ")));
     }
     if !status.tree_errors.is_empty() {

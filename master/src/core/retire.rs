@@ -45,8 +45,8 @@ impl Master {
         let Some(minion) = self.book.minions.get(id) else { return };
         let (fingerprint, seen_at) = (minion.fingerprint.clone(), minion.seen_at);
         let caller = Caller { name: "labmaster".to_owned(), via: "retire".to_owned() };
-        let away_s = away_ms / 1000;
-        self.audit(caller, format!("retire minion {id}: away for {away_s} s"), "accepted".to_owned());
+        let what = format!("retire minion {id}: away for {} s", away_ms / 1000);
+        self.audit(caller, what, "accepted".to_owned());
         let data = json!({
             "minion": id, "fingerprint": fingerprint, "away_ms": away_ms, "retire_after_ms": grace_ms,
             "seen_at": seen_at,

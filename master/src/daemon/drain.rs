@@ -2,6 +2,7 @@
 
 use super::{Daemon, Incoming, Outside, Waiter, effects::LOST, unavailable};
 use crate::gate::FromGate;
+use model::Reply;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -75,10 +76,13 @@ impl<O: Outside> Daemon<O> {
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
             Incoming::MastersKept(ticket, _, failure) => {
                 let kept = "the list of masters is on disk, and in use from the next start on";
-                self.tickets.reply(ticket, match failure {
-                    None => Reply::Done(vec![kept.to_owned()]),
-                    Some(reason) => unavailable(reason),
-                });
+                self.tickets.reply(
+                    ticket,
+                    match failure {
+                        None => Reply::Done(vec![kept.to_owned()]),
+                        Some(reason) => unavailable(reason),
+                    },
+                );
             }
             Incoming::Compiled(_) | Incoming::Trees(_) => {}
         }
