@@ -232,7 +232,7 @@ impl Master {
                     live.assigned = states;
                 }
             }
-            Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, text, failure),
+            Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, &text, failure),
             Input::StoreHealth(reason) => self.store_health(reason),
             Input::Clock { set } => self.clock_set = set,
             Input::Tick => {}

@@ -118,7 +118,7 @@ fn switch(place: &Place, force: bool) -> ExitCode {
     match who_is_behind(&config.socket) {
         Ok((0, _)) => {}
         Ok((behind, names)) if force => {
-            eprintln!("warning: {behind} minions do not know the new keys yet: {names}")
+            eprintln!("warning: {behind} minions do not know the new keys yet: {names}");
         }
         Ok((behind, names)) => {
             eprintln!(
@@ -130,7 +130,7 @@ fn switch(place: &Place, force: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
         Err(error) if force => {
-            eprintln!("warning: no master answers on `{}`: {error}", config.socket.display())
+            eprintln!("warning: no master answers on `{}`: {error}", config.socket.display());
         }
         Err(error) => {
             eprintln!(

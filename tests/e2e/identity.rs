@@ -178,7 +178,7 @@ fn both_copies_can_be_told_to_ask_with_keys_of_their_own() {
     let (old, why) = wait_status(&lab, "vm-1", "suspended");
     assert!(why.contains(id) && why.contains(other_id), "{why}");
     lab.labctl(&["key", "revoke", "vm-1"]).expect(0);
-    let fresh = wait::until("both to ask anew", Duration::from_secs(60), || {
+    let fresh = wait::until("both to ask anew", Duration::from_mins(1), || {
         let pending = keys(&lab, "vm-1").into_iter().filter(|it| it.0 == "pending");
         let pending: Vec<String> = pending.map(|it| it.1).collect();
         (pending.len() == 2).then_some(pending)
@@ -341,10 +341,7 @@ fn ask(intruder: &Intruder, seed: &Path, id: &str) -> Result<EnrollAnswer, Strin
     let master = PublicKey::from_text(&intruder.masters.masters[0].sign).unwrap();
     let header = Sequence::of("session".to_owned()).next(Timestamp(1), None);
     let payload = envelope::seal(&outbox, &header, &request, &intruder.identity);
-    let mut it = match intruder.try_join(&[&inbox.to_string()]) {
-        Ok(it) => it,
-        Err(reason) => return Err(reason),
-    };
+    let mut it = intruder.try_join(&[&inbox.to_string()])?;
     intruder.wait(async {
         it.client.publish(outbox.to_string(), payload, false).await.unwrap();
         loop {

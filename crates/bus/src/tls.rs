@@ -293,7 +293,9 @@ impl ServerCertVerifier for Pinned {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let good = match &self.pins {
-            Pins::These(pins) => pins.contains(&sha256(&spki(end_entity)?)) || broken::leaves_out("pin-master"),
+            Pins::These(pins) => {
+                pins.contains(&sha256(&spki(end_entity)?)) || broken::leaves_out("pin-master")
+            }
             Pins::Any => true,
         };
         if good { Ok(ServerCertVerified::assertion()) } else { Err(OtherError(Arc::new(NotPinned)).into()) }

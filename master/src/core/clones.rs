@@ -149,13 +149,13 @@ fn bounded(said: &Surroundings) -> Surroundings {
 
 fn shown(talker: &Talker) -> String {
     let Surroundings { machine_id, hardware, .. } = &talker.surroundings;
-    let mut text = talker.address.clone();
+    let mut parts = vec![talker.address.clone()];
     for (name, value) in [("machine-id", machine_id), ("hardware", hardware)] {
         if !value.is_empty() {
-            text += &format!(" {name} {}", cut(value, SHOWN_CHARS));
+            parts.push(format!("{name} {}", cut(value, SHOWN_CHARS)));
         }
     }
-    text
+    parts.join(" ")
 }
 
 fn told(talker: &Talker) -> Value {

@@ -237,7 +237,7 @@ impl Master {
 
     fn quarantine(&mut self, mut key: Key, status: KeyStatus, reason: String) {
         let reason = match key.claims.get("copy_of") {
-            Some(whose) => format!("{reason}; a copy of {}", whose),
+            Some(whose) => format!("{reason}; a copy of {whose}"),
             None => reason,
         };
         let fingerprint = key.fingerprint.clone();

@@ -145,10 +145,10 @@ impl Master {
     }
 
     /// It is on disk, or cannot be.
-    pub(crate) fn masters_kept(&mut self, ticket: Ticket, text: String, failure: Option<String>) {
+    pub(crate) fn masters_kept(&mut self, ticket: Ticket, text: &str, failure: Option<String>) {
         let judged = match failure {
             Some(reason) => Err(refuse(ErrorKind::Unavailable, reason, None)),
-            None => self.judge_masters(&text),
+            None => self.judge_masters(text),
         };
         let newer = match judged {
             Ok(newer) => newer,
@@ -159,10 +159,10 @@ impl Master {
         };
         let version = newer.version;
         listed.list = newer;
-        listed.listing.text.clone_from(&text);
+        text.clone_into(&mut listed.listing.text);
         let ready: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
         for id in &ready {
-            self.send(id, ToMinion::Masters { text: text.clone() });
+            self.send(id, ToMinion::Masters { text: text.to_owned() });
         }
         self.emit_master("master/masters".to_owned(), json!({"version": version, "sent": ready.len()}));
         let told =

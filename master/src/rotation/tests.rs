@@ -53,9 +53,9 @@ fn new_keys_are_announced_put_in_place_and_the_old_ones_dropped() {
     assert!(new.0 != old.0 && new.1 != old.1);
     assert_eq!(list.masters[1].sign, new.0);
     // The running program finds itself in the list, and needs no org key.
-    let ring = KeyRing::load(&rig.config).unwrap();
-    let text = ring.masters(&rig.config, 8883, 8443).unwrap();
-    assert_eq!(Masters::open(&text, &ring.org).unwrap(), list);
+    let loaded = KeyRing::load(&rig.config).unwrap();
+    let text = loaded.masters(&rig.config, 8883, 8443).unwrap();
+    assert_eq!(Masters::open(&text, &loaded.org).unwrap(), list);
     let left = without_previous(&rig.config).unwrap();
     assert_eq!((left.version, left.masters.len(), left.masters[0].sign.clone()), (3, 1, new.0));
     assert!(matches!(switch(&rig.config), Err(RotationError::NoNext(_))));

@@ -203,7 +203,7 @@ fn a_minion_goes_to_another_master_of_the_list_and_comes_back_as_who_it_was() {
 
     first.signal_master("KILL");
     // The token that it has is the first one's: here it waits, with the key that it has always had.
-    let waiting = wait::until("it to ask the second one", Duration::from_secs(60), || {
+    let waiting = wait::until("it to ask the second one", Duration::from_mins(1), || {
         keys(&second, "vm-1").into_iter().next()
     });
     assert_eq!((waiting.0.as_str(), &waiting.1), ("pending", &key));
@@ -221,7 +221,7 @@ fn a_master_that_is_away_for_a_while_finds_its_minions_again_though_another_answ
     let (mut first, second) = two_masters();
     first.minions(&["vm-1"]);
     first.signal_master("KILL");
-    wait::until("it to ask the second one", Duration::from_secs(60), || {
+    wait::until("it to ask the second one", Duration::from_mins(1), || {
         keys(&second, "vm-1").into_iter().next()
     });
     first.start_master();
