@@ -46,13 +46,20 @@ pub(crate) struct Site {
 }
 
 pub(crate) fn site(labels: &[&str], shipped: bool) -> Site {
+    site_with(labels, |lab| {
+        if shipped {
+            copy_tree(lab);
+            // When something is applied is the test's to say.
+            fs::remove_dir_all(lab.root().join("srv/labctl/reactors")).unwrap();
+        }
+    })
+}
+
+/// The same with other trees.
+pub(crate) fn site_with(labels: &[&str], plant: impl Fn(&Lab)) -> Site {
     let mut bridge = Bridge::new();
     let mut lab = Lab::prepare_on("10.77.0.1", &bridge.attach(1));
-    if shipped {
-        copy_tree(&lab);
-        // When something is applied is the test's to say.
-        fs::remove_dir_all(lab.root().join("srv/labctl/reactors")).unwrap();
-    }
+    plant(&lab);
     lab.start_master();
     let labels: Vec<&str> = labels.iter().flat_map(|it| ["--label", it]).collect();
     let seed = lab.seed("vm-*", &labels);

@@ -1,8 +1,8 @@
 //! Real reboots in the middle of a run, and states that cut a machine off from its master: undone in time.
 
-use crate::images::{SLOW, Site, site};
+use crate::images::{SLOW, Site, site_with};
 use std::process::Stdio;
-use tests::{lab::Lab, roots_missing, skip, wait};
+use tests::{roots_missing, skip, wait};
 
 const KERNEL: &str = "\
 before:
@@ -40,22 +40,13 @@ curious:
     - name: 'true'
 ";
 
-/// A state of the tree of a running master.
-fn add(lab: &Lab, name: &str, text: &str) {
-    lab.tree(&format!("states/{name}.sls"), text);
-    wait::until("the tree to be read", wait::seconds(20), || {
-        (lab.labctl(&["target", "vm-2", "show", name]).code == 0).then_some(())
-    });
-}
-
 #[test]
 fn a_host_reboots_in_the_middle_of_a_run_which_goes_on_behind_it() {
     if let Some(reason) = roots_missing() {
         return skip("a_host_reboots_in_the_middle_of_a_run_which_goes_on_behind_it", &reason);
     }
-    let Site { mut host, lab, _bridge } = site(&[], false);
+    let Site { mut host, lab, _bridge } = site_with(&[], |lab| lab.tree("states/kernel.sls", KERNEL));
     lab.wait_up("vm-2");
-    add(&lab, "kernel", KERNEL);
     for (arguments, lines) in [(["apply", "kernel"], 2), (["reboot", "--wait"], 2)] {
         let mut labctl = lab.labctl_command(&[&["target", "vm-2"], &arguments[..]].concat());
         let labctl = labctl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -74,14 +65,17 @@ fn a_state_that_cuts_the_way_to_the_master_is_undone_in_time() {
     if let Some(reason) = roots_missing() {
         return skip("a_state_that_cuts_the_way_to_the_master_is_undone_in_time", &reason);
     }
-    let Site { host, lab, _bridge } = site(&[], false);
+    let Site { host, lab, _bridge } = site_with(&[], |lab| {
+        lab.tree("states/cut.sls", CUT);
+        // What does not cut it off stays.
+        lab.tree("states/open.sls", &CUT.replace("policy drop", "policy accept"));
+    });
     lab.wait_up("vm-2");
     host.sh("apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nftables");
     host.sh("nft add table inet precious && nft add chain inet precious mine");
     let look = "nft list ruleset; cat /etc/nftables.conf /etc/motd | sha256sum; systemctl is-enabled nftables; \
                 systemctl is-active nftables; true";
     let before = host.sh(look);
-    add(&lab, "cut", CUT);
     let mut apply = lab.labctl_command(&["target", "vm-2", "apply", "cut", "--confirm-within", "8s"]);
     let apply = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait::until("the host to be cut off", SLOW, || {
@@ -97,9 +91,6 @@ fn a_state_that_cuts_the_way_to_the_master_is_undone_in_time() {
     assert_eq!(host.sh(look), before, "{shown}");
     lab.labctl(&["target", "vm-2", "ping"]).expect(0);
 
-    // What does not cut it off stays.
-    let harmless = CUT.replace("policy drop", "policy accept");
-    add(&lab, "open", &harmless);
     lab.labctl(&["target", "vm-2", "apply", "open", "--confirm-within", "60s"]).expect(0);
     assert!(host.sh("nft list ruleset").contains("policy accept"));
     assert_eq!(host.sh("cat /etc/motd"), "cut off");

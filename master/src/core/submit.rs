@@ -135,18 +135,16 @@ fn check_kind(kind: &JobKind) -> Result<(), ErrorView> {
         return usage("a job's states, pillar, command and environment are at most 128 KiB");
     }
     match kind {
-        JobKind::Undo { .. } => Ok(()),
         JobKind::Apply { confirm_ms: Some(_), mode: Mode::Check, .. } => {
             usage("a look needs no way back: it changes nothing")
         }
         JobKind::Apply { confirm_ms: Some(ms), .. } if !CONFIRM_MS.contains(ms) => {
             usage("a way back (--confirm-within) is open for 5 s to 1 d")
         }
-        JobKind::Apply { .. } => Ok(()),
         JobKind::Reboot { message } if message.len() > MESSAGE_MAX || message.contains(char::is_control) => {
             usage("what is said before a reboot is one line of at most 256 bytes")
         }
-        JobKind::Reboot { .. } => Ok(()),
+        JobKind::Apply { .. } | JobKind::Undo { .. } | JobKind::Reboot { .. } => Ok(()),
         JobKind::Run { command, shell, timeout_ms, .. } => {
             if command.first().is_none_or(String::is_empty) || command.len() > COMMAND_WORDS_MAX {
                 return usage("a command has 1 to 1024 words");

@@ -83,8 +83,8 @@ impl Minion {
             RunEnd::Reboot { .. } => Err("it wanted to reboot".to_owned()),
         };
         let within = self.way_back(job).map(in_words).unwrap_or_default();
-        let result = sum_up(unconfirmed.result, &within, undone, now);
-        self.end_with(now, result, effects);
+        let result = sum_up(*unconfirmed.result, &within, undone, now);
+        self.end_with(now, Box::new(result), effects);
     }
 }
 
@@ -105,11 +105,11 @@ fn in_words(ms: u64) -> String {
 
 /// The run's own result, and what became of it: the putting back is one more step of its report.
 fn sum_up(
-    mut result: Box<JobResult>,
+    mut result: JobResult,
     within: &str,
     undone: Result<RunReport, String>,
     now: Timestamp,
-) -> Box<JobResult> {
+) -> JobResult {
     let before = std::mem::take(&mut result.reason);
     let stays = stays(result.report.as_ref());
     result.word = Terminal::Failed;

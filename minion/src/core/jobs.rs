@@ -169,7 +169,7 @@ impl Minion {
             }
         };
         let result = Self::result_of(now, job, word, &reason, report);
-        self.run_over(now, result, effects);
+        self.run_over(now, Box::new(result), effects);
     }
 
     /// Kills a worker that was told to stop long ago.
@@ -198,7 +198,7 @@ impl Minion {
         effects: &mut Vec<Effect>,
     ) {
         let result = Self::result_of(now, job, word, reason, report);
-        self.end_with(now, result, effects);
+        self.end_with(now, Box::new(result), effects);
     }
 
     fn result_of(
@@ -207,9 +207,9 @@ impl Minion {
         word: Terminal,
         reason: &str,
         report: Option<Box<RunReport>>,
-    ) -> Box<JobResult> {
+    ) -> JobResult {
         let report = report.map(|report| *report);
-        Box::new(JobResult { job, word, reason: reason.to_owned(), report, at: now })
+        JobResult { job, word, reason: reason.to_owned(), report, at: now }
     }
 
     pub(super) fn end_with(&mut self, now: Timestamp, mut result: Box<JobResult>, effects: &mut Vec<Effect>) {

@@ -72,6 +72,9 @@ enum Heard {
     Turn,
 }
 
+/// Both ends of a channel.
+type Both<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
+
 /// A member at work.
 pub(super) struct Agent<'a> {
     setup: &'a Setup,
@@ -104,7 +107,7 @@ pub(super) struct Agent<'a> {
     answered: mpsc::Receiver<(u64, Value)>,
     looks: Looks,
     /// Reboots that cannot be done: for which job, and why.
-    rebooted: (mpsc::Sender<(JobId, String)>, mpsc::Receiver<(JobId, String)>),
+    rebooted: Both<(JobId, String)>,
     probes: Vec<u64>,
     collecting: bool,
     collect_at: Instant,

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Said of a step that booted the machine anew.
 const BOOTED: &str = "the machine was booted anew";
 
+/// Said where nobody could go on after the boot.
+const NOBODY: &str = "only a run that a master asked for can boot the machine anew: labctl target ID apply";
+
 /// What to do with a step that boots the machine anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reboots {
@@ -75,9 +78,7 @@ impl Run<'_, '_> {
     pub(super) fn wants_reboot(&mut self, index: usize, reboot: Reboot, attempt: &mut Attempt) {
         if self.reboots == Reboots::Fail {
             attempt.outcome = Outcome::Failed;
-            attempt.comment =
-                "only a run that a master asked for can boot the machine anew: labctl target ID apply"
-                    .to_owned();
+            NOBODY.clone_into(&mut attempt.comment);
             return;
         }
         self.shared.pause(reboot.wait_ms);

@@ -285,7 +285,7 @@ impl Resource for Undo {
         // What the job started does not run while its files go.
         work.system.quiet(host, &mut tries)?;
         self.files(host, &work, &mut tries)?;
-        work.system.reload_units(host, &work.items, &mut tries)?;
+        system::reload_units(host, &work.items, &mut tries)?;
         let again = work.system.start(host, &work.items, &mut tries)?;
         // Last: units of the packet filter load and flush rules when they start and stop.
         work.system.rules(host, self.job, &mut tries)?;

@@ -186,19 +186,6 @@ impl Work {
         Ok(())
     }
 
-    /// Once unit files are back.
-    pub(super) fn reload_units(
-        &self,
-        host: &mut dyn Host,
-        items: &[Item],
-        tries: &mut Tries,
-    ) -> Result<(), Error> {
-        if items.iter().any(|it| unit_of(&it.path).is_some()) {
-            tries.note(act(host, "systemd", UnitAction::DaemonReload))?;
-        }
-        Ok(())
-    }
-
     /// All rules of a filter in one step. What was kept first is loaded last: two programs may stand for one filter.
     pub(super) fn rules(&self, host: &mut dyn Host, job: JobId, tries: &mut Tries) -> Result<(), Error> {
         for rules in self.rules.iter().rev() {
@@ -247,6 +234,14 @@ impl Work {
         }
         Ok(done)
     }
+}
+
+/// Once unit files are back.
+pub(super) fn reload_units(host: &mut dyn Host, items: &[Item], tries: &mut Tries) -> Result<(), Error> {
+    if items.iter().any(|it| unit_of(&it.path).is_some()) {
+        tries.note(act(host, "systemd", UnitAction::DaemonReload))?;
+    }
+    Ok(())
 }
 
 impl Rules {
