@@ -4,6 +4,8 @@
 mod bench;
 #[path = "gate/budgets.rs"]
 mod budgets;
+#[path = "gate/fuzz.rs"]
+mod fuzz;
 #[path = "gate/minions.rs"]
 mod minions;
 #[path = "gate/observers.rs"]

@@ -59,7 +59,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "bytes that nobody would send",
-        "`crates/bus/tests/fuzz.rs`, `master/tests/fuzz.rs`, `crates/lang/tests/fuzz.rs`",
+        "`crates/bus/tests/fuzz.rs`, `master/tests/gate/fuzz.rs`, `crates/lang/tests/fuzz.rs`",
     ),
 ];
 

@@ -65,7 +65,9 @@ fn body(version: Version, kind: u8, flags: u8, rest: &mut Reader) -> Result<Pack
         11 => {
             let id = rest.id()?;
             rest.properties(version)?;
-            Ok(Packet::UnsubAck { id, codes: rest.codes()? })
+            // There are none in 3.1.1.
+            let codes = if version == Version::V4 { Vec::new() } else { rest.codes()? };
+            Ok(Packet::UnsubAck { id, codes })
         }
         12 => Ok(Packet::PingRequest),
         13 => Ok(Packet::PingResponse),

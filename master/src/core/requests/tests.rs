@@ -148,3 +148,16 @@ fn the_status_counts() {
     assert_eq!((status.up, status.lost, status.pending_keys, status.jobs_open), (1, 1, 1, 1));
     assert_eq!((status.away, status.jobs_day), (vec![id("vm-2")], 1));
 }
+
+#[test]
+fn an_event_carries_what_can_be_read_back_and_no_more() {
+    let nested = |levels: usize| {
+        let inner = (1..levels).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+        serde_json::Map::from_iter([("a".to_owned(), inner)])
+    };
+    let mut bench = Bench::with(&[]);
+    let mut send = |levels| bench.ask(Request::SendEvent { tag: "x".to_owned(), data: nested(levels) });
+    assert!(matches!(reply(&send(16)), Some(Reply::Event(_))));
+    assert!(refusal(&send(17)).unwrap().1.contains("16 levels"));
+    assert!(refusal(&send(120)).unwrap().1.contains("16 levels"));
+}
