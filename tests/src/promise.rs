@@ -373,10 +373,13 @@ fn look_at_events(lab: &Lab, views: &[JobView], no_room: bool, wrong: &mut Vec<S
     }
 }
 
+/// A line of the audit log: what it says, the hash of the line before it, its own.
+type Audited = (String, [u8; 32], [u8; 32]);
+
 /// The audit log is whole: each line is chained to the one before it, and each job has a line.
 fn look_at_audit(lab: &Lab, views: &[JobView], wrong: &mut Vec<String>) {
     let path = lab.root().join("var/lib/labctl/master/store.db");
-    let read = || -> rusqlite::Result<Vec<(String, [u8; 32], [u8; 32])>> {
+    let read = || -> rusqlite::Result<Vec<Audited>> {
         let db = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         db.busy_timeout(Duration::from_secs(10))?;
         let mut statement = db.prepare("SELECT data, before, hash FROM audit ORDER BY n")?;

@@ -135,9 +135,8 @@ impl Direction {
             match self.from.read(&mut buffer[..size]) {
                 Ok(0) => break,
                 Ok(length) if self.pass(&buffer[..length]).is_some() => {}
-                Ok(_) => break,
                 Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
-                Err(_) => break,
+                Ok(_) | Err(_) => break,
             }
         }
         let _ = self.from.shutdown(Shutdown::Both);

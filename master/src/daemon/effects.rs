@@ -70,10 +70,8 @@ impl<O: Outside> Daemon<O> {
     }
     /// Does what waited for the disk, in order.
     pub(super) fn release(&mut self) {
-        let done = match broken::leaves_out("wait-for-the-store") {
-            true => LOST - 1,
-            false => *self.store.committed().borrow(),
-        };
+        let heedless = broken::leaves_out("wait-for-the-store");
+        let done = if heedless { LOST - 1 } else { *self.store.committed().borrow() };
         while self.held.front().is_some_and(|(barrier, _)| *barrier <= done) {
             let Some((_, act)) = self.held.pop_front() else { return };
             match act {
