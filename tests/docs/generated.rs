@@ -129,7 +129,7 @@ fn daemon_page(name: &str, commands: &[&str]) -> String {
 #[test]
 fn the_reference_of_commands_is_fresh() {
     let daemons = [
-        ("labmaster", &["init", "run", "health"][..]),
+        ("labmaster", &["init", "run", "health", "restore", "unit"][..]),
         ("labminion", &["run", "fingerprint", "grains", "run-recipe", "uninstall"][..]),
     ];
     let mut stale: Vec<String> = daemons
