@@ -285,10 +285,10 @@ fn every_part_that_can_be_left_out_is_left_out_by_a_test() {
     for file in files(&root(), "rs").iter().filter(|it| *it != table && *it != "tests/tidy.rs") {
         let text = fs::read_to_string(root().join(file)).unwrap_or_default();
         let is_test = file.starts_with("tests/") || file.contains("/tests/") || file.ends_with("/tests.rs");
-        let (code, test) =
+        let (code, trial) =
             if is_test { ("", text.as_str()) } else { text.split_once("mod tests {").unwrap_or((&text, "")) };
         homes.push_str(code);
-        tests.push_str(test);
+        tests.push_str(trial);
     }
     let mut names = BTreeSet::new();
     for (name, _) in model::broken::PARTS {

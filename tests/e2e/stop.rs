@@ -1,5 +1,5 @@
 //! SIGTERM: the master writes what was promised and says goodbye, the minion leaves its worker at work; both end in
-//! time, and at once when they are told twice.
+//! time, and at once when they are promised twice.
 
 use std::{
     fs,
@@ -39,8 +39,8 @@ fn a_master_that_is_told_to_stop_ends_soon_and_loses_nothing() {
         &format!("echo long >> {0}; while [ ! -e {0}.go ]; do sleep 0.05; done", ledger.display()),
     );
     wait::until("the command to begin", LIMIT, || ledger.exists().then_some(()));
-    // Accepted a moment before the end: on disk, or never told to anybody.
-    let told: Vec<String> =
+    // Accepted a moment before the end: on disk, or never promised to anybody.
+    let promised: Vec<String> =
         (0..5).map(|_| submit(&lab, "vm-2", &format!("echo x >> {}", ledger.display()))).collect();
     let began = Instant::now();
     lab.signal_master("TERM");
@@ -54,14 +54,14 @@ fn a_master_that_is_told_to_stop_ends_soon_and_loses_nothing() {
     }
     fs::write(format!("{}.go", ledger.display()), "").unwrap();
     lab.start_master();
-    for job in told.iter().chain([&long]) {
+    for job in promised.iter().chain([&long]) {
         wait::until(&format!("{job} to end well\n{}", lab.logs()), LIMIT, || {
             ["ok", "changed"].contains(&word(&lab, job)?.as_str()).then_some(())
         });
     }
     let lines = fs::read_to_string(&ledger).unwrap();
     assert_eq!(lines.lines().filter(|it| *it == "long").count(), 1);
-    assert_eq!(lines.lines().filter(|it| *it == "x").count(), told.len());
+    assert_eq!(lines.lines().filter(|it| *it == "x").count(), promised.len());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_master_that_hangs_on_its_way_out_ends_at_once_when_it_is_told_twice() {
     wait::until("the master to answer", LIMIT, || (lab.labctl(&["status"]).code == 0).then_some(()));
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id())).unwrap();
     let master: u32 = children.split_whitespace().next().unwrap().parse().unwrap();
-    // Writes until one of them hangs: nobody is told of that one.
+    // Writes until one of them hangs: nobody is promised of that one.
     let mut asking: Vec<Child> = Vec::new();
     wait::until("a write to hang", LIMIT, || {
         let mut ask = lab.labctl_command(&["event", "send", "x"]);
@@ -153,6 +153,6 @@ fn a_master_that_hangs_on_its_way_out_ends_at_once_when_it_is_told_twice() {
     let _ = strace.kill();
     let _ = strace.wait();
     for mut child in asking {
-        assert!(!child.wait().unwrap().success(), "what did not get to the disk was told to nobody");
+        assert!(!child.wait().unwrap().success(), "what did not get to the disk was promised to nobody");
     }
 }

@@ -68,7 +68,7 @@ fn may_read_keys(peer: &Peer) -> bool {
         return true;
     }
     let Peer::Socket(Some(caller)) = peer else { return false };
-    let own = std::fs::metadata("/proc/self").map(|it| it.uid()).unwrap_or(0);
+    let own = std::fs::metadata("/proc/self").map_or(0, |it| it.uid());
     let uid = caller.via.strip_prefix("socket uid=").and_then(|it| it.parse::<u32>().ok());
     uid.is_some_and(|uid| uid == 0 || uid == own)
 }

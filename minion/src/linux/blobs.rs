@@ -39,14 +39,12 @@ impl BlobSource {
 
     /// The whole content.
     pub(crate) fn bytes(&self, hash: ContentHash) -> io::Result<Arc<[u8]>> {
-        match self.inline.get(&hash) {
-            Some(bytes) => Ok(bytes.clone()),
-            None => {
-                let mut bytes = Vec::new();
-                self.open(hash)?.read_to_end(&mut bytes)?;
-                Ok(Arc::from(bytes))
-            }
+        if let Some(bytes) = self.inline.get(&hash) {
+            return Ok(bytes.clone());
         }
+        let mut bytes = Vec::new();
+        self.open(hash)?.read_to_end(&mut bytes)?;
+        Ok(Arc::from(bytes))
     }
     /// Its length.
     pub(crate) fn size(&self, hash: ContentHash) -> io::Result<u64> {
