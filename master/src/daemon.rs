@@ -45,8 +45,9 @@ const EVENTS_MAX: usize = 1024;
 const REQUEST_MAX: Duration = Duration::from_mins(2);
 /// The loop looks at the time at least this often, whatever the core wants.
 const WAKE_MAX: Duration = Duration::from_secs(10);
-/// How often retained topics that changed go to the store, which then writes all that is lazy.
-const RETAINED_EVERY: Duration = crate::store::LAZY;
+/// How often retained topics that changed go to the store: each time costs the pages of all minions' topics, on a card
+/// that wears out, and the next sample comes in seconds.
+pub const RETAINED_EVERY: Duration = Duration::from_hours(1);
 /// Sealed recipes kept in memory for their first offer.
 const SEALED_MAX: usize = 64;
 /// Requests that wait for the first reading of the trees.

@@ -13,7 +13,7 @@ pub struct Ticket(pub u64);
 pub enum Effect {
     /// Put on disk, synced. All records of one step are one transaction.
     Record(Box<Entry>),
-    /// Put on disk within an hour, the clock within twenty minutes, and at a clean stop. The newest one of a key wins, and
+    /// Put on disk within ten minutes and at a clean stop. The newest one of a key wins, and
     /// a [`Effect::Record`] of the same key takes the place of one that waits; reads see what waits.
     Later(Box<Entry>),
     /// Send, if it is connected with this epoch (or a later one).

@@ -20,12 +20,8 @@ use tracing::{error, info, warn};
 const GROUP_MAX: usize = 256;
 /// How long rows are gathered for one commit.
 const GROUP_TIME: Duration = Duration::from_millis(25);
-/// How long lazy rows wait. Each time costs the pages of all minions and their topics, on a card that wears out.
-pub const LAZY: Duration = Duration::from_hours(1);
-/// How long the time waits, which is one row: a machine without a clock counts on from there.
-const CLOCK: Duration = Duration::from_mins(10);
-/// Of the row with the time.
-const CLOCK_KEY: &str = "clock";
+/// How long lazy rows wait.
+pub const LAZY: Duration = Duration::from_mins(10);
 /// How often a full disk is tried again.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -59,7 +55,6 @@ pub(super) struct Writer {
     ballast: Ballast,
     lazy: BTreeMap<String, Row>,
     lazy_due: Instant,
-    clock_due: Instant,
     gc: Vec<Gc>,
     full: bool,
     stopping: Arc<AtomicBool>,
@@ -81,14 +76,12 @@ impl Writer {
     ) -> rusqlite::Result<Self> {
         let chain = entries::chain(&db)?;
         let ballast = Ballast::beside(&config.path, config.ballast_bytes);
-        let now = Instant::now();
         let mut writer = Self {
             db,
             chain,
             ballast,
             lazy: BTreeMap::new(),
-            lazy_due: now + LAZY,
-            clock_due: now + CLOCK,
+            lazy_due: Instant::now() + LAZY,
             gc: Vec::new(),
             full: false,
             stopping,
@@ -120,8 +113,7 @@ impl Writer {
     }
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let due = self.lazy_due.min(self.clock_due);
-        let lazy = due.saturating_duration_since(now).max(Duration::from_millis(1));
+        let lazy = self.lazy_due.saturating_duration_since(now).max(Duration::from_millis(1));
         match (self.gc.is_empty(), self.full) {
             (false, _) => Duration::ZERO,
             (true, true) => PROBE.min(lazy),
@@ -153,9 +145,6 @@ impl Writer {
                 Some(number)
             }
             Command::Later(rows, _waits) => {
-                if rows.iter().any(|it| matches!(it, Row::Retained { .. })) {
-                    self.lazy_due = Instant::now();
-                }
                 self.lazy.extend(rows.into_iter().map(|row| (lazy_key(&row), row)));
                 None
             }
@@ -165,19 +154,14 @@ impl Writer {
             }
         }
     }
-    /// Lazy rows whose time has come, also while there is much to do.
+    /// Lazy rows when their time has come, also while there is much else to write.
     fn write_lazy(&mut self) -> Result<(), Fatal> {
-        let now = Instant::now();
-        if now >= self.lazy_due {
-            (self.lazy_due, self.clock_due) = (now + LAZY, now + CLOCK);
-            let rows: Vec<Row> = std::mem::take(&mut self.lazy).into_values().collect();
-            self.commit(&rows)?;
-        } else if now >= self.clock_due {
-            self.clock_due = now + CLOCK;
-            let row: Vec<Row> = self.lazy.remove(CLOCK_KEY).into_iter().collect();
-            self.commit(&row)?;
+        if Instant::now() < self.lazy_due {
+            return Ok(());
         }
-        Ok(())
+        self.lazy_due = Instant::now() + LAZY;
+        let rows: Vec<Row> = std::mem::take(&mut self.lazy).into_values().collect();
+        self.commit(&rows)
     }
     fn idle(&mut self) -> Result<(), Fatal> {
         if self.full {
@@ -260,7 +244,7 @@ fn lazy_key(row: &Row) -> String {
             Entry::Key(it) => format!("key {}", it.fingerprint),
             Entry::KeyGone(it) => format!("key {it}"),
             Entry::Target(it) => format!("target {} {}", it.job, it.minion),
-            Entry::Clock(_) => CLOCK_KEY.into(),
+            Entry::Clock(_) => "clock".into(),
             Entry::EventsTaken(it, _) => format!("taken {it}"),
             other => format!("{other:?}"),
         },
