@@ -47,11 +47,11 @@ fn results(bench: &Bench, lab: &Lab, fleet: &mut Fleet) {
     let answers = fleet.answers(LIMIT);
     let first = answers.iter().filter_map(|it| it.first()).min().copied().unwrap_or(0);
     let last = answers.iter().filter_map(|it| it.get(1)).max().copied().unwrap_or(0);
-    let lost = lost(lab, job);
+    let missing = lost(lab, job);
     bench.print(
         with(fleet, Figure::new("results_5000_s", seconds(last - first), "s"))
             .with("within_s", seconds(RESULTS_MS * 1000))
-            .with("lost", lost),
+            .with("lost", missing),
     );
 }
 
@@ -71,13 +71,13 @@ fn back(bench: &Bench, lab: &mut Lab, fleet: &mut Fleet) {
     let last = lines.iter().filter(|it| it.len() == 1).filter_map(|it| it.first()).max().copied();
     let last = last.expect("each swarm says when all were back");
     let end = wait::try_until(LIMIT, || (lost(lab, job) == 0).then_some(()));
-    let lost = if end.is_some() { 0 } else { lost(lab, job) };
+    let missing = if end.is_some() { 0 } else { lost(lab, job) };
     let away = ready.as_secs_f64();
     bench.print(
         with(fleet, Figure::new("swarm_back_s", seconds(last.saturating_sub(started_us)), "s"))
-            .with("lost_jobs", lost)
+            .with("lost_jobs", missing)
             .with("away_s", (away * 10.0).round() / 10.0)
-            .with("ready_after_s", ((ready - started).as_secs_f64() * 10.0).round() / 10.0)
+            .with("ready_after_s", (ready.saturating_sub(started).as_secs_f64() * 10.0).round() / 10.0)
             .with("ended_by", "kill"),
     );
 }

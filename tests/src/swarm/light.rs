@@ -238,7 +238,9 @@ impl Light {
                     | Effect::Later(_)
                     | Effect::Cancel { .. }
                     | Effect::Clean { .. }
-                    | Effect::Masters(_) => {}
+                    | Effect::Masters(_)
+                    | Effect::Kill { .. }
+                    | Effect::Reconnect => {}
                     Effect::Send(message) => self.say(&message).await,
                     Effect::Start { offer, .. } if self.orders.borrow().hold => {
                         self.held.push(*offer);
@@ -277,7 +279,6 @@ impl Light {
                         let reason = "it has no machine".to_owned();
                         inputs.push_back(Input::RebootFailed { job, reason });
                     }
-                    Effect::Kill { .. } | Effect::Reconnect => {}
                     Effect::Forget { .. } | Effect::Incompatible { .. } => self.over = true,
                 }
             }
