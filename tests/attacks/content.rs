@@ -103,7 +103,7 @@ const ATTACKS: &[Attack] = &[
     ),
     row(
         "S09",
-        Without("links-stay-inside"),
+        Without("open-beneath"),
         "puts a link to the master's files into the trees",
         OUTSIDE,
         "paths opened beneath a root",

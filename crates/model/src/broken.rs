@@ -62,7 +62,6 @@ pub const PARTS: &[(&str, &str)] = &[
     ("keep-alive", "a silent connection stays for ever"),
     ("key-changes", "a stranger makes the master write as often as it likes"),
     ("key-mode", "a private key that others may read is used"),
-    ("links-stay-inside", "a link in the trees publishes any file of the master"),
     ("localhost-name", "machines that were not named share the name localhost"),
     ("mask-output", "a command tells the secrets of its recipe"),
     ("mask-views", "who looks at a pillar sees its secrets"),

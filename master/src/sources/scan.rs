@@ -129,7 +129,7 @@ impl Walk<'_> {
             self.complain(name, "this link points at nothing".into(), "remove it, or make what it points at");
             return None;
         };
-        if !real.starts_with(self.root) && !broken::leaves_out("links-stay-inside") {
+        if !real.starts_with(self.root) && !broken::leaves_out("open-beneath") {
             let message = format!("this link points out of `{}`", self.folder.display());
             self.complain(name, message, "copy the file, or add its folder to `trees:` in master.yaml");
             return None;
