@@ -4,6 +4,7 @@ mod clock;
 mod compile;
 mod drain;
 mod effects;
+mod held;
 mod register;
 mod start;
 mod tickets;
@@ -33,6 +34,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 pub(crate) use start::lock;
+pub use clock::Clock;
+pub use held::Held;
 pub use start::{StartError, run};
 
 /// Inputs that may wait for the loop.
@@ -252,8 +255,7 @@ pub(crate) struct Daemon<O> {
     generation: Option<Arc<Generation>>,
     /// Asked before the trees were read for the first time.
     early: Vec<Incoming>,
-    held: VecDeque<(u64, Act)>,
-    barrier: u64,
+    held: Held<Act>,
     sealed: VecDeque<(JobId, MinionId, Arc<[u8]>)>,
     retained_due: Instant,
     clock_set: bool,
@@ -302,8 +304,7 @@ impl<O: Outside> Daemon<O> {
             tickets: Tickets::default(),
             generation: None,
             early: Vec::new(),
-            held: VecDeque::new(),
-            barrier: 0,
+            held: Held::default(),
             sealed: VecDeque::new(),
             retained_due: Instant::now() + RETAINED_EVERY,
             clock_set: true,
@@ -341,7 +342,7 @@ impl<O: Outside> Daemon<O> {
                 self.health(health.borrow().clone())?;
                 return Err("the store's writer has ended".into());
             }
-            if self.barrier == effects::LOST {
+            if self.held.is_lost() {
                 return Err("the store takes no more writes".into());
             }
         }

@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use copy::{Restored, adopt};
 pub use format::SCHEMA;
+pub use entries::AuditLine;
 pub use gc::{GcReport, Keep};
 pub use writer::LAZY;
 

@@ -38,6 +38,8 @@ pub const DISK_RETRY_MS: u64 = 10_000;
 const HELLO_JOBS_MAX: usize = 1000;
 /// Between two looks at what is old enough to be forgotten.
 const PRUNE_EVERY_MS: u64 = 60 * 60 * 1000;
+/// A hello that has no answer by then was lost, or its answer.
+const WELCOME_LIMIT_MS: u64 = 30_000;
 /// Until the master says otherwise.
 const HEARTBEAT_MS: u64 = 30_000;
 
@@ -152,6 +154,8 @@ struct Link {
     /// The connection was made after the last step of the run that is to be confirmed.
     after_run: bool,
     clock: MasterClock,
+    /// When the hello was said, or that it has no answer.
+    hello_at: Timestamp,
 }
 
 /// A minion.
@@ -236,7 +240,8 @@ impl Minion {
         let disk = self.disk_fault.as_ref().map(|_| self.disk_retry);
         let prune = Some(self.pruned_at.plus_ms(PRUNE_EVERY_MS));
         let course = [self.kill_at(), self.reboot_until(), self.confirm_until()];
-        let others = [heartbeat, disk, prune, self.pending.due(), self.next_expiry()];
+        let welcome = self.is_opening().then(|| self.link.hello_at.plus_ms(WELCOME_LIMIT_MS));
+        let others = [heartbeat, disk, prune, self.pending.due(), self.next_expiry(), welcome];
         others.into_iter().chain(course).flatten().min()
     }
 
@@ -289,7 +294,7 @@ impl Minion {
         } else if self.memory.course.unconfirmed.as_ref().is_some_and(|it| it.undoing.is_none()) {
             self.look_at_confirmation(now, effects);
         } else {
-            effects.push(Effect::Recover { job });
+            self.recover(now, job, effects);
         }
     }
 
@@ -297,6 +302,7 @@ impl Minion {
         self.link.connected = true;
         self.link.welcomed = false;
         self.link.after_run = self.memory.course.unconfirmed.is_some();
+        self.link.hello_at = now;
         self.link.clock.ask(now);
         let hash = self.settings.grains_hash;
         let welcomed = self.memory.welcomed.as_ref();
@@ -321,7 +327,7 @@ impl Minion {
     fn on_disconnected(&mut self) {
         self.link.connected = false;
         self.link.welcomed = false;
-        self.pending.clear();
+        self.forget_unheard();
     }
 
     fn on_message(&mut self, now: Timestamp, message: ToMinion, sent: Timestamp, effects: &mut Vec<Effect>) {
@@ -419,6 +425,10 @@ impl Minion {
         self.expire(now, effects);
         self.flush_progress(now, effects);
         self.look_at_course(now, effects);
+        if self.is_opening() && now.since_ms(self.link.hello_at) >= WELCOME_LIMIT_MS {
+            self.link.hello_at = now;
+            effects.push(Effect::Reconnect);
+        }
         if self.link.connected && now.since_ms(self.link.said_at) >= self.link.heartbeat_ms {
             self.say(now, FromMinion::Heartbeat { running: self.memory.running }, effects);
         }
@@ -427,7 +437,9 @@ impl Minion {
         }
         if now.since_ms(self.pruned_at) >= PRUNE_EVERY_MS {
             self.pruned_at = now;
-            self.memory.prune(now);
+            if let Some(now) = self.master_now(now) {
+                self.memory.prune(now);
+            }
             self.later(Entry::Clock(now), effects);
         }
     }

@@ -8,6 +8,9 @@ mod member;
 mod seek;
 mod watch;
 
+pub use clock::Clock;
+pub use member::give_up;
+
 use crate::config::Config;
 use crate::enroll::{Candidate, Enrolled};
 use crate::grains;
@@ -19,7 +22,6 @@ use crate::telemetry::Space;
 use bus::masters::Masters;
 use bus::message::Speaker;
 use bus::{PublicKey, envelope};
-use clock::Clock;
 use member::{Agent, End};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,8 +122,8 @@ impl Stop {
 pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
     let home = Home::open(&setup.config.state_dir)?;
     let mut stop = Stop::new()?;
-    let mut clock = Clock::new();
     let watchdog = Watchdog::start();
+    let mut clock = Clock::of_machine();
     notify(&[sd_notify::NotifyState::Ready]);
     let mut known = true;
     let speaker = Speaker {

@@ -1,11 +1,15 @@
 //! The journal: an append-only file of JSON lines with length and checksum, synced before anything is promised.
 //! A torn tail is cut off, a damaged line is skipped and the file kept aside, a full disk is reported and survived.
 
+mod folder;
+
+pub use folder::Folder;
+pub(crate) use folder::sync_dir;
+
 use crate::core::Entry;
+use model::broken;
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// First line of the file: format and version.
@@ -53,11 +57,34 @@ impl JournalError {
     }
 }
 
+/// What a journal lies on: a folder, or a disk that a simulator makes up.
+pub trait Medium {
+    /// For complaints.
+    fn path(&self) -> PathBuf;
+    /// All that is in it, from the beginning.
+    fn read(&mut self) -> io::Result<Box<dyn Read + '_>>;
+    /// Adds bytes at the end; after an error a part of them may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Takes off what is behind so many bytes.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// What was appended outlives a loss of power.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Puts these bytes in the place of all others, whole and lastingly. After an error that says that the disk is full
+    /// the old ones are as they were.
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), JournalError>;
+    /// Keeps a copy as it is now, for people; where.
+    fn keep_damaged(&mut self) -> io::Result<PathBuf>;
+    /// Sets so many bytes aside, if there is room.
+    fn keep_ballast(&mut self, bytes: u64);
+    /// Makes room by what was set aside; whether there was any.
+    fn give_up_ballast(&mut self) -> bool;
+}
+
 /// What reading a journal gave.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Opened<M = Folder> {
     /// Ready to be appended to.
-    pub journal: Journal,
+    pub journal: Journal<M>,
     /// What it holds, in order.
     pub entries: Vec<Entry>,
     /// What was wrong with it, for people.
@@ -66,9 +93,8 @@ pub struct Opened {
 
 /// An open journal.
 #[derive(Debug)]
-pub struct Journal {
-    dir: PathBuf,
-    file: File,
+pub struct Journal<M = Folder> {
+    medium: M,
     length: u64,
     compacted: u64,
     /// Not written anew before it has this many bytes: the last attempt failed.
@@ -80,15 +106,18 @@ pub struct Journal {
 impl Journal {
     /// Opens or makes `<dir>/journal.jsonl`; `dir` exists.
     pub fn open(dir: &Path) -> Result<Opened, JournalError> {
-        let path = dir.join("journal.jsonl");
-        let mut file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
-            .open(&path)
-            .map_err(io_error("open", &path))?;
-        let scan = scan(&mut file, &path)?;
+        Self::on(Folder::open(dir)?)
+    }
+}
+
+impl<M: Medium> Journal<M> {
+    /// Reads what is there and gets it ready.
+    pub fn on(mut medium: M) -> Result<Opened<M>, JournalError> {
+        let path = medium.path();
+        let scan = scan(&mut medium, &path)?;
         let mut complaints = Vec::new();
         if scan.damaged > 0 {
-            let aside = dir.join("journal.damaged");
-            std::fs::copy(&path, &aside).map_err(io_error("copy", &aside))?;
+            let aside = medium.keep_damaged().map_err(io_error("copy", &path))?;
             complaints.push(format!(
                 "{} damaged lines in `{}` were skipped; a copy is in `{}`",
                 scan.damaged,
@@ -98,23 +127,15 @@ impl Journal {
         }
         if scan.torn > 0 {
             complaints.push(format!("an unfinished record of {} bytes at the end was cut off", scan.torn));
-            file.set_len(scan.good).map_err(io_error("cut", &path))?;
+            medium.cut(scan.good).map_err(io_error("cut", &path))?;
         }
-        file.seek(SeekFrom::Start(scan.good)).map_err(io_error("read", &path))?;
-        let mut journal = Self {
-            dir: dir.to_owned(),
-            file,
-            length: scan.good,
-            compacted: scan.good,
-            compact_at: 0,
-            lazy: Vec::new(),
-        };
+        let mut journal =
+            Self { medium, length: scan.good, compacted: scan.good, compact_at: 0, lazy: Vec::new() };
         if scan.good == 0 {
             journal.write(HEADER.as_bytes())?;
             journal.sync()?;
-            sync_dir(dir)?;
         }
-        journal.keep_ballast();
+        journal.medium.keep_ballast(BALLAST);
         Ok(Opened { journal, entries: scan.entries, complaints })
     }
 
@@ -152,74 +173,47 @@ impl Journal {
 
     /// Replaces the file by one that holds just these. After an error the old one is as it was.
     pub fn compact(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        let fresh = self.dir.join("journal.new");
         let mut bytes = HEADER.as_bytes().to_vec();
         for entry in entries {
             line(entry, &mut bytes);
         }
-        let file = write_fresh(&fresh, &bytes).inspect_err(|_| {
-            let _ = std::fs::remove_file(&fresh);
-            self.compact_at = self.length + COMPACT_FROM;
-        })?;
-        let path = self.path();
-        std::fs::rename(&fresh, &path).map_err(io_error("replace", &path))?;
-        sync_dir(&self.dir)?;
-        self.file = file;
+        self.medium.replace(&bytes).inspect_err(|_| self.compact_at = self.length + COMPACT_FROM)?;
         self.length = bytes.len() as u64;
         self.compacted = self.length;
         self.compact_at = 0;
         self.lazy.clear();
-        self.keep_ballast();
+        self.medium.keep_ballast(BALLAST);
         Ok(())
     }
 
-    fn path(&self) -> PathBuf {
-        self.dir.join("journal.jsonl")
-    }
-
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        self.file.write_all(bytes).map_err(io_error("write", &self.path()))?;
+        self.medium.append(bytes).map_err(io_error("write", &self.medium.path()))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
     fn take_back(&mut self, length: u64) -> Result<(), JournalError> {
-        let path = self.path();
-        self.file.set_len(length).map_err(io_error("cut", &path))?;
-        self.file.seek(SeekFrom::Start(length)).map_err(io_error("cut", &path))?;
+        self.medium.cut(length).map_err(io_error("cut", &self.medium.path()))?;
         self.length = length;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
-        if model::broken::leaves_out("sync-journal") {
+        if broken::leaves_out("sync-journal") {
             return Ok(());
         }
-        self.file.sync_data().map_err(io_error("sync", &self.path()))
-    }
-
-    /// Sets bytes aside for results that were promised, if there is room.
-    fn keep_ballast(&self) {
-        let path = self.dir.join("ballast");
-        if std::fs::metadata(&path).map_or(0, |it| it.len()) < BALLAST {
-            let written = private(OpenOptions::new().write(true).create(true).truncate(true))
-                .open(&path)
-                .and_then(|mut file| io::copy(&mut io::repeat(b'.').take(BALLAST), &mut file));
-            if written.is_err() {
-                let _ = std::fs::remove_file(&path);
-            }
-        }
+        self.medium.sync().map_err(io_error("sync", &self.medium.path()))
     }
 
     /// Makes room for `entries`, if they may have it.
-    fn give_up_ballast(&self, error: &JournalError, entries: &[Entry]) -> bool {
+    fn give_up_ballast(&mut self, error: &JournalError, entries: &[Entry]) -> bool {
         let deserved = error.is_full() && entries.iter().all(is_promised);
-        deserved && std::fs::remove_file(self.dir.join("ballast")).is_ok()
+        deserved && self.medium.give_up_ballast()
     }
 
     /// Sets the ballast aside again once the disk has room.
-    pub fn recovered(&self) {
-        self.keep_ballast();
+    pub fn recovered(&mut self) {
+        self.medium.keep_ballast(BALLAST);
     }
 }
 
@@ -228,28 +222,8 @@ fn is_promised(entry: &Entry) -> bool {
     !matches!(entry, Entry::Received(_) | Entry::Intent { .. })
 }
 
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
-}
-
-/// A new file, synced.
-fn write_fresh(path: &Path, bytes: &[u8]) -> Result<File, JournalError> {
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true))
-        .open(path)
-        .map_err(io_error("open", path))?;
-    file.write_all(bytes).map_err(io_error("write", path))?;
-    // Nothing was promised of it: a disk that is found to be full only now is survived too.
-    file.sync_data().map_err(io_error("store", path))?;
-    Ok(file)
-}
-
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> JournalError + 'a {
     move |source| JournalError::Io { action, path: path.to_owned(), source }
-}
-
-/// Makes a rename or a new file in `dir` last.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    File::open(dir).and_then(|it| it.sync_all()).map_err(io_error("sync", dir))
 }
 
 fn checksum(text: &[u8]) -> String {
@@ -283,8 +257,8 @@ struct Scan {
     damaged: u32,
 }
 
-fn scan(file: &mut File, path: &Path) -> Result<Scan, JournalError> {
-    let mut reader = BufReader::new(file);
+fn scan(medium: &mut impl Medium, path: &Path) -> Result<Scan, JournalError> {
+    let mut reader = BufReader::new(medium.read().map_err(io_error("read", path))?);
     let mut scan = Scan { entries: Vec::new(), good: 0, torn: 0, damaged: 0 };
     let (mut at, mut bad) = (0, 0);
     let mut line = Vec::new();
@@ -412,7 +386,7 @@ mod tests {
     #[test]
     fn only_what_was_promised_gets_the_ballast() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path()).unwrap().journal;
+        let mut journal = Journal::open(dir.path()).unwrap().journal;
         let ballast = dir.path().join("ballast");
         let full = io_error("write", &ballast)(io::ErrorKind::StorageFull.into());
         let intent = Entry::Intent { job: model::JobId(1), attempt: 1 };

@@ -1,73 +1,224 @@
 //! The promise of `jobs.md` as code: what may never be seen, and what must have come of everything at the end.
 
-use master::core::Entry;
-use model::{Job, JobId, JobKind, JobTarget, MinionId, TargetState, Terminal};
+use bus::FromMinion;
+use master::{core::Entry, store::AuditLine};
+use minion::core as nc;
+use model::{
+    Event, Job, JobId, JobKind, JobTarget, MinionId, Outcome as StepOutcome, RunReport, TargetState, Terminal,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A minion's idea of the master's clock lags by the way of a message.
-pub(crate) const LAG_MS: u64 = 5_000;
+/// A minion's idea of the master's clock is that of the last message.
+pub(crate) const LAG_MS: u64 = 1_000;
+/// How often a state run is begun at most.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// One begin of a run on a minion, outside of what can be lost.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) at: u64,
     pub(crate) attempt: u32,
-    pub(crate) boot: u64,
+    /// Which of the lives of workers: it is another one only when a worker was lost.
+    pub(crate) worker_life: u64,
+    /// A run that is under way.
+    pub(crate) busy: Option<JobId>,
+    /// The master's time by its last message.
+    pub(crate) master_time: Option<u64>,
+    /// When the hello was taken in that led to the last welcome.
+    pub(crate) welcomed_at: u64,
+}
+
+/// One transaction of the store, and the lines of the audit log in it.
+#[derive(Default)]
+pub(crate) struct Batch<'a> {
+    pub(crate) entries: &'a [Entry],
+    pub(crate) audit: Vec<AuditLine>,
+}
+
+/// What is on the master's disk, as the checker saw it get there.
+#[derive(Clone, Default)]
+pub(crate) struct View {
+    jobs: BTreeMap<JobId, Job>,
+    pub(crate) ended: BTreeMap<(JobId, MinionId), JobTarget>,
+    pub(crate) targets: BTreeSet<(JobId, MinionId)>,
+    /// Minion, life, number.
+    events: BTreeSet<(MinionId, u32, u64)>,
+    /// Events that minions said they dropped.
+    gaps: BTreeMap<MinionId, u64>,
+    chain: [u8; 32],
 }
 
 /// Everything that was seen.
 #[derive(Default)]
 pub(crate) struct Checker {
-    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) view: View,
+    /// Jobs that were ever on the disk.
+    jobs: BTreeMap<JobId, Job>,
     pub(crate) submitted: BTreeSet<JobId>,
-    pub(crate) ended: BTreeMap<(JobId, MinionId), JobTarget>,
-    pub(crate) targets: BTreeSet<(JobId, MinionId)>,
     pub(crate) starts: BTreeMap<(JobId, MinionId), Vec<Start>>,
-    pub(crate) events: BTreeMap<(MinionId, u64), u32>,
+    /// How runs ended, as their workers say.
+    ledger: BTreeMap<(JobId, MinionId), Terminal>,
+    /// Offers that minions said they received, until they hear that the end is stored.
+    received: BTreeSet<(JobId, MinionId, u32)>,
+    cancelled: BTreeMap<JobId, u64>,
     /// Events on the disk of a minion.
-    pub(crate) made: BTreeSet<(MinionId, u64)>,
-    pub(crate) history: u64,
+    made: BTreeSet<(MinionId, u32, u64)>,
+    /// Identities that were dropped.
+    pub(crate) gone: BTreeSet<(MinionId, u32)>,
+    /// A backup was put back: what was known later is nobody's fault.
+    restored: bool,
+    /// There are rules: a deployment leads to a job.
+    pub(crate) rules: bool,
+    pub(crate) history: Option<Vec<String>>,
 }
 
 impl Checker {
-    /// Folds a line into the history, so that two runs can be compared.
-    pub(crate) fn note(&mut self, line: &str) {
-        if std::env::var_os("SIM_TRACE").is_some() {
-            println!("{line}");
-        }
-        for byte in line.bytes() {
-            self.history = (self.history ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    /// A line of the history, if anybody wants it.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(history) = &mut self.history {
+            history.push(line());
         }
     }
 
-    /// An entry of the master was synced.
-    pub(crate) fn synced(&mut self, entry: &Entry) -> Result<(), String> {
-        match entry {
-            Entry::Job(job) => {
-                self.jobs.insert(job.id, job.clone());
+    /// A transaction is on the master's disk.
+    pub(crate) fn committed(&mut self, batch: &Batch<'_>, now: u64) -> Result<(), String> {
+        for line in &batch.audit {
+            if !line.follows(&self.view.chain) {
+                return Err(format!("a line of the audit log is outside the chain: {}", line.text));
             }
-            Entry::Target(target) => {
-                let key = (target.job, target.minion.clone());
-                self.targets.insert(key.clone());
-                if let Some(before) = self.ended.get(&key) {
-                    if before != target {
-                        return Err(format!("a terminal record changed: {before:?} -> {target:?}"));
-                    }
-                } else if matches!(target.state, TargetState::Ended { .. }) {
-                    self.ended.insert(key, target.clone());
+            self.view.chain = line.hash;
+        }
+        for entry in batch.entries {
+            if let Entry::Job(job) = entry {
+                self.took_job(job, batch)?;
+            }
+        }
+        for entry in batch.entries {
+            match entry {
+                Entry::Target(target) => self.took_target(target, now)?,
+                Entry::Report(job, minion, _) if !self.view.targets.contains(&(*job, minion.clone())) => {
+                    return Err(format!("a report of job {job} on {minion}, which nobody asked for"));
                 }
+                Entry::Event(event) => self.took_event(event, batch)?,
+                _ => {}
             }
-            Entry::Event(event) => {
-                if let (Some(id), Some(number)) = (
-                    event.tag.strip_prefix("minion/").and_then(|it| it.strip_suffix("/event/made")),
-                    event.data["number"].as_u64(),
-                ) {
-                    let id: MinionId = id.parse().map_err(|it| format!("{it}"))?;
-                    let times = self.events.entry((id.clone(), number)).or_default();
-                    *times += 1;
-                    if *times > 1 {
-                        return Err(format!("event {number} of {id} was taken twice"));
-                    }
+        }
+        Ok(())
+    }
+
+    fn took_job(&mut self, job: &Job, batch: &Batch<'_>) -> Result<(), String> {
+        if self.view.jobs.insert(job.id, job.clone()).is_none() {
+            let wanted = format!("accepted as {}", job.id);
+            let line = |it: &Entry| matches!(it, Entry::Audit(audit) if audit.result == wanted);
+            if !batch.entries.iter().any(line) {
+                return Err(format!("job {} is on disk without its line in the audit log", job.id));
+            }
+        }
+        self.jobs.insert(job.id, job.clone());
+        Ok(())
+    }
+
+    fn took_target(&mut self, target: &JobTarget, now: u64) -> Result<(), String> {
+        let key = (target.job, target.minion.clone());
+        let asked = self.view.jobs.get(&target.job).is_some_and(|it| it.minions.contains(&target.minion));
+        if !asked {
+            return Err(format!("a result of job {} on {}, which nobody asked for", key.0, key.1));
+        }
+        self.view.targets.insert(key.clone());
+        if let Some(before) = self.view.ended.get(&key) {
+            if before != target {
+                return Err(format!("at {now} a terminal record changed: {before:?} -> {target:?}"));
+            }
+        } else if matches!(target.state, TargetState::Ended { .. }) {
+            self.view.ended.insert(key, target.clone());
+        }
+        Ok(())
+    }
+
+    fn took_event(&mut self, event: &Event, batch: &Batch<'_>) -> Result<(), String> {
+        let Some((id, what)) = event.tag.strip_prefix("minion/").and_then(|it| it.split_once('/')) else {
+            return Ok(());
+        };
+        let id: MinionId = id.parse().map_err(|it| format!("{it}"))?;
+        if what == "gap" {
+            *self.view.gaps.entry(id).or_default() += event.data["dropped"].as_u64().unwrap_or_default();
+            return Ok(());
+        }
+        let (Some(number), Some(life)) = (event.data["number"].as_u64(), event.data["life"].as_u64()) else {
+            return Ok(());
+        };
+        let life = u32::try_from(life).map_err(|it| it.to_string())?;
+        if !self.view.events.insert((id.clone(), life, number)) {
+            return Err(format!("event {number} of {id} was taken twice"));
+        }
+        if what == "event/deploy" && self.has_rules(batch, event.number) == Some(false) {
+            return Err(format!("event {number} of {id} is on disk without what it led to"));
+        }
+        Ok(())
+    }
+
+    /// Whether the decision about an event, and the jobs that it led to, are in the same transaction; none if there are
+    /// no rules.
+    fn has_rules(&self, batch: &Batch<'_>, number: u64) -> Option<bool> {
+        let decision = batch.entries.iter().find_map(|it| match it {
+            Entry::Decision(decision) if decision.event == number => Some(decision),
+            _ => None,
+        });
+        let Some(decision) = decision else { return self.rules.then_some(false) };
+        let jobs = decision.verdicts.iter().flat_map(|it| &it.actions).filter_map(|it| it.job);
+        Some(jobs.into_iter().all(|it| self.view.jobs.contains_key(&it)))
+    }
+
+    /// Whether a job is on disk.
+    pub(crate) fn is_accepted(&self, job: JobId) -> bool {
+        self.view.jobs.contains_key(&job)
+    }
+
+    /// Somebody was told that a job is accepted.
+    pub(crate) fn replied(&mut self, job: &Job) -> Result<(), String> {
+        let on_disk = self.view.jobs.contains_key(&job.id)
+            && job.minions.iter().all(|it| self.view.targets.contains(&(job.id, it.clone())));
+        self.submitted.insert(job.id);
+        if on_disk { Ok(()) } else { Err(format!("job {} was shown before it was on disk", job.id)) }
+    }
+
+    /// Somebody was told that a job is cancelled.
+    pub(crate) fn cancelled(&mut self, job: &str, now: u64) {
+        if let Ok(job) = job.parse() {
+            self.cancelled.entry(job).or_insert(now);
+        }
+    }
+
+    /// A minion is told to forget a result.
+    pub(crate) fn acknowledged(&self, job: JobId, minion: &MinionId) -> Result<(), String> {
+        if self.view.jobs.contains_key(&job) && !self.view.ended.contains_key(&(job, minion.clone())) {
+            return Err(format!("job {job} on {minion} was acknowledged before its end was on disk"));
+        }
+        Ok(())
+    }
+
+    /// A minion heard that results are stored.
+    pub(crate) fn heard_ack(&mut self, jobs: &[JobId], minion: &MinionId, life: u32) {
+        for job in jobs {
+            self.received.remove(&(*job, minion.clone(), life));
+        }
+    }
+
+    /// A minion says something.
+    pub(crate) fn said(&mut self, minion: &MinionId, life: u32, message: &FromMinion) -> Result<(), String> {
+        match message {
+            FromMinion::Received { job } => drop(self.received.insert((*job, minion.clone(), life))),
+            FromMinion::Hello(hello) => {
+                let has = |job: &JobId| {
+                    hello.running == Some(*job)
+                        || hello.waiting.contains(job)
+                        || hello.unacknowledged.contains(job)
+                };
+                let of = self.received.iter().filter(|it| it.1 == *minion && it.2 == life);
+                if let Some((job, ..)) = of.into_iter().find(|it| !has(&it.0)) {
+                    return Err(format!(
+                        "{minion} said that it received job {job} and does not know it any more"
+                    ));
                 }
             }
             _ => {}
@@ -75,202 +226,145 @@ impl Checker {
         Ok(())
     }
 
-    /// Somebody was told that a job is accepted.
-    pub(crate) fn replied(&mut self, job: &Job) -> Result<(), String> {
-        let on_disk = self.jobs.contains_key(&job.id)
-            && job.minions.iter().all(|it| self.targets.contains(&(job.id, it.clone())));
-        self.submitted.insert(job.id);
-        if on_disk { Ok(()) } else { Err(format!("job {} was shown before it was on disk", job.id)) }
+    /// Entries are on a minion's disk.
+    pub(crate) fn journalled(&mut self, minion: &MinionId, life: u32, entries: &[nc::Entry]) {
+        for entry in entries {
+            if let nc::Entry::Event { tag, data, .. } = entry
+                && tag.starts_with("event/")
+            {
+                let number = data["number"].as_u64().unwrap_or_default();
+                self.made.insert((minion.clone(), life, number));
+            }
+        }
     }
 
-    /// A minion was told to forget a result.
-    pub(crate) fn acknowledged(&self, job: JobId, minion: &MinionId) -> Result<(), String> {
-        if self.jobs.contains_key(&job) && !self.ended.contains_key(&(job, minion.clone())) {
-            return Err(format!("job {job} on {minion} was acknowledged before its end was on disk"));
-        }
-        Ok(())
+    /// A worker is done.
+    pub(crate) fn ran(&mut self, job: JobId, minion: &MinionId, report: &RunReport) {
+        let has = |outcome| report.steps.iter().any(|it| it.outcome == outcome);
+        let word = match report {
+            _ if report.cancelled => Terminal::Cancelled,
+            _ if has(StepOutcome::Failed) => Terminal::Failed,
+            _ if has(StepOutcome::Changed) => Terminal::Changed,
+            _ => Terminal::Ok,
+        };
+        self.ledger.insert((job, minion.clone()), word);
     }
 
     /// A run began.
     pub(crate) fn started(&mut self, job: JobId, minion: &MinionId, start: Start) -> Result<(), String> {
-        let Some(known) = self.jobs.get(&job) else {
-            return Err(format!("job {job} runs on {minion} and is not on the master's disk"));
-        };
         let place = format!("job {job} on {minion} at {}", start.at);
-        if start.attempt == 1 && start.at > known.expires.0 + LAG_MS {
-            return Err(format!("{place} began after its expiry {}", known.expires.0));
+        let Some(known) = self.jobs.get(&job) else {
+            return Err(format!("{place} runs and is not on the master's disk"));
+        };
+        if let Some(other) = start.busy {
+            return Err(format!("{place}: job {other} is still at work"));
+        }
+        let late = start.master_time.is_some_and(|it| it > known.expires.0 + LAG_MS);
+        if start.attempt == 1 && late {
+            return Err(format!("{place} began after its expiry {}: {start:?}", known.expires.0));
+        }
+        if self.cancelled.get(&job).is_some_and(|it| start.attempt == 1 && start.welcomed_at > *it) {
+            return Err(format!("{place} began although the master knew that it was cancelled: {start:?}"));
         }
         let before = self.starts.entry((job, minion.clone())).or_default();
         if let Some(last) = before.last() {
             if matches!(known.kind, JobKind::Run { .. }) {
                 return Err(format!("{place}: a command ran twice, before at {}", last.at));
             }
-            if start.attempt <= last.attempt {
+            if start.attempt <= last.attempt || start.attempt > ATTEMPTS_MAX {
                 return Err(format!("{place}: attempt {} again, before at {}", start.attempt, last.at));
             }
-            if start.boot == last.boot {
-                return Err(format!("{place}: ran twice without a reboot between"));
+            if start.worker_life == last.worker_life {
+                return Err(format!("{place}: ran twice, and its worker was not lost between"));
             }
         }
         before.push(start);
         Ok(())
     }
 
-    /// At the end, when all is well again: everything has ended, and the words are true.
-    /// `dead` never came back; `gone` are those and the ones that were removed.
-    pub(crate) fn finish(&self, dead: &BTreeSet<MinionId>, gone: &BTreeSet<MinionId>) -> Result<(), String> {
+    /// A backup is in the place of the store.
+    pub(crate) fn go_back_to(&mut self, view: View) {
+        self.view = view;
+        self.restored = true;
+        self.cancelled.clear();
+        self.received.clear();
+        self.submitted.retain(|it| self.view.jobs.contains_key(it));
+    }
+
+    /// What has no end yet.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &(JobId, MinionId)> {
+        self.view.targets.iter().filter(|it| !self.view.ended.contains_key(*it))
+    }
+
+    /// When the offers of a job expire.
+    pub(crate) fn expires(&self, job: JobId) -> u64 {
+        self.view.jobs.get(&job).map_or(0, |it| it.expires.0)
+    }
+
+    /// Events that did not arrive, beyond what minions said they dropped; none are expected after a restore.
+    pub(crate) fn missing_events(&self, dead: &BTreeSet<MinionId>) -> Option<String> {
+        let mut missing: BTreeMap<&MinionId, Vec<u64>> = BTreeMap::new();
+        for event in &self.made {
+            let excused = dead.contains(&event.0) || self.gone.contains(&(event.0.clone(), event.1));
+            if !excused && !self.restored && !self.view.events.contains(event) {
+                missing.entry(&event.0).or_default().push(event.2);
+            }
+        }
+        let said = |id: &MinionId| self.view.gaps.get(id).copied().unwrap_or_default();
+        let lost = missing.iter().find(|(id, numbers)| numbers.len() as u64 > said(id));
+        lost.map(|(id, numbers)| format!("events {numbers:?} of {id} were lost"))
+    }
+
+    /// At the end, when all is well again: everything has ended, and the words are true. `dead` never came back.
+    pub(crate) fn finish(&self, dead: &BTreeSet<MinionId>) -> Result<(), String> {
         for job in &self.submitted {
-            if !self.jobs.contains_key(job) {
+            if !self.view.jobs.contains_key(job) {
                 return Err(format!("job {job} was lost"));
             }
         }
-        for (job, minion) in &self.targets {
-            let Some(end) = self.ended.get(&(*job, minion.clone())) else {
-                if dead.contains(minion) {
-                    continue;
+        for key in &self.view.targets {
+            match self.view.ended.get(key) {
+                Some(end) => self.judge(key, end)?,
+                None if dead.contains(&key.1) => {}
+                None => {
+                    return Err(format!(
+                        "job {} on {} has no end: {:?}",
+                        key.0,
+                        key.1,
+                        self.view.jobs.get(&key.0)
+                    ));
                 }
-                return Err(format!("job {job} on {minion} has no end: {:?}", self.jobs.get(job)));
-            };
-            let TargetState::Ended { word, reason, .. } = &end.state else { continue };
-            let ran = self.starts.contains_key(&(*job, minion.clone()));
-            let never = matches!(
-                word,
-                Terminal::Unreachable | Terminal::Expired | Terminal::Superseded | Terminal::Refused
-            );
-            if never && ran {
-                return Err(format!("job {job} on {minion} ran and ended {word:?} ({reason})"));
-            }
-            let always = matches!(word, Terminal::Ok | Terminal::Changed);
-            if always && !ran {
-                return Err(format!("job {job} on {minion} ended {word:?} and never ran"));
             }
         }
-        for (minion, number) in &self.made {
-            if !gone.contains(minion) && !self.events.contains_key(&(minion.clone(), *number)) {
-                return Err(format!("event {number} of {minion} was lost"));
-            }
+        self.missing_events(dead).map_or(Ok(()), Err)
+    }
+
+    /// Whether the word of an end is what happened.
+    fn judge(&self, key: &(JobId, MinionId), end: &JobTarget) -> Result<(), String> {
+        let TargetState::Ended { word, reason, .. } = &end.state else { return Ok(()) };
+        let place = format!("job {} on {} ended {word:?} ({reason})", key.0, key.1);
+        if self.restored {
+            return Ok(());
+        }
+        let ran = self.starts.contains_key(key);
+        let never = matches!(
+            word,
+            Terminal::Unreachable | Terminal::Expired | Terminal::Superseded | Terminal::Refused
+        );
+        if never && ran {
+            return Err(format!("{place} and ran"));
+        }
+        let told = matches!(word, Terminal::Ok | Terminal::Changed);
+        if told && self.ledger.get(key) != Some(word) {
+            return Err(format!("{place}, and its run says {:?}", self.ledger.get(key)));
+        }
+        if *word == Terminal::Interrupted && reason.contains("does not know it any more") {
+            return Err(format!("{place}: the minion forgot it"));
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use model::{Caller, Tally, Timestamp};
-
-    const JOB: JobId = JobId(1);
-
-    fn minion() -> MinionId {
-        "vm-1".parse().unwrap()
-    }
-
-    fn end(word: Terminal) -> Entry {
-        let at = Timestamp(2);
-        let (tally, reason) = (Tally::default(), String::new());
-        let state = TargetState::Ended { word, at, duration_ms: None, tally, reason, code: None };
-        Entry::Target(JobTarget { job: JOB, minion: minion(), state, diagnostics: Vec::new(), lost: None })
-    }
-
-    /// A checker that saw a command for one minion, accepted.
-    fn checker() -> Checker {
-        let kind = JobKind::Run {
-            command: vec!["true".to_owned()],
-            shell: false,
-            cwd: None,
-            user: None,
-            environment: BTreeMap::new(),
-            timeout_ms: 1_000,
-        };
-        let job = Job {
-            id: JOB,
-            kind,
-            target: "vm-1".to_owned(),
-            minions: vec![minion()],
-            caller: Caller { name: "admin".to_owned(), via: "sim".to_owned() },
-            at: Timestamp(1),
-            expires: Timestamp(60_000),
-            wait: false,
-            revision: None,
-            retry_of: None,
-            ended: None,
-            cancelled: None,
-            hops: 0,
-        };
-        let state = TargetState::Accepted;
-        let target = JobTarget { job: JOB, minion: minion(), state, diagnostics: Vec::new(), lost: None };
-        let mut checker = Checker::default();
-        assert!(checker.replied(&job).is_err(), "shown before it was on disk");
-        checker.synced(&Entry::Job(job.clone())).unwrap();
-        checker.synced(&Entry::Target(target)).unwrap();
-        checker.replied(&job).unwrap();
-        checker
-    }
-
-    fn start(at: u64, attempt: u32, boot: u64) -> Start {
-        Start { at, attempt, boot }
-    }
-
-    fn finish(checker: &Checker) -> Result<(), String> {
-        checker.finish(&BTreeSet::new(), &BTreeSet::new())
-    }
-
-    #[test]
-    fn a_good_history_is_good() {
-        let mut checker = checker();
-        checker.started(JOB, &minion(), start(2, 1, 1)).unwrap();
-        checker.synced(&end(Terminal::Ok)).unwrap();
-        checker.synced(&end(Terminal::Ok)).unwrap();
-        checker.acknowledged(JOB, &minion()).unwrap();
-        finish(&checker).unwrap();
-    }
-
-    #[test]
-    fn a_second_terminal_record_is_found() {
-        let mut checker = checker();
-        checker.synced(&end(Terminal::Failed)).unwrap();
-        let complaint = checker.synced(&end(Terminal::Expired)).unwrap_err();
-        assert!(complaint.starts_with("a terminal record changed"), "{complaint}");
-    }
-
-    #[test]
-    fn a_job_without_an_end_and_one_that_was_lost_are_found() {
-        let open = checker();
-        assert!(finish(&open).unwrap_err().contains("has no end"));
-        let mut lost = checker();
-        lost.synced(&end(Terminal::Failed)).unwrap();
-        lost.submitted.insert(JobId(9));
-        assert!(finish(&lost).unwrap_err().contains("was lost"));
-    }
-
-    #[test]
-    fn an_acknowledgement_before_the_end_is_on_disk_is_found() {
-        assert!(checker().acknowledged(JOB, &minion()).is_err());
-    }
-
-    #[test]
-    fn runs_that_may_not_be_are_found() {
-        for (starts, wanted) in [
-            (vec![start(2, 1, 1), start(3, 2, 2)], "a command ran twice"),
-            (vec![start(60_000 + LAG_MS + 1, 1, 1)], "began after its expiry"),
-        ] {
-            let mut checker = checker();
-            let complaint = starts.into_iter().find_map(|it| checker.started(JOB, &minion(), it).err());
-            assert!(complaint.as_ref().is_some_and(|it| it.contains(wanted)), "{complaint:?}");
-        }
-        assert!(
-            checker().started(JobId(9), &minion(), start(2, 1, 1)).unwrap_err().contains("not on the master")
-        );
-    }
-
-    #[test]
-    fn words_that_are_not_true_are_found() {
-        let mut never = checker();
-        never.synced(&end(Terminal::Changed)).unwrap();
-        assert!(finish(&never).unwrap_err().contains("never ran"));
-        let mut ran = checker();
-        ran.started(JOB, &minion(), start(2, 1, 1)).unwrap();
-        ran.synced(&end(Terminal::Unreachable)).unwrap();
-        assert!(finish(&ran).unwrap_err().contains("ran and ended"));
-    }
-}
+#[path = "check_tests.rs"]
+mod tests;

@@ -1,12 +1,14 @@
-//! A master and minions as processes with disks: what is synced survives, what is not is lost.
+//! A master and minions as machines: clocks that jump, disks that outlive processes, a worker beside the agent.
 
+use crate::{disk::Disk, links::GateEnd, tables::Tables};
 use bus::Identity;
-use master::core as mc;
-use minion::core as nc;
-use model::{JobId, MinionId, Outcome, Plan, RunReport, StepReport, Timestamp, api::MasterInfo};
-use std::collections::BTreeMap;
-
-use crate::link::GateEnd;
+use master::{core as mc, daemon as md};
+use minion::{
+    core as nc, daemon as nd,
+    journal::{Journal, JournalError},
+};
+use model::{JobId, MinionId, Mode, Outcome, Plan, RunReport, StepReport, Timestamp, api::MasterInfo};
+use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) fn master_settings() -> mc::Settings {
     let info = MasterInfo {
@@ -30,37 +32,114 @@ pub(crate) fn master_settings() -> mc::Settings {
     }
 }
 
-/// The master, its disk, and its gate.
+/// What a machine takes for the time.
+#[derive(Clone, Copy)]
+pub(crate) struct MachineClock {
+    /// Its clock minus the true one.
+    pub(crate) off: i64,
+    pub(crate) booted_at: u64,
+}
+
+impl MachineClock {
+    fn raw(self, now: u64) -> u64 {
+        now.saturating_add_signed(self.off)
+    }
+
+    fn up(self, now: u64) -> Duration {
+        Duration::from_millis(now - self.booted_at)
+    }
+
+    /// A boot without a clock of its own: 1970.
+    pub(crate) fn forget(&mut self, now: u64) {
+        self.off = -i64::try_from(now).expect("a time");
+    }
+}
+
+/// Whether the master's disk takes anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Plenty,
+    /// Full: so many transactions fit into what was set aside.
+    Full(u32),
+}
+
+/// The master, its disk, its gate.
 pub(crate) struct MasterNode {
     pub(crate) core: Option<mc::Master>,
-    /// Synced, in order.
-    pub(crate) disk: Vec<mc::Entry>,
-    /// Waits to be written.
-    pub(crate) lazy: Vec<mc::Entry>,
+    pub(crate) tables: Tables,
+    pub(crate) room: Room,
+    /// The core knows that the disk is full.
+    pub(crate) told_full: bool,
+    /// Transactions that wait for the disk.
+    pub(crate) queue: Vec<(u64, Vec<mc::Entry>)>,
+    pub(crate) submitted: u64,
+    pub(crate) committed: u64,
+    pub(crate) writing: bool,
+    pub(crate) held: md::Held<mc::Effect>,
+    pub(crate) lazy: BTreeMap<String, mc::Entry>,
     /// Grows with every start: answers to an earlier process are lost.
     pub(crate) generation: u64,
     pub(crate) links: BTreeMap<usize, GateEnd>,
     pub(crate) tick_at: Option<u64>,
+    pub(crate) machine: MachineClock,
+    clock: md::Clock,
+    started_at: u64,
+    believed: bool,
 }
 
 impl MasterNode {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now: u64) -> Self {
         Self {
             core: None,
-            disk: Vec::new(),
-            lazy: Vec::new(),
+            tables: Tables::default(),
+            room: Room::Plenty,
+            told_full: false,
+            queue: Vec::new(),
+            submitted: 0,
+            committed: 0,
+            writing: false,
+            held: md::Held::default(),
+            lazy: BTreeMap::new(),
             generation: 0,
             links: BTreeMap::new(),
             tick_at: None,
+            machine: MachineClock { off: 0, booted_at: now },
+            clock: md::Clock::new(Timestamp(0)),
+            started_at: now,
+            believed: true,
         }
     }
 
-    pub(crate) fn start(&mut self, now: u64) {
-        self.generation += 1;
-        self.tick_at = None;
+    /// All that is not on the disk is gone.
+    pub(crate) fn die(&mut self) {
+        self.core = None;
         self.links.clear();
+        self.queue.clear();
         self.lazy.clear();
-        self.core = Some(mc::Master::restore(master_settings(), Timestamp(now), self.disk.clone()));
+        self.held = md::Held::default();
+        self.generation += 1;
+        (self.submitted, self.committed, self.writing, self.tick_at) = (0, 0, false, None);
+        (self.told_full, self.believed) = (false, true);
+    }
+
+    pub(crate) fn start(&mut self, now: u64) {
+        let entries = self.tables.load();
+        let stored = entries.iter().filter_map(mc::Entry::time).max().unwrap_or_default();
+        (self.clock, self.started_at) = (md::Clock::new(stored), now);
+        let time = self.time(now);
+        self.core = Some(mc::Master::restore(master_settings(), time, entries));
+    }
+
+    /// Its time.
+    pub(crate) fn time(&mut self, now: u64) -> Timestamp {
+        let running = Duration::from_millis(now - self.started_at);
+        self.clock.at(Timestamp(self.machine.raw(now)), running)
+    }
+
+    /// Whether its machine's clock is believed, if that is news.
+    pub(crate) fn news_of_clock(&mut self, now: u64) -> Option<bool> {
+        let set = self.clock.believes(Timestamp(self.machine.raw(now)));
+        (std::mem::replace(&mut self.believed, set) != set).then_some(set)
     }
 }
 
@@ -69,69 +148,137 @@ pub(crate) struct Worker {
     pub(crate) job: JobId,
     pub(crate) ends_at: u64,
     pub(crate) cancelled: bool,
-    pub(crate) check: model::Mode,
+    pub(crate) mode: Mode,
+    /// It puts back what another one altered.
+    pub(crate) undoes: bool,
 }
 
 /// A minion, its disk and its worker.
 pub(crate) struct MinionNode {
     pub(crate) id: MinionId,
     pub(crate) identity: Identity,
+    /// Of the identity; another one begins with each removal.
+    pub(crate) life: u32,
+    pub(crate) member: bool,
+    /// It was removed: it asks without its token.
+    pub(crate) sent_away: bool,
     pub(crate) core: Option<nc::Minion>,
-    pub(crate) disk: Vec<nc::Entry>,
-    pub(crate) lazy: Vec<nc::Entry>,
+    pub(crate) journal: Option<Journal<Disk>>,
+    /// Bytes of what waits for the master, at most.
+    pub(crate) outbox_bytes: usize,
+    pub(crate) disk: Disk,
+    pub(crate) disk_full: bool,
     pub(crate) generation: u64,
     pub(crate) boot: u64,
-    /// Its clock minus the true one.
-    pub(crate) clock_off: i64,
+    pub(crate) machine: MachineClock,
+    clock: nd::Clock,
     pub(crate) link: Option<u64>,
+    /// Nothing goes in or out until then.
+    pub(crate) dark_until: u64,
     pub(crate) worker: Option<Worker>,
+    /// Of workers: a run that was killed may be begun again.
+    pub(crate) worker_lives: u64,
     pub(crate) tick_at: Option<u64>,
     pub(crate) events_made: u64,
-    /// Not a member any more, or switched off for good.
-    pub(crate) gone: bool,
+    /// Switched off for good.
+    pub(crate) dead: bool,
+    /// Master's time in the last message, and when it came.
+    pub(crate) heard: Option<(u64, u64)>,
+    /// When the hello was taken in that the last welcome answered.
+    pub(crate) welcomed_at: u64,
 }
 
 impl MinionNode {
-    pub(crate) fn new(index: usize, clock_off: i64) -> Self {
-        let secret = u8::try_from(index + 1).expect("a few minions");
+    pub(crate) fn new(index: usize, off: i64, now: u64) -> Self {
         Self {
             id: format!("m-{index}").parse().expect("a good id"),
-            identity: Identity::from_secrets([secret; 32], [secret.wrapping_add(100); 32]),
+            identity: identity(index, 0),
+            life: 0,
+            member: false,
+            sent_away: false,
             core: None,
-            disk: Vec::new(),
-            lazy: Vec::new(),
+            journal: None,
+            outbox_bytes: nc::OUTBOX_BYTES_MAX,
+            disk: Disk::default(),
+            disk_full: false,
             generation: 0,
             boot: 1,
-            clock_off,
+            machine: MachineClock { off, booted_at: now },
+            clock: nd::Clock::new(Duration::ZERO),
             link: None,
+            dark_until: 0,
             worker: None,
+            worker_lives: 0,
             tick_at: None,
             events_made: 0,
-            gone: false,
+            dead: false,
+            heard: None,
+            welcomed_at: 0,
         }
     }
 
-    /// Its clock.
-    pub(crate) fn clock(&self, now: u64) -> Timestamp {
-        Timestamp(now.saturating_add_signed(self.clock_off))
+    /// Its time. The core hears first how far its clock was set.
+    pub(crate) fn time(&mut self, now: u64) -> Timestamp {
+        let time = self.clock.at_system_time(self.machine.raw(now), self.machine.up(now));
+        let jump = self.clock.take_jump();
+        if let Some(core) = &mut self.core {
+            core.clock_jumped(jump);
+        }
+        time
     }
 
-    pub(crate) fn start(&mut self, now: u64) {
+    /// The process begins with what is on the disk.
+    pub(crate) fn start(&mut self, now: u64) -> Result<(), JournalError> {
         self.generation += 1;
         self.tick_at = None;
-        self.lazy.clear();
+        self.disk_full = false;
+        let opened = Journal::on(self.disk.clone())?;
         let grains = minion::grains::imagined(&self.id);
         let settings = nc::Settings {
             version: "0.1.0".to_owned(),
-            boot: format!("boot-{}", self.boot),
+            boot: format!("boot-{}-{}", self.id, self.boot),
             sandbox: false,
             masters: 1,
-            outbox_bytes: nc::OUTBOX_BYTES_MAX,
+            outbox_bytes: self.outbox_bytes,
             grains_hash: minion::grains::hash(&grains),
             grains,
         };
-        self.core = Some(nc::Minion::restore(settings, self.clock(now), self.disk.clone()));
+        self.clock = nd::Clock::new(self.machine.up(now));
+        let time = self.time(now);
+        let core = nc::Minion::restore(settings, time, opened.entries);
+        self.clock.not_before(core.clock());
+        self.core = Some(core);
+        self.journal = Some(opened.journal);
+        Ok(())
     }
+
+    /// The process is gone.
+    pub(crate) fn die(&mut self) {
+        self.core = None;
+        self.journal = None;
+        self.disk.platter().fuse = None;
+    }
+
+    pub(crate) fn lose_worker(&mut self) {
+        self.worker = None;
+        self.worker_lives += 1;
+    }
+
+    /// Not a member any more: all that it was is forgotten.
+    pub(crate) fn forget(&mut self, index: usize) {
+        self.die();
+        self.lose_worker();
+        self.disk = Disk::default();
+        self.life += 1;
+        self.identity = identity(index, self.life);
+        (self.member, self.sent_away, self.events_made) = (false, true, 0);
+    }
+}
+
+fn identity(index: usize, life: u32) -> Identity {
+    let number = u8::try_from(index * 16 + 1).expect("a few minions");
+    let secret = number.wrapping_add(u8::try_from(life % 16).expect("below 16"));
+    Identity::from_secrets([secret; 32], [secret.wrapping_add(100); 32])
 }
 
 /// What a run says at its end; `draw` decides how it went.
@@ -156,7 +303,7 @@ pub(crate) fn report(worker: &Worker, draw: u64) -> RunReport {
         at: None,
     };
     RunReport {
-        mode: worker.check,
+        mode: worker.mode,
         steps: vec![step],
         duration_ms: 5,
         cancelled: worker.cancelled,

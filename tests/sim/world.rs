@@ -1,80 +1,95 @@
-//! The world around the cores: time, a network that delays and breaks, processes that die between two effects.
+//! The world around the cores: time, and what happens in it, in order.
 
 use crate::{
-    check::Checker,
-    link::{Ends, GateEnd, Link},
-    nodes::{MasterNode, MinionNode},
+    check::{Checker, View},
+    dice::Dice,
+    links::{Link, Parcel},
+    nodes::{MasterNode, MinionNode, Room},
+    tables::Tables,
 };
-use bus::{Identity, message};
-use master::core as mc;
+use bus::{Identity, message::EnrollAnswer};
 use minion::core as nc;
-use model::{Caller, ContentHash, JobId, KeyStatus, Reply, Request, Revision, Timestamp, TokenTerms};
-use serde_json::json;
+use model::{JobId, Request, TargetState};
 use std::collections::{BTreeMap, BTreeSet};
 
-const BEGIN: u64 = 1_000_000_000;
+/// A time that machines can have.
+pub(crate) const BEGIN: u64 = 1_800_000_000_000;
 /// Faults happen so long.
 pub(crate) const TROUBLE_MS: u64 = 300_000;
-/// Then all is well so long.
-const CALM_MS: u64 = 420_000;
+/// Then all is well so long, at most.
+const CALM_MS: u64 = 600_000;
+/// Between two looks whether all has come to an end.
+const LOOK_MS: u64 = 10_000;
+/// By then a master takes who is not back for lost.
+const RETURN_MS: u64 = 150_000;
 /// Happenings of one world.
 const HAPPENINGS_MAX: u64 = 200_000;
-
-/// Draws that one seed fixes (`SplitMix64`).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
-    }
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
-    }
-    /// Which of so many.
-    pub(crate) fn index(&mut self, of: usize) -> usize {
-        usize::try_from(self.below(of as u64)).expect("it is below a usize")
-    }
-    pub(crate) fn one_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-}
 
 /// Something that will happen.
 pub(crate) enum Happening {
     MasterStart,
-    MasterTick,
+    MasterTick(u64),
+    Commit(u64),
     MinionStart(usize),
-    MinionTick(usize),
+    MinionTick(usize, u64),
     Enroll(usize),
+    Answer { index: usize, life: u32, answer: EnrollAnswer },
     Connect(usize),
-    ToMaster(u64, Vec<u8>),
-    ToMinion(u64, Vec<u8>),
+    ToMaster(Parcel),
+    ToMinion(Parcel),
+    CutLink(u64),
     MasterHearsEnd(u64),
     MinionHearsEnd(u64),
     Compiled { generation: u64, job: JobId, minion: usize, good: bool },
+    Progress { minion: usize, generation: u64, job: JobId },
     RunDone { minion: usize, generation: u64, job: JobId },
-    Ask(Box<Request>),
+    RunFails { minion: usize, generation: u64, job: JobId, end: Box<nc::RunEnd> },
+    Ask(Asking),
+    LookAtKeys,
     MakeEvent(usize),
     Cut,
+    Dark(usize, u64),
     Die(usize),
+    KillWorker(usize),
+    CrashMaster,
+    CrashMinion(usize),
+    FillMaster(Room),
+    FillMinion(usize, Option<usize>),
+    SetMasterClock(i64),
+    SetMinionClock(usize, i64),
+    Backup,
+    Restore,
     Replay,
+    Look,
+}
+
+/// Somebody asks, and asks again if nothing is heard.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    pub(crate) request: Box<Request>,
+    pub(crate) tries: u32,
+}
+
+impl Asking {
+    pub(crate) fn of(request: Request) -> Self {
+        Self { request: Box::new(request), tries: 0 }
+    }
 }
 
 /// What came of a seed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) jobs: u64,
     pub(crate) starts: u64,
     pub(crate) cuts: u64,
+    pub(crate) partitions: u64,
+    pub(crate) tampered: u64,
+    pub(crate) refused: u64,
     pub(crate) master_crashes: u64,
     pub(crate) minion_crashes: u64,
-    pub(crate) replays_refused: u64,
+    pub(crate) full: u64,
+    pub(crate) restores: u64,
     pub(crate) words: BTreeMap<String, u64>,
-    pub(crate) history: u64,
 }
 
 impl Summary {
@@ -82,13 +97,16 @@ impl Summary {
         self.jobs += other.jobs;
         self.starts += other.starts;
         self.cuts += other.cuts;
+        self.partitions += other.partitions;
+        self.tampered += other.tampered;
+        self.refused += other.refused;
         self.master_crashes += other.master_crashes;
         self.minion_crashes += other.minion_crashes;
-        self.replays_refused += other.replays_refused;
+        self.full += other.full;
+        self.restores += other.restores;
         for (word, count) in &other.words {
             *self.words.entry(word.clone()).or_default() += count;
         }
-        self.history ^= other.history;
     }
 }
 
@@ -97,15 +115,18 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) now: u64,
     pub(crate) number: u64,
-    pub(crate) queue: BTreeMap<(u64, u64), Happening>,
+    queue: BTreeMap<(u64, u64), Happening>,
     pub(crate) identity: Identity,
+    pub(crate) rules: lang::rules::Rules,
     pub(crate) master: MasterNode,
     pub(crate) minions: Vec<MinionNode>,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) epochs: u64,
     pub(crate) heard: Vec<Vec<u8>>,
+    /// Questions without an answer, by ticket.
+    pub(crate) asked: BTreeMap<u64, Asking>,
+    pub(crate) backup: Option<(Tables, View)>,
     pub(crate) check: Checker,
-    pub(crate) removed: BTreeSet<model::MinionId>,
     pub(crate) summary: Summary,
 }
 
@@ -113,26 +134,35 @@ pub(crate) type Outcome = Result<(), String>;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let mut dice = Dice::new(seed);
         let count = 1 + usize::try_from(dice.below(4)).expect("small");
-        let clock = |dice: &mut Dice| i64::try_from(dice.below(7_200_000)).expect("small") - 3_600_000;
-        let minions = (0..count).map(|index| MinionNode::new(index, clock(&mut dice))).collect();
+        let off = |dice: &mut Dice| i64::try_from(dice.below(7_200_000)).expect("small") - 3_600_000;
+        let minions = (0..count).map(|index| MinionNode::new(index, off(&mut dice), BEGIN)).collect();
         let mut world = Self {
             dice,
             now: BEGIN,
             number: 0,
             queue: BTreeMap::new(),
             identity: Identity::from_secrets([200; 32], [201; 32]),
-            master: MasterNode::new(),
+            rules: lang::rules::Rules::default(),
+            master: MasterNode::new(BEGIN),
             minions,
             links: BTreeMap::new(),
             epochs: 0,
             heard: Vec::new(),
+            asked: BTreeMap::new(),
+            backup: None,
             check: Checker::default(),
-            removed: BTreeSet::new(),
             summary: Summary::default(),
         };
         world.plan();
+        world
+    }
+
+    /// One that writes down what happens.
+    pub(crate) fn with_history(seed: u64) -> Self {
+        let mut world = Self::new(seed);
+        world.check.history = Some(Vec::new());
         world
     }
 
@@ -145,13 +175,13 @@ impl World {
         self.now < BEGIN + TROUBLE_MS
     }
 
-    pub(crate) fn delay(&mut self) -> u64 {
-        let longest = if self.trouble() { [20, 200, 2_000][self.dice.index(3)] } else { 50 };
-        1 + self.dice.below(longest)
+    /// Whether a process dies right here.
+    pub(crate) fn dies(&mut self) -> bool {
+        self.trouble() && self.dice.one_in(200)
     }
 
     /// Lives through it all, then judges.
-    pub(crate) fn run(mut self) -> Result<Summary, String> {
+    pub(crate) fn run(&mut self) -> Result<Summary, String> {
         while let Some(((at, number), it)) = self.queue.pop_first() {
             if at > BEGIN + TROUBLE_MS + CALM_MS {
                 break;
@@ -159,42 +189,44 @@ impl World {
             if number > HAPPENINGS_MAX {
                 return Err("it never comes to rest".to_owned());
             }
+            let over = matches!(it, Happening::Look) && self.has_settled();
             self.now = at;
+            self.check.note(|| format!("--- {} ms", at - BEGIN));
             self.happen(it).map_err(|it| format!("at {} ms: {it}", at - BEGIN))?;
+            if over {
+                break;
+            }
         }
         self.judge()?;
         self.summary.jobs = self.check.submitted.len() as u64;
         self.summary.starts = self.check.starts.values().map(|it| it.len() as u64).sum();
-        for end in self.check.ended.values() {
-            if let model::TargetState::Ended { word, .. } = end.state {
+        for end in self.check.view.ended.values() {
+            if let TargetState::Ended { word, .. } = end.state {
                 *self.summary.words.entry(word.word().to_owned()).or_default() += 1;
             }
         }
-        self.summary.history = self.check.history;
-        Ok(self.summary)
+        Ok(self.summary.clone())
+    }
+
+    fn dead(&self) -> BTreeSet<model::MinionId> {
+        self.minions.iter().filter(|it| it.dead).map(|it| it.id.clone()).collect()
+    }
+
+    /// Nothing is left that could still come to an end. Who is dead is missed only after a while.
+    fn has_settled(&self) -> bool {
+        let dead = self.dead();
+        let over = |expires: u64| self.now > expires.max(BEGIN + TROUBLE_MS) + RETURN_MS;
+        let ended = self.check.open().all(|it| dead.contains(&it.1) && over(self.check.expires(it.0)));
+        ended && self.check.missing_events(&dead).is_none()
     }
 
     fn judge(&mut self) -> Outcome {
-        let dead: BTreeSet<_> = self
-            .minions
-            .iter()
-            .filter(|it| it.gone && !self.removed.contains(&it.id))
-            .map(|it| it.id.clone())
-            .collect();
-        let gone = dead.iter().chain(&self.removed).cloned().collect();
-        self.check.finish(&dead, &gone)?;
+        self.check.finish(&self.dead())?;
         // What has no end because its minion is away shows that.
-        let open: Vec<_> =
-            self.check.targets.iter().filter(|it| !self.check.ended.contains_key(*it)).cloned().collect();
+        let open: Vec<_> = self.check.open().cloned().collect();
         for (job, minion) in open {
-            let view = self.master.core.as_mut().ok_or("the master did not come back")?;
-            let effects = view.step(Timestamp(self.now), ask(0, Request::Job { job: job.to_string() }));
-            let lost = effects.iter().any(|it| {
-                matches!(it, mc::Effect::Reply { reply, .. } if matches!(&**reply, Reply::Job(view)
-                    if view.targets.iter().any(|it| it.minion == minion && it.lost.is_some())))
-            });
-            if !lost {
-                return Err(format!("job {job} on {minion}: neither an end nor lost contact: {effects:?}"));
+            if !self.shows_lost_contact(job, &minion)? {
+                return Err(format!("job {job} on {minion}: neither an end nor lost contact"));
             }
         }
         Ok(())
@@ -202,239 +234,82 @@ impl World {
 
     fn happen(&mut self, it: Happening) -> Outcome {
         match it {
-            Happening::MasterStart => {
-                self.master.start(self.now);
-                let revision = Revision(ContentHash([7; 32]));
-                self.master_step(mc::Input::Sources { revision, rules: lang::rules::Rules::default() })
-            }
-            Happening::MasterTick => {
-                self.master.tick_at = None;
-                self.master_step(mc::Input::Tick)
-            }
-            Happening::MinionStart(index) => {
-                let node = &mut self.minions[index];
-                if node.gone || node.core.is_some() {
-                    return Ok(());
-                }
-                node.start(self.now);
-                let wait = self.dice.below(2_000);
-                self.at(wait, Happening::Connect(index));
-                self.minion_step(index, nc::Input::Started)
-            }
-            Happening::MinionTick(index) => {
+            Happening::MasterStart => self.master_start(),
+            Happening::MasterTick(generation) if generation == self.master.generation => self.master_tick(),
+            Happening::Commit(generation) if generation == self.master.generation => self.commit(),
+            Happening::MinionStart(index) => self.minion_start(index),
+            Happening::MinionTick(index, generation) if generation == self.minions[index].generation => {
                 self.minions[index].tick_at = None;
                 self.minion_step(index, nc::Input::Tick)
             }
             Happening::Enroll(index) => self.enroll(index),
+            Happening::Answer { index, life, answer } if life == self.minions[index].life => {
+                self.answered(index, &answer);
+                Ok(())
+            }
             Happening::Connect(index) => self.connect(index),
-            Happening::ToMaster(epoch, bytes) => self.reach_master(epoch, &bytes),
-            Happening::ToMinion(epoch, bytes) => self.reach_minion(epoch, &bytes),
+            Happening::ToMaster(parcel) => self.reach_master(&parcel),
+            Happening::ToMinion(parcel) => self.reach_minion(&parcel),
             Happening::MasterHearsEnd(epoch) => self.master_hears_end(epoch),
             Happening::MinionHearsEnd(epoch) => self.minion_hears_end(epoch),
-            Happening::Compiled { generation, .. } if generation != self.master.generation => Ok(()),
-            Happening::Compiled { job, minion, good, .. } => self.compiled(job, minion, good),
-            Happening::RunDone { minion, generation, job } => self.run_done(minion, generation, job),
-            Happening::Ask(request) => self.ask(*request),
-            Happening::MakeEvent(index) => {
-                let node = &mut self.minions[index];
-                if node.core.is_none() {
-                    return Ok(());
-                }
-                node.events_made += 1;
-                let data = json!({"number": node.events_made});
-                self.minion_step(index, nc::Input::Event { tag: "event/made".to_owned(), data })
+            Happening::Compiled { generation, job, minion, good } if generation == self.master.generation => {
+                self.compiled(job, minion, good)
             }
+            Happening::Progress { minion, generation, job }
+                if generation == self.minions[minion].generation =>
+            {
+                self.progress(minion, job)
+            }
+            Happening::RunDone { minion, generation, job } => self.run_done(minion, generation, job),
+            Happening::RunFails { minion, generation, job, end }
+                if generation == self.minions[minion].generation =>
+            {
+                self.minion_step(minion, nc::Input::RunEnded { job, end: *end })
+            }
+            Happening::Ask(asking) => self.ask(asking),
+            Happening::LookAtKeys => self.look_at_keys(),
+            Happening::MakeEvent(index) => self.make_event(index),
+            Happening::FillMaster(room) => self.fill_master(room),
+            Happening::KillWorker(index) => self.kill_worker(index),
+            Happening::Replay => self.replay(),
+            fault => {
+                self.befall(fault);
+                Ok(())
+            }
+        }
+    }
+
+    /// What needs no answer; and what comes too late for the process it was meant for.
+    fn befall(&mut self, it: Happening) {
+        match it {
+            Happening::CutLink(epoch) => self.cut(epoch),
             Happening::Cut => {
                 let all: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
                 if !all.is_empty() {
-                    let epoch = all[self.dice.index(all.len())];
+                    let epoch = self.dice.pick(&all);
                     self.cut(epoch);
                 }
-                Ok(())
             }
+            Happening::Dark(index, ms) => self.darken(index, ms),
             Happening::Die(index) => {
-                self.minions[index].gone = true;
+                self.minions[index].dead = true;
                 self.crash_minion(index);
-                Ok(())
             }
-            Happening::Replay => self.replay(),
+            Happening::CrashMaster => self.crash_master(),
+            Happening::CrashMinion(index) if self.minions[index].core.is_some() => self.crash_minion(index),
+            Happening::FillMinion(index, room) => {
+                let mut platter = self.minions[index].disk.platter();
+                match room {
+                    Some(room) => platter.room = Some(room),
+                    None => platter.free(),
+                }
+            }
+            Happening::SetMasterClock(off) => self.master.machine.off = off,
+            Happening::SetMinionClock(index, off) => self.minions[index].machine.off = off,
+            Happening::Backup => self.backup = Some((self.master.tables.clone(), self.check.view.clone())),
+            Happening::Restore => self.restore(),
+            Happening::Look => self.at(LOOK_MS, Happening::Look),
+            _ => {}
         }
     }
-
-    fn master_hears_end(&mut self, epoch: u64) -> Outcome {
-        let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
-        if self.master.links.get(&index).is_some_and(|it| it.epoch == epoch) {
-            self.master.links.remove(&index);
-        }
-        let minion = self.minions[index].id.clone();
-        self.master_step(mc::Input::Disconnected { minion, epoch })
-    }
-
-    fn minion_hears_end(&mut self, epoch: u64) -> Outcome {
-        let Some(index) = self.links.get(&epoch).map(|it| it.minion) else { return Ok(()) };
-        if self.minions[index].link != Some(epoch) {
-            return Ok(());
-        }
-        self.minions[index].link = None;
-        let wait = 500 + self.dice.below(8_000);
-        self.at(wait, Happening::Connect(index));
-        self.minion_step(index, nc::Input::Disconnected)
-    }
-
-    fn compiled(&mut self, job: JobId, minion: usize, good: bool) -> Outcome {
-        let hash = ContentHash([1; 32]);
-        let result = if good {
-            Ok(mc::SealedRef { hash, size: 10, steps: 1, grants: Vec::new() })
-        } else {
-            Err(Vec::new())
-        };
-        let minion = self.minions[minion].id.clone();
-        self.master_step(mc::Input::Compiled {
-            job,
-            minion,
-            revision: Revision(ContentHash([7; 32])),
-            result,
-        })
-    }
-
-    fn ask(&mut self, request: Request) -> Outcome {
-        if self.master.core.is_none() {
-            // The same again, as `labctl` does.
-            self.at(3_000, Happening::Ask(Box::new(request)));
-            return Ok(());
-        }
-        self.number += 1;
-        self.master_step(ask(self.number, request))
-    }
-
-    fn enroll(&mut self, index: usize) -> Outcome {
-        let node = &self.minions[index];
-        let member = self.master.core.as_ref().is_some_and(|it| it.minion(&node.id).is_some());
-        let (id, key) = (node.id.clone(), node.identity.public());
-        let seal = node.identity.seal_key().to_text();
-        if member {
-            self.at(1, Happening::MinionStart(index));
-            return Ok(());
-        }
-        self.at(5_000, Happening::Enroll(index));
-        let terms = TokenTerms {
-            name: "sim".to_owned(),
-            image_key: "image".to_owned(),
-            ids: "m-*".to_owned(),
-            labels: BTreeMap::new(),
-            cidr: Vec::new(),
-            not_before: Timestamp(0),
-            expires: Timestamp(u64::MAX),
-            uses: 4,
-            replace: model::Replace::Never,
-            retire_after_ms: None,
-        };
-        let request = message::EnrollRequest {
-            minion: id,
-            sign: key.to_text(),
-            seal,
-            version: "0.1.0".to_owned(),
-            claims: BTreeMap::new(),
-            token: None,
-            image_sig: None,
-        };
-        self.master_step(mc::Input::Enroll {
-            fingerprint: key.fingerprint(),
-            request: Box::new(request),
-            terms: Ok(Box::new(terms)),
-            address: "10.0.0.1".to_owned(),
-        })
-    }
-
-    fn connect(&mut self, index: usize) -> Outcome {
-        let node = &self.minions[index];
-        if node.core.is_none() || node.link.is_some() {
-            return Ok(());
-        }
-        let Some(master) = &self.master.core else {
-            let wait = 1_000 + self.dice.below(5_000);
-            self.at(wait, Happening::Connect(index));
-            return Ok(());
-        };
-        let known = master.key(&node.identity.public().fingerprint());
-        if known.is_none_or(|it| it.status != KeyStatus::Accepted) {
-            return Ok(());
-        }
-        self.epochs += 1;
-        let epoch = self.epochs;
-        let session = format!("session-{epoch}");
-        self.links.insert(epoch, Link::new(epoch, index, &session));
-        self.master.links.insert(index, GateEnd::new(epoch, &session));
-        self.minions[index].link = Some(epoch);
-        let minion = self.minions[index].id.clone();
-        let address = format!("10.0.0.{index}");
-        self.master_step(mc::Input::Connected { minion, epoch, address })?;
-        if self.minions[index].link == Some(epoch) {
-            self.minion_step(index, nc::Input::Connected)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing passes any more; each end hears of it at its own time.
-    pub(crate) fn cut(&mut self, epoch: u64) {
-        let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return };
-        link.cut = true;
-        self.summary.cuts += 1;
-        let slow = if self.trouble() { [100, 5_000, 70_000][self.dice.index(3)] } else { 100 };
-        let (master, minion) = (self.dice.below(slow), self.dice.below(5_000));
-        self.at(master, Happening::MasterHearsEnd(epoch));
-        self.at(minion, Happening::MinionHearsEnd(epoch));
-    }
-
-    fn reach_master(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
-        let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return Ok(()) };
-        let node = &self.minions[link.minion];
-        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
-        let message = link.open_at_master(&ends, bytes).ok_or("the gate refused an honest message")?;
-        let minion = node.id.clone();
-        self.overhear(bytes);
-        self.master_step(mc::Input::Message { minion, epoch, message: Box::new(message) })
-    }
-
-    fn reach_minion(&mut self, epoch: u64, bytes: &[u8]) -> Outcome {
-        let Some(link) = self.links.get_mut(&epoch).filter(|it| !it.cut) else { return Ok(()) };
-        let index = link.minion;
-        let node = &self.minions[index];
-        if node.link != Some(epoch) {
-            return Ok(());
-        }
-        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
-        let opened = link.open_at_minion(&ends, bytes).ok_or("a minion refused an honest message")?;
-        self.overhear(bytes);
-        self.minion_step(index, nc::Input::Message { message: Box::new(opened.0), sent: opened.1 })
-    }
-
-    /// Somebody sends again what was heard before, whole or altered, to anybody.
-    fn replay(&mut self) -> Outcome {
-        let epochs: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
-        if epochs.is_empty() || self.heard.is_empty() {
-            return Ok(());
-        }
-        let epoch = epochs[self.dice.index(epochs.len())];
-        let mut bytes = self.heard[self.dice.index(self.heard.len())].clone();
-        if self.dice.one_in(3) {
-            let place = self.dice.index(bytes.len());
-            bytes[place] ^= 1;
-        }
-        // Before the hello only TLS tells who is at the other end.
-        let Some(link) = self.links.get_mut(&epoch).filter(|it| it.has_begun()) else { return Ok(()) };
-        let node = &self.minions[link.minion];
-        let ends = Ends { id: &node.id, minion: &node.identity, master: &self.identity };
-        if link.open_at_minion(&ends, &bytes).is_some() || link.open_at_master(&ends, &bytes).is_some() {
-            return Err("a replayed envelope was believed".to_owned());
-        }
-        self.summary.replays_refused += 1;
-        Ok(())
-    }
-}
-
-fn ask(ticket: u64, request: Request) -> mc::Input {
-    let caller = Caller { name: "admin".to_owned(), via: "sim".to_owned() };
-    let request = Box::new(request);
-    mc::Input::Request { ticket: mc::Ticket(ticket), caller, request, random: [9; 16] }
 }

@@ -47,6 +47,18 @@ pub enum Entry {
     Clock(Timestamp),
 }
 
+impl Entry {
+    /// A time that has been, as far as this entry tells: after a restart it is at least so late.
+    pub fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Clock(at) => Some(*at),
+            Self::Job(it) => Some(it.ended.unwrap_or(it.at)),
+            Self::Event(it) => Some(it.at),
+            _ => None,
+        }
+    }
+}
+
 /// One request, for the audit log. Committed with the records of what it caused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Audit {

@@ -9,7 +9,7 @@ use super::{
 use bus::message::{CAN_CONFIRM, CAN_REBOOT, ToMinion};
 use model::{
     Caller, Diagnostic, Job, JobId, JobKind, JobTarget, LastApply, MinionId, Mode, Revision, RunReport,
-    Tally, TargetState, Terminal, Timestamp, api, request::Ask,
+    Tally, TargetState, Terminal, Timestamp, api, broken, request::Ask,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -400,6 +400,9 @@ impl Master {
                 TargetState::Accepted => {
                     self.end_target(job, &minion, End::of(Terminal::Expired, "not sent in time"));
                 }
+                TargetState::Offered { .. } if broken::leaves_out("ask-before-expired") => {
+                    self.end_target(job, &minion, End::of(Terminal::Expired, "not received in time"));
+                }
                 TargetState::Offered { .. } if self.is_ready(&minion) => self.confirm(job, &minion),
                 TargetState::Offered { .. } => self.show_target(job, &minion),
                 TargetState::Received { .. } | TargetState::Running { .. } | TargetState::Ended { .. } => {}
@@ -437,8 +440,10 @@ impl Master {
     pub(crate) fn cancel(&mut self, id: JobId) -> (usize, usize) {
         let Some(open) = self.book.open.get(&id) else { return (0, 0) };
         let minions: Vec<MinionId> = open.targets.keys().cloned().collect();
-        let job = Job { cancelled: Some(self.now), ..open.job.clone() };
-        self.record(Entry::Job(job));
+        if !broken::leaves_out("remember-cancels") {
+            let job = Job { cancelled: Some(self.now), ..open.job.clone() };
+            self.record(Entry::Job(job));
+        }
         let (mut ended, mut asked) = (0, 0);
         for minion in minions {
             let Some((_, target)) = self.book.open_target(id, &minion) else { continue };

@@ -166,10 +166,11 @@ impl Master {
 
     /// The job is on disk before its reply; what it leads to comes behind.
     fn submit_request(&mut self, ticket: Ticket, wish: Wish) -> Result<Option<Reply>, ErrorView> {
-        if let Some(job) = self.same_job(wish.id) {
+        let forgets = broken::leaves_out("same-id-same-job");
+        if let Some(job) = self.same_job(wish.id).filter(|_| !forgets) {
             return Ok(Some(Reply::Submitted(Box::new(job.clone()))));
         }
-        if self.book.knows_job(wish.id) {
+        if self.book.knows_job(wish.id) && !forgets {
             let query = Query::Job(wish.id.to_string(), wish.caller.name.clone());
             self.out.push(Effect::Read { ticket, query });
             return Ok(None);

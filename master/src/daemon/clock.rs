@@ -1,5 +1,5 @@
-//! The one time of the daemon, for the core, the gate and expiries: never earlier than what was stored, never going back,
-//! and never standing still.
+//! The one clock of the master, for the core and everything around it: never earlier than what was stored, never going
+//! back, and going on at its own pace while the machine's is behind.
 
 use model::Timestamp;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -10,37 +10,60 @@ const PLAUSIBLE: Timestamp = Timestamp(1_767_225_600_000);
 /// A machine's clock that is further behind than this is not set.
 const BEHIND_MS_MAX: u64 = 60_000;
 
-static CLOCK: Mutex<Option<Steady>> = Mutex::new(None);
+static CLOCK: Mutex<Option<Clock>> = Mutex::new(None);
 
-/// Goes on by itself; a machine's clock that is later sets it forward.
-#[derive(Clone, Copy, Debug)]
-struct Steady {
-    now: Timestamp,
-    at: Instant,
+/// A clock of a daemon, told what the machine's says and how long the daemon runs.
+#[derive(Debug)]
+pub struct Clock {
+    base: Timestamp,
+    /// Time since the start at `base`.
+    at: Duration,
 }
 
-impl Steady {
-    fn tell(&mut self, machine: Timestamp, at: Instant) -> Timestamp {
-        let passed = u64::try_from(at.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
-        self.now = self.now.plus_ms(passed).max(machine);
-        // What is less than a millisecond is not lost, or many looks would make it slow.
+impl Clock {
+    /// One that begins at the latest time that was stored.
+    pub fn new(stored: Timestamp) -> Self {
+        Self { base: stored, at: Duration::ZERO }
+    }
+
+    /// The time, when the machine's clock says this and the daemon has been running so long.
+    pub fn at(&mut self, machine: Timestamp, running: Duration) -> Timestamp {
+        let passed = u64::try_from(running.saturating_sub(self.at).as_millis()).unwrap_or(u64::MAX);
+        self.base = self.base.plus_ms(passed).max(machine);
+        // What is less than a millisecond is not lost, or many calls would make it slow.
         self.at += Duration::from_millis(passed);
-        self.now
+        self.base
+    }
+
+    /// Whether the machine's clock can have been set at all: a year that can be, and not long ago already.
+    pub fn believes(&self, machine: Timestamp) -> bool {
+        machine >= PLAUSIBLE && self.base.since_ms(machine) <= BEHIND_MS_MAX
     }
 }
 
-/// Tells the last stored time, once.
-pub(crate) fn set_floor(stored: Timestamp) {
+fn with<T>(read: impl FnOnce(&mut Clock) -> T) -> T {
     let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    let steady = clock.get_or_insert(Steady { now: stored, at: Instant::now() });
-    steady.now = steady.now.max(stored);
+    read(clock.get_or_insert_with(|| Clock::new(Timestamp(0))))
+}
+
+/// Tells the last stored time.
+pub(crate) fn set_floor(stored: Timestamp) {
+    with(|clock| clock.base = clock.base.max(stored));
 }
 
 /// Now.
 pub(crate) fn now() -> Timestamp {
-    let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    let at = Instant::now();
-    clock.get_or_insert(Steady { now: Timestamp(0), at }).tell(machine(), at)
+    with(|clock| clock.at(machine(), started().elapsed()))
+}
+
+/// Whether the machine's clock can have been set at all.
+pub(crate) fn is_set() -> bool {
+    with(|clock| clock.believes(machine()))
+}
+
+/// Of a clock that only goes forward, in microseconds.
+pub(crate) fn micros() -> u64 {
+    u64::try_from(started().elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn machine() -> Timestamp {
@@ -48,33 +71,49 @@ fn machine() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Whether the machine's clock can have been set at all: a year that can be, and not before what was stored.
-pub(crate) fn is_set() -> bool {
-    let machine = machine();
-    machine >= PLAUSIBLE && now().since_ms(machine) <= BEHIND_MS_MAX
-}
-
-/// Of a clock that only goes forward, in microseconds.
-pub(crate) fn micros() -> u64 {
+fn started() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
+    *START.get_or_init(Instant::now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
     #[test]
-    fn a_machine_that_is_set_back_goes_on_and_one_that_is_set_forward_is_followed() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut clock = Steady { now: Timestamp(1_000_000), at: start };
-        assert_eq!(clock.tell(Timestamp(5), at(10)), Timestamp(1_000_010), "from the stored time on");
-        assert_eq!(clock.tell(Timestamp(2_000_000), at(20)), Timestamp(2_000_000));
-        assert_eq!(clock.tell(Timestamp(1_000), at(50)), Timestamp(2_000_030), "it does not stand still");
-        for look in 1..=1000_u64 {
-            clock.tell(Timestamp(0), at(50) + Duration::from_micros(look * 700));
+    fn it_goes_on_while_the_machines_clock_is_behind() {
+        let mut clock = Clock::new(Timestamp(5_000));
+        assert_eq!(clock.at(Timestamp(9_000), ms(0)), Timestamp(9_000));
+        assert_eq!(clock.at(Timestamp(10_000), ms(1_000)), Timestamp(10_000));
+        // Set back by an hour: a minute later it is a minute later.
+        assert_eq!(clock.at(Timestamp(0), ms(61_000)), Timestamp(70_000));
+    }
+
+    #[test]
+    fn a_machine_without_a_clock_is_set_in_steps_and_never_runs_ahead_of_it() {
+        let stored = Timestamp(PLAUSIBLE.0 + 1_000_000);
+        let mut clock = Clock::new(stored);
+        assert_eq!(clock.at(Timestamp(0), ms(0)), stored);
+        assert!(!clock.believes(Timestamp(0)));
+        // First to the time of the last stop, which is before the stored one, then to the right one.
+        let stop = Timestamp(PLAUSIBLE.0 + 900_000);
+        assert_eq!(clock.at(stop, ms(1_000)), stored.plus_ms(1_000));
+        assert!(!clock.believes(stop));
+        let right = stored.plus_ms(3_600_000);
+        assert_eq!(clock.at(right, ms(2_000)), right);
+        assert!(clock.believes(right));
+    }
+
+    #[test]
+    fn many_looks_within_a_millisecond_do_not_make_it_slow() {
+        let mut clock = Clock::new(Timestamp(1_000));
+        for look in 1..=10_000 {
+            clock.at(Timestamp(0), Duration::from_micros(look * 700));
         }
-        assert_eq!(clock.now, Timestamp(2_000_030 + 700));
+        assert_eq!(clock.base, Timestamp(8_000));
     }
 }

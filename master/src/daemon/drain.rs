@@ -30,7 +30,7 @@ impl<O: Outside> Daemon<O> {
         for waiting in std::mem::take(&mut self.early) {
             self.refuse(waiting);
         }
-        while self.barrier != LOST && (*committed.borrow() < self.store.submitted() || !self.held.is_empty())
+        while !self.held.is_lost() && (*committed.borrow() < self.store.submitted() || !self.held.is_empty())
         {
             tokio::select! {
                 changed = committed.changed() => match changed {

@@ -10,9 +10,6 @@ use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms, broken}
 use std::sync::Arc;
 use tracing::{error, warn};
 
-/// A barrier that is never reached: a transaction was lost.
-pub(super) const LOST: u64 = u64::MAX;
-
 impl<O: Outside> Daemon<O> {
     /// Takes one input in. `sealed` is ciphertext that is stored if the core records where it lies.
     pub(super) fn step(&mut self, input: Input, sealed: Option<(JobId, MinionId, Arc<[u8]>)>) {
@@ -51,18 +48,14 @@ impl<O: Outside> Daemon<O> {
             self.keep_sealed(job, minion, bytes, &mut rows);
         }
         self.write(rows, later);
-        let barrier = self.barrier;
-        self.held.extend(acts.into_iter().map(|act| (barrier, act)));
+        self.held.extend(acts);
         self.begin_compiles();
         self.release();
     }
     fn write(&mut self, rows: Vec<Row>, later: Vec<Row>) {
         if !rows.is_empty() {
-            match self.store.commit(rows) {
-                Some(number) => self.barrier = self.barrier.max(number),
-                // What follows never leaves, and the process ends.
-                None => self.barrier = LOST,
-            }
+            // If it was not taken, what follows never leaves, and the process ends.
+            self.held.behind(self.store.commit(rows));
         }
         if !later.is_empty() && !self.store.later(later) {
             warn!("the store takes no more lazy rows");
@@ -70,10 +63,8 @@ impl<O: Outside> Daemon<O> {
     }
     /// Does what waited for the disk, in order.
     pub(super) fn release(&mut self) {
-        let heedless = broken::leaves_out("wait-for-the-store");
-        let done = if heedless { LOST - 1 } else { *self.store.committed().borrow() };
-        while self.held.front().is_some_and(|(barrier, _)| *barrier <= done) {
-            let Some((_, act)) = self.held.pop_front() else { return };
+        let done = *self.store.committed().borrow();
+        while let Some(act) = self.held.next(done) {
             match act {
                 Act::Learn(entry) => self.learn(&entry),
                 Act::Do(effect) => self.perform(*effect),

@@ -16,7 +16,7 @@ use crate::web::{Web, WebConfig};
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Pulse;
 use bus::seed::{Seed, SeedToken};
-use model::{Fingerprint, MinionId, Timestamp, TokenTerms, api};
+use model::{Fingerprint, MinionId, TokenTerms, api};
 use sd_notify::NotifyState;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
@@ -77,7 +77,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let store_config = StoreConfig { path, ballast_bytes: config.ballast_bytes };
     let store = Store::open_watched(&store_config, watchdog.pulse.beat("turn-store"))?;
     let entries = store.load()?;
-    clock::set_floor(entries.iter().filter_map(latest).max().unwrap_or_default());
+    clock::set_floor(entries.iter().filter_map(Entry::time).max().unwrap_or_default());
     let register = Arc::new(Register::default());
     for entry in &entries {
         register.learn(entry);
@@ -179,15 +179,6 @@ impl Doors {
         let web = WebConfig { listen: config.https.clone(), tls, socket: config.socket.clone() };
         let web = Web::start(web, handle.clone(), gate.clone(), pulse).await.map_err(StartError::Web)?;
         Ok(Self { gate, from_gate, web, fanout, handle, inputs })
-    }
-}
-
-fn latest(entry: &Entry) -> Option<Timestamp> {
-    match entry {
-        Entry::Clock(at) => Some(*at),
-        Entry::Job(it) => Some(it.ended.unwrap_or(it.at)),
-        Entry::Event(it) => Some(it.at),
-        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Reader, Row, StoreError, sql};
 use crate::core::{Audit, Entry, SealedRef};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use model::{JobId, JobTarget, MinionId, RunReport, TargetState, Timestamp};
+use model::{JobId, JobTarget, MinionId, RunReport, TargetState, Timestamp, broken};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -114,11 +114,37 @@ fn write_report(
 }
 
 fn write_audit(db: &Transaction<'_>, it: &Audit, chain: &mut Chain) -> rusqlite::Result<()> {
-    let text = json(it);
-    let before = *chain;
-    *chain = link(&before, &text);
+    let AuditLine { text, before, hash } = AuditLine::append(it, chain);
     let sql = "INSERT INTO audit(at, data, before, hash) VALUES(?1, ?2, ?3, ?4)";
-    run(db, sql, params![time(it.at), text, &before[..], &chain[..]])
+    run(db, sql, params![time(it.at), text, &before[..], &hash[..]])
+}
+
+/// A line of the audit log as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditLine {
+    /// The [`Audit`] as JSON.
+    pub text: String,
+    /// Hash of the line before it; zeros for the first.
+    pub before: [u8; 32],
+    /// Its own.
+    pub hash: [u8; 32],
+}
+
+impl AuditLine {
+    /// The line that follows the one with hash `chain`, which becomes the hash of this one.
+    pub fn append(it: &Audit, chain: &mut [u8; 32]) -> Self {
+        let (text, before) = (json(it), *chain);
+        let hash = link(&before, &text);
+        if !broken::leaves_out("chain-the-audit-log") {
+            *chain = hash;
+        }
+        Self { text, before, hash }
+    }
+
+    /// Whether it follows the line with hash `before`, and is what was written.
+    pub fn follows(&self, before: &[u8; 32]) -> bool {
+        self.before == *before && self.hash == link(before, &self.text)
+    }
 }
 
 /// Hash of a line of the audit log that follows the line with hash `before`.

@@ -64,7 +64,7 @@ pub enum Entry {
         job: JobId,
         /// How it ended.
         word: Terminal,
-        /// When that was acknowledged.
+        /// When that was acknowledged, by the master's clock.
         at: Timestamp,
     },
     /// Something happened here; kept until the master has stored it.

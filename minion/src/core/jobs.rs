@@ -25,7 +25,7 @@ impl Minion {
             return self.end(now, job, Terminal::Expired, "it came after its expiry", None, effects);
         }
         let older = self.superseded_by(&offer);
-        self.record(Entry::Received(Box::new(offer)), effects);
+        self.promise("receive-on-disk", Entry::Received(Box::new(offer)), effects);
         for old in older {
             let reason = format!("a newer full run came: {}", job.short());
             self.end(now, old, Terminal::Superseded, &reason, None, effects);
@@ -34,6 +34,14 @@ impl Minion {
         let begin = self.begin_intent(now, effects);
         self.say(now, FromMinion::Received { job }, effects);
         effects.extend(begin);
+    }
+
+    /// Records something that others are told, or that is done, right behind it.
+    fn promise(&mut self, part: &'static str, entry: Entry, effects: &mut Vec<Effect>) {
+        if broken::leaves_out(part) {
+            return self.later(entry, effects);
+        }
+        self.record(entry, effects);
     }
 
     fn refusal(&self) -> Option<String> {
@@ -97,16 +105,30 @@ impl Minion {
         }
     }
 
-    /// Begins the next job if nothing is at work. Waiting jobs are begun only once the master's clock is known:
-    /// nothing runs after its expiry.
+    /// A job was at work when the process ended: its worker may live.
+    pub(super) fn recover(&mut self, now: Timestamp, job: JobId, effects: &mut Vec<Effect>) {
+        if broken::leaves_out("look-for-the-worker") {
+            return self.on_run_ended(now, job, RunEnd::Lost { reason: String::new() }, effects);
+        }
+        effects.push(Effect::Recover { job });
+    }
+
+    /// Begins the next job if nothing is at work. Waiting jobs are begun only once the master's clock is known: nothing
+    /// runs after its expiry; and not between a hello and its answer: nothing runs that was cancelled meanwhile.
     pub(super) fn begin_next(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let start = self.begin_intent(now, effects);
         effects.extend(start);
     }
 
+    /// Whether the master was told what is here, and has not said yet what is to be withdrawn of it.
+    pub(super) fn is_opening(&self) -> bool {
+        self.link.connected && !self.link.welcomed
+    }
+
     /// Records the intent; gives the effect that must follow it.
     fn begin_intent(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Option<Effect> {
-        if self.memory.running.is_some() || self.stopping || self.disk_fault.is_some() {
+        let busy = self.memory.running.is_some() && !broken::leaves_out("one-run-at-a-time");
+        if busy || self.stopping || self.disk_fault.is_some() || self.is_opening() {
             return None;
         }
         self.link.clock.offset_ms()?;
@@ -116,7 +138,7 @@ impl Minion {
     }
 
     fn start_effect(&mut self, job: JobId, attempt: u32, effects: &mut Vec<Effect>) -> Option<Effect> {
-        self.record(Entry::Intent { job, attempt }, effects);
+        self.promise("intend-on-disk", Entry::Intent { job, attempt }, effects);
         self.cancelling = None;
         self.begin_effect(job)
     }
@@ -151,13 +173,16 @@ impl Minion {
                 (word, reason, Some(report))
             }
             RunEnd::Reboot { step, message } => return self.on_reboot(now, job, step, message, effects),
+            RunEnd::NotBegun { reason } if attempt > 1 && !cancelling => {
+                (Terminal::Interrupted, format!("{reason}; it was begun before"), None)
+            }
             RunEnd::NotBegun { reason } => {
                 let word = if cancelling { Terminal::Cancelled } else { Terminal::Refused };
                 return self.end(now, job, word, &reason, None, effects);
             }
             RunEnd::Fault { reason } => (Terminal::Failed, reason, None),
             RunEnd::Lost { reason } if cancelling => (Terminal::Cancelled, reason, None),
-            RunEnd::Lost { reason } if command => {
+            RunEnd::Lost { reason } if command && !broken::leaves_out("command-at-most-once") => {
                 (Terminal::Interrupted, format!("{reason}; a command is not run twice"), None)
             }
             RunEnd::Lost { reason } if begun >= ATTEMPTS_MAX => {
@@ -216,7 +241,7 @@ impl Minion {
         let job = result.job;
         let was_running = self.memory.running == Some(job);
         self.fit_result(&mut result);
-        self.record(Entry::Ended(result), effects);
+        self.promise("result-on-disk", Entry::Ended(result), effects);
         if was_running {
             self.cancelling = None;
             self.pending.end();

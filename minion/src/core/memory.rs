@@ -151,6 +151,9 @@ impl Memory {
                 self.leave(*job);
                 self.outbox.drop_result(*job);
                 self.jobs.insert(*job, Held::Known { word: *word, at: *at });
+                if broken::leaves_out("remember-ended-jobs") {
+                    self.jobs.remove(job);
+                }
             }
             Entry::Event { number, tag, data, gap } => self.outbox.push(*number, tag, data, *gap),
             Entry::EventsTaken(number) => self.outbox.take(*number),

@@ -176,6 +176,14 @@ impl Minion {
         Some(format!("its outbox is full: {waiting} results ({bytes} KiB) wait for the master to store them"))
     }
 
+    /// Nobody hears any more: what may be lost is.
+    pub(super) fn forget_unheard(&mut self) {
+        self.pending.clear();
+        if broken::leaves_out("keep-events-over-a-reconnect") {
+            self.memory.outbox.take(self.memory.outbox.next - 1);
+        }
+    }
+
     /// Notes an event and says it. Tags and payloads over their limits are cut, with a notice in the payload.
     pub(super) fn add_event(&mut self, now: Timestamp, tag: String, data: Value, effects: &mut Vec<Effect>) {
         let number = self.memory.outbox.next;
@@ -223,6 +231,9 @@ impl Minion {
         for event in events {
             self.say(now, event, effects);
         }
+        if broken::leaves_out("say-results-again") {
+            return;
+        }
         for job in self.memory.unacknowledged() {
             self.say_result(now, job, effects);
         }
@@ -235,10 +246,12 @@ impl Minion {
         events: Option<u64>,
         effects: &mut Vec<Effect>,
     ) {
+        // By the master's clock: our own may be at 1970 now, and right when it is judged how old this is.
+        let at = self.master_now(now).unwrap_or(now);
         for job in jobs {
             if let Some(Held::Ended(result)) = self.memory.jobs.get(job) {
                 let word = result.word;
-                self.later(Entry::Known { job: *job, word, at: now }, effects);
+                self.later(Entry::Known { job: *job, word, at }, effects);
             }
         }
         if let Some(number) = events.filter(|number| *number < self.memory.outbox.next) {
@@ -257,6 +270,9 @@ impl Minion {
             Some(Held::Known { word, at }) => Box::new(known_result(job, *word, *at)),
             _ => return,
         };
+        if broken::leaves_out("keep-results-until-acknowledged") {
+            self.later(Entry::Known { job, word: result.word, at: now }, effects);
+        }
         let text = serde_json::to_string(&*result).unwrap_or_default();
         if text.len() <= RESULT_WHOLE_MAX {
             return self.say(now, FromMinion::Result(result), effects);

@@ -707,3 +707,64 @@ fn releases_fit_when_they_are_at_most_one_minor_version_apart() {
     };
     assert_eq!(bench.hear(far), ["incompatible"]);
 }
+
+#[test]
+fn what_was_cancelled_meanwhile_is_not_begun_between_a_hello_and_its_answer() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    bench.offer(offer(2));
+    bench.offer(offer(3));
+    bench.step(Input::Disconnected);
+    bench.step(Input::Connected);
+    assert_eq!(bench.ended(1, Outcome::Ok), ["record ended 1 ok", "clean 1"]);
+    let cancelled = bench.hear(ToMinion::Cancel { job: JobId(2) });
+    assert_eq!(cancelled, ["record ended 2 cancelled"]);
+    assert!(bench.welcome().contains(&"start 3 1".to_owned()));
+}
+
+#[test]
+fn a_hello_without_an_answer_leads_to_another_connection() {
+    let mut bench = Bench::member();
+    bench.step(Input::Disconnected);
+    bench.step(Input::Connected);
+    bench.now = bench.minion.next_wake().unwrap();
+    assert_eq!(bench.now, NOW.plus_ms(30_000));
+    assert_eq!(bench.step(Input::Tick)[0], "reconnect");
+    bench.welcome();
+    bench.now = bench.now.plus_ms(40_000);
+    assert_eq!(bench.step(Input::Tick), ["send heartbeat"]);
+}
+
+#[test]
+fn a_state_run_that_cannot_be_begun_again_is_interrupted_and_not_refused() {
+    let not_begun = |job| {
+        let reason = "the recipe is gone".to_owned();
+        Input::RunEnded { job: JobId(job), end: RunEnd::NotBegun { reason } }
+    };
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    bench.lost(1);
+    assert_eq!(bench.step(not_begun(1))[0], "record ended 1 interrupted");
+    bench.offer(offer(2));
+    assert_eq!(bench.step(not_begun(2))[0], "record ended 2 refused");
+}
+
+#[test]
+fn a_job_that_was_acknowledged_in_1970_is_still_known_when_the_clock_is_set() {
+    let mut bench = Bench::new();
+    bench.now = Timestamp(60_000);
+    let ahead = 1_800_000_000_000;
+    let hear = |bench: &mut Bench, message| {
+        let sent = Timestamp(ahead);
+        bench.minion.step(bench.now, Input::Message { message: Box::new(message), sent })
+    };
+    bench.minion.step(bench.now, Input::Connected);
+    let expires = Timestamp(ahead + 60_000);
+    hear(&mut bench, ToMinion::Offer(Box::new(Offer { expires, ..offer(1) })));
+    let end = RunEnd::Report { report: Box::new(report(Outcome::Ok)), events: Vec::new() };
+    bench.minion.step(bench.now, Input::RunEnded { job: JobId(1), end });
+    hear(&mut bench, ToMinion::Ack { jobs: vec![JobId(1)], events: None });
+    bench.minion.clock_jumped(ahead - 60_000);
+    bench.minion.step(Timestamp(ahead + 1), Input::Tick);
+    assert!(bench.minion.memory.jobs.contains_key(&JobId(1)), "it must not run again");
+}

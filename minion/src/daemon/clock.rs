@@ -4,8 +4,9 @@ use crate::linux::system::since_boot;
 use model::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// A clock of a daemon, told what the system's says and how long the machine has been up.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub struct Clock {
     base: Timestamp,
     /// Time since boot at `base`, sleep included.
     at: Duration,
@@ -14,12 +15,17 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
-        Self { base: Timestamp(0), at: since_boot().unwrap_or_default(), jumped_ms: 0 }
+    pub(super) fn of_machine() -> Self {
+        Self::new(since_boot().unwrap_or_default())
+    }
+
+    /// One that begins so long after the boot.
+    pub fn new(since_boot: Duration) -> Self {
+        Self { base: Timestamp(0), at: since_boot, jumped_ms: 0 }
     }
 
     /// It was at least this late already.
-    pub(super) fn not_before(&mut self, stored: Timestamp) {
+    pub fn not_before(&mut self, stored: Timestamp) {
         self.base = self.base.max(stored);
     }
 
@@ -29,11 +35,12 @@ impl Clock {
     }
 
     /// Milliseconds it went forward since this was last asked without so much time passing: the system's clock was set.
-    pub(super) fn take_jump(&mut self) -> u64 {
+    pub fn take_jump(&mut self) -> u64 {
         std::mem::take(&mut self.jumped_ms)
     }
 
-    fn at_system_time(&mut self, system_ms: u64, since_boot: Duration) -> Timestamp {
+    /// The time, when the system's clock says this and the machine has been up so long, sleep included.
+    pub fn at_system_time(&mut self, system_ms: u64, since_boot: Duration) -> Timestamp {
         let passed = whole_ms(since_boot.saturating_sub(self.at));
         let steady = self.base.plus_ms(passed);
         self.jumped_ms = self.jumped_ms.saturating_add(system_ms.saturating_sub(steady.0));
@@ -54,7 +61,7 @@ mod tests {
 
     #[test]
     fn time_goes_on_while_the_system_clock_is_behind_and_jumps_only_forward() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::of_machine();
         let start = clock.at;
         let at = |ms| start + Duration::from_millis(ms);
         clock.not_before(Timestamp(1_000_000));
@@ -66,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_jump_is_what_the_system_clock_went_forward_beyond_the_time_that_passed() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::of_machine();
         let start = clock.at;
         let at = |ms| start + Duration::from_millis(ms);
         clock.at_system_time(1_000_000, at(0));
@@ -81,7 +88,7 @@ mod tests {
 
     #[test]
     fn many_looks_within_a_millisecond_do_not_make_it_slow() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::of_machine();
         let start = clock.at;
         clock.at_system_time(1_000_000, start);
         clock.take_jump();

@@ -3,6 +3,8 @@
 mod effects;
 mod start;
 
+pub use effects::give_up;
+
 use super::clock::Clock;
 use super::larder::{Larder, chain};
 use super::{DaemonError, Setup, Stop, Trust, sources};

@@ -65,7 +65,7 @@ impl Agent<'_> {
             Ok(()) if self.disk_full => {
                 self.disk_full = false;
                 info!("the disk takes records again");
-                if let Some(journal) = &self.journal {
+                if let Some(journal) = &mut self.journal {
                     journal.recovered();
                 }
                 let now = self.now();
@@ -272,7 +272,7 @@ impl Agent<'_> {
 
 /// Takes out what must not happen once a write failed. The core knows the later entries already: they go to `entries`,
 /// for it to take them back or keep them.
-fn give_up(effects: &mut VecDeque<Effect>, entries: &mut Vec<Entry>) {
+pub fn give_up(effects: &mut VecDeque<Effect>, entries: &mut Vec<Entry>) {
     for effect in std::mem::take(effects) {
         match effect {
             Effect::Record(entry) => entries.push(*entry),
