@@ -180,6 +180,7 @@ fn a_received_offer_that_is_forgotten_is_found() {
             next_event: 1,
             masters: 1,
             speaker: bus::message::Speaker::default(),
+            can: Vec::new(),
         }))
     };
     checker.said(&minion(), 0, &hello(vec![JOB])).unwrap();
