@@ -33,9 +33,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-pub(crate) use start::lock;
 pub use clock::Clock;
 pub use held::Held;
+pub(crate) use start::lock;
 pub use start::{StartError, run};
 
 /// Inputs that may wait for the loop.

@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 pub use copy::{Restored, adopt};
-pub use format::SCHEMA;
 pub use entries::AuditLine;
+pub use format::SCHEMA;
 pub use gc::{GcReport, Keep};
 pub use writer::LAZY;
 

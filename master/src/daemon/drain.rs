@@ -1,6 +1,6 @@
 //! The way out: nothing new is taken, what was promised is written and told, everybody hears goodbye.
 
-use super::{Daemon, Incoming, Outside, Waiter, effects::LOST, unavailable};
+use super::{Daemon, Incoming, Outside, Waiter, unavailable};
 use crate::gate::FromGate;
 use model::Reply;
 use std::time::Duration;
