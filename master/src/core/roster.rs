@@ -154,6 +154,9 @@ impl Master {
         let presence = if live.goodbye { Presence::Down } else { Presence::Lost };
         self.drop_parts(id);
         self.set_presence(id, presence, "connection ended");
+        if broken::leaves_out("lost-contact-is-no-end") {
+            self.interrupt_all(id, "connection ended");
+        }
     }
 
     fn watch_presence(&mut self, id: &MinionId) {
@@ -335,6 +338,7 @@ impl Master {
         if changed {
             self.save_minion(id);
         }
+        self.withdraw(id, hello);
         let spread = self.book.minions.len().div_ceil(RETURNS_PER_SECOND);
         self.send(
             id,

@@ -6,7 +6,7 @@ use crate::core::{Effect, Entry, Input, Query, SealedRef, Ticket};
 use crate::store::{GcReport, Keep, Row};
 use bus::message::{Offer, RECIPE_HERE_MAX, SealedRecipe, ToMinion};
 use model::api::{ErrorKind, ErrorView};
-use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms, broken};
+use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms};
 use std::sync::Arc;
 use tracing::{error, warn};
 
