@@ -18,6 +18,8 @@ const ATTEMPTS_MAX: u32 = 3;
 pub(crate) struct Start {
     pub(crate) at: u64,
     pub(crate) attempt: u32,
+    /// Of the minion's identity.
+    pub(crate) life: u32,
     /// Which of the lives of workers: it is another one only when a worker was lost.
     pub(crate) worker_life: u64,
     /// A run that is under way.
@@ -191,7 +193,8 @@ impl Checker {
 
     /// A minion is told to forget a result.
     pub(crate) fn acknowledged(&self, job: JobId, minion: &MinionId) -> Result<(), String> {
-        if self.view.jobs.contains_key(&job) && !self.view.ended.contains_key(&(job, minion.clone())) {
+        let key = (job, minion.clone());
+        if self.view.targets.contains(&key) && !self.view.ended.contains_key(&key) {
             return Err(format!("job {job} on {minion} was acknowledged before its end was on disk"));
         }
         Ok(())
@@ -267,6 +270,10 @@ impl Checker {
             return Err(format!("{place} began although the master knew that it was cancelled: {start:?}"));
         }
         let before = self.starts.entry((job, minion.clone())).or_default();
+        if self.restored && before.last().is_some_and(|it| it.life != start.life) {
+            // Neither the restored master nor the minion that was removed can know of it.
+            before.clear();
+        }
         if let Some(last) = before.last() {
             if matches!(known.kind, JobKind::Run { .. }) {
                 return Err(format!("{place}: a command ran twice, before at {}", last.at));

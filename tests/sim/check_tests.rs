@@ -69,7 +69,7 @@ fn checker() -> Checker {
 }
 
 fn start(attempt: u32, worker_life: u64) -> Start {
-    Start { at: 2, attempt, worker_life, busy: None, master_time: Some(2), welcomed_at: 1 }
+    Start { at: 2, attempt, life: 0, worker_life, busy: None, master_time: Some(2), welcomed_at: 1 }
 }
 
 fn finish(checker: &Checker) -> Result<(), String> {

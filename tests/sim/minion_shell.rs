@@ -273,6 +273,7 @@ impl World {
         let start = Start {
             at: now,
             attempt,
+            life: node.life,
             worker_life: node.worker_lives,
             busy,
             master_time: node.heard.map(|(time, at)| time + (now - at)),
