@@ -27,18 +27,23 @@ fn the_reference_of_states_is_fresh() {
         "# State functions\n\nMade from the modules' own documentation by `./dev docs`; `labctl state doc` prints the same.\n\n",
     );
     for module in resources::modules() {
-        let _ = writeln!(index, "- [{0}]({0}.md): {1}", module.name, module.doc);
-        let mut page = format!("# {}\n\n{}\n", module.name, module.doc);
+        let _ = writeln!(index, "- [{0}]({0}.md): {1}", module.name, module.doc.text());
+        let mut page = format!("# {}\n\n{}\n", module.name, module.doc.text());
         for function in module.functions {
-            let _ = writeln!(page, "\n## {}.{}\n\n{}\n", module.name, function.name, function.doc);
+            let _ = writeln!(page, "\n## {}.{}\n\n{}\n", module.name, function.name, function.doc.text());
             page.push_str("| parameter | type | default | meaning |\n|---|---|---|---|\n");
             for param in function.params {
-                let default = if param.required { "required" } else { param.default };
+                let default = if param.required { "required" } else { param.default.text() };
                 let kind = format!("{:?}", param.kind).to_lowercase();
-                let _ =
-                    writeln!(page, "| `{}` | {kind} | {} | {} |", param.name, cell(default), cell(param.doc));
+                let _ = writeln!(
+                    page,
+                    "| `{}` | {kind} | {} | {} |",
+                    param.name,
+                    cell(default),
+                    cell(param.doc.text())
+                );
             }
-            for example in function.examples {
+            for example in function.examples.texts() {
                 let _ = writeln!(page, "\n```yaml\n{}\n```", example.trim_end());
             }
         }

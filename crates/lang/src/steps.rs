@@ -161,7 +161,7 @@ fn missing(
         if own.get(param.name).is_none_or(|it| it.node.is_null()) {
             let complaint = error("E0108", format!("`{kind}` needs `{}`", param.name))
                 .at(low.file.rendered.span(low.at, ""))
-                .help(format!("{}: {}", param.name, param.doc));
+                .help(format!("{}: {}", param.name, param.doc.text()));
             session.complaints.push(complaint);
         }
     }

@@ -113,7 +113,7 @@ fn examples_of_states_compile() {
     let pillar = pillar.as_object().cloned().expect("an object");
     for module in resources::modules() {
         for function in module.functions {
-            for example in function.examples {
+            for example in function.examples.texts() {
                 let mut files: Vec<(String, String)> =
                     SOURCES.iter().map(|it| (format!("states/{it}"), String::new())).collect();
                 for word in example.split([' ', '\n', '\'', '"']).filter_map(|it| it.strip_prefix("lab://")) {

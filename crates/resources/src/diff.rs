@@ -72,11 +72,9 @@ fn unified(before: &str, after: &str) -> String {
     let mut text = String::new();
     for hunk in group_diff_ops(operations(&old, &new), CONTEXT_LINES) {
         let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { continue };
-        let touched = [
-            first.old_range().start..last.old_range().end,
-            first.new_range().start..last.new_range().end,
-        ]
-        .map(place);
+        let touched =
+            [first.old_range().start..last.old_range().end, first.new_range().start..last.new_range().end]
+                .map(place);
         let _ = writeln!(text, "@@ -{} +{} @@", touched[0], touched[1]);
         for operation in &hunk {
             let both = matches!(operation, DiffOp::Equal { .. });

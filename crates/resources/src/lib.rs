@@ -34,7 +34,7 @@ pub use output::Collected;
 pub use pattern::Selection;
 pub use remote::{archive_format, is_remote};
 pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Reboot, Resource, Variables};
-pub use schema::{Param, ParamType};
+pub use schema::{Doc, Examples, Param, ParamType};
 
 use serde_json::{Map, Value};
 

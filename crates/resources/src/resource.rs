@@ -1,6 +1,6 @@
 //! What a state module has to provide.
 
-use crate::{Host, Param, Probe, host::Contents};
+use crate::{Doc, Examples, Host, Param, Probe, host::Contents};
 use model::{Output, Plan};
 use serde_json::{Map, Value};
 use std::{fmt, io, path::Path};
@@ -111,7 +111,7 @@ pub struct Module {
     /// The part before the dot.
     pub name: &'static str,
     /// One sentence.
-    pub doc: &'static str,
+    pub doc: Doc,
     /// What can be done with it.
     pub functions: &'static [Function],
 }
@@ -122,11 +122,11 @@ pub struct Function {
     /// The part after the dot.
     pub name: &'static str,
     /// What it brings about: a paragraph.
-    pub doc: &'static str,
+    pub doc: Doc,
     /// Its parameters, `name` first. Global arguments (`require`, `unless`, ...) are not listed.
     pub params: &'static [Param],
     /// YAML that compiles, at least one.
-    pub examples: &'static [&'static str],
+    pub examples: Examples,
     /// Parameters in, resource out.
     pub parse: Parse,
 }

@@ -1,5 +1,58 @@
 //! What a function's parameters are: for checking at compile time with good messages, and for `labctl state doc`.
 
+/// Text for people about what there is. A program that is built without the feature `docs`, such as a minion, which nobody
+/// asks, has none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doc {
+    #[cfg(feature = "docs")]
+    text: &'static str,
+}
+
+impl Doc {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        #[cfg(not(feature = "docs"))]
+        let _ = text;
+        Self {
+            #[cfg(feature = "docs")]
+            text,
+        }
+    }
+    /// The text.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        #[cfg(feature = "docs")]
+        return self.text;
+        #[cfg(not(feature = "docs"))]
+        ""
+    }
+}
+
+/// YAML that compiles; none without the feature `docs`.
+#[derive(Clone, Copy, Debug)]
+pub struct Examples {
+    #[cfg(feature = "docs")]
+    texts: &'static [&'static str],
+}
+
+impl Examples {
+    pub(crate) const fn new(texts: &'static [&'static str]) -> Self {
+        #[cfg(not(feature = "docs"))]
+        let _ = texts;
+        Self {
+            #[cfg(feature = "docs")]
+            texts,
+        }
+    }
+    /// The examples.
+    #[must_use]
+    pub const fn texts(self) -> &'static [&'static str] {
+        #[cfg(feature = "docs")]
+        return self.texts;
+        #[cfg(not(feature = "docs"))]
+        &[]
+    }
+}
+
 /// One parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Param {
@@ -10,9 +63,9 @@ pub struct Param {
     /// Whether it must be given. `name` never must: it defaults to the block's id.
     pub required: bool,
     /// Its default for people, such as `0644` or `none`.
-    pub default: &'static str,
+    pub default: Doc,
     /// One sentence.
-    pub doc: &'static str,
+    pub doc: Doc,
 }
 
 impl Param {
@@ -27,7 +80,7 @@ impl Param {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, required: false, default, doc }
+        Self { name, kind, required: false, default: Doc::new(default), doc: Doc::new(doc) }
     }
     /// The same, but it must be given.
     pub(crate) const fn required(self) -> Self {

@@ -354,7 +354,7 @@ fn doc(desk: &mut Desk<'_>, wanted: Option<&str>) -> Ended {
     let Some(wanted) = wanted else {
         let width = all().map(|(module, it)| full(module, it).len()).max().unwrap_or(0);
         for (module, function) in all() {
-            let gist = function.doc.lines().next().unwrap_or_default();
+            let gist = function.doc.text().lines().next().unwrap_or_default();
             desk.screen.line(&format!("{:width$}  {gist}", full(module, function)))?;
         }
         return Ok(Exit::Done);
@@ -378,16 +378,16 @@ fn doc(desk: &mut Desk<'_>, wanted: Option<&str>) -> Ended {
 /// One function for people.
 pub(crate) fn function_doc(name: &str, function: &lang::Function, style: &show::Style) -> String {
     let mut text = format!("{}\n", style.paint(Tone::Strong, name));
-    text += &show::style::prefixed(function.doc, "  ");
+    text += &show::style::prefixed(function.doc.text(), "  ");
     text += "\n  parameters\n";
     let width = function.params.iter().map(|it| it.name.len()).max().unwrap_or(0);
     for param in function.params {
         let kind = param_kind(param.kind);
         let needed =
-            if param.required { "required".to_owned() } else { format!("default {}", param.default) };
-        let _ = writeln!(text, "    {:width$}  {} ({kind}, {needed})", param.name, param.doc);
+            if param.required { "required".to_owned() } else { format!("default {}", param.default.text()) };
+        let _ = writeln!(text, "    {:width$}  {} ({kind}, {needed})", param.name, param.doc.text());
     }
-    for example in function.examples {
+    for example in function.examples.texts() {
         text += "\n  example\n";
         text += &show::style::prefixed(example, "    ");
     }

@@ -1,7 +1,7 @@
 //! `acl`: access lists of files and folders (setfacl).
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{FileKind, Links, Query, query::acl::Question},
     modules::group::account_name,
@@ -13,40 +13,42 @@ use std::path::PathBuf;
 
 pub(crate) const MODULE: Module = Module {
     name: "acl",
-    doc: "Access lists of files and folders (setfacl; the package `acl` has it).",
+    doc: Doc::new("Access lists of files and folders (setfacl; the package `acl` has it)."),
     functions: &[
         Function {
             name: "present",
-            doc: "A user or a group has these permissions on a file or folder.",
+            doc: Doc::new("A user or a group has these permissions on a file or folder."),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "/srv/media:\n  acl.present:\n    - acl_type: user\n    - acl_name: jellyfin\n    - perms: rx\n    - recurse: true\n",
-            ],
+            ]),
             parse: |params| parse("acl.present", PRESENT, params, true),
         },
         Function {
             name: "absent",
-            doc: "A file or folder has no entry for a user or a group.",
+            doc: Doc::new("A file or folder has no entry for a user or a group."),
             params: ABSENT,
-            examples: &["/srv/media:\n  acl.absent:\n    - acl_type: user\n    - acl_name: jellyfin\n"],
+            examples: Examples::new(&[
+                "/srv/media:\n  acl.absent:\n    - acl_type: user\n    - acl_name: jellyfin\n",
+            ]),
             parse: |params| parse("acl.absent", ABSENT, params, false),
         },
         Function {
             name: "list_present",
-            doc: "Several users or groups have these permissions on a file or folder.",
+            doc: Doc::new("Several users or groups have these permissions on a file or folder."),
             params: LIST_PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "/srv/media:\n  acl.list_present:\n    - acl_type: default:group\n    - acl_names:\n      - media\n      - audio\n    - perms: rwx\n",
-            ],
+            ]),
             parse: |params| parse("acl.list_present", LIST_PRESENT, params, true),
         },
         Function {
             name: "list_absent",
-            doc: "A file or folder has no entry for any of several users or groups.",
+            doc: Doc::new("A file or folder has no entry for any of several users or groups."),
             params: LIST_ABSENT,
-            examples: &[
+            examples: Examples::new(&[
                 "/srv/media:\n  acl.list_absent:\n    - acl_type: group\n    - acl_names:\n      - audio\n",
-            ],
+            ]),
             parse: |params| parse("acl.list_absent", LIST_ABSENT, params, false),
         },
     ],

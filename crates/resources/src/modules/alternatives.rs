@@ -1,7 +1,7 @@
 //! `alternatives`: which of several programs goes by a common name (update-alternatives).
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     text_file::read_text,
     tool::run_argv,
@@ -15,36 +15,36 @@ const RECORDS: [&str; 2] = ["/var/lib/dpkg/alternatives", "/var/lib/alternatives
 
 pub(crate) const MODULE: Module = Module {
     name: "alternatives",
-    doc: "Which of several programs goes by a common name (update-alternatives).",
+    doc: Doc::new("Which of several programs goes by a common name (update-alternatives)."),
     functions: &[
         Function {
             name: "install",
-            doc: "A program is one of those that can go by a common name.",
+            doc: Doc::new("A program is one of those that can go by a common name."),
             params: INSTALL,
-            examples: &[
+            examples: Examples::new(&[
                 "editor:\n  alternatives.install:\n    - link: /usr/bin/editor\n    - path: /usr/bin/vim.tiny\n    - priority: 50\n",
-            ],
+            ]),
             parse: |params| parse("alternatives.install", INSTALL, params, Way::Install),
         },
         Function {
             name: "set",
-            doc: "A program goes by a common name.",
+            doc: Doc::new("A program goes by a common name."),
             params: PATH_PARAMS,
-            examples: &["editor:\n  alternatives.set:\n    - path: /usr/bin/vim.tiny\n"],
+            examples: Examples::new(&["editor:\n  alternatives.set:\n    - path: /usr/bin/vim.tiny\n"]),
             parse: |params| parse("alternatives.set", PATH_PARAMS, params, Way::Set),
         },
         Function {
             name: "auto",
-            doc: "The program with the highest priority goes by a common name.",
+            doc: Doc::new("The program with the highest priority goes by a common name."),
             params: AUTO,
-            examples: &["editor:\n  alternatives.auto: []\n"],
+            examples: Examples::new(&["editor:\n  alternatives.auto: []\n"]),
             parse: |params| parse("alternatives.auto", AUTO, params, Way::Auto),
         },
         Function {
             name: "remove",
-            doc: "A program is none of those that can go by a common name.",
+            doc: Doc::new("A program is none of those that can go by a common name."),
             params: PATH_PARAMS,
-            examples: &["editor:\n  alternatives.remove:\n    - path: /usr/bin/nano\n"],
+            examples: Examples::new(&["editor:\n  alternatives.remove:\n    - path: /usr/bin/nano\n"]),
             parse: |params| parse("alternatives.remove", PATH_PARAMS, params, Way::Remove),
         },
     ],

@@ -6,7 +6,7 @@ mod options;
 mod params;
 
 use crate::{
-    Applied, Error, Function, Host, Module, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled, plain_word},
     diff::hash_of,
     host::{Action, Attributes, Command, Contents, FileKind, Links, Stat, query::digest::beneath_root},
@@ -32,18 +32,20 @@ const RECORD_BYTES_MAX: u64 = 32 << 20;
 
 pub(crate) const MODULE: Module = Module {
     name: "archive",
-    doc: "Archives.",
+    doc: Doc::new("Archives."),
     functions: &[Function {
         name: "extracted",
-        doc: "An archive is unpacked into a folder: once, and again when something of it is missing. What was unpacked is \
+        doc: Doc::new(
+            "An archive is unpacked into a folder: once, and again when something of it is missing. What was unpacked is \
               remembered under /var/lib/labctl/archives. Archives with paths or links that lead out of the folder are \
               refused. Needs `tar`, and for zip files `unzip`.",
+        ),
         params: PARAMS,
-        examples: &[
+        examples: Examples::new(&[
             "/opt/tool:\n  archive.extracted:\n    - source: https://example.com/tool-1.2.tar.gz\n    - source_hash: \
              https://example.com/SHA256SUMS\n    - options: --strip-components=1\n    - enforce_toplevel: false\n    - \
              user: tool\n",
-        ],
+        ]),
         parse,
     }],
 };

@@ -1,7 +1,7 @@
 //! `at`: commands that run once, later.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Command, Query, query::at::Question},
     modules::group::account_name,
@@ -17,23 +17,25 @@ const TAG: &str = "### SALT: ";
 
 pub(crate) const MODULE: Module = Module {
     name: "at",
-    doc: "Commands that run once, later (at).",
+    doc: Doc::new("Commands that run once, later (at)."),
     functions: &[
         Function {
             name: "present",
-            doc: "A command waits to be run at a time. It is known by its tag, or by the command itself. Once it has run it \
+            doc: Doc::new(
+                "A command waits to be run at a time. It is known by its tag, or by the command itself. Once it has run it \
                   waits no more, and the next run of the states lets it wait again: use `onchanges`, or a date.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "systemctl restart nginx:\n  at.present:\n    - timespec: '03:00 12/31/2030'\n    - tag: new certificate\n",
-            ],
+            ]),
             parse: parse_present,
         },
         Function {
             name: "absent",
-            doc: "No job with this tag or this number waits.",
+            doc: Doc::new("No job with this tag or this number waits."),
             params: ABSENT,
-            examples: &["no restart:\n  at.absent:\n    - tag: new certificate\n"],
+            examples: Examples::new(&["no restart:\n  at.absent:\n    - tag: new certificate\n"]),
             parse: parse_absent,
         },
     ],

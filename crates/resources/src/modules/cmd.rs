@@ -3,7 +3,7 @@
 mod params;
 
 use crate::{
-    Applied, Collected, Error, Function, Host, Module, ParamsError, Probe, Resource,
+    Applied, Collected, Doc, Error, Examples, Function, Host, Module, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled, plain_word},
     diff::hash_of,
     host::{Action, Attributes, Command, Contents, Done, Exit, FileKind, Links},
@@ -21,48 +21,52 @@ const SCRIPT_FOLDER: &str = "/var/cache/labctl/scripts";
 
 pub(crate) const MODULE: Module = Module {
     name: "cmd",
-    doc: "Runs commands.",
+    doc: Doc::new("Runs commands."),
     functions: &[
         Function {
             name: "run",
-            doc: "A command is run, each time: it changes something unless `unless`, `onlyif`, `creates` or \
+            doc: Doc::new(
+                "A command is run, each time: it changes something unless `unless`, `onlyif`, `creates` or \
                   `onchanges` keep it from running, or it says itself that it did not (`stateful`). In a sandbox \
                   commands really run, in the sandbox's folder and with LABCTL_SANDBOX=1 in their environment.",
+            ),
             params: RUN_PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "initialize database:\n  cmd.run:\n    - name: initdb --data /srv/db\n    - runas: postgres\n    \
                  - creates: /srv/db/VERSION\n",
                 "reload rules:\n  cmd.run:\n    - name: nft -f /etc/nftables.conf\n    - unless: nft list table \
                  inet filter\n    - env:\n      - LANG: C\n    - timeout: 30s\n",
-            ],
+            ]),
             parse: |params| run("cmd.run", params, Way::Always),
         },
         Function {
             name: "wait",
-            doc: "A command is run only when something it watches has changed.",
+            doc: Doc::new("A command is run only when something it watches has changed."),
             params: RUN_PARAMS,
-            examples: &["update-initramfs -u:\n  cmd.wait:\n    - cwd: /boot\n"],
+            examples: Examples::new(&["update-initramfs -u:\n  cmd.wait:\n    - cwd: /boot\n"]),
             parse: |params| run("cmd.wait", params, Way::WhenWatched),
         },
         Function {
             name: "script",
-            doc: "A script of the tree, or one that is fetched, is run, each time: what counts for `cmd.run` counts here. \
+            doc: Doc::new(
+                "A script of the tree, or one that is fetched, is run, each time: what counts for `cmd.run` counts here. \
                   It lies in a file that only its user can read while it runs.",
+            ),
             params: SCRIPT_PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "migrate:\n  cmd.script:\n    - source: https://example.com/migrate.sh\n    - source_hash: sha256=\
                  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n    - args: --all\n    - runas: app\n    \
                  - creates: /srv/app/migrated\n",
-            ],
+            ]),
             parse: |params| script("cmd.script", params, Way::Always),
         },
         Function {
             name: "wait_script",
-            doc: "A script is run only when something it watches has changed.",
+            doc: Doc::new("A script is run only when something it watches has changed."),
             params: SCRIPT_PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "rebuild:\n  cmd.wait_script:\n    - source: https://example.com/rebuild.sh\n    - cwd: /srv/app\n",
-            ],
+            ]),
             parse: |params| script("cmd.wait_script", params, Way::WhenWatched),
         },
     ],

@@ -7,7 +7,7 @@ mod job;
 
 use super::group::account_name;
 use crate::{
-    Applied, Error, Host, Module, Param, ParamsError, Probe,
+    Applied, Doc, Error, Host, Module, Param, ParamsError, Probe,
     args::{Args, invalid},
     diff::contents_change,
     host::Action,
@@ -16,8 +16,10 @@ use model::Plan;
 
 pub(crate) const MODULE: Module = Module {
     name: "cron",
-    doc: "Jobs in users' crontabs. What stands above the line `# Lines below here are managed by Salt, do not edit` is the \
+    doc: Doc::new(
+        "Jobs in users' crontabs. What stands above the line `# Lines below here are managed by Salt, do not edit` is the \
           user's and stays; what stands below it is written as Salt writes it, so a crontab can go from one to the other.",
+    ),
     functions: &[job::PRESENT, job::ABSENT, environment::PRESENT, environment::ABSENT, file::FUNCTION],
 };
 

@@ -4,7 +4,7 @@ mod formatted;
 mod partitioned;
 
 use crate::{
-    Error, Function, Module, Param, ParamsError, Probe,
+    Doc, Error, Examples, Function, Module, Param, ParamsError, Probe,
     args::{Args, invalid},
     host::{Query, query::disk::Question},
     tool,
@@ -13,25 +13,31 @@ use serde_json::Value;
 
 pub(crate) const MODULE: Module = Module {
     name: "disk",
-    doc: "Partitions and file systems. Nothing that holds data is ever overwritten.",
+    doc: Doc::new("Partitions and file systems. Nothing that holds data is ever overwritten."),
     functions: &[
         Function {
             name: "partitioned",
-            doc: "A disk has exactly these partitions. They are made only on an empty disk: one with a partition table, a file \
+            doc: Doc::new(
+                "A disk has exactly these partitions. They are made only on an empty disk: one with a partition table, a file \
                   system, a member of RAID, LVM or ZFS, or anything on top of it, is refused unless it already is as wanted.",
+            ),
             params: partitioned::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "/dev/sdb:\n  disk.partitioned:\n    - partitions:\n      - {name: boot, size: 512MiB, type: uefi}\n      - {name: data, \
                  type: linux}\n",
-            ],
+            ]),
             parse: partitioned::parse,
         },
         Function {
             name: "formatted",
-            doc: "A device has a file system, or is swap. It is made only on an empty device: one with another file system, a \
+            doc: Doc::new(
+                "A device has a file system, or is swap. It is made only on an empty device: one with another file system, a \
                   partition table or any other signature, one that is mounted, or has something on top of it, is refused.",
+            ),
             params: formatted::PARAMS,
-            examples: &["/dev/sdb2:\n  disk.formatted:\n    - fs_type: ext4\n    - label: data\n"],
+            examples: Examples::new(&[
+                "/dev/sdb2:\n  disk.formatted:\n    - fs_type: ext4\n    - label: data\n",
+            ]),
             parse: |params| formatted::parse("disk.formatted", params),
         },
     ],
@@ -40,12 +46,14 @@ pub(crate) const MODULE: Module = Module {
 /// Salt's name of `disk.formatted`.
 pub(crate) const BLOCKDEV: Module = Module {
     name: "blockdev",
-    doc: "File systems of devices, by Salt's name: see `disk`.",
+    doc: Doc::new("File systems of devices, by Salt's name: see `disk`."),
     functions: &[Function {
         name: "formatted",
-        doc: "The same as `disk.formatted`. Salt's `force` is not there: nothing that holds data is overwritten.",
+        doc: Doc::new(
+            "The same as `disk.formatted`. Salt's `force` is not there: nothing that holds data is overwritten.",
+        ),
         params: formatted::PARAMS,
-        examples: &["/dev/sdb1:\n  blockdev.formatted:\n    - fs_type: ext4\n"],
+        examples: Examples::new(&["/dev/sdb1:\n  blockdev.formatted:\n    - fs_type: ext4\n"]),
         parse: |params| formatted::parse("blockdev.formatted", params),
     }],
 };

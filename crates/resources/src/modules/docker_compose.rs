@@ -4,7 +4,7 @@ mod services;
 
 use super::docker::{image_name, object_name};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{
         Command,
@@ -18,30 +18,34 @@ use std::path::PathBuf;
 
 pub(crate) const MODULE: Module = Module {
     name: "docker_compose",
-    doc: "Projects of Docker Compose (the plugin `docker compose`, version 2).",
+    doc: Doc::new("Projects of Docker Compose (the plugin `docker compose`, version 2)."),
     functions: &[
         Function {
             name: "running",
-            doc: "All services of a Compose project run, with the configuration that its files describe and the images \
+            doc: Doc::new(
+                "All services of a Compose project run, with the configuration that its files describe and the images \
                   that their tags stand for on this machine. Compose's own hashes of configurations are compared; only \
                   services that differ are made anew. A service that has done its work and ended with 0 counts as \
                   running if it is not to be restarted. The files are put in place by other states, such as \
                   `file.managed`; the Docker daemon must run.",
+            ),
             params: RUNNING,
-            examples: &[
+            examples: Examples::new(&[
                 "/srv/media:\n  docker_compose.running: []\n",
                 "monitoring:\n  docker_compose.running:\n    - directory: /srv/monitoring\n    - files: \
                  [compose.yaml, compose.override.yaml]\n    - env_file: /srv/monitoring/.env\n    - remove_orphans: true\n    \
                  - watch:\n      - file: /srv/monitoring/prometheus.yml\n/srv/monitoring/prometheus.yml:\n  \
                  file.managed:\n    - contents: 'scrape_configs: []'\n",
-            ],
+            ]),
             parse: running,
         },
         Function {
             name: "absent",
-            doc: "A Compose project has no containers; its networks go as well (`docker compose down`).",
+            doc: Doc::new(
+                "A Compose project has no containers; its networks go as well (`docker compose down`).",
+            ),
             params: ABSENT,
-            examples: &["old_stack:\n  docker_compose.absent:\n    - volumes: true\n"],
+            examples: Examples::new(&["old_stack:\n  docker_compose.absent:\n    - volumes: true\n"]),
             parse: absent,
         },
     ],

@@ -6,7 +6,7 @@ mod words;
 
 use super::docker::{docker, inspect, object_name};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::docker::Question,
 };
@@ -15,38 +15,42 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "docker_container",
-    doc: "Containers of Docker.",
+    doc: Doc::new("Containers of Docker."),
     functions: &[
         Function {
             name: "running",
-            doc: "A container exists with exactly this configuration, and runs. A label of the container \
+            doc: Doc::new(
+                "A container exists with exactly this configuration, and runs. A label of the container \
                   (`labctl.config`) holds the hash of the configuration that it was made with: when that differs, when \
                   there is no such label, or when the image's tag stands for another image by now, the new container \
                   is made first and takes the old one's place. A missing image is pulled. Values of `environment` \
                   never become arguments of a program; those of `command` and `labels` do, so that secrets belong into \
                   `environment` or a file.",
+            ),
             params: &options::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "nextcloud:\n  docker_container.running:\n    - image: nextcloud:29\n    - port_bindings: 8080:80\n    \
                  - binds:\n      - /srv/nextcloud:/var/www/html\n    - environment:\n      - TZ: Europe/Berlin\n    - \
                  restart_policy: unless-stopped\n",
                 "web:\n  docker_container.running:\n    - image: nginx:1.27\n    - networks:\n      - proxy:\n        - \
                  ipv4_address: 10.20.0.5\n      - backend\n    - labels:\n        traefik.enable: 'true'\n",
-            ],
+            ]),
             parse: running::parse,
         },
         Function {
             name: "stopped",
-            doc: "Containers do not run.",
+            doc: Doc::new("Containers do not run."),
             params: STOPPED,
-            examples: &["nextcloud:\n  docker_container.stopped:\n    - shutdown_timeout: 30\n"],
+            examples: Examples::new(&[
+                "nextcloud:\n  docker_container.stopped:\n    - shutdown_timeout: 30\n",
+            ]),
             parse: stopped,
         },
         Function {
             name: "absent",
-            doc: "A container does not exist. Its named volumes stay.",
+            doc: Doc::new("A container does not exist. Its named volumes stay."),
             params: ABSENT,
-            examples: &["old_app:\n  docker_container.absent:\n    - force: true\n"],
+            examples: Examples::new(&["old_app:\n  docker_container.absent:\n    - force: true\n"]),
             parse: absent,
         },
     ],

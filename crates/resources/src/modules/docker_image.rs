@@ -2,7 +2,7 @@
 
 use super::docker::{docker, image_name, inspect, text, with_tag};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::docker::Question,
 };
@@ -11,24 +11,26 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "docker_image",
-    doc: "Images of Docker.",
+    doc: Doc::new("Images of Docker."),
     functions: &[
         Function {
             name: "present",
-            doc: "An image is here. A missing one is pulled, or built, or loaded from a file. Docker's own \
+            doc: Doc::new(
+                "An image is here. A missing one is pulled, or built, or loaded from a file. Docker's own \
                   credentials of root are used for registries that want some.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nginx:1.27:\n  docker_image.present: []\n",
                 "myapp:\n  docker_image.present:\n    - tag: '3'\n    - build: /srv/myapp\n    - dockerfile: Dockerfile\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "Images are not here. Docker refuses to remove one that a container uses.",
+            doc: Doc::new("Images are not here. Docker refuses to remove one that a container uses."),
             params: ABSENT,
-            examples: &["nginx:1.25:\n  docker_image.absent: []\n"],
+            examples: Examples::new(&["nginx:1.25:\n  docker_image.absent: []\n"]),
             parse: absent,
         },
     ],

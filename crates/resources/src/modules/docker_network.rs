@@ -2,7 +2,7 @@
 
 use super::docker::{docker, inspect, joined, object_name, pairs, text, text_map};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::docker::Question,
 };
@@ -11,25 +11,27 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "docker_network",
-    doc: "Networks of Docker.",
+    doc: Doc::new("Networks of Docker."),
     functions: &[
         Function {
             name: "present",
-            doc: "A network exists, with these properties; what is not given is not compared. One that differs is \
+            doc: Doc::new(
+                "A network exists, with these properties; what is not given is not compared. One that differs is \
                   made anew: its containers are disconnected first and connected again afterwards.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "proxy:\n  docker_network.present: []\n",
                 "backend:\n  docker_network.present:\n    - subnet: 10.20.0.0/24\n    - gateway: 10.20.0.1\n    - \
                  internal: true\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "A network does not exist. Containers are disconnected from it first.",
+            doc: Doc::new("A network does not exist. Containers are disconnected from it first."),
             params: ABSENT,
-            examples: &["old_net:\n  docker_network.absent: []\n"],
+            examples: Examples::new(&["old_net:\n  docker_network.absent: []\n"]),
             parse: absent,
         },
     ],

@@ -2,33 +2,35 @@
 
 use super::docker::{docker, inspect, joined, object_name, pairs, text, text_map};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource, args::Args,
-    host::query::docker::Question,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    args::Args, host::query::docker::Question,
 };
 use model::{Change, Plan};
 use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "docker_volume",
-    doc: "Volumes of Docker.",
+    doc: Doc::new("Volumes of Docker."),
     functions: &[
         Function {
             name: "present",
-            doc: "A volume exists, with this driver and these options. One that differs is left alone, and the step \
+            doc: Doc::new(
+                "A volume exists, with this driver and these options. One that differs is left alone, and the step \
                   fails, unless `force` is set: a volume holds data.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nextcloud_data:\n  docker_volume.present: []\n",
                 "media:\n  docker_volume.present:\n    - driver: local\n    - driver_opts:\n        type: nfs\n        o: \
                  addr=10.0.0.5,ro\n        device: ':/srv/media'\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "A volume does not exist. Docker refuses to remove one that a container uses.",
+            doc: Doc::new("A volume does not exist. Docker refuses to remove one that a container uses."),
             params: ABSENT,
-            examples: &["old_data:\n  docker_volume.absent: []\n"],
+            examples: Examples::new(&["old_data:\n  docker_volume.absent: []\n"]),
             parse: absent,
         },
     ],

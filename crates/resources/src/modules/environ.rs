@@ -1,7 +1,7 @@
 //! `environ`: variables for the commands of a run.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
 };
 use model::Plan;
@@ -9,16 +9,18 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "environ",
-    doc: "Variables for the commands of a run.",
+    doc: Doc::new("Variables for the commands of a run."),
     functions: &[Function {
         name: "setenv",
-        doc: "Commands of the steps that follow in the same run have this variable in their environment. Nothing on the machine is \
+        doc: Doc::new(
+            "Commands of the steps that follow in the same run have this variable in their environment. Nothing on the machine is \
               altered; to keep a variable, write it to a file such as /etc/environment.",
+        ),
         params: PARAMS,
-        examples: &[
+        examples: Examples::new(&[
             "HTTPS_PROXY:\n  environ.setenv:\n    - value: http://proxy.lan:3128\n",
             "several:\n  environ.setenv:\n    - value:\n        LANG: C\n        DEBIAN_FRONTEND: noninteractive\n        OLD: false\n    - false_unsets: true\n",
-        ],
+        ]),
         parse,
     }],
 };

@@ -1,7 +1,7 @@
 //! `event`: events for the master's rules.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
 };
 use model::{Change, Plan};
@@ -12,26 +12,28 @@ const TAG_BYTES_MAX: usize = 128;
 
 pub(crate) const MODULE: Module = Module {
     name: "event",
-    doc: "Events for the master's rules.",
+    doc: Doc::new("Events for the master's rules."),
     functions: &[
         Function {
             name: "send",
-            doc: "An event is sent, each time: `minion/<id>/event/<name>`, with the data. Requisites such as `onchanges` say when. \
+            doc: Doc::new(
+                "An event is sent, each time: `minion/<id>/event/<name>`, with the data. Requisites such as `onchanges` say when. \
                   It leaves with the report of the run; a dry run sends none.",
+            ),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "web/deployed:\n  event.send:\n    - data:\n        version: '1.4'\n    - onchanges:\n      - test: new\nnew:\n  \
                  test.succeed_with_changes: []\n",
-            ],
+            ]),
             parse: |params| parse("event.send", params, false),
         },
         Function {
             name: "wait",
-            doc: "An event is sent only when something that it watches has changed.",
+            doc: Doc::new("An event is sent only when something that it watches has changed."),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "web/changed:\n  event.wait:\n    - watch:\n      - test: new\nnew:\n  test.succeed_with_changes: []\n",
-            ],
+            ]),
             parse: |params| parse("event.wait", params, true),
         },
     ],

@@ -20,11 +20,11 @@ mod serialize;
 mod symlink;
 mod tidied;
 
-use crate::Module;
+use crate::{Doc, Module};
 
 pub(crate) const MODULE: Module = Module {
     name: "file",
-    doc: "Files, folders and symbolic links.",
+    doc: Doc::new("Files, folders and symbolic links."),
     functions: &[
         managed::FUNCTION,
         directory::FUNCTION,

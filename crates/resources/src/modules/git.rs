@@ -7,7 +7,7 @@ mod present;
 
 use super::group::account_name;
 use crate::{
-    Error, Host, Module, Param, ParamsError, Probe,
+    Doc, Error, Host, Module, Param, ParamsError, Probe,
     args::{Args, invalid, plain_word},
     host::{
         Action, Command, FileKind, GitFolder, Links, Query,
@@ -21,7 +21,7 @@ const TIMEOUT_MS: u64 = 1_800_000;
 
 pub(crate) const MODULE: Module = Module {
     name: "git",
-    doc: "Working copies of git repositories, repositories, and settings of git.",
+    doc: Doc::new("Working copies of git repositories, repositories, and settings of git."),
     functions: &[
         latest::LATEST,
         latest::DETACHED,

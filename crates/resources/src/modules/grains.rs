@@ -3,7 +3,7 @@
 mod block;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     text_file::{compare_text, read_text, write_text},
 };
@@ -19,45 +19,49 @@ const LEVELS_MAX: usize = 6;
 
 pub(crate) const MODULE: Module = Module {
     name: "grains",
-    doc: "Grains that states set. They are kept in /etc/labctl/grains.toml, in a part of their own at its beginning; what you \
+    doc: Doc::new(
+        "Grains that states set. They are kept in /etc/labctl/grains.toml, in a part of their own at its beginning; what you \
           write there yourself stays. Compiles that begin after the minion has told its grains anew see them.",
+    ),
     functions: &[
         Function {
             name: "present",
-            doc: "A grain has this value.",
+            doc: Doc::new("A grain has this value."),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "role:\n  grains.present:\n    - value: web\n",
                 "site:rack:\n  grains.present:\n    - value: 7\n    - force: true\n",
-            ],
+            ]),
             parse: |params| parse("grains.present", PRESENT, params, Way::Present),
         },
         Function {
             name: "absent",
-            doc: "A grain is not set by states.",
+            doc: Doc::new("A grain is not set by states."),
             params: ABSENT,
-            examples: &["role:\n  grains.absent:\n    - force: true\n"],
+            examples: Examples::new(&["role:\n  grains.absent:\n    - force: true\n"]),
             parse: |params| parse("grains.absent", ABSENT, params, Way::Absent),
         },
         Function {
             name: "list_present",
-            doc: "A grain is a list that has this value, or these.",
+            doc: Doc::new("A grain is a list that has this value, or these."),
             params: LIST,
-            examples: &["roles:\n  grains.list_present:\n    - value:\n      - web\n      - db\n"],
+            examples: Examples::new(&[
+                "roles:\n  grains.list_present:\n    - value:\n      - web\n      - db\n",
+            ]),
             parse: |params| parse("grains.list_present", LIST, params, Way::ListPresent),
         },
         Function {
             name: "list_absent",
-            doc: "A grain is no list that has this value, or one of these.",
+            doc: Doc::new("A grain is no list that has this value, or one of these."),
             params: LIST,
-            examples: &["roles:\n  grains.list_absent:\n    - value: db\n"],
+            examples: Examples::new(&["roles:\n  grains.list_absent:\n    - value: db\n"]),
             parse: |params| parse("grains.list_absent", LIST, params, Way::ListAbsent),
         },
         Function {
             name: "append",
-            doc: "A value is in the list that a grain is.",
+            doc: Doc::new("A value is in the list that a grain is."),
             params: APPEND,
-            examples: &["roles:\n  grains.append:\n    - value: cache\n    - convert: true\n"],
+            examples: Examples::new(&["roles:\n  grains.append:\n    - value: cache\n    - convert: true\n"]),
             parse: |params| parse("grains.append", APPEND, params, Way::Append),
         },
     ],

@@ -1,7 +1,7 @@
 //! `group`: groups of users.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Action, Group, GroupChange},
 };
@@ -10,23 +10,23 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "group",
-    doc: "Groups of users.",
+    doc: Doc::new("Groups of users."),
     functions: &[
         Function {
             name: "present",
-            doc: "A group exists, with this number and these members.",
+            doc: Doc::new("A group exists, with this number and these members."),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "media:\n  group.present:\n    - gid: 1500\n    - members:\n      - root\n",
                 "sudo:\n  group.present:\n    - addusers:\n      - ada\n    - delusers:\n      - pi\n",
-            ],
+            ]),
             parse,
         },
         Function {
             name: "absent",
-            doc: "A group does not exist. One that is some account's primary group is not removed.",
+            doc: Doc::new("A group does not exist. One that is some account's primary group is not removed."),
             params: ABSENT,
-            examples: &["games:\n  group.absent: []\n"],
+            examples: Examples::new(&["games:\n  group.absent: []\n"]),
             parse: parse_absent,
         },
     ],

@@ -1,7 +1,7 @@
 //! `host`: names in /etc/hosts.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     text_file::{compare_text, ended, read_text, write_text},
 };
@@ -13,31 +13,37 @@ const HOSTS: &str = "/etc/hosts";
 
 pub(crate) const MODULE: Module = Module {
     name: "host",
-    doc: "Names of machines in /etc/hosts.",
+    doc: Doc::new("Names of machines in /etc/hosts."),
     functions: &[
         Function {
             name: "present",
-            doc: "A name stands for these addresses. Other names of an address stay. Where something has to be added, the \
+            doc: Doc::new(
+                "A name stands for these addresses. Other names of an address stay. Where something has to be added, the \
                   file is written as Salt does: one line an address, in the order they had, comments kept, empty lines not.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nas:\n  host.present:\n    - ip: 192.168.1.20\n    - names:\n      - nas\n      - nas.lan\n",
                 "db.lan:\n  host.present:\n    - ip: [10.0.0.5, 'fd00::5']\n    - clean: true\n    - comment: the database\n",
-            ],
+            ]),
             parse: |params| parse("host.present", PRESENT, params, Way::Present),
         },
         Function {
             name: "absent",
-            doc: "A name does not stand for these addresses.",
+            doc: Doc::new("A name does not stand for these addresses."),
             params: ABSENT,
-            examples: &["old.lan:\n  host.absent:\n    - ip: 192.168.1.9\n"],
+            examples: Examples::new(&["old.lan:\n  host.absent:\n    - ip: 192.168.1.9\n"]),
             parse: |params| parse("host.absent", ABSENT, params, Way::Absent),
         },
         Function {
             name: "only",
-            doc: "An address has these names, in this order, and no others; with an empty list it has no line.",
+            doc: Doc::new(
+                "An address has these names, in this order, and no others; with an empty list it has no line.",
+            ),
             params: ONLY,
-            examples: &["127.0.1.1:\n  host.only:\n    - hostnames:\n      - web.lan\n      - web\n"],
+            examples: Examples::new(&[
+                "127.0.1.1:\n  host.only:\n    - hostnames:\n      - web.lan\n      - web\n",
+            ]),
             parse: |params| parse("host.only", ONLY, params, Way::Only),
         },
     ],

@@ -1,7 +1,7 @@
 //! `hostname`: what the machine calls itself.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::Action,
     text_file::{read_text, write_text},
@@ -17,12 +17,14 @@ const NAME_BYTES_MAX: usize = 64;
 
 pub(crate) const MODULE: Module = Module {
     name: "hostname",
-    doc: "What the machine calls itself.",
+    doc: Doc::new("What the machine calls itself."),
     functions: &[Function {
         name: "present",
-        doc: "The machine has this name, now and after a reboot (/etc/hostname). Names in /etc/hosts are `host.present`'s work.",
+        doc: Doc::new(
+            "The machine has this name, now and after a reboot (/etc/hostname). Names in /etc/hosts are `host.present`'s work.",
+        ),
         params: PARAMS,
-        examples: &["web1.lan:\n  hostname.present: []\n"],
+        examples: Examples::new(&["web1.lan:\n  hostname.present: []\n"]),
         parse,
     }],
 };

@@ -3,7 +3,7 @@
 mod rule;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     diff::contents_change,
     host::{
@@ -19,62 +19,70 @@ use std::path::PathBuf;
 
 pub(crate) const MODULE: Module = Module {
     name: "iptables",
-    doc: "The packet filter, by `iptables` and `ip6tables`.",
+    doc: Doc::new("The packet filter, by `iptables` and `ip6tables`."),
     functions: &[
         Function {
             name: "append",
-            doc: "A chain has a rule, at its end if it is new. Matches are written with the names of their long options.",
+            doc: Doc::new(
+                "A chain has a rule, at its end if it is new. Matches are written with the names of their long options.",
+            ),
             params: &rule::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "allow web:\n  iptables.append:\n    - chain: INPUT\n    - proto: tcp\n    - dports: [80, 443]\n    - connstate: NEW\n    \
                  - jump: ACCEPT\n    - save: true\n",
-            ],
+            ]),
             parse: |params| rule::parse("iptables.append", params),
         },
         Function {
             name: "insert",
-            doc: "A chain has a rule, at `position` if it is new. One that it has elsewhere stays where it is.",
+            doc: Doc::new(
+                "A chain has a rule, at `position` if it is new. One that it has elsewhere stays where it is.",
+            ),
             params: &rule::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "drop bad:\n  iptables.insert:\n    - position: 1\n    - chain: INPUT\n    - connstate: INVALID\n    - jump: DROP\n",
-            ],
+            ]),
             parse: |params| rule::parse("iptables.insert", params),
         },
         Function {
             name: "delete",
-            doc: "A chain does not have a rule.",
+            doc: Doc::new("A chain does not have a rule."),
             params: &rule::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "no telnet:\n  iptables.delete:\n    - chain: INPUT\n    - proto: tcp\n    - dport: 23\n    - jump: ACCEPT\n",
-            ],
+            ]),
             parse: |params| rule::parse("iptables.delete", params),
         },
         Function {
             name: "set_policy",
-            doc: "What happens to packets that no rule of a chain decides on.",
+            doc: Doc::new("What happens to packets that no rule of a chain decides on."),
             params: POLICY,
-            examples: &["closed:\n  iptables.set_policy:\n    - chain: FORWARD\n    - policy: DROP\n"],
+            examples: Examples::new(&[
+                "closed:\n  iptables.set_policy:\n    - chain: FORWARD\n    - policy: DROP\n",
+            ]),
             parse: |params| chain("iptables.set_policy", POLICY, params, Wish::Policy),
         },
         Function {
             name: "flush",
-            doc: "A chain has no rules.",
+            doc: Doc::new("A chain has no rules."),
             params: FLUSH,
-            examples: &["no rules:\n  iptables.flush:\n    - chain: INPUT\n"],
+            examples: Examples::new(&["no rules:\n  iptables.flush:\n    - chain: INPUT\n"]),
             parse: |params| chain("iptables.flush", FLUSH, params, Wish::Empty),
         },
         Function {
             name: "chain_present",
-            doc: "A chain of one's own exists.",
+            doc: Doc::new("A chain of one's own exists."),
             params: CHAIN,
-            examples: &["my_chain:\n  iptables.chain_present:\n    - table: nat\n"],
+            examples: Examples::new(&["my_chain:\n  iptables.chain_present:\n    - table: nat\n"]),
             parse: |params| chain("iptables.chain_present", CHAIN, params, Wish::There),
         },
         Function {
             name: "chain_absent",
-            doc: "A chain of one's own does not exist: it goes away with its rules. One that a rule jumps to cannot go.",
+            doc: Doc::new(
+                "A chain of one's own does not exist: it goes away with its rules. One that a rule jumps to cannot go.",
+            ),
             params: CHAIN,
-            examples: &["my_chain:\n  iptables.chain_absent: []\n"],
+            examples: Examples::new(&["my_chain:\n  iptables.chain_absent: []\n"]),
             parse: |params| chain("iptables.chain_absent", CHAIN, params, Wish::Gone),
         },
     ],

@@ -1,7 +1,7 @@
 //! `kmod`: modules of the kernel.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     text_file::{compare_text, ended, exists, read_text, write_text},
     tool::run_argv,
@@ -17,24 +17,26 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 pub(crate) const MODULE: Module = Module {
     name: "kmod",
-    doc: "Modules of the kernel.",
+    doc: Doc::new("Modules of the kernel."),
     functions: &[
         Function {
             name: "present",
-            doc: "A module is loaded, or built into the kernel. In a sandbox and in a container nothing is loaded: there only the \
+            doc: Doc::new(
+                "A module is loaded, or built into the kernel. In a sandbox and in a container nothing is loaded: there only the \
                   list is kept.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "wireguard:\n  kmod.present:\n    - persist: true\n",
                 "for containers:\n  kmod.present:\n    - mods:\n      - overlay\n      - br_netfilter\n    - persist: true\n",
-            ],
+            ]),
             parse: |params| parse("kmod.present", PRESENT, params, true),
         },
         Function {
             name: "absent",
-            doc: "A module is not loaded.",
+            doc: Doc::new("A module is not loaded."),
             params: ABSENT,
-            examples: &["pcspkr:\n  kmod.absent:\n    - persist: true\n"],
+            examples: Examples::new(&["pcspkr:\n  kmod.absent:\n    - persist: true\n"]),
             parse: |params| parse("kmod.absent", ABSENT, params, false),
         },
     ],

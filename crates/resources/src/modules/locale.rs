@@ -1,7 +1,7 @@
 //! `locale`: which locales there are, and which one is the machine's.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{Query, query::locale::Question},
     text_file::{compare_text, ended, exists, read_text, write_text},
@@ -17,26 +17,30 @@ const DEBIAN: &str = "/etc/debian_version";
 
 pub(crate) const MODULE: Module = Module {
     name: "locale",
-    doc: "Languages and formats.",
+    doc: Doc::new("Languages and formats."),
     functions: &[
         Function {
             name: "present",
-            doc: "A locale can be used: where there is a file /etc/locale.gen, it is switched on there and `locale-gen` makes it, \
+            doc: Doc::new(
+                "A locale can be used: where there is a file /etc/locale.gen, it is switched on there and `locale-gen` makes it, \
                   else `localedef` does.",
+            ),
             params: NAME,
-            examples: &[
+            examples: Examples::new(&[
                 "de_DE.UTF-8:\n  locale.present: []\n",
                 "'en_IE.UTF-8 UTF-8':\n  locale.present: []\n",
-            ],
+            ]),
             parse: |params| parse("locale.present", params, false),
         },
         Function {
             name: "system",
-            doc: "A locale is the machine's: `LANG` in /etc/default/locale on Debian, in /etc/locale.conf elsewhere.",
+            doc: Doc::new(
+                "A locale is the machine's: `LANG` in /etc/default/locale on Debian, in /etc/locale.conf elsewhere.",
+            ),
             params: NAME,
-            examples: &[
+            examples: Examples::new(&[
                 "german:\n  locale.present:\n    - name: de_DE.UTF-8\nde_DE.UTF-8:\n  locale.system:\n    - require:\n      - locale: german\n",
-            ],
+            ]),
             parse: |params| parse("locale.system", params, true),
         },
     ],

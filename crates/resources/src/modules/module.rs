@@ -3,7 +3,8 @@
 mod call;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource, args::invalid,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    args::invalid,
 };
 use call::{Call, Given};
 use model::{Change, Output, Plan};
@@ -14,12 +15,15 @@ const CALLS_MAX: usize = 100;
 
 pub(crate) const MODULE: Module = Module {
     name: "module",
-    doc: "Salt's execution functions, those of them that have a meaning here. Where there is a state for it, the state is \
+    doc: Doc::new(
+        "Salt's execution functions, those of them that have a meaning here. Where there is a state for it, the state is \
           better: it knows whether there is something to do.",
+    ),
     functions: &[
         Function {
             name: "run",
-            doc: "Calls functions, each time; requisites such as `onchanges` say when. Known are `service.start`, `stop`, \
+            doc: Doc::new(
+                "Calls functions, each time; requisites such as `onchanges` say when. Known are `service.start`, `stop`, \
                   `restart`, `reload`, `force_reload`, `enable`, `disable`, `systemctl_reload`, `daemon_reload`; \
                   `cmd.run`, `run_all`, `run_stdout`, `run_stderr`, `shell`, `retcode`; `file.touch`, `mkdir`, `makedirs`, \
                   `makedirs_perms`, `remove`, `set_mode`, `chown`, `symlink`; `pkg.refresh_db`; `sysctl.assign`; \
@@ -28,22 +32,23 @@ pub(crate) const MODULE: Module = Module {
                   `false`, `sleep`, `echo`, `nop`; and those that have nothing to do here, because data is fresh in each \
                   run: `saltutil.sync_*`, `saltutil.refresh_*`, `saltutil.clear_cache`, `mine.update`, `mine.send`, \
                   `config.option`, `sys.reload_modules`.",
+            ),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "reload units:\n  module.run:\n    - service.systemctl_reload: []\n    - onchanges:\n      - file: \
                  /etc/systemd/system/x.service\n/etc/systemd/system/x.service:\n  file.managed:\n    - contents: \"[Service]\\n\"\n",
                 "restart:\n  module.run:\n    - name: service.restart\n    - m_name: nginx\n",
                 "two:\n  module.run:\n    - file.touch:\n      - name: /run/stamp\n    - cmd.run:\n      - cmd: systemctl daemon-reload\n",
-            ],
+            ]),
             parse: |params| parse(params, false),
         },
         Function {
             name: "wait",
-            doc: "The same, only when something that it watches has changed.",
+            doc: Doc::new("The same, only when something that it watches has changed."),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "service.systemctl_reload:\n  module.wait:\n    - watch:\n      - file: /etc/motd\n/etc/motd:\n  file.managed:\n    - contents: hi\n",
-            ],
+            ]),
             parse: |params| parse(params, true),
         },
     ],
@@ -59,13 +64,12 @@ const PARAMS: &[Param] = &[
     Param::text("func", "", "The function, instead of the name."),
     Param::list("args", "", "Its arguments in order."),
     Param::any("kwargs", "", "Its arguments by name."),
-    Param {
-        name: "*",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "A function with a dot in it and a list of its arguments, several of these if need be; else an argument by name.",
-    },
+    Param::of(
+        "*",
+        ParamType::Any,
+        "",
+        "A function with a dot in it and a list of its arguments, several of these if need be; else an argument by name.",
+    ),
 ];
 
 #[derive(Debug)]

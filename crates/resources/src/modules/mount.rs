@@ -8,7 +8,7 @@ mod table;
 mod unmounted;
 
 use crate::{
-    Error, Host, Module, Param, ParamsError, Probe,
+    Doc, Error, Host, Module, Param, ParamsError, Probe,
     args::{Args, invalid},
     host::Command,
     text_file::{compare_text, read_text, write_text},
@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const MODULE: Module = Module {
     name: "mount",
-    doc: "What is mounted where, now and after a reboot. In a sandbox only the table is compared and written.",
+    doc: Doc::new(
+        "What is mounted where, now and after a reboot. In a sandbox only the table is compared and written.",
+    ),
     functions: &[mounted::FUNCTION, unmounted::UNMOUNTED, unmounted::SWAP, table::PRESENT, table::ABSENT],
 };
 

@@ -2,7 +2,7 @@
 
 use super::mysql::{Connection, DEFAULT_FILE, HOST, PASS, PORT, SOCKET, USER, name};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::query::mysql::Ask,
     sql::mysql_name,
@@ -12,20 +12,22 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "mysql_database",
-    doc: "Databases of MySQL and MariaDB.",
+    doc: Doc::new("Databases of MySQL and MariaDB."),
     functions: &[
         Function {
             name: "present",
-            doc: "A database exists, with this character set and collation as its defaults.",
+            doc: Doc::new("A database exists, with this character set and collation as its defaults."),
             params: PRESENT,
-            examples: &["nextcloud:\n  mysql_database.present:\n    - character_set: utf8mb4\n"],
+            examples: Examples::new(&[
+                "nextcloud:\n  mysql_database.present:\n    - character_set: utf8mb4\n",
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "A database does not exist: it is removed with all that is in it.",
+            doc: Doc::new("A database does not exist: it is removed with all that is in it."),
             params: ABSENT,
-            examples: &["test:\n  mysql_database.absent: []\n"],
+            examples: Examples::new(&["test:\n  mysql_database.absent: []\n"]),
             parse: absent,
         },
     ],

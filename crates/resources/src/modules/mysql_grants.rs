@@ -5,7 +5,7 @@ use super::{
     mysql_user::account,
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::mysql::Ask,
     sql::{mysql_literal, mysql_name},
@@ -16,27 +16,29 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "mysql_grants",
-    doc: "Grants of MySQL and MariaDB.",
+    doc: Doc::new("Grants of MySQL and MariaDB."),
     functions: &[
         Function {
             name: "present",
-            doc: "An account has privileges on a database, a table, or everything. More privileges than these stay, unless \
+            doc: Doc::new(
+                "An account has privileges on a database, a table, or everything. More privileges than these stay, unless \
                   `revoke_first` is set. The account must exist.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nextcloud_grants:\n  mysql_grants.present:\n    - grant: all privileges\n    - database: nextcloud.*\n    - \
                  user: nextcloud\n    - host: localhost\n",
-            ],
+            ]),
             parse: |params| parse("mysql_grants.present", PRESENT, params, Wish::Held),
         },
         Function {
             name: "absent",
-            doc: "An account does not have privileges on a database, a table, or everything.",
+            doc: Doc::new("An account does not have privileges on a database, a table, or everything."),
             params: ABSENT,
-            examples: &[
+            examples: Examples::new(&[
                 "no_write:\n  mysql_grants.absent:\n    - grant: insert, update\n    - database: nextcloud.*\n    - user: \
                  reader\n",
-            ],
+            ]),
             parse: |params| parse("mysql_grants.absent", ABSENT, params, Wish::Gone),
         },
     ],

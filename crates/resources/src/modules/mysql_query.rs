@@ -2,7 +2,7 @@
 
 use super::mysql::{Connection, DEFAULT_FILE, HOST, PASS, PORT, SOCKET, USER, name};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled},
     diff::hash_of,
     host::{Attributes, Contents, Links, query::mysql::Ask},
@@ -20,28 +20,32 @@ const NAME_BYTES_MAX: usize = 256;
 
 pub(crate) const MODULE: Module = Module {
     name: "mysql_query",
-    doc: "Statements for servers of MySQL and MariaDB.",
+    doc: Doc::new("Statements for servers of MySQL and MariaDB."),
     functions: &[
         Function {
             name: "run",
-            doc: "Statements are carried out in a database, each time: `onchanges`, `unless` or an `output` that is not to \
+            doc: Doc::new(
+                "Statements are carried out in a database, each time: `onchanges`, `unless` or an `output` that is not to \
                   be overwritten keep them from it.",
+            ),
             params: RUN,
-            examples: &[
+            examples: Examples::new(&[
                 "forget old sessions:\n  mysql_query.run:\n    - database: app\n    - query: DELETE FROM sessions WHERE \
                  ended < NOW() - INTERVAL 30 DAY\n",
-            ],
+            ]),
             parse: |params| parse("mysql_query.run", RUN, params),
         },
         Function {
             name: "run_file",
-            doc: "A file of statements is carried out in a database, each time: what counts for `mysql_query.run` counts \
+            doc: Doc::new(
+                "A file of statements is carried out in a database, each time: what counts for `mysql_query.run` counts \
                   here.",
+            ),
             params: RUN_FILE,
-            examples: &[
+            examples: Examples::new(&[
                 "schema:\n  mysql_query.run_file:\n    - database: app\n    - query_file: /srv/app/schema.sql\n    - \
                  onchanges:\n      - mysql_database: app\napp:\n  mysql_database.present: []\n",
-            ],
+            ]),
             parse: |params| parse("mysql_query.run_file", RUN_FILE, params),
         },
     ],

@@ -2,7 +2,7 @@
 
 use super::mysql::{Connection, DEFAULT_FILE, HOST, PASS, PORT, SOCKET, USER, name};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::mysql::Ask,
     scram,
@@ -13,25 +13,27 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "mysql_user",
-    doc: "Accounts of MySQL and MariaDB.",
+    doc: Doc::new("Accounts of MySQL and MariaDB."),
     functions: &[
         Function {
             name: "present",
-            doc: "An account exists, for a user that comes from a host, with this password. Whether the password is right \
+            doc: Doc::new(
+                "An account exists, for a user that comes from a host, with this password. Whether the password is right \
                   is seen from the hash that the server keeps (`mysql_native_password`, `caching_sha2_password`), so that \
                   it is set only if it differs; it goes to the server by standard input.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nextcloud:\n  mysql_user.present:\n    - host: localhost\n    - password: '{{ pillar.db_password }}'\n",
                 "backup:\n  mysql_user.present:\n    - unix_socket: true\n    - allow_passwordless: true\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "An account does not exist.",
+            doc: Doc::new("An account does not exist."),
             params: ABSENT,
-            examples: &["old_app:\n  mysql_user.absent:\n    - host: '%'\n"],
+            examples: Examples::new(&["old_app:\n  mysql_user.absent:\n    - host: '%'\n"]),
             parse: absent,
         },
     ],

@@ -1,19 +1,25 @@
 //! `network`: what Salt's `network.system` says of the machine's name.
 
 use super::hostname::{Hostname, good_name};
-use crate::{Function, Module, Param, ParamsError, Resource, args::Args};
+use crate::{Doc, Examples, Function, Module, Param, ParamsError, Resource, args::Args};
 use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "network",
-    doc: "The machine's name, as Salt's trees set it. Addresses of interfaces are files of the system's own network tool: \
+    doc: Doc::new(
+        "The machine's name, as Salt's trees set it. Addresses of interfaces are files of the system's own network tool: \
           manage them with `file.managed` and a service that watches it.",
+    ),
     functions: &[Function {
         name: "system",
-        doc: "The machine has this name after a reboot (/etc/hostname), and with `apply_hostname` now as well. \
+        doc: Doc::new(
+            "The machine has this name after a reboot (/etc/hostname), and with `apply_hostname` now as well. \
               `hostname.present` does both.",
+        ),
         params: PARAMS,
-        examples: &["system:\n  network.system:\n    - hostname: web1.lan\n    - apply_hostname: true\n"],
+        examples: Examples::new(&[
+            "system:\n  network.system:\n    - hostname: web1.lan\n    - apply_hostname: true\n",
+        ]),
         parse,
     }],
 };

@@ -4,7 +4,7 @@ mod rule;
 mod ruleset;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     diff::contents_change,
     host::{Query, query::nft::Question},
@@ -17,85 +17,93 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const MODULE: Module = Module {
     name: "nftables",
-    doc: "The packet filter, by `nft`.",
+    doc: Doc::new("The packet filter, by `nft`."),
     functions: &[
         Function {
             name: "managed",
-            doc: "The whole ruleset stands in a file, and is loaded when the file changes. `nft` judges it before it is put \
+            doc: Doc::new(
+                "The whole ruleset stands in a file, and is loaded when the file changes. `nft` judges it before it is put \
                   in place. A ruleset should begin with `flush ruleset`; the service `nftables` loads the file at boot.",
+            ),
             params: ruleset::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "/etc/nftables.conf:\n  nftables.managed:\n    - contents: |\n        flush ruleset\n        table inet filter {\n          \
                  chain input {\n            type filter hook input priority 0; policy drop;\n            ct state \
                  established,related accept\n            iif lo accept\n            tcp dport 22 accept\n          }\n        }\n",
-            ],
+            ]),
             parse: ruleset::parse,
         },
         Function {
             name: "table_present",
-            doc: "A table exists.",
+            doc: Doc::new("A table exists."),
             params: TABLE,
-            examples: &["filter:\n  nftables.table_present:\n    - family: inet\n"],
+            examples: Examples::new(&["filter:\n  nftables.table_present:\n    - family: inet\n"]),
             parse: |params| thing("nftables.table_present", TABLE, params),
         },
         Function {
             name: "table_absent",
-            doc: "A table does not exist: it goes away with all that is in it.",
+            doc: Doc::new("A table does not exist: it goes away with all that is in it."),
             params: TABLE,
-            examples: &["filter:\n  nftables.table_absent:\n    - family: ipv4\n"],
+            examples: Examples::new(&["filter:\n  nftables.table_absent:\n    - family: ipv4\n"]),
             parse: |params| thing("nftables.table_absent", TABLE, params),
         },
         Function {
             name: "chain_present",
-            doc: "A chain exists in a table. One that the packet filter itself calls has `table_type`, `hook` and `priority`.",
+            doc: Doc::new(
+                "A chain exists in a table. One that the packet filter itself calls has `table_type`, `hook` and `priority`.",
+            ),
             params: CHAIN_PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "input:\n  nftables.chain_present:\n    - family: inet\n    - table_type: filter\n    - hook: input\n    - priority: \
                  0\n",
-            ],
+            ]),
             parse: |params| thing("nftables.chain_present", CHAIN_PRESENT, params),
         },
         Function {
             name: "chain_absent",
-            doc: "A chain does not exist: it goes away with its rules.",
+            doc: Doc::new("A chain does not exist: it goes away with its rules."),
             params: CHAIN,
-            examples: &["old:\n  nftables.chain_absent:\n    - family: inet\n"],
+            examples: Examples::new(&["old:\n  nftables.chain_absent:\n    - family: inet\n"]),
             parse: |params| thing("nftables.chain_absent", CHAIN, params),
         },
         Function {
             name: "flush",
-            doc: "A chain has no rules.",
+            doc: Doc::new("A chain has no rules."),
             params: rule::FLUSH,
-            examples: &["no rules:\n  nftables.flush:\n    - family: inet\n    - chain: input\n"],
+            examples: Examples::new(&[
+                "no rules:\n  nftables.flush:\n    - family: inet\n    - chain: input\n",
+            ]),
             parse: |params| rule::parse("nftables.flush", rule::FLUSH, params),
         },
         Function {
             name: "append",
-            doc: "A chain has a rule, at its end if it is new. The rule is known again by its comment, a hash of what is \
+            doc: Doc::new(
+                "A chain has a rule, at its end if it is new. The rule is known again by its comment, a hash of what is \
                   written here, or by its text.",
+            ),
             params: rule::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "allow web:\n  nftables.append:\n    - family: inet\n    - chain: input\n    - proto: tcp\n    - dports: 80,443\n    - \
                  jump: accept\n    - save: true\n",
-            ],
+            ]),
             parse: |params| rule::parse("nftables.append", rule::PARAMS, params),
         },
         Function {
             name: "insert",
-            doc: "A chain has a rule, at its beginning if it is new.",
+            doc: Doc::new("A chain has a rule, at its beginning if it is new."),
             params: rule::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "drop bad:\n  nftables.insert:\n    - chain: input\n    - rule: ct state invalid drop\n",
-            ],
+            ]),
             parse: |params| rule::parse("nftables.insert", rule::PARAMS, params),
         },
         Function {
             name: "delete",
-            doc: "A chain does not have a rule.",
+            doc: Doc::new("A chain does not have a rule."),
             params: rule::PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "no telnet:\n  nftables.delete:\n    - chain: input\n    - proto: tcp\n    - dport: 23\n    - jump: accept\n",
-            ],
+            ]),
             parse: |params| rule::parse("nftables.delete", rule::PARAMS, params),
         },
     ],

@@ -1,7 +1,7 @@
 //! `npm`: packages of Node.js.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Query, query::npm::Question},
     modules::group::account_name,
@@ -12,23 +12,23 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "npm",
-    doc: "Packages of Node.js, of the system or of a folder.",
+    doc: Doc::new("Packages of Node.js, of the system or of a folder."),
     functions: &[
         Function {
             name: "installed",
-            doc: "Packages are installed, in a version if one is given.",
+            doc: Doc::new("Packages are installed, in a version if one is given."),
             params: INSTALLED,
-            examples: &[
+            examples: Examples::new(&[
                 "pm2@5.3.0:\n  npm.installed: []\n",
                 "tools:\n  npm.installed:\n    - pkgs:\n      - yarn\n      - '@vue/cli@5.0.8'\n    - dir: /opt/app\n    - user: app\n",
-            ],
+            ]),
             parse: |params| parse("npm.installed", INSTALLED, params, true),
         },
         Function {
             name: "removed",
-            doc: "A package is not installed.",
+            doc: Doc::new("A package is not installed."),
             params: REMOVED,
-            examples: &["pm2:\n  npm.removed: []\n"],
+            examples: Examples::new(&["pm2:\n  npm.removed: []\n"]),
             parse: |params| parse("npm.removed", REMOVED, params, false),
         },
     ],

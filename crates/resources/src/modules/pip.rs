@@ -8,7 +8,7 @@ pub(super) use installed::Installed;
 
 use super::group::account_name;
 use crate::{
-    Error, Host, Module, Param, ParamsError, Probe,
+    Doc, Error, Host, Module, Param, ParamsError, Probe,
     args::{Args, invalid, plain_word},
     host::{
         FileKind, Links, Query,
@@ -22,7 +22,7 @@ use version::normal;
 
 pub(crate) const MODULE: Module = Module {
     name: "pip",
-    doc: "Python packages, of the system or of a virtual environment.",
+    doc: Doc::new("Python packages, of the system or of a virtual environment."),
     functions: &[installed::FUNCTION, removed::REMOVED, removed::UPTODATE],
 };
 

@@ -9,7 +9,7 @@ mod removed;
 mod upgraded;
 
 use crate::{
-    Error, Function, Host, Module, Param, ParamType, ParamsError, Probe,
+    Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe,
     args::{Args, invalid, plain_word},
     host::{Action, Done},
     packages::{Lists, PackageAction},
@@ -19,83 +19,101 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "pkg",
-    doc: "Packages: apt, dnf, yum, zypper, pacman or apk, whichever is on the machine.",
+    doc: Doc::new("Packages: apt, dnf, yum, zypper, pacman or apk, whichever is on the machine."),
     functions: &[
         Function {
             name: "installed",
-            doc: "Packages are installed, in any version or in the given one. Before something is installed the lists of \
+            doc: Doc::new(
+                "Packages are installed, in any version or in the given one. Before something is installed the lists of \
                   the repositories are fetched, once in a run. Configuration files that were altered by hand stay. A \
                   package that is held is altered only where apt does it or `update_holds` says so, and held again.",
+            ),
             params: INSTALLED,
-            examples: &[
+            examples: Examples::new(&[
                 "nginx:\n  pkg.installed: []\n",
                 "tools:\n  pkg.installed:\n    - pkgs:\n      - curl\n      - htop: 3.2.2-2\n      - git: '>=1:2.30'\n    - \
                  refresh: true\n",
                 "agent:\n  pkg.installed:\n    - sources:\n      - agent: https://example.org/agent_1.2_amd64.deb\n",
-            ],
+            ]),
             parse: installed::parse,
         },
         Function {
             name: "downloaded",
-            doc: "Packages lie in the package manager's cache, so that installing them later needs no network. What is \
+            doc: Doc::new(
+                "Packages lie in the package manager's cache, so that installing them later needs no network. What is \
                   installed already in the wanted version is not fetched.",
+            ),
             params: LATEST,
-            examples: &["linux-image-amd64:\n  pkg.downloaded: []\n"],
+            examples: Examples::new(&["linux-image-amd64:\n  pkg.downloaded: []\n"]),
             parse: latest::parse_downloaded,
         },
         Function {
             name: "latest",
-            doc: "Packages are installed in the newest version that the repositories have. Their lists are fetched \
+            doc: Doc::new(
+                "Packages are installed in the newest version that the repositories have. Their lists are fetched \
                   first, once in a run, also in a check.",
+            ),
             params: LATEST,
-            examples: &["tools:\n  pkg.latest:\n    - pkgs:\n      - curl\n      - git\n"],
+            examples: Examples::new(&["tools:\n  pkg.latest:\n    - pkgs:\n      - curl\n      - git\n"]),
             parse: latest::parse,
         },
         Function {
             name: "removed",
-            doc: "Packages are not installed. Their configuration files stay.",
+            doc: Doc::new("Packages are not installed. Their configuration files stay."),
             params: REMOVED,
-            examples: &["telnetd:\n  pkg.removed: []\n"],
+            examples: Examples::new(&["telnetd:\n  pkg.removed: []\n"]),
             parse: removed::parse_removed,
         },
         Function {
             name: "purged",
-            doc: "Packages are not installed, and their configuration files are gone, also those of packages that were \
+            doc: Doc::new(
+                "Packages are not installed, and their configuration files are gone, also those of packages that were \
                   removed before.",
+            ),
             params: REMOVED,
-            examples: &["exim:\n  pkg.purged:\n    - pkgs:\n      - exim4-base\n      - exim4-config\n"],
+            examples: Examples::new(&[
+                "exim:\n  pkg.purged:\n    - pkgs:\n      - exim4-base\n      - exim4-config\n",
+            ]),
             parse: removed::parse_purged,
         },
         Function {
             name: "uptodate",
-            doc: "Everything that is installed has the newest version that the repositories have, or with `pkgs` these \
+            doc: Doc::new(
+                "Everything that is installed has the newest version that the repositories have, or with `pkgs` these \
                   have it. Held packages stay as they are.",
+            ),
             params: UPTODATE,
-            examples: &["everything:\n  pkg.uptodate:\n    - refresh: true\n"],
+            examples: Examples::new(&["everything:\n  pkg.uptodate:\n    - refresh: true\n"]),
             parse: upgraded::parse,
         },
         Function {
             name: "held",
-            doc: "Packages are kept in the version that they have: upgrades leave them alone (`apt-mark hold`, dnf's \
+            doc: Doc::new(
+                "Packages are kept in the version that they have: upgrades leave them alone (`apt-mark hold`, dnf's \
                   versionlock, zypper's locks). pacman and apk have nothing of the kind that could be set for a package \
                   from outside its configuration, so that it is refused there.",
+            ),
             params: HELD,
-            examples: &["kernel:\n  pkg.held:\n    - pkgs:\n      - linux-image-amd64\n"],
+            examples: Examples::new(&["kernel:\n  pkg.held:\n    - pkgs:\n      - linux-image-amd64\n"]),
             parse: held::parse_held,
         },
         Function {
             name: "unheld",
-            doc: "Packages are upgraded again like all others.",
+            doc: Doc::new("Packages are upgraded again like all others."),
             params: UNHELD,
-            examples: &["linux-image-amd64:\n  pkg.unheld: []\n"],
+            examples: Examples::new(&["linux-image-amd64:\n  pkg.unheld: []\n"]),
             parse: held::parse_unheld,
         },
         Function {
             name: "group_installed",
-            doc: "The packages of a group of dnf or yum are installed: the mandatory and the default ones, those in \
+            doc: Doc::new(
+                "The packages of a group of dnf or yum are installed: the mandatory and the default ones, those in \
                   `include`, without those in `skip`.",
+            ),
             params: group::PARAMS,
-            examples: &["Development Tools:\n  pkg.group_installed:\n    - skip:\n      - gdb\n"],
+            examples: Examples::new(&[
+                "Development Tools:\n  pkg.group_installed:\n    - skip:\n      - gdb\n",
+            ]),
             parse: group::parse,
         },
     ],
@@ -189,11 +207,11 @@ fn held_now(host: &dyn Probe) -> Result<std::collections::BTreeSet<String>, Erro
 }
 
 const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Param {
-    Param { name, kind: ParamType::Text, required: false, default, doc }
+    Param::of(name, ParamType::Text, default, doc)
 }
 const fn flag(name: &'static str, default: &'static str, doc: &'static str) -> Param {
-    Param { name, kind: ParamType::Bool, required: false, default, doc }
+    Param::of(name, ParamType::Bool, default, doc)
 }
 const fn any(name: &'static str, default: &'static str, doc: &'static str) -> Param {
-    Param { name, kind: ParamType::Any, required: false, default, doc }
+    Param::of(name, ParamType::Any, default, doc)
 }

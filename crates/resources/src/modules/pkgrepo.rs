@@ -7,7 +7,7 @@ mod line;
 mod stanza;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     diff::contents_change,
     host::{Action, Attributes, Contents, Links},
@@ -22,32 +22,36 @@ use std::{
 
 pub(crate) const MODULE: Module = Module {
     name: "pkgrepo",
-    doc: "Repositories that packages come from: apt, dnf, yum, zypper, pacman and apk.",
+    doc: Doc::new("Repositories that packages come from: apt, dnf, yum, zypper, pacman and apk."),
     functions: &[
         Function {
             name: "managed",
-            doc: "A repository is there, with the key that its packages are signed with. With apt the name is the whole \
+            doc: Doc::new(
+                "A repository is there, with the key that its packages are signed with. With apt the name is the whole \
                   line of the sources list, and a file that ends with `.sources` gets the newer form; with dnf, yum and \
                   zypper it is the name of the section and of the file, with pacman of the section in /etc/pacman.conf, \
                   and with apk the line of /etc/apk/repositories. After a change the lists are fetched; if that fails \
                   the step says so and does not fail.",
+            ),
             params: MANAGED,
-            examples: &[
+            examples: Examples::new(&[
                 "tools:\n  pkgrepo.managed:\n    - name: deb [signed-by=/etc/apt/keyrings/tools.asc arch=amd64] \
                  https://example.org/debian stable main\n    - file: /etc/apt/sources.list.d/tools.list\n    - key_url: \
                  https://example.org/key.asc\n    - aptkey: false\n",
                 "epel:\n  pkgrepo.managed:\n    - humanname: Extra packages\n    - baseurl: \
                  https://example.org/epel/$releasever/$basearch\n    - gpgcheck: true\n    - gpgkey: \
                  https://example.org/epel/key\n",
-            ],
+            ]),
             parse: parse_managed,
         },
         Function {
             name: "absent",
-            doc: "A repository is not there. Of a stanza that stands for several only this release or these components go. A file of which nothing is left \
+            doc: Doc::new(
+                "A repository is not there. Of a stanza that stands for several only this release or these components go. A file of which nothing is left \
                   goes, too; keys stay.",
+            ),
             params: ABSENT,
-            examples: &["deb https://example.org/debian stable main:\n  pkgrepo.absent: []\n"],
+            examples: Examples::new(&["deb https://example.org/debian stable main:\n  pkgrepo.absent: []\n"]),
             parse: parse_absent,
         },
     ],

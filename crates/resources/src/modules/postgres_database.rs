@@ -5,7 +5,7 @@ use super::postgres::{
     plain, text,
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::Args,
     host::query::postgres::Ask,
     sql::{pg_literal, pg_name},
@@ -15,23 +15,27 @@ use serde_json::Value;
 
 pub(crate) const MODULE: Module = Module {
     name: "postgres_database",
-    doc: "Databases of PostgreSQL.",
+    doc: Doc::new("Databases of PostgreSQL."),
     functions: &[
         Function {
             name: "present",
-            doc: "A database exists, with this owner and tablespace. Encoding and locale belong to a database from its \
+            doc: Doc::new(
+                "A database exists, with this owner and tablespace. Encoding and locale belong to a database from its \
                   beginning: where they differ the step fails.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nextcloud:\n  postgres_database.present:\n    - owner: nextcloud\n    - encoding: UTF8\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "A database does not exist. The server refuses to remove one that somebody is connected to.",
+            doc: Doc::new(
+                "A database does not exist. The server refuses to remove one that somebody is connected to.",
+            ),
             params: ABSENT,
-            examples: &["old_app:\n  postgres_database.absent: []\n"],
+            examples: Examples::new(&["old_app:\n  postgres_database.absent: []\n"]),
             parse: absent,
         },
     ],

@@ -4,7 +4,7 @@ use super::postgres::{
     Connection, DB_HOST, DB_PASSWORD, DB_PORT, DB_USER, Gone, MAINTENANCE_DB, Params, USER, name, named, text,
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::Args,
     host::query::postgres::Ask,
     sql::{pg_literal, pg_name},
@@ -13,20 +13,26 @@ use model::Plan;
 
 pub(crate) const MODULE: Module = Module {
     name: "postgres_extension",
-    doc: "Extensions in databases of PostgreSQL.",
+    doc: Doc::new("Extensions in databases of PostgreSQL."),
     functions: &[
         Function {
             name: "present",
-            doc: "An extension is installed in a database (`maintenance_db`). Its package must be installed on the server.",
+            doc: Doc::new(
+                "An extension is installed in a database (`maintenance_db`). Its package must be installed on the server.",
+            ),
             params: PRESENT,
-            examples: &["pg_trgm:\n  postgres_extension.present:\n    - maintenance_db: nextcloud\n"],
+            examples: Examples::new(&[
+                "pg_trgm:\n  postgres_extension.present:\n    - maintenance_db: nextcloud\n",
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "An extension is not installed in a database.",
+            doc: Doc::new("An extension is not installed in a database."),
             params: ABSENT,
-            examples: &["pg_trgm:\n  postgres_extension.absent:\n    - maintenance_db: nextcloud\n"],
+            examples: Examples::new(&[
+                "pg_trgm:\n  postgres_extension.absent:\n    - maintenance_db: nextcloud\n",
+            ]),
             parse: absent,
         },
     ],

@@ -4,7 +4,7 @@ use super::postgres::{
     Connection, DB_HOST, DB_PASSWORD, DB_PORT, DB_USER, MAINTENANCE_DB, Params, USER, name, text, texts,
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::postgres::{Ask, Objects},
     sql::pg_name,
@@ -13,27 +13,31 @@ use model::{Change, Plan};
 
 pub(crate) const MODULE: Module = Module {
     name: "postgres_privileges",
-    doc: "Privileges of PostgreSQL's roles.",
+    doc: Doc::new("Privileges of PostgreSQL's roles."),
     functions: &[
         Function {
             name: "present",
-            doc: "A role has privileges on an object, or is a member of a group. More privileges than these stay.",
+            doc: Doc::new(
+                "A role has privileges on an object, or is a member of a group. More privileges than these stay.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "reader:\n  postgres_privileges.present:\n    - object_name: ALL\n    - object_type: table\n    - \
                  privileges: [SELECT]\n    - maintenance_db: nextcloud\n",
-            ],
+            ]),
             parse: |params| parse("postgres_privileges.present", PRESENT, params, Wish::Held),
         },
         Function {
             name: "absent",
-            doc: "A role does not have privileges on an object, or is no member of a group. What it has through a group, or \
+            doc: Doc::new(
+                "A role does not have privileges on an object, or is no member of a group. What it has through a group, or \
                   through `public`, is not looked at.",
+            ),
             params: ABSENT,
-            examples: &[
+            examples: Examples::new(&[
                 "reader:\n  postgres_privileges.absent:\n    - object_name: secrets\n    - object_type: table\n    - \
                  maintenance_db: nextcloud\n",
-            ],
+            ]),
             parse: |params| parse("postgres_privileges.absent", ABSENT, params, Wish::Gone),
         },
     ],

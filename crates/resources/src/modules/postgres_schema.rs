@@ -4,29 +4,31 @@ use super::postgres::{
     Connection, DB_HOST, DB_PASSWORD, DB_PORT, DB_USER, Gone, Params, USER, database_word, name, named, text,
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource, args::Args,
-    host::query::postgres::Ask, sql::pg_name,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    args::Args, host::query::postgres::Ask, sql::pg_name,
 };
 use model::Plan;
 
 pub(crate) const MODULE: Module = Module {
     name: "postgres_schema",
-    doc: "Schemas in databases of PostgreSQL.",
+    doc: Doc::new("Schemas in databases of PostgreSQL."),
     functions: &[
         Function {
             name: "present",
-            doc: "A schema exists in a database, with this owner.",
+            doc: Doc::new("A schema exists in a database, with this owner."),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "app:\n  postgres_schema.present:\n    - dbname: nextcloud\n    - owner: nextcloud\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "A schema does not exist in a database. The server refuses to remove one that has something in it.",
+            doc: Doc::new(
+                "A schema does not exist in a database. The server refuses to remove one that has something in it.",
+            ),
             params: ABSENT,
-            examples: &["app:\n  postgres_schema.absent:\n    - dbname: nextcloud\n"],
+            examples: Examples::new(&["app:\n  postgres_schema.absent:\n    - dbname: nextcloud\n"]),
             parse: absent,
         },
     ],

@@ -5,7 +5,7 @@ use super::postgres::{
     named, text, texts,
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::query::postgres::Ask,
     scram,
@@ -16,25 +16,27 @@ use serde_json::Value;
 
 pub(crate) const MODULE: Module = Module {
     name: "postgres_user",
-    doc: "Roles of PostgreSQL that can log in.",
+    doc: Doc::new("Roles of PostgreSQL that can log in."),
     functions: &[
         Function {
             name: "present",
-            doc: "A role exists, with these attributes, password and groups. What is not given stays as it is. Whether \
+            doc: Doc::new(
+                "A role exists, with these attributes, password and groups. What is not given stays as it is. Whether \
                   the password is right is seen from the hash that the server keeps, so that it is set only if it \
                   differs; it goes to the server by standard input, and the statement is kept out of the server's log.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "nextcloud:\n  postgres_user.present:\n    - password: '{{ pillar.db_password }}'\n    - createdb: \
                  false\n",
-            ],
+            ]),
             parse: |params| present("postgres_user.present", params, true),
         },
         Function {
             name: "absent",
-            doc: "A role does not exist. The server refuses to remove one that owns something.",
+            doc: Doc::new("A role does not exist. The server refuses to remove one that owns something."),
             params: ABSENT,
-            examples: &["old_app:\n  postgres_user.absent: []\n"],
+            examples: Examples::new(&["old_app:\n  postgres_user.absent: []\n"]),
             parse: |params| absent("postgres_user.absent", params),
         },
     ],
@@ -42,20 +44,20 @@ pub(crate) const MODULE: Module = Module {
 
 pub(crate) const GROUP: Module = Module {
     name: "postgres_group",
-    doc: "Roles of PostgreSQL that cannot log in.",
+    doc: Doc::new("Roles of PostgreSQL that cannot log in."),
     functions: &[
         Function {
             name: "present",
-            doc: "A group exists, with these attributes. What is not given stays as it is.",
+            doc: Doc::new("A group exists, with these attributes. What is not given stays as it is."),
             params: PRESENT,
-            examples: &["readers:\n  postgres_group.present: []\n"],
+            examples: Examples::new(&["readers:\n  postgres_group.present: []\n"]),
             parse: |params| present("postgres_group.present", params, false),
         },
         Function {
             name: "absent",
-            doc: "A group does not exist.",
+            doc: Doc::new("A group does not exist."),
             params: ABSENT,
-            examples: &["readers:\n  postgres_group.absent: []\n"],
+            examples: Examples::new(&["readers:\n  postgres_group.absent: []\n"]),
             parse: |params| absent("postgres_group.absent", params),
         },
     ],

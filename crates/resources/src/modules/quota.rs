@@ -1,7 +1,7 @@
 //! `quota`: whether quotas of a file system are on.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{Query, query::quota::Question},
     tool::{ask, refusal, run_argv},
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "quota",
-    doc: "Quotas of file systems (the package `quota` has the programs).",
+    doc: Doc::new("Quotas of file systems (the package `quota` has the programs)."),
     functions: &[Function {
         name: "mode",
-        doc: "Quotas of users or groups are on, or off, at a mount point.",
+        doc: Doc::new("Quotas of users or groups are on, or off, at a mount point."),
         params: PARAMS,
-        examples: &["/home:\n  quota.mode:\n    - mode: 'on'\n    - quotatype: user\n"],
+        examples: Examples::new(&["/home:\n  quota.mode:\n    - mode: 'on'\n    - quotatype: user\n"]),
         parse,
     }],
 };

@@ -3,7 +3,7 @@
 mod masked;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Action, Query, Unit, UnitAction, query::service::Question},
     tool,
@@ -13,52 +13,54 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "service",
-    doc: "Services: units of systemd of any kind, or services of OpenRC.",
+    doc: Doc::new("Services: units of systemd of any kind, or services of OpenRC."),
     functions: &[
         Function {
             name: "running",
-            doc: "A service runs. When something it watches has changed it is restarted, or reloaded with \
+            doc: Doc::new(
+                "A service runs. When something it watches has changed it is restarted, or reloaded with \
                   `reload: true`.",
+            ),
             params: RUNNING,
-            examples: &[
+            examples: Examples::new(&[
                 "nginx:\n  service.running:\n    - enable: true\n    - reload: true\n    - watch:\n      - file: \
                  /etc/nginx/nginx.conf\n/etc/nginx/nginx.conf:\n  file.managed:\n    - contents: \"events {}\\n\"\n",
-            ],
+            ]),
             parse: |params| parse("service.running", RUNNING, params, Some(true)),
         },
         Function {
             name: "dead",
-            doc: "A service does not run. One that does not exist does not run either.",
+            doc: Doc::new("A service does not run. One that does not exist does not run either."),
             params: DEAD,
-            examples: &["telnet.socket:\n  service.dead:\n    - enable: false\n"],
+            examples: Examples::new(&["telnet.socket:\n  service.dead:\n    - enable: false\n"]),
             parse: |params| parse("service.dead", DEAD, params, Some(false)),
         },
         Function {
             name: "enabled",
-            doc: "A service is started at boot; whether it runs now does not matter.",
+            doc: Doc::new("A service is started at boot; whether it runs now does not matter."),
             params: NAME,
-            examples: &["fstrim.timer:\n  service.enabled: []\n"],
+            examples: Examples::new(&["fstrim.timer:\n  service.enabled: []\n"]),
             parse: |params| parse("service.enabled", NAME, params, None),
         },
         Function {
             name: "disabled",
-            doc: "A service is not started at boot; whether it runs now does not matter.",
+            doc: Doc::new("A service is not started at boot; whether it runs now does not matter."),
             params: NAME,
-            examples: &["apache2:\n  service.disabled: []\n"],
+            examples: Examples::new(&["apache2:\n  service.disabled: []\n"]),
             parse: |params| parse("service.disabled", NAME, params, None),
         },
         Function {
             name: "masked",
-            doc: "A unit cannot be started by anything (systemd). One that runs goes on running.",
+            doc: Doc::new("A unit cannot be started by anything (systemd). One that runs goes on running."),
             params: masked::PARAMS,
-            examples: &["systemd-networkd-wait-online:\n  service.masked: []\n"],
+            examples: Examples::new(&["systemd-networkd-wait-online:\n  service.masked: []\n"]),
             parse: |params| masked::parse("service.masked", params),
         },
         Function {
             name: "unmasked",
-            doc: "A unit can be started again (systemd). That does not start it.",
+            doc: Doc::new("A unit can be started again (systemd). That does not start it."),
             params: masked::PARAMS,
-            examples: &["nginx:\n  service.unmasked: []\n"],
+            examples: Examples::new(&["nginx:\n  service.unmasked: []\n"]),
             parse: |params| masked::parse("service.unmasked", params),
         },
     ],

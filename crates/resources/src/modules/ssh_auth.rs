@@ -2,7 +2,7 @@
 
 use super::home_file::{HomeFile, check_path};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
 };
 use model::{Change, ContentHash, Plan};
@@ -10,37 +10,39 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "ssh_auth",
-    doc: "Public keys that may log in as a user.",
+    doc: Doc::new("Public keys that may log in as a user."),
     functions: &[
         Function {
             name: "present",
-            doc: "A key is in a user's list, with these options and this comment. A line that has the key already is \
+            doc: Doc::new(
+                "A key is in a user's list, with these options and this comment. A line that has the key already is \
                   altered in its place; all other lines stay.",
+            ),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL1vYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh ada@desk:\n  \
                  ssh_auth.present:\n    - user: ada\n    - options:\n      - no-port-forwarding\n",
-            ],
+            ]),
             parse: |params| parse("ssh_auth.present", PARAMS, params, Way::Present),
         },
         Function {
             name: "absent",
-            doc: "A key is not in a user's list, whatever its options and comment.",
+            doc: Doc::new("A key is not in a user's list, whatever its options and comment."),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL1vYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh:\n  ssh_auth.absent:\n    - \
                  user: ada\n",
-            ],
+            ]),
             parse: |params| parse("ssh_auth.absent", PARAMS, params, Way::Absent),
         },
         Function {
             name: "manage",
-            doc: "A user's list has these keys and no others. Lines that are no keys stay.",
+            doc: Doc::new("A user's list has these keys and no others. Lines that are no keys stay."),
             params: MANAGE,
-            examples: &[
+            examples: Examples::new(&[
                 "keys of ada:\n  ssh_auth.manage:\n    - user: ada\n    - ssh_keys:\n      - ssh-ed25519 \
                  AAAAC3NzaC1lZDI1NTE5AAAAIL1vYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh ada@desk\n",
-            ],
+            ]),
             parse: |params| parse("ssh_auth.manage", MANAGE, params, Way::Only),
         },
     ],

@@ -7,7 +7,7 @@ use super::{
     home_file::{HomeFile, check_path},
 };
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Links, Query, query::ssh::Question},
 };
@@ -18,23 +18,27 @@ use std::{fmt::Write, path::Path};
 
 pub(crate) const MODULE: Module = Module {
     name: "ssh_known_hosts",
-    doc: "Keys by which ssh recognizes other hosts.",
+    doc: Doc::new("Keys by which ssh recognizes other hosts."),
     functions: &[
         Function {
             name: "present",
-            doc: "The key of a host is known: the given one, or the one that the host shows (`ssh-keyscan`), which must \
+            doc: Doc::new(
+                "The key of a host is known: the given one, or the one that the host shows (`ssh-keyscan`), which must \
                   have the given fingerprint. With neither, whatever the host shows is taken when it is not known yet, \
                   and kept from then on.",
+            ),
             params: PRESENT,
-            examples: &["git.example.org:\n  ssh_known_hosts.present:\n    - user: ada\n    - fingerprint: \
-                 SHA256:uNiVztksCsDhcc0u9e8BrNXPnmsF2xvaUj7XK0m3pkk\n    - enc: ed25519\n"],
+            examples: Examples::new(&[
+                "git.example.org:\n  ssh_known_hosts.present:\n    - user: ada\n    - fingerprint: \
+                 SHA256:uNiVztksCsDhcc0u9e8BrNXPnmsF2xvaUj7XK0m3pkk\n    - enc: ed25519\n",
+            ]),
             parse: parse_present,
         },
         Function {
             name: "absent",
-            doc: "A host is not known.",
+            doc: Doc::new("A host is not known."),
             params: ABSENT,
-            examples: &["old.example.org:\n  ssh_known_hosts.absent:\n    - user: ada\n"],
+            examples: Examples::new(&["old.example.org:\n  ssh_known_hosts.absent:\n    - user: ada\n"]),
             parse: parse_absent,
         },
     ],

@@ -1,7 +1,7 @@
 //! `sysctl`: kernel parameters, now and after a reboot.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::Action,
     text_file::{compare_text, exists, read_text, write_text},
@@ -12,15 +12,17 @@ use std::path::PathBuf;
 
 pub(crate) const MODULE: Module = Module {
     name: "sysctl",
-    doc: "Kernel parameters.",
+    doc: Doc::new("Kernel parameters."),
     functions: &[Function {
         name: "present",
-        doc: "A kernel parameter has this value now, and a line in a configuration file sees to it after a reboot.",
+        doc: Doc::new(
+            "A kernel parameter has this value now, and a line in a configuration file sees to it after a reboot.",
+        ),
         params: PARAMS,
-        examples: &[
+        examples: Examples::new(&[
             "net.ipv4.ip_forward:\n  sysctl.present:\n    - value: 1\n",
             "vm.swappiness:\n  sysctl.present:\n    - value: 10\n    - config: /etc/sysctl.d/50-memory.conf\n",
-        ],
+        ]),
         parse,
     }],
 };

@@ -1,7 +1,8 @@
 //! `system`: the machine as a whole is booted anew.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Reboot, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Reboot,
+    Resource,
     args::{Args, invalid},
     host::Links,
 };
@@ -11,20 +12,22 @@ use std::path::Path;
 
 pub(crate) const MODULE: Module = Module {
     name: "system",
-    doc: "The machine as a whole.",
+    doc: Doc::new("The machine as a whole."),
     functions: &[Function {
         name: "reboot",
-        doc: "The machine is booted anew, and the run goes on behind this step. It is on record before it happens; at most \
+        doc: Doc::new(
+            "The machine is booted anew, and the run goes on behind this step. It is on record before it happens; at most \
               three times in one job. If the machine is not back with a new boot within ten minutes, the step has \
               failed. Unless `only_on_pending_reboot` is false it happens only when packages ask for it \
               (`/run/reboot-required`); otherwise it happens in each run, so let it wait for a change with `onchanges`.",
+        ),
         params: PARAMS,
-        examples: &[
+        examples: Examples::new(&[
             "linux-image-amd64:\n  pkg.latest: []\nnew kernel:\n  system.reboot:\n    - only_on_pending_reboot: false\n    - \
              onchanges:\n      - pkg: linux-image-amd64\n",
             "after upgrades:\n  system.reboot:\n    - message: the kernel was upgraded\n    - timeout: 30\n    - in_seconds: \
              true\n",
-        ],
+        ]),
         parse,
     }],
 };

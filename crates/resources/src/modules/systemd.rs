@@ -1,7 +1,7 @@
 //! `systemd`: unit files of one's own.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Action, UnitAction},
     wanted_file::{WantedFile, compare_absent},
@@ -12,28 +12,32 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const MODULE: Module = Module {
     name: "systemd",
-    doc: "Unit files of systemd.",
+    doc: Doc::new("Unit files of systemd."),
     functions: &[
         Function {
             name: "unit",
-            doc: "A unit file is in place, or a drop-in for a unit that a package brings, and systemd has read it. \
+            doc: Doc::new(
+                "A unit file is in place, or a drop-in for a unit that a package brings, and systemd has read it. \
                   Whether the unit runs is left to `service.running`, which can watch this step.",
+            ),
             params: UNIT,
-            examples: &[
+            examples: Examples::new(&[
                 "backup.service:\n  systemd.unit:\n    - unit:\n        Unit:\n          Description: nightly backup\n          \
                  After: [network-online.target, nss-lookup.target]\n        Service:\n          Type: oneshot\n          \
                  ExecStart: /usr/local/bin/backup\n",
                 "nginx.service:\n  systemd.unit:\n    - drop_in: limits\n    - contents: |\n        [Service]\n        \
                  LimitNOFILE=65536\n",
-            ],
+            ]),
             parse: unit,
         },
         Function {
             name: "unit_absent",
-            doc: "A unit file, or a drop-in, is not there, and systemd has forgotten it. A unit that runs goes on: stop \
+            doc: Doc::new(
+                "A unit file, or a drop-in, is not there, and systemd has forgotten it. A unit that runs goes on: stop \
                   it with `service.dead` before.",
+            ),
             params: ABSENT,
-            examples: &["backup.service:\n  systemd.unit_absent: []\n"],
+            examples: Examples::new(&["backup.service:\n  systemd.unit_absent: []\n"]),
             parse: absent,
         },
     ],

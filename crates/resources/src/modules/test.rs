@@ -1,7 +1,7 @@
 //! `test`: states that do nothing, for trying out requisites, and that look at pillar.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
 };
 use model::{Change, Plan};
@@ -9,78 +9,82 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "test",
-    doc: "States that do nothing, for trying out requisites; one that says something, and one that looks at pillar.",
+    doc: Doc::new(
+        "States that do nothing, for trying out requisites; one that says something, and one that looks at pillar.",
+    ),
     functions: &[
         Function {
             name: "nop",
-            doc: "Does nothing, and it is as it should be.",
+            doc: Doc::new("Does nothing, and it is as it should be."),
             params: PARAMS,
-            examples: &["anchor:\n  test.nop: []\n"],
+            examples: Examples::new(&["anchor:\n  test.nop: []\n"]),
             parse: |params| parse("test.nop", params, Way::Good),
         },
         Function {
             name: "succeed_without_changes",
-            doc: "Does nothing, and it is as it should be.",
+            doc: Doc::new("Does nothing, and it is as it should be."),
             params: PARAMS,
-            examples: &["fine:\n  test.succeed_without_changes: []\n"],
+            examples: Examples::new(&["fine:\n  test.succeed_without_changes: []\n"]),
             parse: |params| parse("test.succeed_without_changes", params, Way::Good),
         },
         Function {
             name: "succeed_with_changes",
-            doc: "Does nothing, and says that it changed something.",
+            doc: Doc::new("Does nothing, and says that it changed something."),
             params: PARAMS,
-            examples: &["always new:\n  test.succeed_with_changes: []\n"],
+            examples: Examples::new(&["always new:\n  test.succeed_with_changes: []\n"]),
             parse: |params| parse("test.succeed_with_changes", params, Way::Changes),
         },
         Function {
             name: "fail_without_changes",
-            doc: "Fails.",
+            doc: Doc::new("Fails."),
             params: PARAMS,
-            examples: &["broken:\n  test.fail_without_changes: []\n"],
+            examples: Examples::new(&["broken:\n  test.fail_without_changes: []\n"]),
             parse: |params| parse("test.fail_without_changes", params, Way::Fails),
         },
         Function {
             name: "fail_with_changes",
-            doc: "Says that it changed something, and fails.",
+            doc: Doc::new("Says that it changed something, and fails."),
             params: PARAMS,
-            examples: &["half broken:\n  test.fail_with_changes: []\n"],
+            examples: Examples::new(&["half broken:\n  test.fail_with_changes: []\n"]),
             parse: |params| parse("test.fail_with_changes", params, Way::FailsChanging),
         },
         Function {
             name: "configurable_test_state",
-            doc: "Does nothing, and says of itself what it is told to.",
+            doc: Doc::new("Does nothing, and says of itself what it is told to."),
             params: CONFIGURABLE,
-            examples: &[
+            examples: Examples::new(&[
                 "as told:\n  test.configurable_test_state:\n    - changes: true\n    - result: false\n    - comment: told so\n",
-            ],
+            ]),
             parse: parse_configurable,
         },
         Function {
             name: "mod_watch",
-            doc: "Says that it changed something, when something that it watches has.",
+            doc: Doc::new("Says that it changed something, when something that it watches has."),
             params: WATCH,
-            examples: &[
+            examples: Examples::new(&[
                 "heard:\n  test.mod_watch:\n    - watch:\n      - test: new\nnew:\n  test.succeed_with_changes: []\n",
-            ],
+            ]),
             parse: parse_watch,
         },
         Function {
             name: "show_notification",
-            doc: "Says something in the report.",
+            doc: Doc::new("Says something in the report."),
             params: NOTIFICATION,
-            examples: &[
+            examples: Examples::new(&[
                 "hint:\n  test.show_notification:\n    - text: the old database stays until you remove it\n",
-            ],
+            ]),
             parse: parse_notification,
         },
         Function {
             name: "check_pillar",
-            doc: "Fails if pillar does not have these keys, or has something else there. The master judges it while it compiles; \
+            doc: Doc::new(
+                "Fails if pillar does not have these keys, or has something else there. The master judges it while it compiles; \
                   the step then says on the minion what is missing.",
+            ),
             params: PILLAR,
-            examples: &[
+            examples: Examples::new(&[
                 "pillar is complete:\n  test.check_pillar:\n    - present:\n      - web:port\n    - integer: web:port\n    - failhard: true\n",
-            ],
+            ]),
             parse: parse_pillar,
         },
     ],

@@ -1,7 +1,7 @@
 //! `timezone`: the machine's time zone and what its hardware clock keeps.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{FileKind, Links},
     text_file::{exists, read_text, write_text},
@@ -19,13 +19,15 @@ const DEBIAN: &str = "/etc/debian_version";
 
 pub(crate) const MODULE: Module = Module {
     name: "timezone",
-    doc: "The machine's time zone.",
+    doc: Doc::new("The machine's time zone."),
     functions: &[Function {
         name: "system",
-        doc: "The machine has this time zone: /etc/localtime points to it, and on Debian /etc/timezone names it. The hardware \
+        doc: Doc::new(
+            "The machine has this time zone: /etc/localtime points to it, and on Debian /etc/timezone names it. The hardware \
               clock keeps UTC or local time (/etc/adjtime).",
+        ),
         params: PARAMS,
-        examples: &["Europe/Berlin:\n  timezone.system:\n    - utc: true\n"],
+        examples: Examples::new(&["Europe/Berlin:\n  timezone.system:\n    - utc: true\n"]),
         parse,
     }],
 };

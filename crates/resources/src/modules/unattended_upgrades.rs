@@ -1,7 +1,7 @@
 //! `unattended_upgrades`: apt installs security updates by itself.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     wanted_file::WantedFile,
 };
@@ -10,25 +10,27 @@ use serde_json::{Map, Value};
 
 pub(crate) const MODULE: Module = Module {
     name: "unattended_upgrades",
-    doc: "Updates that apt installs by itself (Debian, Ubuntu).",
+    doc: Doc::new("Updates that apt installs by itself (Debian, Ubuntu)."),
     functions: &[
         Function {
             name: "configured",
-            doc: "The package `unattended-upgrades` is configured like this, in files of its own under `/etc/apt/apt.conf.d` that \
+            doc: Doc::new(
+                "The package `unattended-upgrades` is configured like this, in files of its own under `/etc/apt/apt.conf.d` that \
                   come after those of the package: `20auto-upgrades` and `52unattended-upgrades-labctl`. The package itself is \
                   installed by `pkg.installed`.",
+            ),
             params: PARAMS,
-            examples: &[
+            examples: Examples::new(&[
                 "nightly updates:\n  unattended_upgrades.configured:\n    - mail: root\n    - automatic_reboot: true\n    - \
                  automatic_reboot_time: '04:00'\n    - blacklist: [docker.io, postgresql*]\n",
-            ],
+            ]),
             parse: configured,
         },
         Function {
             name: "disabled",
-            doc: "Apt installs nothing by itself.",
+            doc: Doc::new("Apt installs nothing by itself."),
             params: DISABLED,
-            examples: &["no updates:\n  unattended_upgrades.disabled: []\n"],
+            examples: Examples::new(&["no updates:\n  unattended_upgrades.disabled: []\n"]),
             parse: |params| {
                 Args::new("unattended_upgrades.disabled", DISABLED, params)?;
                 Ok(Box::new(Files(vec![periodic(0, 0, 0, 0)])))

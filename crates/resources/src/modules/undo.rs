@@ -4,7 +4,7 @@
 mod system;
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{Attributes, Contents, Links},
     keep::{self, Kept, State},
@@ -18,33 +18,33 @@ use std::{
 
 pub(crate) const MODULE: Module = Module {
     name: "undo",
-    doc: "What jobs did, put back.",
+    doc: Doc::new("What jobs did, put back."),
     functions: &[Function {
         name: "job",
-        doc: "Every file, link and folder, every unit and the rules of packet filters are as they were before a job \
+        doc: Doc::new(
+            "Every file, link and folder, every unit and the rules of packet filters are as they were before a job \
               altered them.",
+        ),
         params: PARAMS,
-        examples: &["01JD4Z3K8Q0V7YJ6R2T4M9XH5B:\n  undo.job: []\n"],
+        examples: Examples::new(&["01JD4Z3K8Q0V7YJ6R2T4M9XH5B:\n  undo.job: []\n"]),
         parse,
     }],
 };
 
 const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Text, required: false, default: "", doc: "The job." },
-    Param {
-        name: "force",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Whether what was altered since the job is put back as well.",
-    },
-    Param {
-        name: "way_back",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Whether as much as can be is put back, whatever of it fails.",
-    },
+    Param::of("name", ParamType::Text, "", "The job."),
+    Param::of(
+        "force",
+        ParamType::Bool,
+        "false",
+        "Whether what was altered since the job is put back as well.",
+    ),
+    Param::of(
+        "way_back",
+        ParamType::Bool,
+        "false",
+        "Whether as much as can be is put back, whatever of it fails.",
+    ),
 ];
 
 /// Paths that a message names.

@@ -2,7 +2,7 @@
 
 use super::{group::account_name, pip::Installed};
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamsError, Probe, Resource,
     args::{Args, plain_word},
     host::Command,
     text_file::exists,
@@ -14,17 +14,19 @@ use std::path::PathBuf;
 
 pub(crate) const MODULE: Module = Module {
     name: "virtualenv",
-    doc: "Environments of Python with packages of their own.",
+    doc: Doc::new("Environments of Python with packages of their own."),
     functions: &[Function {
         name: "managed",
-        doc: "A folder is a virtual environment and has these packages. It is made with `python3 -m venv`, or with a program of \
+        doc: Doc::new(
+            "A folder is a virtual environment and has these packages. It is made with `python3 -m venv`, or with a program of \
               virtualenv.",
+        ),
         params: PARAMS,
-        examples: &[
+        examples: Examples::new(&[
             "/opt/tool/venv:\n  virtualenv.managed:\n    - pip_pkgs:\n      - httpie\n",
             "/opt/app/venv:\n  virtualenv.managed:\n    - python: /usr/bin/python3\n    - requirements: \
              /opt/app/requirements.txt\n    - user: app\n",
-        ],
+        ]),
         parse,
     }],
 };

@@ -1,7 +1,7 @@
 //! `wireguard`: tunnels, as files for `wg-quick`.
 
 use crate::{
-    Applied, Error, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{Command, Query, query::wireguard::Question},
     tool,
@@ -13,27 +13,31 @@ use std::path::PathBuf;
 
 pub(crate) const MODULE: Module = Module {
     name: "wireguard",
-    doc: "WireGuard tunnels.",
+    doc: Doc::new("WireGuard tunnels."),
     functions: &[
         Function {
             name: "present",
-            doc: "A tunnel is configured in `/etc/wireguard/NAME.conf`, readable for root only; keys are never shown. Whether it \
+            doc: Doc::new(
+                "A tunnel is configured in `/etc/wireguard/NAME.conf`, readable for root only; keys are never shown. Whether it \
                   is up is left to `service.running` with `wg-quick@NAME`. Where it is up, a change of keys and peers is brought \
                   into it at once without a break for the other peers (`wg syncconf`); addresses and commands need a restart \
                   of the service.",
+            ),
             params: PRESENT,
-            examples: &[
+            examples: Examples::new(&[
                 "wg0:\n  wireguard.present:\n    - private_key: '{{ pillar.wg_key }}'\n    - address: 10.8.0.1/24\n    - listen_port: \
                  51820\n    - peers:\n      - public_key: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\n        allowed_ips: \
                  [10.8.0.2/32]\n        comment: laptop\n",
-            ],
+            ]),
             parse: present,
         },
         Function {
             name: "absent",
-            doc: "A tunnel is not configured. One that is up stays so: stop `wg-quick@NAME` with `service.dead` before.",
+            doc: Doc::new(
+                "A tunnel is not configured. One that is up stays so: stop `wg-quick@NAME` with `service.dead` before.",
+            ),
             params: ABSENT,
-            examples: &["wg0:\n  wireguard.absent: []\n"],
+            examples: Examples::new(&["wg0:\n  wireguard.absent: []\n"]),
             parse: absent,
         },
     ],

@@ -3,7 +3,7 @@
 use crate::{Param, ParamType};
 
 const fn param(name: &'static str, kind: ParamType, default: &'static str, doc: &'static str) -> Param {
-    Param { name, kind, required: false, default, doc }
+    Param::of(name, kind, default, doc)
 }
 
 pub(super) const PARAMS: &[Param] = &[

@@ -2,7 +2,7 @@
 
 use super::{USER, compare, crontab::Crontab, read, user_of, write};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
 };
 use model::Plan;
@@ -10,17 +10,21 @@ use serde_json::{Map, Value};
 
 pub(super) const PRESENT: Function = Function {
     name: "env_present",
-    doc: "A variable is set in a user's crontab, for the jobs below it. One that the user has set above the tag stays.",
+    doc: Doc::new(
+        "A variable is set in a user's crontab, for the jobs below it. One that the user has set above the tag stays.",
+    ),
     params: PARAMS,
-    examples: &["MAILTO:\n  cron.env_present:\n    - user: root\n    - value: root@example.com\n"],
+    examples: Examples::new(&[
+        "MAILTO:\n  cron.env_present:\n    - user: root\n    - value: root@example.com\n",
+    ]),
     parse: |params| parse("cron.env_present", PARAMS, params, true),
 };
 
 pub(super) const ABSENT: Function = Function {
     name: "env_absent",
-    doc: "A variable is not set in a user's crontab, below the tag.",
+    doc: Doc::new("A variable is not set in a user's crontab, below the tag."),
     params: ABSENT_PARAMS,
-    examples: &["MAILTO:\n  cron.env_absent:\n    - user: root\n"],
+    examples: Examples::new(&["MAILTO:\n  cron.env_absent:\n    - user: root\n"]),
     parse: |params| parse("cron.env_absent", ABSENT_PARAMS, params, false),
 };
 

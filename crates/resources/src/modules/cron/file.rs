@@ -2,7 +2,7 @@
 
 use super::{USER, compare, read, user_of, write};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, not_compiled},
     text_file::ended,
 };
@@ -11,20 +11,19 @@ use serde_json::{Map, Value};
 
 pub(super) const FUNCTION: Function = Function {
     name: "file",
-    doc: "A user's crontab is this file of the tree, the whole of it.",
+    doc: Doc::new("A user's crontab is this file of the tree, the whole of it."),
     params: PARAMS,
-    examples: &["lab://backup/crontab:\n  cron.file:\n    - user: root\n"],
+    examples: Examples::new(&["lab://backup/crontab:\n  cron.file:\n    - user: root\n"]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
-    Param {
-        name: "name",
-        kind: ParamType::Source,
-        required: false,
-        default: "",
-        doc: "A file in the tree, or a list of which the first that exists counts.",
-    },
+    Param::of(
+        "name",
+        ParamType::Source,
+        "",
+        "A file in the tree, or a list of which the first that exists counts.",
+    ),
     USER,
     Param::text("template", "none", "The engine that renders it: `handlebars` or `jinja`."),
     Param::any("context", "", "Values for the template."),

@@ -6,7 +6,7 @@ use super::{
     one_line, read, user_of, write,
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     diff::hash_of,
     text_file::read_text,
@@ -20,26 +20,30 @@ const MACHINE_ID: &str = "/etc/machine-id";
 
 pub(super) const PRESENT: Function = Function {
     name: "present",
-    doc: "A job is in a user's crontab. It is found again by its identifier, which stands in a comment before it; a line \
+    doc: Doc::new(
+        "A job is in a user's crontab. It is found again by its identifier, which stands in a comment before it; a line \
           with the same command and without one is taken over if it stands below Salt's line; above it such lines are the \
           user's own and stay. Within the command a `%` means a new line to cron, unless \
           it is written `\\%`. A field that is `random` is chosen once, from the machine's id, and then stays.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/usr/local/bin/backup:\n  cron.present:\n    - user: root\n    - minute: 30\n    - hour: 3\n    - identifier: \
          backup\n    - comment: nightly backup\n",
         "/usr/local/bin/hello:\n  cron.present:\n    - special: '@reboot'\n",
         "/usr/local/bin/report:\n  cron.present:\n    - minute: random\n    - hour: 4\n    - dayweek: 1-5\n    - commented: true\n",
-    ],
+    ]),
     parse,
 };
 
 pub(super) const ABSENT: Function = Function {
     name: "absent",
-    doc: "A job is not in a user's crontab: the one with this identifier, or below Salt's line one without any that has this \
+    doc: Doc::new(
+        "A job is not in a user's crontab: the one with this identifier, or below Salt's line one without any that has this \
           command. What the user wrote above that line stays.",
+    ),
     params: ABSENT_PARAMS,
-    examples: &["old backup:\n  cron.absent:\n    - identifier: backup\n    - user: root\n"],
+    examples: Examples::new(&["old backup:\n  cron.absent:\n    - identifier: backup\n    - user: root\n"]),
     parse: parse_absent,
 };
 

@@ -2,7 +2,7 @@
 
 use super::owner::stat;
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::Links,
 };
@@ -12,15 +12,16 @@ use std::path::PathBuf;
 
 pub(super) const FUNCTION: Function = Function {
     name: "absent",
-    doc: "Nothing is at this path: a file, a link or a folder with everything in it is removed. \
+    doc: Doc::new(
+        "Nothing is at this path: a file, a link or a folder with everything in it is removed. \
           A symbolic link is removed itself, not what it points at.",
+    ),
     params: PARAMS,
-    examples: &["/etc/nginx/sites-enabled/default:\n  file.absent: []\n"],
+    examples: Examples::new(&["/etc/nginx/sites-enabled/default:\n  file.absent: []\n"]),
     parse,
 };
 
-const PARAMS: &[Param] =
-    &[Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The path." }];
+const PARAMS: &[Param] = &[Param::of("name", ParamType::Path, "", "The path.")];
 
 #[derive(Debug)]
 struct Absent {

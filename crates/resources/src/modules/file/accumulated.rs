@@ -1,38 +1,30 @@
 //! `file.accumulated`: lines that several steps give to one block of a file.
 
-use crate::{Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource, args::Args};
+use crate::{
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource, args::Args,
+};
 use model::Plan;
 use serde_json::{Map, Value};
 
 pub(super) const FUNCTION: Function = Function {
     name: "accumulated",
-    doc: "Gives lines to the `file.blockreplace` of the same file, which writes them after its own content. Steps give \
+    doc: Doc::new(
+        "Gives lines to the `file.blockreplace` of the same file, which writes them after its own content. Steps give \
           theirs in run order; alters nothing itself.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "nas in hosts:\n  file.accumulated:\n    - filename: /etc/hosts\n    - text: 192.0.2.7 nas\n    - require_in:\n      \
          - file: hosts block\nhosts block:\n  file.blockreplace:\n    - name: /etc/hosts\n    - append_if_not_found: \
          true\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
-    Param {
-        name: "name",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "A name for these lines.",
-    },
-    Param { name: "filename", kind: ParamType::Path, required: true, default: "", doc: "The file's path." },
-    Param {
-        name: "text",
-        kind: ParamType::TextList,
-        required: true,
-        default: "",
-        doc: "A line, or a list of lines.",
-    },
+    Param::of("name", ParamType::Text, "", "A name for these lines."),
+    Param::of("filename", ParamType::Path, "", "The file's path.").required(),
+    Param::of("text", ParamType::TextList, "", "A line, or a list of lines.").required(),
 ];
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::edit::{
 };
 use super::owner::MAKEDIRS;
 use crate::{
-    Function, Param, ParamType, ParamsError, Resource,
+    Doc, Examples, Function, Param, ParamType, ParamsError, Resource,
     args::{Args, invalid},
     pattern::{Flags, Pattern},
     text::{lines_with_ends, split_lines},
@@ -15,32 +15,33 @@ use serde_json::{Map, Value};
 
 pub(super) const APPEND: Function = Function {
     name: "append",
-    doc: "A file has these lines: each text that it does not have anywhere yet is written at its end. A file that \
+    doc: Doc::new(
+        "A file has these lines: each text that it does not have anywhere yet is written at its end. A file that \
           does not exist is made.",
+    ),
     params: APPEND_PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/hosts.allow:\n  file.append:\n    - text: 'sshd: 192.0.2.0/24'\n",
         "/root/.bashrc:\n  file.append:\n    - text:\n      - alias ll='ls -l'\n      - export EDITOR=vi\n",
-    ],
+    ]),
     parse: append,
 };
 
 pub(super) const PREPEND: Function = Function {
     name: "prepend",
-    doc: "A file has these lines: each text that it does not have anywhere yet is written at its beginning. With \
+    doc: Doc::new(
+        "A file has these lines: each text that it does not have anywhere yet is written at its beginning. With \
           `header` it has to begin with them. A file that does not exist is made.",
+    ),
     params: PREPEND_PARAMS,
-    examples: &["/etc/motd:\n  file.prepend:\n    - text: Managed by labctl.\n    - header: true\n"],
+    examples: Examples::new(&[
+        "/etc/motd:\n  file.prepend:\n    - text: Managed by labctl.\n    - header: true\n",
+    ]),
     parse: prepend,
 };
 
-const TEXT: Param = Param {
-    name: "text",
-    kind: ParamType::Any,
-    required: false,
-    default: "",
-    doc: "The text, or a list of texts that are looked for one by one.",
-};
+const TEXT: Param =
+    Param::of("text", ParamType::Any, "", "The text, or a list of texts that are looked for one by one.");
 
 const APPEND_PARAMS: &[Param] = &[
     NAME,
@@ -53,14 +54,13 @@ const APPEND_PARAMS: &[Param] = &[
     CONTEXT,
     DEFAULTS,
     MAKEDIRS,
-    Param {
-        name: "ignore_whitespace",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "A text counts as there whatever white space is between its words; with false it is a pattern that must \
+    Param::of(
+        "ignore_whitespace",
+        ParamType::Bool,
+        "true",
+        "A text counts as there whatever white space is between its words; with false it is a pattern that must \
               match.",
-    },
+    ),
     SHOW_CHANGES,
 ];
 
@@ -75,13 +75,12 @@ const PREPEND_PARAMS: &[Param] = &[
     CONTEXT,
     DEFAULTS,
     MAKEDIRS,
-    Param {
-        name: "header",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "The file has to begin with these lines, wherever else they are.",
-    },
+    Param::of(
+        "header",
+        ParamType::Bool,
+        "false",
+        "The file has to begin with these lines, wherever else they are.",
+    ),
     SHOW_CHANGES,
 ];
 

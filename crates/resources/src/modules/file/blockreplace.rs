@@ -5,7 +5,7 @@ use super::edit::{
     SOURCES, Sources, TEMPLATE, suffix,
 };
 use crate::{
-    Function, Param, ParamType, ParamsError, Resource,
+    Doc, Examples, Function, Param, ParamType, ParamsError, Resource,
     args::{Args, invalid},
     pattern::{Flags, Pattern},
     text::{lines_with_ends, python_text},
@@ -14,33 +14,33 @@ use serde_json::{Map, Value};
 
 pub(super) const FUNCTION: Function = Function {
     name: "blockreplace",
-    doc: "Between two marker lines a file has this text; the rest of it is left alone. Markers that are not there are a \
+    doc: Doc::new(
+        "Between two marker lines a file has this text; the rest of it is left alone. Markers that are not there are a \
           failure, unless one of the parameters says where to write them.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/hosts:\n  file.blockreplace:\n    - marker_start: '# begin lab'\n    - marker_end: '# end lab'\n    - \
          content: 192.0.2.7 nas\n    - append_if_not_found: true\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
     NAME,
-    Param {
-        name: "marker_start",
-        kind: ParamType::Text,
-        required: false,
-        default: "#-- start managed zone --",
-        doc: "What the line before the block has in it.",
-    },
-    Param {
-        name: "marker_end",
-        kind: ParamType::Text,
-        required: false,
-        default: "#-- end managed zone --",
-        doc: "What the line after the block has in it.",
-    },
-    Param { name: "content", kind: ParamType::Any, required: false, default: "", doc: "The block's text." },
+    Param::of(
+        "marker_start",
+        ParamType::Text,
+        "#-- start managed zone --",
+        "What the line before the block has in it.",
+    ),
+    Param::of(
+        "marker_end",
+        ParamType::Text,
+        "#-- end managed zone --",
+        "What the line after the block has in it.",
+    ),
+    Param::of("content", ParamType::Any, "", "The block's text."),
     SOURCE,
     SOURCE_HASH,
     SOURCES,
@@ -48,41 +48,36 @@ const PARAMS: &[Param] = &[
     TEMPLATE,
     CONTEXT,
     DEFAULTS,
-    Param {
-        name: "append_if_not_found",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "If there are no markers, they are written at the end with the block between them.",
-    },
-    Param {
-        name: "prepend_if_not_found",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "If there are no markers, they are written at the beginning.",
-    },
-    Param {
-        name: "insert_before_match",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "If there are no markers, they are written before the first line that this pattern matches.",
-    },
-    Param {
-        name: "insert_after_match",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "If there are no markers, they are written after the first line that this pattern matches.",
-    },
-    Param {
-        name: "append_newline",
-        kind: ParamType::Bool,
-        required: false,
-        default: "if the text does not end with one",
-        doc: "Ends the text with a newline before the end marker.",
-    },
+    Param::of(
+        "append_if_not_found",
+        ParamType::Bool,
+        "false",
+        "If there are no markers, they are written at the end with the block between them.",
+    ),
+    Param::of(
+        "prepend_if_not_found",
+        ParamType::Bool,
+        "false",
+        "If there are no markers, they are written at the beginning.",
+    ),
+    Param::of(
+        "insert_before_match",
+        ParamType::Text,
+        "",
+        "If there are no markers, they are written before the first line that this pattern matches.",
+    ),
+    Param::of(
+        "insert_after_match",
+        ParamType::Text,
+        "",
+        "If there are no markers, they are written after the first line that this pattern matches.",
+    ),
+    Param::of(
+        "append_newline",
+        ParamType::Bool,
+        "if the text does not end with one",
+        "Ends the text with a newline before the end marker.",
+    ),
     BACKUP,
     SHOW_CHANGES,
 ];

@@ -2,7 +2,7 @@
 
 use super::edit::{BACKUP, Editing, NAME, Rule, suffix};
 use crate::{
-    Function, Param, ParamType, ParamsError, Resource,
+    Doc, Examples, Function, Param, ParamType, ParamsError, Resource,
     args::{Args, invalid},
     pattern::{Flags, Pattern, escape},
 };
@@ -10,44 +10,35 @@ use serde_json::{Map, Value};
 
 pub(super) const COMMENT: Function = Function {
     name: "comment",
-    doc: "Lines of a file that match are commented out. That none matches is a failure, unless they are commented out \
+    doc: Doc::new(
+        "Lines of a file that match are commented out. That none matches is a failure, unless they are commented out \
           already.",
+    ),
     params: COMMENT_PARAMS,
-    examples: &["/etc/fstab:\n  file.comment:\n    - regex: ^/dev/sr0\n"],
+    examples: Examples::new(&["/etc/fstab:\n  file.comment:\n    - regex: ^/dev/sr0\n"]),
     parse: comment,
 };
 
 pub(super) const UNCOMMENT: Function = Function {
     name: "uncomment",
-    doc: "Lines of a file that match behind a comment sign lose that sign. That there is none is a failure, unless they \
+    doc: Doc::new(
+        "Lines of a file that match behind a comment sign lose that sign. That there is none is a failure, unless they \
           are there without it.",
+    ),
     params: UNCOMMENT_PARAMS,
-    examples: &["/etc/sysctl.conf:\n  file.uncomment:\n    - regex: net.ipv4.ip_forward=1\n"],
+    examples: Examples::new(&["/etc/sysctl.conf:\n  file.uncomment:\n    - regex: net.ipv4.ip_forward=1\n"]),
     parse: uncomment,
 };
 
-const REGEX: Param = Param {
-    name: "regex",
-    kind: ParamType::Text,
-    required: true,
-    default: "",
-    doc: "The pattern of the lines without the comment sign, in Python's syntax; it has to match at their beginning.",
-};
-const CHAR: Param =
-    Param { name: "char", kind: ParamType::Text, required: false, default: "#", doc: "The comment sign." };
+const REGEX: Param = Param::of("regex", ParamType::Text, "", "The pattern of the lines without the comment sign, in Python's syntax; it has to match at their beginning.").required();
+const CHAR: Param = Param::of("char", ParamType::Text, "#", "The comment sign.");
 
 const COMMENT_PARAMS: &[Param] = &[
     NAME,
     REGEX,
     CHAR,
     BACKUP,
-    Param {
-        name: "ignore_missing",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "That no line matches is no failure.",
-    },
+    Param::of("ignore_missing", ParamType::Bool, "false", "That no line matches is no failure."),
 ];
 const UNCOMMENT_PARAMS: &[Param] = &[NAME, REGEX, CHAR, BACKUP];
 

@@ -2,7 +2,7 @@
 
 use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, folder_mode, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{Attributes, Contents, FileKind, Links, Stat},
 };
@@ -15,69 +15,49 @@ const ENTRIES_MAX: usize = 100_000;
 
 pub(super) const COPY: Function = Function {
     name: "copy",
-    doc: "A file or folder of the minion is copied to another path. What is there already stays, unless `force` is set: \
+    doc: Doc::new(
+        "A file or folder of the minion is copied to another path. What is there already stays, unless `force` is set: \
           then it is replaced when it is different.",
+    ),
     params: COPY_PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/app.conf:\n  file.copy:\n    - source: /usr/share/app/app.conf.example\n    - user: app\n    - mode: '0640'\n",
-    ],
+    ]),
     parse: copy,
 };
 
 pub(super) const RENAME: Function = Function {
     name: "rename",
-    doc: "What is at `source` moves to this path. If nothing is there it has moved already, which is fine.",
+    doc: Doc::new(
+        "What is at `source` moves to this path. If nothing is there it has moved already, which is fine.",
+    ),
     params: RENAME_PARAMS,
-    examples: &["/etc/app/app.conf:\n  file.rename:\n    - source: /etc/app.conf\n    - makedirs: true\n"],
+    examples: Examples::new(&[
+        "/etc/app/app.conf:\n  file.rename:\n    - source: /etc/app.conf\n    - makedirs: true\n",
+    ]),
     parse: rename,
 };
 
-const NAME: Param =
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The new path." };
-const SOURCE: Param = Param {
-    name: "source",
-    kind: ParamType::Path,
-    required: true,
-    default: "",
-    doc: "The path on the minion.",
-};
-const FORCE: Param = Param {
-    name: "force",
-    kind: ParamType::Bool,
-    required: false,
-    default: "false",
-    doc: "Replaces what is at the new path.",
-};
+const NAME: Param = Param::of("name", ParamType::Path, "", "The new path.");
+const SOURCE: Param = Param::of("source", ParamType::Path, "", "The path on the minion.").required();
+const FORCE: Param = Param::of("force", ParamType::Bool, "false", "Replaces what is at the new path.");
 
 const COPY_PARAMS: &[Param] = &[
     NAME,
     SOURCE,
     FORCE,
     MAKEDIRS,
-    Param {
-        name: "preserve",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Takes owner and permissions of the source.",
-    },
+    Param::of("preserve", ParamType::Bool, "false", "Takes owner and permissions of the source."),
     USER,
     GROUP,
-    Param {
-        name: "mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "the source's",
-        doc: "Permissions.",
-    },
+    Param::of("mode", ParamType::Mode, "the source's", "Permissions."),
     DIR_MODE,
-    Param {
-        name: "subdir",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "If the path is a folder, the copy is made in it under the source's name.",
-    },
+    Param::of(
+        "subdir",
+        ParamType::Bool,
+        "false",
+        "If the path is a folder, the copy is made in it under the source's name.",
+    ),
 ];
 const RENAME_PARAMS: &[Param] = &[NAME, SOURCE, FORCE, MAKEDIRS];
 

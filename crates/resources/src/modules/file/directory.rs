@@ -2,7 +2,7 @@
 
 use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource, Selection,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource, Selection,
     args::{Args, invalid, plain_path},
     host::{Attributes, FileKind, Links, Stat},
 };
@@ -20,100 +20,71 @@ pub(super) const CHANGES_MAX: usize = 1000;
 
 pub(super) const FUNCTION: Function = Function {
     name: "directory",
-    doc: "A folder exists, with these permissions and owner. `recurse` brings everything in it under the same owner \
+    doc: Doc::new(
+        "A folder exists, with these permissions and owner. `recurse` brings everything in it under the same owner \
           or permissions; `clean` removes what no other step of the run manages.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/srv/www:\n  file.directory:\n    - user: www-data\n    - group: www-data\n    - mode: '0755'\n    - makedirs: \
          true\n    - recurse:\n      - user\n      - group\n",
         "/etc/nginx/sites-enabled:\n  file.directory:\n    - clean: true\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The folder's path." },
-    Param {
-        name: "mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "as it is; 0755 for a new one",
-        doc: "Permissions.",
-    },
+    Param::of("name", ParamType::Path, "", "The folder's path."),
+    Param::of("mode", ParamType::Mode, "as it is; 0755 for a new one", "Permissions."),
     DIR_MODE,
-    Param {
-        name: "file_mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "those of folders",
-        doc: "Permissions of files in it, with `recurse: [mode]`.",
-    },
+    Param::of(
+        "file_mode",
+        ParamType::Mode,
+        "those of folders",
+        "Permissions of files in it, with `recurse: [mode]`.",
+    ),
     USER,
     GROUP,
     MAKEDIRS,
-    Param {
-        name: "recurse",
-        kind: ParamType::TextList,
-        required: false,
-        default: "none",
-        doc: "What counts for everything in it: any of `user`, `group`, `mode`, without `ignore_files` or `ignore_dirs`.",
-    },
-    Param {
-        name: "max_depth",
-        kind: ParamType::Integer,
-        required: false,
-        default: "everything",
-        doc: "How deep `recurse` goes: 1 is what is right in the folder.",
-    },
-    Param {
-        name: "children_only",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Only what is in it gets permissions and owner, not the folder itself.",
-    },
-    Param {
-        name: "clean",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Removes what no other step of the run manages.",
-    },
-    Param {
-        name: "exclude_pat",
-        kind: ParamType::TextList,
-        required: false,
-        default: "nothing",
-        doc: "What `clean` leaves alone: globs over the path inside the folder, or patterns behind `E@`.",
-    },
-    Param {
-        name: "allow_symlink",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "A symbolic link to a folder is taken for the folder.",
-    },
-    Param {
-        name: "backupname",
-        kind: ParamType::Path,
-        required: false,
-        default: "",
-        doc: "Where a file or link that is in the way is moved to.",
-    },
-    Param {
-        name: "follow_symlinks",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Permissions and owner are set where a symbolic link points; else only the link gets the owner.",
-    },
-    Param {
-        name: "force",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Removes a file or link that is in the way.",
-    },
+    Param::of(
+        "recurse",
+        ParamType::TextList,
+        "none",
+        "What counts for everything in it: any of `user`, `group`, `mode`, without `ignore_files` or `ignore_dirs`.",
+    ),
+    Param::of(
+        "max_depth",
+        ParamType::Integer,
+        "everything",
+        "How deep `recurse` goes: 1 is what is right in the folder.",
+    ),
+    Param::of(
+        "children_only",
+        ParamType::Bool,
+        "false",
+        "Only what is in it gets permissions and owner, not the folder itself.",
+    ),
+    Param::of("clean", ParamType::Bool, "false", "Removes what no other step of the run manages."),
+    Param::of(
+        "exclude_pat",
+        ParamType::TextList,
+        "nothing",
+        "What `clean` leaves alone: globs over the path inside the folder, or patterns behind `E@`.",
+    ),
+    Param::of(
+        "allow_symlink",
+        ParamType::Bool,
+        "true",
+        "A symbolic link to a folder is taken for the folder.",
+    ),
+    Param::of("backupname", ParamType::Path, "", "Where a file or link that is in the way is moved to."),
+    Param::of(
+        "follow_symlinks",
+        ParamType::Bool,
+        "false",
+        "Permissions and owner are set where a symbolic link points; else only the link gets the owner.",
+    ),
+    Param::of("force", ParamType::Bool, "false", "Removes a file or link that is in the way."),
 ];
 
 #[derive(Clone, Debug, Default)]

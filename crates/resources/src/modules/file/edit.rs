@@ -12,66 +12,40 @@ use crate::{
 use model::{ContentHash, Plan};
 use std::{fmt, path::PathBuf};
 
-pub(super) const NAME: Param =
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The file's path." };
-pub(super) const BACKUP: Param = Param {
-    name: "backup",
-    kind: ParamType::Text,
-    required: false,
-    default: ".bak",
-    doc: "The version before is kept beside the file under its name with this suffix; `false` keeps none.",
-};
-pub(super) const SHOW_CHANGES: Param = Param {
-    name: "show_changes",
-    kind: ParamType::Bool,
-    required: false,
-    default: "true",
-    doc: "Shows a diff of the contents.",
-};
-pub(super) const SOURCE: Param = Param {
-    name: "source",
-    kind: ParamType::Source,
-    required: false,
-    default: "",
-    doc: "A file in the tree that gives the text.",
-};
-pub(super) const SOURCES: Param = Param {
-    name: "sources",
-    kind: ParamType::TextList,
-    required: false,
-    default: "",
-    doc: "Several files in the tree that give the text, one after the other.",
-};
-pub(super) const SOURCE_HASH: Param = Param {
-    name: "source_hash",
-    kind: ParamType::Text,
-    required: false,
-    default: "",
-    doc: "Accepted from Salt trees and without effect: files of the tree are always verified.",
-};
+pub(super) const NAME: Param = Param::of("name", ParamType::Path, "", "The file's path.");
+pub(super) const BACKUP: Param = Param::of(
+    "backup",
+    ParamType::Text,
+    ".bak",
+    "The version before is kept beside the file under its name with this suffix; `false` keeps none.",
+);
+pub(super) const SHOW_CHANGES: Param =
+    Param::of("show_changes", ParamType::Bool, "true", "Shows a diff of the contents.");
+pub(super) const SOURCE: Param =
+    Param::of("source", ParamType::Source, "", "A file in the tree that gives the text.");
+pub(super) const SOURCES: Param = Param::of(
+    "sources",
+    ParamType::TextList,
+    "",
+    "Several files in the tree that give the text, one after the other.",
+);
+pub(super) const SOURCE_HASH: Param = Param::of(
+    "source_hash",
+    ParamType::Text,
+    "",
+    "Accepted from Salt trees and without effect: files of the tree are always verified.",
+);
 pub(super) const SOURCE_HASHES: Param =
     Param { name: "source_hashes", kind: ParamType::TextList, ..SOURCE_HASH };
-pub(super) const TEMPLATE: Param = Param {
-    name: "template",
-    kind: ParamType::Text,
-    required: false,
-    default: "none; `jinja` in a tree from Salt",
-    doc: "The engine that renders the source: `jinja` or `handlebars`.",
-};
-pub(super) const CONTEXT: Param = Param {
-    name: "context",
-    kind: ParamType::Any,
-    required: false,
-    default: "",
-    doc: "Values for the template.",
-};
-pub(super) const DEFAULTS: Param = Param {
-    name: "defaults",
-    kind: ParamType::Any,
-    required: false,
-    default: "",
-    doc: "Values for the template where `context` has none.",
-};
+pub(super) const TEMPLATE: Param = Param::of(
+    "template",
+    ParamType::Text,
+    "none; `jinja` in a tree from Salt",
+    "The engine that renders the source: `jinja` or `handlebars`.",
+);
+pub(super) const CONTEXT: Param = Param::of("context", ParamType::Any, "", "Values for the template.");
+pub(super) const DEFAULTS: Param =
+    Param::of("defaults", ParamType::Any, "", "Values for the template where `context` has none.");
 
 /// What a file's text has to be.
 pub(super) trait Rule: fmt::Debug {

@@ -2,7 +2,7 @@
 
 use super::edit::{Editing, Missing, NAME, Rule, SHOW_CHANGES};
 use crate::{
-    Function, Param, ParamType, ParamsError, Resource,
+    Doc, Examples, Function, Param, ParamType, ParamsError, Resource,
     args::{Args, invalid},
     text::{lines_with_ends, python_text},
 };
@@ -10,59 +10,52 @@ use serde_json::{Map, Value};
 
 pub(super) const FUNCTION: Function = Function {
     name: "keyvalue",
-    doc: "Settings of a file with a `key=value` on each line have these values. Settings that the file does not have are \
+    doc: Doc::new(
+        "Settings of a file with a `key=value` on each line have these values. Settings that the file does not have are \
           left out, unless `append_if_not_found` or `prepend_if_not_found` is set.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/ssh/sshd_config:\n  file.keyvalue:\n    - key_values:\n        PermitRootLogin: 'no'\n        \
          X11Forwarding: 'no'\n    - separator: ' '\n    - uncomment: '# '\n    - key_ignore_case: true\n    - \
          append_if_not_found: true\n",
         "/etc/default/keyboard:\n  file.keyvalue:\n    - key: XKBLAYOUT\n    - value: '\"de\"'\n",
-    ],
+    ]),
     parse,
 };
 
 const fn flag(name: &'static str, doc: &'static str) -> Param {
-    Param { name, kind: ParamType::Bool, required: false, default: "false", doc }
+    Param::of(name, ParamType::Bool, "false", doc)
 }
 
 const PARAMS: &[Param] = &[
     NAME,
-    Param { name: "key", kind: ParamType::Text, required: false, default: "", doc: "A key, with `value`." },
-    Param { name: "value", kind: ParamType::Any, required: false, default: "", doc: "Its value." },
-    Param {
-        name: "key_values",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "Several keys with their values, instead of `key` and `value`.",
-    },
-    Param {
-        name: "separator",
-        kind: ParamType::Text,
-        required: false,
-        default: "=",
-        doc: "What stands between key and value.",
-    },
+    Param::of("key", ParamType::Text, "", "A key, with `value`."),
+    Param::of("value", ParamType::Any, "", "Its value."),
+    Param::of(
+        "key_values",
+        ParamType::Any,
+        "",
+        "Several keys with their values, instead of `key` and `value`.",
+    ),
+    Param::of("separator", ParamType::Text, "=", "What stands between key and value."),
     flag("append_if_not_found", "Settings that are not there are written at the end."),
     flag("prepend_if_not_found", "Settings that are not there are written at the beginning."),
     flag("search_only", "Accepted from Salt trees and without effect, as there."),
     SHOW_CHANGES,
     flag("ignore_if_missing", "A file that does not exist is no failure."),
-    Param {
-        name: "count",
-        kind: ParamType::Integer,
-        required: false,
-        default: "1",
-        doc: "How often a key may stand in the file: further ones are removed; -1 alters all and removes none.",
-    },
-    Param {
-        name: "uncomment",
-        kind: ParamType::Text,
-        required: false,
-        default: "none",
-        doc: "Characters that make a comment: lines that begin with these are taken for settings too, and lose them.",
-    },
+    Param::of(
+        "count",
+        ParamType::Integer,
+        "1",
+        "How often a key may stand in the file: further ones are removed; -1 alters all and removes none.",
+    ),
+    Param::of(
+        "uncomment",
+        ParamType::Text,
+        "none",
+        "Characters that make a comment: lines that begin with these are taken for settings too, and lose them.",
+    ),
     flag("key_ignore_case", "Keys are the same whatever their case."),
     flag("value_ignore_case", "Values are the same whatever their case."),
     flag("create_if_missing", "A file that does not exist is made, with all settings."),

@@ -5,7 +5,7 @@ use super::{
     owner::{GROUP, Owner, USER},
 };
 use crate::{
-    Function, Param, ParamType, ParamsError, Resource,
+    Doc, Examples, Function, Param, ParamType, ParamsError, Resource,
     args::{Args, invalid},
     pattern::{Flags, Pattern},
     text::{lines_with_ends, python_text},
@@ -14,73 +14,49 @@ use serde_json::{Map, Value};
 
 pub(super) const FUNCTION: Function = Function {
     name: "line",
-    doc: "One line of a file is inserted, ensured, replaced or deleted. `ensure` writes it once between or beside other \
+    doc: Doc::new(
+        "One line of a file is inserted, ensured, replaced or deleted. `ensure` writes it once between or beside other \
           lines; `insert` at the start or the end writes it in each run; `replace` and `delete` act on the first line \
           that `match` finds.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/hosts:\n  file.line:\n    - mode: ensure\n    - content: 192.0.2.7 nas\n    - after: ^127\\.0\\.0\\.1\n",
         "/etc/crypttab:\n  file.line:\n    - mode: delete\n    - match: swap\n",
-    ],
+    ]),
     parse,
 };
 
 const fn text(name: &'static str, doc: &'static str) -> Param {
-    Param { name, kind: ParamType::Text, required: false, default: "", doc }
+    Param::of(name, ParamType::Text, "", doc)
 }
 
 const PARAMS: &[Param] = &[
     NAME,
-    Param { name: "content", kind: ParamType::Any, required: false, default: "", doc: "The line." },
+    Param::of("content", ParamType::Any, "", "The line."),
     text("match", "A part of the line that is meant, or a pattern; the content if it is not given."),
-    Param {
-        name: "mode",
-        kind: ParamType::Text,
-        required: true,
-        default: "",
-        doc: "`ensure`, `insert`, `replace` or `delete`.",
-    },
+    Param::of("mode", ParamType::Text, "", "`ensure`, `insert`, `replace` or `delete`.").required(),
     text("location", "Where `insert` writes it: `start` or `end`."),
     text("before", "A part of the line that follows it, or a pattern; exactly one line has to match."),
     text("after", "A part of the line in front of it, or a pattern; exactly one line has to match."),
     SHOW_CHANGES,
-    Param {
-        name: "backup",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Keeps the version before beside the file with the suffix `.bak`.",
-    },
-    Param {
-        name: "quiet",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Accepted from Salt trees: a file that does not exist is a failure either way.",
-    },
-    Param {
-        name: "indent",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Gives it the indentation of the line beside it.",
-    },
-    Param {
-        name: "create",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Makes the file if it does not exist.",
-    },
+    Param::of(
+        "backup",
+        ParamType::Bool,
+        "false",
+        "Keeps the version before beside the file with the suffix `.bak`.",
+    ),
+    Param::of(
+        "quiet",
+        ParamType::Bool,
+        "false",
+        "Accepted from Salt trees: a file that does not exist is a failure either way.",
+    ),
+    Param::of("indent", ParamType::Bool, "true", "Gives it the indentation of the line beside it."),
+    Param::of("create", ParamType::Bool, "false", "Makes the file if it does not exist."),
     USER,
     GROUP,
-    Param {
-        name: "file_mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "as it is; 0644 for a new one",
-        doc: "Permissions.",
-    },
+    Param::of("file_mode", ParamType::Mode, "as it is; 0644 for a new one", "Permissions."),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]

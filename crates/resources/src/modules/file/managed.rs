@@ -4,7 +4,7 @@ mod params;
 
 use super::owner::{Owner, folder_mode, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled, plain_path},
     diff::{DIFF_INPUT_BYTES_MAX, contents_change, large_change, short_contents},
     host::{
@@ -27,15 +27,17 @@ const BACKUP_FOLDER: &str = "/var/backups/labctl";
 
 pub(super) const FUNCTION: Function = Function {
     name: "managed",
-    doc: "A file exists, with these contents, permissions and owner. What is not given stays as it is. \
+    doc: Doc::new(
+        "A file exists, with these contents, permissions and owner. What is not given stays as it is. \
           With `check_cmd` the new contents are judged first: the command gets the path of a draft as its last \
           argument, and the file is left alone if it fails.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/motd:\n  file.managed:\n    - contents: |\n        Welcome.\n    - mode: '0644'\n",
         "/etc/nginx/conf.d/site.conf:\n  file.managed:\n    - source: lab://web/files/site.conf.hbs\n    - template: \
          handlebars\n    - user: root\n    - group: root\n    - mode: '0644'\n    - makedirs: true\n    - backup: true\n",
-    ],
+    ]),
     parse,
 };
 

@@ -2,7 +2,7 @@
 
 use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{Attributes, FileKind, Links, Special},
 };
@@ -12,32 +12,27 @@ use std::path::PathBuf;
 
 pub(super) const HARDLINK: Function = Function {
     name: "hardlink",
-    doc: "This path is another name of the file at `target`.",
+    doc: Doc::new("This path is another name of the file at `target`."),
     params: LINK_PARAMS,
-    examples: &["/usr/local/bin/app:\n  file.hardlink:\n    - target: /opt/app/bin/app\n"],
+    examples: Examples::new(&["/usr/local/bin/app:\n  file.hardlink:\n    - target: /opt/app/bin/app\n"]),
     parse: hardlink,
 };
 
 pub(super) const MKNOD: Function = Function {
     name: "mknod",
-    doc: "At this path is a pipe or a device. Anything else that is there is a failure.",
+    doc: Doc::new("At this path is a pipe or a device. Anything else that is there is a failure."),
     params: NODE_PARAMS,
-    examples: &["/run/app/queue:\n  file.mknod:\n    - ntype: p\n    - user: app\n    - mode: '0600'\n"],
+    examples: Examples::new(&[
+        "/run/app/queue:\n  file.mknod:\n    - ntype: p\n    - user: app\n    - mode: '0600'\n",
+    ]),
     parse: mknod,
 };
 
-const NAME: Param =
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The path." };
+const NAME: Param = Param::of("name", ParamType::Path, "", "The path.");
 const LINK_PARAMS: &[Param] = &[
     NAME,
-    Param { name: "target", kind: ParamType::Path, required: true, default: "", doc: "The file." },
-    Param {
-        name: "force",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Replaces another file that is there.",
-    },
+    Param::of("target", ParamType::Path, "", "The file.").required(),
+    Param::of("force", ParamType::Bool, "false", "Replaces another file that is there."),
     MAKEDIRS,
     DIR_MODE,
     USER,
@@ -45,30 +40,18 @@ const LINK_PARAMS: &[Param] = &[
 ];
 const NODE_PARAMS: &[Param] = &[
     NAME,
-    Param {
-        name: "ntype",
-        kind: ParamType::Text,
-        required: true,
-        default: "",
-        doc: "`p` for a pipe, `c` for a character device, `b` for a block device.",
-    },
-    Param {
-        name: "major",
-        kind: ParamType::Integer,
-        required: false,
-        default: "0",
-        doc: "A device's major number.",
-    },
-    Param {
-        name: "minor",
-        kind: ParamType::Integer,
-        required: false,
-        default: "0",
-        doc: "A device's minor number.",
-    },
+    Param::of(
+        "ntype",
+        ParamType::Text,
+        "",
+        "`p` for a pipe, `c` for a character device, `b` for a block device.",
+    )
+    .required(),
+    Param::of("major", ParamType::Integer, "0", "A device's major number."),
+    Param::of("minor", ParamType::Integer, "0", "A device's minor number."),
     USER,
     GROUP,
-    Param { name: "mode", kind: ParamType::Mode, required: false, default: "0600", doc: "Permissions." },
+    Param::of("mode", ParamType::Mode, "0600", "Permissions."),
 ];
 
 #[derive(Debug)]

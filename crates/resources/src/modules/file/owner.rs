@@ -8,34 +8,18 @@ use crate::{
 use model::{Change, Plan};
 use std::path::Path;
 
-pub(super) const USER: Param = Param {
-    name: "user",
-    kind: ParamType::Text,
-    required: false,
-    default: "as it is; root for a new one",
-    doc: "Owner, by name or number.",
-};
-pub(super) const GROUP: Param = Param {
-    name: "group",
-    kind: ParamType::Text,
-    required: false,
-    default: "as it is; root for a new one",
-    doc: "Group, by name or number.",
-};
-pub(super) const MAKEDIRS: Param = Param {
-    name: "makedirs",
-    kind: ParamType::Bool,
-    required: false,
-    default: "false",
-    doc: "Makes the folders above it if they are missing.",
-};
-pub(super) const DIR_MODE: Param = Param {
-    name: "dir_mode",
-    kind: ParamType::Mode,
-    required: false,
-    default: "the file's with the right to enter, or 0755",
-    doc: "Permissions of folders that are made.",
-};
+pub(super) const USER: Param =
+    Param::of("user", ParamType::Text, "as it is; root for a new one", "Owner, by name or number.");
+pub(super) const GROUP: Param =
+    Param::of("group", ParamType::Text, "as it is; root for a new one", "Group, by name or number.");
+pub(super) const MAKEDIRS: Param =
+    Param::of("makedirs", ParamType::Bool, "false", "Makes the folders above it if they are missing.");
+pub(super) const DIR_MODE: Param = Param::of(
+    "dir_mode",
+    ParamType::Mode,
+    "the file's with the right to enter, or 0755",
+    "Permissions of folders that are made.",
+);
 
 /// Wanted permissions and owner, by name.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use super::owner::{MAKEDIRS, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::Args,
     host::{Attributes, Contents, FileKind, Links},
 };
@@ -12,48 +12,41 @@ use std::path::PathBuf;
 
 pub(super) const EXISTS: Function = Function {
     name: "exists",
-    doc: "Something is at this path, links followed; that nothing is there is a failure. Alters nothing.",
+    doc: Doc::new(
+        "Something is at this path, links followed; that nothing is there is a failure. Alters nothing.",
+    ),
     params: PATH,
-    examples: &["/etc/machine-id:\n  file.exists: []\n"],
+    examples: Examples::new(&["/etc/machine-id:\n  file.exists: []\n"]),
     parse: |params| look("file.exists", params, true),
 };
 
 pub(super) const MISSING: Function = Function {
     name: "missing",
-    doc: "Nothing is at this path; that something is there is a failure. Alters nothing: `file.absent` removes.",
+    doc: Doc::new(
+        "Nothing is at this path; that something is there is a failure. Alters nothing: `file.absent` removes.",
+    ),
     params: PATH,
-    examples: &["/run/nologin:\n  file.missing: []\n"],
+    examples: Examples::new(&["/run/nologin:\n  file.missing: []\n"]),
     parse: |params| look("file.missing", params, false),
 };
 
 pub(super) const TOUCH: Function = Function {
     name: "touch",
-    doc: "A file is made if it does not exist. When it was last read and written is set: to the times that are given, \
+    doc: Doc::new(
+        "A file is made if it does not exist. When it was last read and written is set: to the times that are given, \
           else to now, in each run.",
+    ),
     params: TOUCH_PARAMS,
-    examples: &["/var/lib/app/ready:\n  file.touch:\n    - makedirs: true\n"],
+    examples: Examples::new(&["/var/lib/app/ready:\n  file.touch:\n    - makedirs: true\n"]),
     parse: touch,
 };
 
-const NAME: Param =
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The path." };
+const NAME: Param = Param::of("name", ParamType::Path, "", "The path.");
 const PATH: &[Param] = &[NAME];
 const TOUCH_PARAMS: &[Param] = &[
     NAME,
-    Param {
-        name: "atime",
-        kind: ParamType::Integer,
-        required: false,
-        default: "now",
-        doc: "When it was last read, in seconds since 1970.",
-    },
-    Param {
-        name: "mtime",
-        kind: ParamType::Integer,
-        required: false,
-        default: "now",
-        doc: "When it was last written, in seconds since 1970.",
-    },
+    Param::of("atime", ParamType::Integer, "now", "When it was last read, in seconds since 1970."),
+    Param::of("mtime", ParamType::Integer, "now", "When it was last written, in seconds since 1970."),
     MAKEDIRS,
 ];
 

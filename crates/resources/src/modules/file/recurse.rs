@@ -6,7 +6,7 @@ use super::{
     owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, make_parents, stat},
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled, plain_path},
     host::{Attributes, FileKind, Links},
 };
@@ -19,112 +19,71 @@ use std::{
 
 pub(super) const FUNCTION: Function = Function {
     name: "recurse",
-    doc: "A folder holds the same files as a folder of the tree. Files that are only here stay, unless `clean` is set.",
+    doc: Doc::new(
+        "A folder holds the same files as a folder of the tree. Files that are only here stay, unless `clean` is set.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/srv/www:\n  file.recurse:\n    - source: lab://web/files/www\n    - user: www-data\n    - file_mode: '0644'\n    \
          - dir_mode: '0755'\n    - clean: true\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The folder's path." },
-    Param {
-        name: "source",
-        kind: ParamType::Source,
-        required: false,
-        default: "",
-        doc: "A folder in the tree.",
-    },
-    Param {
-        name: "template",
-        kind: ParamType::Text,
-        required: false,
-        default: "none",
-        doc: "The engine that renders each file: `handlebars`.",
-    },
-    Param {
-        name: "context",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "Values for the templates.",
-    },
-    Param {
-        name: "defaults",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "Values for the templates where `context` has none.",
-    },
-    Param {
-        name: "file_mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "as they are; 0644 for new ones",
-        doc: "Permissions of the files, or `keep` for those of the sources.",
-    },
+    Param::of("name", ParamType::Path, "", "The folder's path."),
+    Param::of("source", ParamType::Source, "", "A folder in the tree."),
+    Param::of("template", ParamType::Text, "none", "The engine that renders each file: `handlebars`."),
+    Param::of("context", ParamType::Any, "", "Values for the templates."),
+    Param::of("defaults", ParamType::Any, "", "Values for the templates where `context` has none."),
+    Param::of(
+        "file_mode",
+        ParamType::Mode,
+        "as they are; 0644 for new ones",
+        "Permissions of the files, or `keep` for those of the sources.",
+    ),
     DIR_MODE,
     USER,
     GROUP,
     MAKEDIRS,
-    Param {
-        name: "clean",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Removes what is neither in the source nor managed by another step of the run.",
-    },
-    Param {
-        name: "include_pat",
-        kind: ParamType::TextList,
-        required: false,
-        default: "everything",
-        doc: "Only these are copied: globs over the path inside the folder, or patterns behind `E@`.",
-    },
-    Param {
-        name: "exclude_pat",
-        kind: ParamType::TextList,
-        required: false,
-        default: "nothing",
-        doc: "These are neither copied nor cleaned away.",
-    },
-    Param {
-        name: "maxdepth",
-        kind: ParamType::Integer,
-        required: false,
-        default: "everything",
-        doc: "How deep it goes: 0 is what is right in the folder.",
-    },
-    Param {
-        name: "replace",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Replaces the contents of files that exist.",
-    },
-    Param {
-        name: "backup",
-        kind: ParamType::Text,
-        required: false,
-        default: "none",
-        doc: "Keeps the versions before under /var/backups/labctl: `minion`.",
-    },
-    Param {
-        name: "merge",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "With several sources: all of them, the first has precedence; else only the first that exists.",
-    },
-    Param {
-        name: "include_empty",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Accepted from Salt trees: folders of the source are always made.",
-    },
+    Param::of(
+        "clean",
+        ParamType::Bool,
+        "false",
+        "Removes what is neither in the source nor managed by another step of the run.",
+    ),
+    Param::of(
+        "include_pat",
+        ParamType::TextList,
+        "everything",
+        "Only these are copied: globs over the path inside the folder, or patterns behind `E@`.",
+    ),
+    Param::of("exclude_pat", ParamType::TextList, "nothing", "These are neither copied nor cleaned away."),
+    Param::of(
+        "maxdepth",
+        ParamType::Integer,
+        "everything",
+        "How deep it goes: 0 is what is right in the folder.",
+    ),
+    Param::of("replace", ParamType::Bool, "true", "Replaces the contents of files that exist."),
+    Param::of(
+        "backup",
+        ParamType::Text,
+        "none",
+        "Keeps the versions before under /var/backups/labctl: `minion`.",
+    ),
+    Param::of(
+        "merge",
+        ParamType::Bool,
+        "false",
+        "With several sources: all of them, the first has precedence; else only the first that exists.",
+    ),
+    Param::of(
+        "include_empty",
+        ParamType::Bool,
+        "true",
+        "Accepted from Salt trees: folders of the source are always made.",
+    ),
 ];
 
 #[derive(Debug)]
@@ -174,10 +133,8 @@ fn entry(
     folder: &Path,
     owner: &Owner,
 ) -> Result<Managed, ParamsError> {
-    const ROW: &[Param] = &[
-        Param { name: "path", kind: ParamType::Text, required: true, default: "", doc: "" },
-        Param { name: "mode", kind: ParamType::Mode, required: false, default: "", doc: "" },
-    ];
+    const ROW: &[Param] =
+        &[Param::of("path", ParamType::Text, "", "").required(), Param::of("mode", ParamType::Mode, "", "")];
     let row = Args::new("file.recurse entries", ROW, row)?;
     let hash = row.hash("content_hash")?.ok_or_else(|| ParamsError::Missing {
         kind: "file.recurse entries".to_owned(),

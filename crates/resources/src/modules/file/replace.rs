@@ -2,7 +2,7 @@
 
 use super::edit::{BACKUP, Editing, Missing, NAME, Rule, SHOW_CHANGES, suffix};
 use crate::{
-    Function, Param, ParamType, ParamsError, Resource,
+    Doc, Examples, Function, Param, ParamType, ParamsError, Resource,
     args::{Args, invalid},
     pattern::{Flags, Pattern, Replacement},
     text::python_text,
@@ -11,94 +11,62 @@ use serde_json::{Map, Value};
 
 pub(super) const FUNCTION: Function = Function {
     name: "replace",
-    doc: "Every match of a pattern in a file is replaced. Patterns are those of Python without look-around and \
+    doc: Doc::new(
+        "Every match of a pattern in a file is replaced. Patterns are those of Python without look-around and \
           back-references; `^` and `$` match at each line. A pattern that matches what it was replaced by too alters the \
           file in each run.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/ssh/sshd_config:\n  file.replace:\n    - pattern: ^#?PermitRootLogin.*$\n    - repl: PermitRootLogin \
          no\n    - append_if_not_found: true\n",
         "/etc/default/grub:\n  file.replace:\n    - pattern: ^(GRUB_TIMEOUT)=\\d+\n    - repl: \\1=1\n    - backup: \
          false\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
     NAME,
-    Param { name: "pattern", kind: ParamType::Text, required: true, default: "", doc: "What to look for." },
-    Param {
-        name: "repl",
-        kind: ParamType::Any,
-        required: true,
-        default: "",
-        doc: "What to put in its place; `\\1` and `\\g<name>` stand for groups.",
-    },
-    Param {
-        name: "count",
-        kind: ParamType::Integer,
-        required: false,
-        default: "0",
-        doc: "At most so many matches are replaced; 0 is all.",
-    },
-    Param {
-        name: "flags",
-        kind: ParamType::Any,
-        required: false,
-        default: "8",
-        doc: "Python's flags as a list of names (`IGNORECASE`, `MULTILINE`, `DOTALL`) or their sum: 8 is MULTILINE.",
-    },
-    Param {
-        name: "bufsize",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "Accepted from Salt trees and without effect: the file is always read as a whole.",
-    },
-    Param {
-        name: "append_if_not_found",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "If nothing matches, `not_found_content` is written at the end.",
-    },
-    Param {
-        name: "prepend_if_not_found",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "If nothing matches, `not_found_content` is written at the beginning.",
-    },
-    Param {
-        name: "not_found_content",
-        kind: ParamType::Text,
-        required: false,
-        default: "`repl`",
-        doc: "What to write if nothing matches.",
-    },
+    Param::of("pattern", ParamType::Text, "", "What to look for.").required(),
+    Param::of(
+        "repl",
+        ParamType::Any,
+        "",
+        "What to put in its place; `\\1` and `\\g<name>` stand for groups.",
+    )
+    .required(),
+    Param::of("count", ParamType::Integer, "0", "At most so many matches are replaced; 0 is all."),
+    Param::of(
+        "flags",
+        ParamType::Any,
+        "8",
+        "Python's flags as a list of names (`IGNORECASE`, `MULTILINE`, `DOTALL`) or their sum: 8 is MULTILINE.",
+    ),
+    Param::of(
+        "bufsize",
+        ParamType::Text,
+        "",
+        "Accepted from Salt trees and without effect: the file is always read as a whole.",
+    ),
+    Param::of(
+        "append_if_not_found",
+        ParamType::Bool,
+        "false",
+        "If nothing matches, `not_found_content` is written at the end.",
+    ),
+    Param::of(
+        "prepend_if_not_found",
+        ParamType::Bool,
+        "false",
+        "If nothing matches, `not_found_content` is written at the beginning.",
+    ),
+    Param::of("not_found_content", ParamType::Text, "`repl`", "What to write if nothing matches."),
     BACKUP,
     SHOW_CHANGES,
-    Param {
-        name: "ignore_if_missing",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "A file that does not exist is no failure.",
-    },
-    Param {
-        name: "backslash_literal",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "A backslash in `repl` is a backslash.",
-    },
-    Param {
-        name: "encoding",
-        kind: ParamType::Text,
-        required: false,
-        default: "utf-8",
-        doc: "Only `utf-8`; bytes that are none are left alone.",
-    },
+    Param::of("ignore_if_missing", ParamType::Bool, "false", "A file that does not exist is no failure."),
+    Param::of("backslash_literal", ParamType::Bool, "false", "A backslash in `repl` is a backslash."),
+    Param::of("encoding", ParamType::Text, "utf-8", "Only `utf-8`; bytes that are none are left alone."),
 ];
 
 #[derive(Debug)]

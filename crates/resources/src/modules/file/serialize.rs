@@ -9,7 +9,7 @@ use super::{
     owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, stat},
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled},
     host::{Contents, FileKind, Links},
 };
@@ -19,134 +19,81 @@ use std::{cell::OnceCell, fmt::Write, path::Path};
 
 pub(super) const SERIALIZE: Function = Function {
     name: "serialize",
-    doc: "A file holds data, written as YAML, JSON, TOML or INI. With `merge_if_exists` what a JSON or INI file has \
+    doc: Doc::new(
+        "A file holds data, written as YAML, JSON, TOML or INI. With `merge_if_exists` what a JSON or INI file has \
           already stays, where the data does not say otherwise.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/docker/daemon.json:\n  file.serialize:\n    - dataset:\n        log-driver: journald\n        live-restore: \
          true\n    - serializer: json\n    - merge_if_exists: true\n",
-    ],
+    ]),
     parse: serialize,
 };
 
 pub(super) const DECODE: Function = Function {
     name: "decode",
-    doc: "A file holds bytes that are given in base64.",
+    doc: Doc::new("A file holds bytes that are given in base64."),
     params: DECODE_PARAMS,
-    examples: &["/etc/app/key.bin:\n  file.decode:\n    - encoded_data: AAECAwQ=\n"],
+    examples: Examples::new(&["/etc/app/key.bin:\n  file.decode:\n    - encoded_data: AAECAwQ=\n"]),
     parse: decode,
 };
 
-const NAME: Param =
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The file's path." };
+const NAME: Param = Param::of("name", ParamType::Path, "", "The file's path.");
 const PARAMS: &[Param] = &[
     NAME,
-    Param { name: "dataset", kind: ParamType::Any, required: false, default: "", doc: "The data." },
-    Param {
-        name: "dataset_pillar",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The pillar key that has the data, instead of `dataset`.",
-    },
-    Param {
-        name: "serializer",
-        kind: ParamType::Text,
-        required: false,
-        default: "yaml",
-        doc: "`yaml`, `json`, `toml` or `configparser` (INI).",
-    },
-    Param {
-        name: "formatter",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The older name of `serializer`.",
-    },
-    Param {
-        name: "serializer_opts",
-        kind: ParamType::Any,
-        required: false,
-        default: "",
-        doc: "`indent`, `sort_keys`, `ensure_ascii` and `allow_unicode`.",
-    },
-    Param {
-        name: "merge_if_exists",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Merges the data into what the file has; for JSON and INI.",
-    },
-    Param {
-        name: "encoding",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "`utf-8`: characters beyond ASCII are written as they are.",
-    },
+    Param::of("dataset", ParamType::Any, "", "The data."),
+    Param::of(
+        "dataset_pillar",
+        ParamType::Text,
+        "",
+        "The pillar key that has the data, instead of `dataset`.",
+    ),
+    Param::of("serializer", ParamType::Text, "yaml", "`yaml`, `json`, `toml` or `configparser` (INI)."),
+    Param::of("formatter", ParamType::Text, "", "The older name of `serializer`."),
+    Param::of(
+        "serializer_opts",
+        ParamType::Any,
+        "",
+        "`indent`, `sort_keys`, `ensure_ascii` and `allow_unicode`.",
+    ),
+    Param::of(
+        "merge_if_exists",
+        ParamType::Bool,
+        "false",
+        "Merges the data into what the file has; for JSON and INI.",
+    ),
+    Param::of("encoding", ParamType::Text, "", "`utf-8`: characters beyond ASCII are written as they are."),
     USER,
     GROUP,
-    Param {
-        name: "mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "as it is; 0644 for a new one",
-        doc: "Permissions.",
-    },
+    Param::of("mode", ParamType::Mode, "as it is; 0644 for a new one", "Permissions."),
     MAKEDIRS,
     DIR_MODE,
-    Param {
-        name: "backup",
-        kind: ParamType::Text,
-        required: false,
-        default: "none",
-        doc: "Keeps the version before under /var/backups/labctl: `minion`.",
-    },
-    Param {
-        name: "create",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Makes the file if it does not exist.",
-    },
-    Param {
-        name: "show_changes",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Shows a diff of the contents.",
-    },
+    Param::of(
+        "backup",
+        ParamType::Text,
+        "none",
+        "Keeps the version before under /var/backups/labctl: `minion`.",
+    ),
+    Param::of("create", ParamType::Bool, "true", "Makes the file if it does not exist."),
+    Param::of("show_changes", ParamType::Bool, "true", "Shows a diff of the contents."),
 ];
 const DECODE_PARAMS: &[Param] = &[
     NAME,
-    Param {
-        name: "encoded_data",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The bytes in base64.",
-    },
-    Param {
-        name: "contents_pillar",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The pillar key that has them, instead of `encoded_data`.",
-    },
-    Param {
-        name: "encoding_type",
-        kind: ParamType::Text,
-        required: false,
-        default: "base64",
-        doc: "Only `base64`.",
-    },
-    Param {
-        name: "checksum",
-        kind: ParamType::Text,
-        required: false,
-        default: "md5",
-        doc: "Accepted from Salt trees and without effect: contents are compared as they are.",
-    },
+    Param::of("encoded_data", ParamType::Text, "", "The bytes in base64."),
+    Param::of(
+        "contents_pillar",
+        ParamType::Text,
+        "",
+        "The pillar key that has them, instead of `encoded_data`.",
+    ),
+    Param::of("encoding_type", ParamType::Text, "base64", "Only `base64`."),
+    Param::of(
+        "checksum",
+        ParamType::Text,
+        "md5",
+        "Accepted from Salt trees and without effect: contents are compared as they are.",
+    ),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::owner::{DIR_MODE, GROUP, MAKEDIRS, Owner, USER, kind_change, make_parents, stat};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_path},
     host::{Attributes, FileKind, Links},
 };
@@ -12,73 +12,46 @@ use std::path::PathBuf;
 
 pub(super) const FUNCTION: Function = Function {
     name: "symlink",
-    doc: "A symbolic link exists and points at this target. The target need not exist.",
+    doc: Doc::new("A symbolic link exists and points at this target. The target need not exist."),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/etc/nginx/sites-enabled/site:\n  file.symlink:\n    - target: /etc/nginx/sites-available/site\n    - \
          makedirs: true\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The link's path." },
-    Param {
-        name: "target",
-        kind: ParamType::Text,
-        required: true,
-        default: "",
-        doc: "Where it points, absolute or relative to its folder.",
-    },
-    Param {
-        name: "force",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Removes a file or folder that is in the way.",
-    },
-    Param {
-        name: "backupname",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "Where a file or folder that is in the way is moved to: a path, or a name in the same folder.",
-    },
-    Param {
-        name: "atomic",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Replaces a file that is in the way, in one step.",
-    },
-    Param {
-        name: "mode",
-        kind: ParamType::Mode,
-        required: false,
-        default: "0755",
-        doc: "Permissions of folders that are made; links have none.",
-    },
-    Param {
-        name: "follow_symlinks",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Accepted from Salt trees: a link that is in the way is always replaced.",
-    },
-    Param {
-        name: "disallow_copy_and_unlink",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Accepted from Salt trees: what is in the way is renamed.",
-    },
-    Param {
-        name: "inherit_user_and_group",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Accepted from Salt trees: a link that exists keeps its owner unless one is given.",
-    },
+    Param::of("name", ParamType::Path, "", "The link's path."),
+    Param::of("target", ParamType::Text, "", "Where it points, absolute or relative to its folder.")
+        .required(),
+    Param::of("force", ParamType::Bool, "false", "Removes a file or folder that is in the way."),
+    Param::of(
+        "backupname",
+        ParamType::Text,
+        "",
+        "Where a file or folder that is in the way is moved to: a path, or a name in the same folder.",
+    ),
+    Param::of("atomic", ParamType::Bool, "false", "Replaces a file that is in the way, in one step."),
+    Param::of("mode", ParamType::Mode, "0755", "Permissions of folders that are made; links have none."),
+    Param::of(
+        "follow_symlinks",
+        ParamType::Bool,
+        "true",
+        "Accepted from Salt trees: a link that is in the way is always replaced.",
+    ),
+    Param::of(
+        "disallow_copy_and_unlink",
+        ParamType::Bool,
+        "false",
+        "Accepted from Salt trees: what is in the way is renamed.",
+    ),
+    Param::of(
+        "inherit_user_and_group",
+        ParamType::Bool,
+        "false",
+        "Accepted from Salt trees: a link that exists keeps its owner unless one is given.",
+    ),
     MAKEDIRS,
     DIR_MODE,
     USER,

@@ -3,7 +3,7 @@
 use super::directory::{CHANGES_MAX, cut};
 use super::owner::stat;
 use crate::{
-    Applied, Error, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{FileKind, Links, Stat},
     pattern::{Flags, Pattern},
@@ -19,82 +19,45 @@ const DAY_S: i64 = 86_400;
 
 pub(super) const FUNCTION: Function = Function {
     name: "tidied",
-    doc: "Files in a folder, and in folders beneath it, that have reached an age or a size are removed. Links are \
+    doc: Doc::new(
+        "Files in a folder, and in folders beneath it, that have reached an age or a size are removed. Links are \
           removed, never what they point at.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/var/tmp/reports:\n  file.tidied:\n    - age: 30\n    - matches:\n      - .*\\.pdf$\n    - time_comparison: \
          mtime\n    - age_size_only: age\n",
-    ],
+    ]),
     parse,
 };
 
 const PARAMS: &[Param] = &[
-    Param { name: "name", kind: ParamType::Path, required: false, default: "", doc: "The folder's path." },
-    Param { name: "age", kind: ParamType::Integer, required: false, default: "0", doc: "Days." },
-    Param {
-        name: "size",
-        kind: ParamType::Text,
-        required: false,
-        default: "0",
-        doc: "Bytes, or with a unit such as `10M`.",
-    },
-    Param {
-        name: "matches",
-        kind: ParamType::TextList,
-        required: false,
-        default: "everything",
-        doc: "Patterns of the names that are meant; each has to match from the beginning.",
-    },
-    Param {
-        name: "exclude",
-        kind: ParamType::TextList,
-        required: false,
-        default: "nothing",
-        doc: "Patterns of names that stay.",
-    },
-    Param {
-        name: "full_path_match",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Patterns are compared with the whole path.",
-    },
-    Param {
-        name: "rmdirs",
-        kind: ParamType::Bool,
-        required: false,
-        default: "false",
-        doc: "Removes folders too, with everything in them.",
-    },
-    Param {
-        name: "rmlinks",
-        kind: ParamType::Bool,
-        required: false,
-        default: "true",
-        doc: "Removes symbolic links too.",
-    },
-    Param {
-        name: "time_comparison",
-        kind: ParamType::Text,
-        required: false,
-        default: "atime",
-        doc: "What age is counted from: `atime`, when it was last read, or `mtime`, when it was last written.",
-    },
-    Param {
-        name: "age_size_logical_operator",
-        kind: ParamType::Text,
-        required: false,
-        default: "OR",
-        doc: "Whether age or size is enough (`OR`), or both are needed (`AND`).",
-    },
-    Param {
-        name: "age_size_only",
-        kind: ParamType::Text,
-        required: false,
-        default: "both count",
-        doc: "`age` or `size`: only this counts.",
-    },
+    Param::of("name", ParamType::Path, "", "The folder's path."),
+    Param::of("age", ParamType::Integer, "0", "Days."),
+    Param::of("size", ParamType::Text, "0", "Bytes, or with a unit such as `10M`."),
+    Param::of(
+        "matches",
+        ParamType::TextList,
+        "everything",
+        "Patterns of the names that are meant; each has to match from the beginning.",
+    ),
+    Param::of("exclude", ParamType::TextList, "nothing", "Patterns of names that stay."),
+    Param::of("full_path_match", ParamType::Bool, "false", "Patterns are compared with the whole path."),
+    Param::of("rmdirs", ParamType::Bool, "false", "Removes folders too, with everything in them."),
+    Param::of("rmlinks", ParamType::Bool, "true", "Removes symbolic links too."),
+    Param::of(
+        "time_comparison",
+        ParamType::Text,
+        "atime",
+        "What age is counted from: `atime`, when it was last read, or `mtime`, when it was last written.",
+    ),
+    Param::of(
+        "age_size_logical_operator",
+        ParamType::Text,
+        "OR",
+        "Whether age or size is enough (`OR`), or both are needed (`AND`).",
+    ),
+    Param::of("age_size_only", ParamType::Text, "both count", "`age` or `size`: only this counts."),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]

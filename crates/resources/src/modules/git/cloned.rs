@@ -5,7 +5,7 @@ use super::{
     found, git, in_the_way, place, rev, url,
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::Args,
     host::{Command, Query, query::git::GitAccess},
 };
@@ -15,12 +15,14 @@ use std::path::PathBuf;
 
 pub(super) const FUNCTION: Function = Function {
     name: "cloned",
-    doc: "A folder is a working copy of a repository, on this branch if one is given. Later commits are not fetched: \
+    doc: Doc::new(
+        "A folder is a working copy of a repository, on this branch if one is given. Later commits are not fetched: \
           `git.latest` does that.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "https://github.com/example/site.git:\n  git.cloned:\n    - target: /srv/site\n    - branch: main\n",
-    ],
+    ]),
     parse,
 };
 

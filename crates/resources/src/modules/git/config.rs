@@ -2,7 +2,7 @@
 
 use super::{ENCODING, PASSWORD, USER, ask_maybe, git, user};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{
         GitFolder, Query,
@@ -14,22 +14,24 @@ use serde_json::{Map, Value};
 
 pub(super) const SET: Function = Function {
     name: "config_set",
-    doc: "A setting of git has this value, or these, in a repository or for a user. Keep passwords out of settings: a value \
+    doc: Doc::new(
+        "A setting of git has this value, or these, in a repository or for a user. Keep passwords out of settings: a value \
           is an argument of git while it is written.",
+    ),
     params: SET_PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "user.email:\n  git.config_set:\n    - value: ada@example.com\n    - user: ada\n    - global: true\n",
         "remote.origin.fetch:\n  git.config_set:\n    - multivar:\n      - '+refs/heads/*:refs/remotes/origin/*'\n      - \
          '+refs/tags/*:refs/tags/*'\n    - repo: /srv/site\n",
-    ],
+    ]),
     parse: parse_set,
 };
 
 pub(super) const UNSET: Function = Function {
     name: "config_unset",
-    doc: "A setting of git is not there, in a repository or for a user.",
+    doc: Doc::new("A setting of git is not there, in a repository or for a user."),
     params: UNSET_PARAMS,
-    examples: &["http.proxy:\n  git.config_unset:\n    - global: true\n"],
+    examples: Examples::new(&["http.proxy:\n  git.config_unset:\n    - global: true\n"]),
     parse: parse_unset,
 };
 

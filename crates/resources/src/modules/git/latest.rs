@@ -5,7 +5,7 @@ use super::{
     access, ask, ask_maybe, clear, folder, found, git, in_the_way, is_hash, place, rev, url,
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::{
         Command, GitFolder, Query,
@@ -18,27 +18,31 @@ use std::path::PathBuf;
 
 pub(super) const LATEST: Function = Function {
     name: "latest",
-    doc: "A folder is a working copy of a repository and stands at the newest commit of a branch, at a tag or at a commit. \
+    doc: Doc::new(
+        "A folder is a working copy of a repository and stands at the newest commit of a branch, at a tag or at a commit. \
           Local commits and altered files are never lost unless `force_reset` is set. Git asks nobody for a password: give \
           the user a key, name one with `identity`, or use `https_user` and `https_pass`.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "https://github.com/example/site.git:\n  git.latest:\n    - target: /srv/site\n    - rev: main\n    - user: www-data\n",
         "git@git.lan:me/dotfiles.git:\n  git.latest:\n    - target: /home/ada/dotfiles\n    - user: ada\n    - identity: \
          /home/ada/.ssh/id_ed25519\n    - submodules: true\n    - force_reset: true\n",
         "https://github.com/example/mirror.git:\n  git.latest:\n    - target: /srv/mirror.git\n    - mirror: true\n",
-    ],
+    ]),
     parse: |params| parse("git.latest", PARAMS, params),
 };
 
 pub(super) const DETACHED: Function = Function {
     name: "detached",
-    doc: "A folder is a working copy of a repository and stands at a commit, a tag or the newest commit of a branch, on no \
+    doc: Doc::new(
+        "A folder is a working copy of a repository and stands at a commit, a tag or the newest commit of a branch, on no \
           branch of its own.",
+    ),
     params: DETACHED_PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "https://github.com/example/tool.git:\n  git.detached:\n    - target: /opt/tool\n    - rev: v1.4.2\n",
-    ],
+    ]),
     parse: |params| parse("git.detached", DETACHED_PARAMS, params),
 };
 

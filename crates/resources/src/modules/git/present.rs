@@ -2,7 +2,7 @@
 
 use super::{ENCODING, Found, PASSWORD, USER, clear, found, git, in_the_way, place, user};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
     host::Command,
 };
@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 pub(super) const FUNCTION: Function = Function {
     name: "present",
-    doc: "A folder is a repository: a new one is made if it is none.",
+    doc: Doc::new("A folder is a repository: a new one is made if it is none."),
     params: PARAMS,
-    examples: &["/srv/git/site.git:\n  git.present:\n    - user: git\n    - shared: group\n"],
+    examples: Examples::new(&["/srv/git/site.git:\n  git.present:\n    - user: git\n    - shared: group\n"]),
     parse,
 };
 

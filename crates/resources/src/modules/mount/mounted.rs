@@ -10,7 +10,7 @@ use super::{
     run_as, write_table,
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid},
     host::{Attributes, Contents, Links},
     modules::group::account_name,
@@ -26,17 +26,19 @@ const DRAFT: &str = "/run/.labctl-fstab";
 
 pub(super) const FUNCTION: Function = Function {
     name: "mounted",
-    doc: "A file system is mounted, and a line of the table sees to it after a reboot. Another device at that place is \
+    doc: Doc::new(
+        "A file system is mounted, and a line of the table sees to it after a reboot. Another device at that place is \
           unmounted first. Options are compared as far as the kernel shows them; where it does not, a change of the line \
           in the table leads to a remount. When something it watches has changed it is remounted.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/srv/data:\n  mount.mounted:\n    - device: UUID=0a1b2c3d-0000-4000-8000-000000000001\n    - fstype: ext4\n    - opts: \
          noatime,nofail\n    - pass_num: 2\n    - mkmnt: true\n",
         "/mnt/media:\n  mount.mounted:\n    - device: nas.lan:/export/media\n    - fstype: nfs\n    - opts:\n      - ro\n      - \
          _netdev\n    - mkmnt: true\n",
         "/srv/www:\n  mount.mounted:\n    - device: /data/www\n    - fstype: none\n    - opts: bind\n    - persist: false\n",
-    ],
+    ]),
     parse,
 };
 

@@ -8,7 +8,7 @@ use super::{
     match_on, mount_point, mounts, options, run_as, write_table,
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_word},
 };
 use model::Plan;
@@ -17,20 +17,22 @@ use std::path::PathBuf;
 
 pub(super) const PRESENT: Function = Function {
     name: "fstab_present",
-    doc: "A line of the table mounts a file system at boot. When the line is new, it is mounted now as well.",
+    doc: Doc::new(
+        "A line of the table mounts a file system at boot. When the line is new, it is mounted now as well.",
+    ),
     params: PRESENT_PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "/dev/vdb1:\n  mount.fstab_present:\n    - fs_file: /srv\n    - fs_vfstype: xfs\n    - fs_mntops: noatime\n    - mount_by: \
          uuid\n    - mount: false\n",
-    ],
+    ]),
     parse: parse_present,
 };
 
 pub(super) const ABSENT: Function = Function {
     name: "fstab_absent",
-    doc: "The table has no line that mounts this device at this place.",
+    doc: Doc::new("The table has no line that mounts this device at this place."),
     params: ABSENT_PARAMS,
-    examples: &["/dev/vdb1:\n  mount.fstab_absent:\n    - fs_file: /srv\n"],
+    examples: Examples::new(&["/dev/vdb1:\n  mount.fstab_absent:\n    - fs_file: /srv\n"]),
     parse: parse_absent,
 };
 

@@ -6,7 +6,7 @@ use super::{
     mount_point, mounts, run_as, write_table,
 };
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource, args::Args,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource, args::Args,
     modules::group::account_name, text_file::read_text,
 };
 use model::{Change, Plan};
@@ -15,17 +15,19 @@ use std::path::{Path, PathBuf};
 
 pub(super) const UNMOUNTED: Function = Function {
     name: "unmounted",
-    doc: "Nothing is mounted at a place.",
+    doc: Doc::new("Nothing is mounted at a place."),
     params: UNMOUNTED_PARAMS,
-    examples: &["/mnt/usb:\n  mount.unmounted:\n    - persist: true\n"],
+    examples: Examples::new(&["/mnt/usb:\n  mount.unmounted:\n    - persist: true\n"]),
     parse: parse_unmounted,
 };
 
 pub(super) const SWAP: Function = Function {
     name: "swap",
-    doc: "A device or a file is used for swapping, and a line of the table sees to it after a reboot.",
+    doc: Doc::new(
+        "A device or a file is used for swapping, and a line of the table sees to it after a reboot.",
+    ),
     params: SWAP_PARAMS,
-    examples: &["/swapfile:\n  mount.swap: []\n"],
+    examples: Examples::new(&["/swapfile:\n  mount.swap: []\n"]),
     parse: parse_swap,
 };
 

@@ -2,7 +2,7 @@
 
 use super::{BIN_ENV, Bin, CWD, Package, USE_VT, USER, version::Requirement};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, invalid, plain_path},
     text_file::read_text,
 };
@@ -15,15 +15,17 @@ const FILES_MAX: usize = 16;
 
 pub(super) const FUNCTION: Function = Function {
     name: "installed",
-    doc: "Python packages are installed, in a version that is asked for. What does not say what it holds (an address without \
+    doc: Doc::new(
+        "Python packages are installed, in a version that is asked for. What does not say what it holds (an address without \
           `#egg=`), and what is forced, is installed each time.",
+    ),
     params: PARAMS,
-    examples: &[
+    examples: Examples::new(&[
         "requests:\n  pip.installed:\n    - name: requests >= 2.31\n    - bin_env: /opt/tool/venv\n",
         "tools:\n  pip.installed:\n    - pkgs:\n      - docker\n      - jinja2==3.1.4\n    - extra_args:\n      - \
          --break-system-packages\n",
         "app:\n  pip.installed:\n    - requirements: /opt/app/requirements.txt\n    - bin_env: /opt/app/venv\n    - user: app\n",
-    ],
+    ]),
     parse,
 };
 

@@ -2,7 +2,7 @@
 
 use super::{BIN_ENV, Bin, CWD, USE_VT, USER, version::normal};
 use crate::{
-    Applied, Error, Function, Host, Param, ParamsError, Probe, Resource,
+    Applied, Doc, Error, Examples, Function, Host, Param, ParamsError, Probe, Resource,
     args::{Args, plain_word},
 };
 use model::{Change, Plan};
@@ -10,17 +10,17 @@ use serde_json::{Map, Value};
 
 pub(super) const REMOVED: Function = Function {
     name: "removed",
-    doc: "A Python package is not installed.",
+    doc: Doc::new("A Python package is not installed."),
     params: REMOVED_PARAMS,
-    examples: &["ansible:\n  pip.removed:\n    - bin_env: /opt/tool/venv\n"],
+    examples: Examples::new(&["ansible:\n  pip.removed:\n    - bin_env: /opt/tool/venv\n"]),
     parse: parse_removed,
 };
 
 pub(super) const UPTODATE: Function = Function {
     name: "uptodate",
-    doc: "For no installed Python package there is a newer version.",
+    doc: Doc::new("For no installed Python package there is a newer version."),
     params: UPTODATE_PARAMS,
-    examples: &["all packages:\n  pip.uptodate:\n    - bin_env: /opt/tool/venv\n"],
+    examples: Examples::new(&["all packages:\n  pip.uptodate:\n    - bin_env: /opt/tool/venv\n"]),
     parse: parse_uptodate,
 };
 

@@ -11,27 +11,14 @@ use model::{Change, Plan};
 use serde_json::{Map, Value};
 
 pub(super) const PARAMS: &[Param] = &[
-    Param {
-        name: "name",
-        kind: ParamType::Text,
-        required: false,
-        default: "",
-        doc: "The group, as dnf calls it.",
-    },
-    Param {
-        name: "skip",
-        kind: ParamType::TextList,
-        required: false,
-        default: "none",
-        doc: "Default packages of it that are not wanted. A mandatory one cannot be left out.",
-    },
-    Param {
-        name: "include",
-        kind: ParamType::TextList,
-        required: false,
-        default: "none",
-        doc: "Optional packages of it that are wanted.",
-    },
+    Param::of("name", ParamType::Text, "", "The group, as dnf calls it."),
+    Param::of(
+        "skip",
+        ParamType::TextList,
+        "none",
+        "Default packages of it that are not wanted. A mandatory one cannot be left out.",
+    ),
+    Param::of("include", ParamType::TextList, "none", "Optional packages of it that are wanted."),
 ];
 
 #[derive(Debug)]

@@ -10,13 +10,12 @@ const REFRESH: Param = flag(
     "once in a run",
     "Fetches the lists of the repositories first: `true` always, `false` only if something cannot be found without.",
 );
-const CACHE_VALID_TIME: Param = Param {
-    name: "cache_valid_time",
-    kind: ParamType::Duration,
-    required: false,
-    default: "",
-    doc: "Lists that are younger than this are not fetched again.",
-};
+const CACHE_VALID_TIME: Param = Param::of(
+    "cache_valid_time",
+    ParamType::Duration,
+    "",
+    "Lists that are younger than this are not fetched again.",
+);
 const FROMREPO: Param =
     text("fromrepo", "all", "The release (apt) or the repository that the packages are taken out of.");
 const SKIP_VERIFY: Param = flag("skip_verify", "false", "Takes packages that are not signed.");
