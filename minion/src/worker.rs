@@ -5,6 +5,7 @@
 
 mod halts;
 mod hang;
+mod last_words;
 mod words;
 
 pub use hang::HANG_LIMIT;
@@ -13,6 +14,7 @@ use crate::core::{Resume, RunEnd, RunLine};
 use crate::home::make_private_dir;
 use crate::linux::system::kill_group;
 use hang::{Pulse, Silence};
+use last_words::LastWords;
 use model::{JobId, Mode, Recipe, broken};
 use resources::{Ended, Host, Progress, RunOptions};
 use serde::{Deserialize, Serialize};
@@ -116,10 +118,12 @@ fn run(order: &Order, recipe: &Recipe, host: &mut dyn Host, output: &mut (dyn Wr
     let pause_ms = |ms| std::thread::sleep(Duration::from_millis(ms));
     let options =
         RunOptions { mode: order.mode, cancelled: &cancelled, clock_ms: &clock_ms, pause_ms: &pause_ms };
+    let last_words = LastWords::prepare();
     let mut events = Vec::new();
     let mut progress = |progress: Progress| {
         let line = match progress {
             Progress::Started { index, what } => {
+                last_words.at(&what);
                 RunLine::Started { index: u32::try_from(index).unwrap_or(u32::MAX), what }
             }
             Progress::Output { stderr, text, .. } => RunLine::Output { stderr, text },
