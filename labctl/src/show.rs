@@ -17,7 +17,10 @@ use crate::{
     failure::{Exit, Failure},
 };
 use serde_json::{Value, json};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, BufWriter, IsTerminal, Write},
+};
 pub(crate) use style::{Style, Tone};
 use table::Table;
 
@@ -37,6 +40,8 @@ pub(crate) struct Screen {
     pub(crate) progress: bool,
     pub(crate) shape: table::Shape,
     region: usize,
+    /// Whether standard output and error are terminals, which obey what they are told.
+    terminals: [bool; 2],
 }
 
 impl Screen {
@@ -59,24 +64,26 @@ impl Screen {
             style,
             err_style,
             region: 0,
+            terminals: [out_tty, err_tty],
         }
     }
 
     /// A line of the result.
     pub(crate) fn line(&mut self, text: &str) -> Outcome<()> {
-        self.erase()?;
-        writeln!(self.out, "{text}").map_err(Failure::from)
+        self.raw(&format!("{text}\n"))
     }
 
-    /// A part of the result, as it is.
+    /// A part of the result: as it is in a pipe, without what a terminal would obey on one.
     pub(crate) fn raw(&mut self, text: &str) -> Outcome<()> {
         self.erase()?;
+        let text = if self.terminals[0] { Cow::Owned(style::harmless(text)) } else { Cow::Borrowed(text) };
         self.out.write_all(text.as_bytes()).map_err(Failure::from)
     }
 
-    /// A part of what someone else said on standard error.
+    /// A part of what someone else said on standard error, likewise.
     pub(crate) fn raw_err(&mut self, text: &str) -> Outcome<()> {
         self.flush()?;
+        let text = if self.terminals[1] { Cow::Owned(style::harmless(text)) } else { Cow::Borrowed(text) };
         self.err.write_all(text.as_bytes()).map_err(Failure::from)
     }
 
@@ -103,7 +110,7 @@ impl Screen {
             text = format!("\x1b[{}A\x1b[J", self.region);
         }
         for line in lines {
-            text.push_str(line);
+            text.push_str(&style::harmless(line));
             text.push('\n');
         }
         self.region = lines.len();
@@ -182,4 +189,43 @@ pub(crate) struct List {
     pub(crate) items: Vec<Value>,
     pub(crate) names: Vec<String>,
     pub(crate) footer: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::RefCell, rc::Rc};
+
+    #[derive(Clone, Default)]
+    struct Paper(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of a text that a machine sent.
+    fn written(terminals: [bool; 2]) -> String {
+        let paper = Paper::default();
+        let mut screen = Screen::of_terminal(&Global::default());
+        (screen.out, screen.err) = (Box::new(paper.clone()), Box::new(paper.clone()));
+        (screen.terminals, screen.live, screen.format) = (terminals, true, Format::Table);
+        let text = "\x1b]0;owned\x07\x1b[32mok\x1b[0m";
+        screen.line(text).unwrap();
+        screen.raw(text).unwrap();
+        screen.raw_err(text).unwrap();
+        String::from_utf8(paper.0.take()).unwrap()
+    }
+
+    #[test]
+    fn what_machines_say_reaches_a_pipe_as_it_is_and_commands_no_terminal() {
+        let text = "\x1b]0;owned\x07\x1b[32mok\x1b[0m";
+        assert_eq!(written([false, false]), format!("{text}\n{text}{text}"));
+        let shown = "\u{fffd}]0;owned\u{fffd}\x1b[32mok\x1b[0m";
+        assert_eq!(written([true, true]), format!("{shown}\n{shown}{shown}"));
+    }
 }

@@ -17,7 +17,13 @@ pub(crate) fn harmless(text: &str) -> String {
             let rest = text[index..].strip_prefix("\x1b[").unwrap_or_default();
             rest.trim_start_matches(|it: char| it.is_ascii_digit() || it == ';').starts_with('m')
         };
-        let stays = !it.is_control() || it == '\n' || it == '\t' || (it == '\x1b' && colour());
+        let end_of_line = || text[index..].starts_with("\r\n");
+        let stays = match it {
+            '\n' | '\t' => true,
+            '\r' => end_of_line(),
+            '\x1b' => colour(),
+            _ => !it.is_control(),
+        };
         shown.push(if stays { it } else { '\u{fffd}' });
     }
     shown
@@ -218,7 +224,7 @@ mod tests {
     #[test]
     fn terminals_are_told_colours_and_nothing_else() {
         let cases = [
-            ("a\tb\n", "a\tb\n"),
+            ("a\tb\r\n", "a\tb\r\n"),
             ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
             ("\x1b[2J", "\u{fffd}[2J"),
             ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
