@@ -100,9 +100,9 @@ fn fuzz(name: &str, good: &[Vec<u8>], taken: impl Fn(&[u8]) -> bool) -> (u64, u6
     let mut counts = (0, 0);
     while began.elapsed() < Duration::from_secs(number("LABCTL_FUZZ_SECONDS", SECONDS)) {
         let data = mutate(&mut dice, good);
-        let begin = Instant::now();
+        let one = Instant::now();
         counts.1 += u64::from(taken(&data));
-        assert!(begin.elapsed() < ONE_MAX, "{name} (seed {seed}): {data:?}");
+        assert!(one.elapsed() < ONE_MAX, "{name} (seed {seed}): {data:?}");
         counts.0 += 1;
     }
     eprintln!("{name}: {} inputs, {} taken", counts.0, counts.1);

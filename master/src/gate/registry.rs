@@ -128,10 +128,10 @@ impl Registry {
         });
         let (queue, receiver) = mpsc::channel(QUEUE_MESSAGES);
         let mut slots = lock(&self.slots);
-        if let Some(old) = slots.insert(peer.clone(), Slot { link: Arc::clone(&link), queue }) {
-            if !broken::leaves_out("newest-wins") {
-                old.link.give(Order::Replaced);
-            }
+        if let Some(old) = slots.insert(peer.clone(), Slot { link: Arc::clone(&link), queue })
+            && !broken::leaves_out("newest-wins")
+        {
+            old.link.give(Order::Replaced);
         }
         if matches!(peer, Peer::Stranger(_)) {
             Self::bound_strangers(&mut slots);

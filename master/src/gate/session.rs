@@ -309,7 +309,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Topic::parse(&publish.topic).and_then(|topic| Some((acl::outlet(&self.peer, &topic)?, topic)));
         let Some((outlet, topic)) = may else {
             if broken::leaves_out("minion-publish") {
-                return self.acknowledge(&publish);
+                self.acknowledge(&publish);
+                return Ok(());
             }
             return Err(End::Refused("minion-publish"));
         };
@@ -319,14 +320,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Outlet::Enroll => self.enroll(&topic, &publish.payload).await?,
         }
         self.gate.counters.taken();
-        self.acknowledge(&publish)
+        self.acknowledge(&publish);
+        Ok(())
     }
 
-    fn acknowledge(&mut self, publish: &Publish) -> Result<(), End> {
+    fn acknowledge(&mut self, publish: &Publish) {
         if publish.qos != Qos::AtMostOnce {
             self.wire.push(&Packet::Ack { kind: AckKind::Ack, id: publish.id, reason: 0 });
         }
-        Ok(())
     }
 
     /// Only what passes here is believed.

@@ -52,10 +52,12 @@ fn bytes(bench: &Bench) -> usize {
     kept.map(|it| serde_json::to_string(&it).unwrap().len()).sum()
 }
 
+/// Events that happen, KiB of results before and after them -> first event left, dropped before it, results left.
+type Story = (u64, &'static [usize], &'static [usize], (u64, u64, usize));
+
 #[test]
 fn events_go_before_results_the_oldest_first_and_none_without_being_counted() {
-    // Events that happen, KiB of results before and after them -> first event left, dropped before it, results left.
-    let cases: &[(u64, &[usize], &[usize], (u64, u64, usize))] = &[
+    let cases: &[Story] = &[
         (10, &[], &[], (2, 0, 0)),
         (10, &[100], &[], (2, 0, 1)),
         (120, &[], &[], (21, 19, 0)),
