@@ -23,7 +23,7 @@ use std::{
 use tests::{api, lab::Lab};
 
 /// Loopback, where nobody else comes from.
-pub(crate) const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
+pub(crate) const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 pub(crate) struct Arena {
     pub(crate) lab: Lab,
@@ -73,7 +73,7 @@ impl Arena {
         for (path, text) in harm::TREES.iter().chain(others) {
             match text.strip_prefix("-> ") {
                 Some(target) => {
-                    std::os::unix::fs::symlink(target, lab.root().join("srv/labctl").join(path)).unwrap()
+                    std::os::unix::fs::symlink(target, lab.root().join("srv/labctl").join(path)).unwrap();
                 }
                 None => lab.tree(path, text),
             }

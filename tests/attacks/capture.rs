@@ -67,7 +67,7 @@ fn listen(to: u16, bytes: &Arc<Mutex<Vec<u8>>>, over: &Arc<AtomicBool>) -> u16 {
 
 fn copy(mut from: TcpStream, mut to: TcpStream, bytes: &Mutex<Vec<u8>>, over: &AtomicBool) {
     from.set_read_timeout(Some(TICK * 10)).unwrap();
-    let mut chunk = [0; 64 * 1024];
+    let mut chunk = vec![0; 64 * 1024];
     while !over.load(Ordering::Acquire) {
         match from.read(&mut chunk) {
             Ok(0) => break,

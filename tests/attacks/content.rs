@@ -451,7 +451,7 @@ fn edited_while(arena: &mut Arena, link: &std::path::Path) -> String {
 }
 
 /// An offer with a recipe of one step.
-fn offer_of(job: u128, step: serde_json::Value, secrets: &[&str], key: &bus::SealKey) -> Offer {
+fn offer_of(job: u128, step: &serde_json::Value, secrets: &[&str], key: &bus::SealKey) -> Offer {
     let whole = serde_json::json!({"steps": [step], "files": {}, "secrets": secrets, "command": false});
     let recipe: model::Recipe = serde_json::from_value(whole).unwrap();
     let context = seal::recipe_context(&"vm-1".parse().unwrap(), JobId(job));
@@ -474,7 +474,7 @@ fn sandbox_link(arena: &mut Arena) -> Verdict {
     symlink(outside.path(), decoy.folder.path().join("machine/out")).unwrap();
     let victim = outside.path().join("victim");
     fs::write(&victim, "x").unwrap();
-    let offer = offer_of(1, step("file", "absent", "/out/victim"), &[], &key);
+    let offer = offer_of(1, &step("file", "absent", "/out/victim"), &[], &key);
     talk.say(&ToMinion::Offer(Box::new(offer)), &decoy.signer);
     let word = talk.result(1);
     succeeded(!victim.exists(), word)
@@ -528,7 +528,9 @@ fn wide_minion_key(arena: &mut Arena) -> Verdict {
     decoy.stop();
     let keys = pem_files(&decoy.folder.path().join("machine"));
     assert!(!keys.is_empty(), "it has keys");
-    keys.iter().for_each(|it| widen(it, 0o644));
+    for it in &keys {
+        widen(it, 0o644);
+    }
     decoy.start_again();
     let talked = decoy.shake(Duration::from_secs(3)).is_some();
     succeeded(talked, talked)
@@ -537,11 +539,11 @@ fn wide_minion_key(arena: &mut Arena) -> Verdict {
 fn pem_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.path());
     entries
-        .flat_map(|path| match path.is_dir() {
-            true => pem_files(&path),
-            false => {
-                Some(path).filter(|it| it.extension().is_some_and(|it| it == "pem")).into_iter().collect()
+        .flat_map(|path| {
+            if path.is_dir() {
+                return pem_files(&path);
             }
+            Some(path).filter(|it| it.extension().is_some_and(|it| it == "pem")).into_iter().collect()
         })
         .collect()
 }
@@ -582,7 +584,7 @@ fn views(arena: &mut Arena) -> Verdict {
 fn tells(arena: &mut Arena) -> Verdict {
     let mut decoy = Decoy::open(arena.defence);
     let (mut talk, key) = decoy.enrolled();
-    let offer = offer_of(1, step("cmd", "run", "echo hunter2hunter2"), &["hunter2hunter2"], &key);
+    let offer = offer_of(1, &step("cmd", "run", "echo hunter2hunter2"), &["hunter2hunter2"], &key);
     talk.say(&ToMinion::Offer(Box::new(offer)), &decoy.signer);
     let told = loop {
         match talk.hear::<bus::FromMinion>() {

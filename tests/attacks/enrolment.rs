@@ -60,7 +60,7 @@ const ATTACKS: &[Attack] = &[
         with_token(it, |terms| terms.not_before = now().plus_ms(600_000))
     }),
     row("E09", Without("token-ids"), "takes a name that the token is not for", WAITS, CHECKS, |it| {
-        with_token(it, |terms| terms.ids = "web-*".to_owned())
+        with_token(it, |terms| "web-*".clone_into(&mut terms.ids))
     }),
     row(
         "E10",
@@ -298,13 +298,15 @@ fn raced(arena: &mut Arena) -> Verdict {
     let signer = arena.signer;
     let answers = strangers.iter_mut().map(|(stranger, _)| stranger.answer(&signer));
     let accepted = answers.filter(|it| matches!(it, Some(EnrollAnswer::Accepted { .. }))).count();
-    strangers.iter().for_each(|(_, wish)| forget(arena, wish));
+    for (_, wish) in &strangers {
+        forget(arena, wish);
+    }
     succeeded(accepted > 1, accepted)
 }
 
 fn revoked_token(arena: &mut Arena) -> Verdict {
     let mut name = String::new();
-    let token = arena.token(|terms| name = terms.name.clone());
+    let token = arena.token(|terms| name.clone_from(&terms.name));
     let (first, second) = (arena.name("vm"), arena.name("vm"));
     assert!(with(arena, &token, &first).succeeded, "it is good before");
     arena.ask(&Request::RevokeToken { name });
@@ -359,7 +361,9 @@ fn flood(arena: &mut Arena, count: u8, addresses: u8, most: usize) -> Verdict {
     }
     let waits = |it: &&EnrollRequest| !arena.key(it.minion.as_str()).is_empty();
     let waiting = wishes.iter().filter(waits).count();
-    wishes.iter().for_each(|it| forget(arena, it));
+    for it in &wishes {
+        forget(arena, it);
+    }
     succeeded(waiting > most, waiting)
 }
 
@@ -393,7 +397,9 @@ fn restless(arena: &mut Arena) -> Verdict {
     let last = wishes.last().unwrap();
     let changed = || (!arena.key(last.minion.as_str()).is_empty()).then_some(());
     let changed = wait::try_until(SOON / 10, changed).is_some();
-    wishes.iter().for_each(|it| forget(arena, it));
+    for it in &wishes {
+        forget(arena, it);
+    }
     succeeded(changed, changed)
 }
 

@@ -543,10 +543,10 @@ impl SigningKey for Stubborn {
 fn shows(
     arena: &Arena,
     certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
+    key: &PrivateKeyDer<'static>,
 ) -> Arc<ClientConfig> {
     let mut config = (*arena.tls(None)).clone();
-    let signing = Arc::new(Stubborn(rustls::crypto::ring::sign::any_supported_type(&key).unwrap()));
+    let signing = Arc::new(Stubborn(rustls::crypto::ring::sign::any_supported_type(key).unwrap()));
     config.client_auth_cert_resolver =
         Arc::new(Shown(Arc::new(CertifiedKey::new(vec![certificate], signing))));
     Arc::new(config)
@@ -577,7 +577,7 @@ fn stolen_certificate(arena: &mut Arena) -> Verdict {
     let prefix = [0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     let place = der.windows(7).position(|it| it == prefix).unwrap() + 7;
     der[place..place + 32].copy_from_slice(&member.identity.public().0);
-    let config = shows(arena, der.into(), key);
+    let config = shows(arena, der.into(), &key);
     let line = mqtt::tcp(HERE, arena.lab.mqtt()).and_then(|it| mqtt::tls(it, config, SOON));
     let Some(mut line) = line.map(Line::over) else { return succeeded(false, "no handshake") };
     let code = line.connect(&Connect { id: "x", ..Connect::default() });
@@ -587,7 +587,7 @@ fn stolen_certificate(arena: &mut Arena) -> Verdict {
 
 fn other_kind_of_key(arena: &mut Arena) -> Verdict {
     let (certificate, key) = made(&["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-    let config = shows(arena, certificate, key);
+    let config = shows(arena, certificate, &key);
     let (name, secret) = arena.observer(ObserverRole::Viewer, None);
     let line = mqtt::tcp(HERE, arena.lab.mqtt()).and_then(|it| mqtt::tls(it, config, SOON));
     let login = Some((name.as_str(), secret.as_str()));

@@ -254,7 +254,7 @@ const ATTACKS: &[Attack] = &[
         "sends a list of masters signed by another organization",
         "refused; the list stays",
         "`masters.json`, signed by an org key",
-        |it| masters(it, 9, Some(Identity::generate())),
+        |it| masters(it, 9, Some(&Identity::generate())),
     ),
 ];
 
@@ -409,11 +409,11 @@ fn again(arena: &mut Arena) -> Verdict {
 }
 
 /// A minion whose list has version 7 is sent another one; the attack is good if it keeps that.
-fn masters(arena: &mut Arena, version: u64, signer: Option<Identity>) -> Verdict {
+fn masters(arena: &mut Arena, version: u64, signer: Option<&Identity>) -> Verdict {
     let mut decoy = Decoy::open(arena.defence);
     let (mut talk, _) = decoy.enrolled();
     let list = Masters { version, masters: vec![decoy.entry()] };
-    let text = list.sign(signer.as_ref().unwrap_or(&decoy.org));
+    let text = list.sign(signer.unwrap_or(&decoy.org));
     talk.say(&ToMinion::Masters { text }, &decoy.signer);
     let kept = || {
         let state = decoy.folder.path().join("machine");

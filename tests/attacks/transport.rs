@@ -182,7 +182,7 @@ const ATTACKS: &[Attack] = &[
         "publishes to a topic whose first character is not ASCII",
         "refused with a reason",
         "rumqttd 2: the router panics",
-        |it| foreign_letter(it),
+        foreign_letter,
     ),
     row(
         "T21",
@@ -343,7 +343,7 @@ const ATTACKS: &[Attack] = &[
         "as an integration, sends 20 KiB in one message",
         "refused with a reason",
         "limits",
-        |it| big_event(it),
+        big_event,
     ),
     row(
         "T43",

@@ -33,7 +33,7 @@ fn a_master_that_is_told_to_stop_ends_soon_and_loses_nothing() {
     let mut lab = Lab::start();
     lab.minions(&["vm-1", "vm-2"]);
     let ledger = lab.folder().join("ledger");
-    let long = submit(
+    let lasting = submit(
         &lab,
         "vm-1",
         &format!("echo long >> {0}; while [ ! -e {0}.go ]; do sleep 0.05; done", ledger.display()),
@@ -54,7 +54,7 @@ fn a_master_that_is_told_to_stop_ends_soon_and_loses_nothing() {
     }
     fs::write(format!("{}.go", ledger.display()), "").unwrap();
     lab.start_master();
-    for job in promised.iter().chain([&long]) {
+    for job in promised.iter().chain([&lasting]) {
         wait::until(&format!("{job} to end well\n{}", lab.logs()), LIMIT, || {
             ["ok", "changed"].contains(&word(&lab, job)?.as_str()).then_some(())
         });

@@ -246,10 +246,8 @@ impl World {
                 }
             }
             nc::Effect::PutBack { job } => self.put_back(index, job),
-            nc::Effect::Kill { job } => {
-                if node.worker.as_ref().is_some_and(|it| it.job == job) {
-                    return self.kill_worker(index);
-                }
+            nc::Effect::Kill { job } if node.worker.as_ref().is_some_and(|it| it.job == job) => {
+                self.kill_worker(index);
             }
             _ => {}
         }
@@ -325,15 +323,14 @@ impl World {
     }
 
     /// The worker is killed, by the kernel or by hand.
-    pub(crate) fn kill_worker(&mut self, index: usize) -> Outcome {
+    pub(crate) fn kill_worker(&mut self, index: usize) {
         let node = &mut self.minions[index];
         let Some(job) = node.worker.as_ref().filter(|it| it.ends_at > self.now).map(|it| it.job) else {
-            return Ok(());
+            return;
         };
         node.lose_worker();
         let generation = node.generation;
         self.at(1, Happening::RunDone { minion: index, generation, job });
-        Ok(())
     }
 
     /// What the minion saw on its machine.

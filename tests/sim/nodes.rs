@@ -154,6 +154,7 @@ pub(crate) struct Worker {
 }
 
 /// A minion, its disk and its worker.
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that happened to it or not")]
 pub(crate) struct MinionNode {
     pub(crate) id: MinionId,
     pub(crate) identity: Identity,

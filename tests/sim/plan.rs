@@ -170,7 +170,7 @@ impl World {
         earlier.push((job, target.clone()));
         let expires_ms = self.dice.pick(&[1_000, 5_000, 60_000, 200_000]);
         let submit = Request::Submit { job, target, kind, expires_ms, wait: self.dice.one_in(3), retry_of };
-        let again = if self.dice.one_in(4) { 1 } else { 0 };
+        let again = i32::from(self.dice.one_in(4));
         for _ in 0..again {
             let later = wait + self.dice.below(20_000);
             self.at(later, Happening::Ask(Asking::of(submit.clone())));

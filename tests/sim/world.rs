@@ -270,18 +270,18 @@ impl World {
             Happening::LookAtKeys => self.look_at_keys(),
             Happening::MakeEvent(index) => self.make_event(index),
             Happening::FillMaster(room) => self.fill_master(room),
-            Happening::KillWorker(index) => self.kill_worker(index),
             Happening::Replay => self.replay(),
             fault => {
-                self.befall(fault);
+                self.befall(&fault);
                 Ok(())
             }
         }
     }
 
     /// What needs no answer; and what comes too late for the process it was meant for.
-    fn befall(&mut self, it: Happening) {
-        match it {
+    fn befall(&mut self, it: &Happening) {
+        match *it {
+            Happening::KillWorker(index) => self.kill_worker(index),
             Happening::CutLink(epoch) => self.cut(epoch),
             Happening::Cut => {
                 let all: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();

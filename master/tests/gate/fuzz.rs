@@ -92,9 +92,9 @@ async fn whatever_bytes_come_nothing_panics_and_the_next_one_is_served() {
         let (near, far) = tokio::io::duplex(4096);
         bench.gate.adopt_observer(Box::new(far), "127.0.0.1:1".parse().unwrap());
         let (mut reader, mut writer) = tokio::io::split(near);
-        let writes = conversation(&mut dice);
+        let pieces = conversation(&mut dice);
         let say = async {
-            for bytes in &writes {
+            for bytes in &pieces {
                 if writer.write_all(bytes).await.is_err() {
                     break;
                 }
