@@ -2,10 +2,11 @@
 
 use crate::{
     commands::{
-        completion::CompletionCommand, context::ContextCommand, event::EventCommand, explain::ExplainCommand,
-        image::ImageCommand, import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand,
-        man::ManCommand, minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand,
-        server::MasterCommand, state::StateCommand, target::TargetCommand, token::TokenCommand,
+        audit::AuditCommand, can::CanCommand, completion::CompletionCommand, context::ContextCommand,
+        event::EventCommand, explain::ExplainCommand, image::ImageCommand, import::ImportCommand,
+        job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand, minion::MinionCommand,
+        pillar::PillarCommand, rule::RuleCommand, server::MasterCommand, state::StateCommand,
+        target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -21,7 +22,7 @@ Examples:
   labctl key enroll --ids 'vm-*' --uses 20 --for 30d > seed.json
   labctl job list                         what was done
 
-Topics: labctl help targeting, labctl help exit-codes, labctl help environment";
+Topics: labctl help targeting, labctl help exit-codes, labctl help environment, labctl help roles";
 
 /// Configuration management for a lab: see machines, bring states about, watch what happens.
 #[derive(Debug, Parser)]
@@ -238,6 +239,10 @@ pub(crate) enum Command {
     /// Users and tokens of dashboards, integrations and remote operators
     #[command(alias = "tokens")]
     Token(TokenCommand),
+    /// Whether somebody may do something, and by which line
+    Can(CanCommand),
+    /// Who asked for what: a log that shows whether it was tampered with
+    Audit(AuditCommand),
     /// Which masters there are to talk to
     #[command(alias = "contexts")]
     Context(ContextCommand),

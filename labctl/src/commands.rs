@@ -1,5 +1,7 @@
 //! One file a command; here is what they share.
 
+pub(crate) mod audit;
+pub(crate) mod can;
 pub(crate) mod completion;
 pub(crate) mod confirm;
 pub(crate) mod context;
@@ -108,6 +110,8 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Image(command)) => command.run(desk),
         Some(Command::Master(command)) => command.run(desk),
         Some(Command::Token(command)) => command.run(desk),
+        Some(Command::Audit(command)) => command.run(desk),
+        Some(Command::Can(command)) => command.run(desk),
         Some(Command::Context(command)) => command.run(desk),
         Some(Command::Doctor) => doctor::run(desk),
         Some(Command::Explain(command)) => command.run(desk),

@@ -6,7 +6,7 @@ use crate::{
     failure::{Exit, Failure, did_you_mean},
 };
 use bus::Identity;
-use model::ContentHash;
+use model::{ContentHash, Secret};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ pub(crate) struct Https {
     /// `host:port`.
     pub(crate) address: String,
     pub(crate) pins: Vec<ContentHash>,
-    token: Option<String>,
+    token: Option<Secret>,
     key: Option<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ impl Place {
     pub(crate) fn token(&self) -> Option<&str> {
         match self {
             Self::Socket(_) => None,
-            Self::Https(https) => https.token.as_deref(),
+            Self::Https(https) => https.token.as_ref().map(Secret::reveal),
         }
     }
 }
@@ -254,7 +254,7 @@ impl Context {
             (None, Some(path)) => Some(read_small(path)?.trim().to_owned()),
             (None, None) => None,
         };
-        let address = address_of(&self.url)?;
+        let (address, token) = (address_of(&self.url)?, token.map(Secret::new));
         Ok(Place::Https(Https { address, pins: vec![pin], token, key: self.key.clone() }))
     }
 }

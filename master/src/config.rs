@@ -38,6 +38,7 @@ const KEYS: &[&str] = &[
     "pillar_merge_lists",
     "failhard",
     "probe_commands",
+    "roles",
     "state_dir",
     "socket",
     "keep.age",
@@ -75,6 +76,8 @@ pub struct Config {
     pub addresses: Vec<Address>,
     /// The trees.
     pub layout: Layout,
+    /// Who may do what.
+    pub roles: PathBuf,
     /// Store and keys.
     pub state_dir: PathBuf,
     /// The API's Unix socket.
@@ -160,6 +163,9 @@ impl Config {
             plain: reader.one("listen.plain", plain).flatten(),
             addresses: reader.list("addresses", address).unwrap_or_default(),
             layout,
+            roles: reader
+                .one("roles", path)
+                .unwrap_or_else(|| beneath(root, Path::new("/etc/labctl/roles.yaml"))),
             state_dir: reader
                 .one("state_dir", path)
                 .unwrap_or_else(|| beneath(root, Path::new("/var/lib/labctl/master"))),

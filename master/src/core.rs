@@ -13,10 +13,12 @@ mod jobs;
 mod keys;
 mod masters;
 mod memory;
+mod permit;
 mod probe;
 mod publish;
 mod questions;
 mod reactor;
+mod refusals;
 mod requests;
 mod retire;
 mod roster;
@@ -27,14 +29,18 @@ mod test_kit;
 mod timers;
 mod view;
 
+pub(crate) use access::is_user_name;
 pub use access::secret_hash;
 pub use effect::{Effect, Query, Ticket};
-pub use entry::{Audit, Entry, SealedRef};
+pub use entry::{Entry, SealedRef};
 pub use input::{Input, TokenFault};
 pub use masters::Listing;
+pub use model::Audit;
 pub use questions::{Asked, Asker, ROUNDS_MAX};
+pub use refusals::Refused;
 pub(crate) use roster::set_id;
 
+use lang::roles::Roles;
 use memory::{Book, rank};
 use model::{
     Diagnostic, Fingerprint, Key, Minion, MinionId, Observer, Operator, Recipe, Revision, Timestamp, api,
@@ -43,7 +49,10 @@ use model::{
 use probe::Probe;
 use reactor::Reactor;
 use roster::{Live, RETURN_MS};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use timers::{CLOCK_MS, MASTER_STATE_MS, Timer};
 
 /// Steps in one recipe.
@@ -89,6 +98,9 @@ pub struct Master {
     rounds: BTreeMap<u64, questions::Round>,
     next_probe: u64,
     reactor: Reactor,
+    roles: Arc<Roles>,
+    role_errors: Vec<Diagnostic>,
+    refusals: refusals::Refusals,
     /// When waiting keys changed what they say, lately.
     key_changes: BTreeMap<Fingerprint, Timestamp>,
     masters: Option<masters::Listed>,
@@ -133,6 +145,9 @@ impl Master {
             rounds: BTreeMap::new(),
             next_probe: now.0.saturating_mul(1000),
             reactor: Reactor::default(),
+            roles: Arc::default(),
+            role_errors: Vec::new(),
+            refusals: refusals::Refusals::default(),
             key_changes: BTreeMap::new(),
             masters: None,
             revision: None,
@@ -240,6 +255,9 @@ impl Master {
                 }
             }
             Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, &text, failure),
+            Input::Roles(roles) => self.new_roles(roles),
+            Input::BrokenRoles(diagnostics) => self.broken_roles(diagnostics),
+            Input::Refused(refused) => self.audit_refusal(*refused),
             Input::StoreHealth(reason) => self.store_health(reason),
             Input::Clock { set } => self.clock_set = set,
             Input::Tick => {}

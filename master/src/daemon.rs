@@ -6,13 +6,14 @@ mod drain;
 mod effects;
 mod held;
 mod register;
+mod roles;
 mod start;
 mod tickets;
 mod trees;
 mod watch;
 
 use crate::backup::{Keys, Maker};
-use crate::core::{Effect, Entry, Input, Master, Ticket};
+use crate::core::{Effect, Entry, Input, Master, Refused, Ticket};
 use crate::gate::{Directory, FromGate};
 use crate::sources::{Generation, Reading, open_content};
 use crate::store::{Health, Keep, Reader, Row, Store};
@@ -20,7 +21,7 @@ use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Beat;
 use compile::{Done, Pool};
 use model::{
-    Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
+    Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Secret, Timestamp, api,
 };
 use register::Register;
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use tracing::{info, warn};
 
 pub use clock::Clock;
 pub use held::Held;
+pub(crate) use register::known_name;
 pub(crate) use start::lock;
 pub use start::{StartError, run};
 
@@ -127,9 +129,13 @@ impl Handle {
         warn!(told, "no backup was made");
         Err(unavailable(format!("no backup was made: {told}")))
     }
-    /// Who a token (`Authorization: Bearer`) or a client key is, for the API: operators only.
-    pub fn operator(&self, credential: &Credential) -> Option<Caller> {
+    /// Who a token (`Authorization: Bearer`), a client key or a local user is, for the API, and their role.
+    pub fn operator(&self, credential: &Credential) -> Result<Caller, LoginFault> {
         self.register.operator(credential)
+    }
+    /// Puts on record that somebody was not let in, unless there are too many of them.
+    pub fn refused(&self, refused: Refused) {
+        self.register.refused(refused);
     }
     /// The minion of a client key, for `/files/`.
     pub fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
@@ -176,17 +182,41 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 /// How an operator proves who they are.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// `name:secret` of an observer with the role operator.
-    Token(String),
+    /// `name:secret` of an API token.
+    Token(Secret),
     /// A client certificate's key.
     Key(bus::PublicKey),
-    /// Unix socket peer.
-    Peer {
-        /// User id.
-        uid: u32,
-        /// Group id and supplementary groups that matter were checked by the socket's mode.
-        gid: u32,
-    },
+    /// A user of the master's own machine, by the socket.
+    Local(Local),
+}
+
+/// A user of the master's own machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// User name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// By what they may use the socket.
+    pub by: LocalRight,
+}
+
+/// By what a local user may use the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalRight {
+    /// Root, or the user that the master runs as.
+    Root,
+    /// A member of the group `lab`.
+    Lab,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginFault {
+    /// No such name, or not its secret.
+    Unknown,
+    /// It was good, and its end has come.
+    Ended(String),
 }
 
 /// What comes to the loop beside the gate's messages.
@@ -209,6 +239,10 @@ pub(crate) enum Incoming {
     Trees(Reading),
     /// A list of masters is on disk, or cannot be.
     MastersKept(Ticket, String, Option<String>),
+    /// The roles were read.
+    Roles(roles::Reading),
+    /// Somebody was not let in.
+    Refused(Box<Refused>),
     /// Something that was looked up beside the loop.
     Answer(Ticket, Box<Reply>),
 }
@@ -373,6 +407,12 @@ impl<O: Outside> Daemon<O> {
                 }
                 self.step(Input::MastersKept { ticket, text, failure }, None);
             }
+            Incoming::Roles(Ok(roles)) => {
+                self.register.set_roles(Arc::clone(&roles));
+                self.step(Input::Roles(roles), None);
+            }
+            Incoming::Roles(Err(errors)) => self.step(Input::BrokenRoles(errors), None),
+            Incoming::Refused(refused) => self.step(Input::Refused(refused), None),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
         }
     }

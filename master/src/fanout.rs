@@ -4,6 +4,7 @@ mod publisher;
 
 use crate::gate::FanoutLink;
 use bus::pulse::{Beat, Pulse};
+use model::Secret;
 use publisher::Queue;
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use serde::{Deserialize, Serialize};
@@ -133,7 +134,7 @@ async fn supervise(
 #[derive(Serialize, Deserialize)]
 struct Credentials {
     user: String,
-    password: String,
+    password: Secret,
 }
 
 /// What the child says on standard output.
@@ -155,7 +156,7 @@ async fn start_child(program: &Path) -> io::Result<(Child, ChildStdin, FanoutLin
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let password = random.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let credentials = Credentials { user: "gate".to_owned(), password };
+    let credentials = Credentials { user: "gate".to_owned(), password: Secret::new(password) };
     let mut line = serde_json::to_string(&credentials)?;
     line.push('\n');
     stdin.write_all(line.as_bytes()).await?;
@@ -243,7 +244,7 @@ fn config(listen: SocketAddr, credentials: &Credentials) -> Config {
         connection_timeout_ms: 5000,
         max_payload_size: PAYLOAD_MAX + 4096,
         max_inflight_count: 100,
-        auth: Some(HashMap::from([(credentials.user.clone(), credentials.password.clone())])),
+        auth: Some(HashMap::from([(credentials.user.clone(), credentials.password.reveal().to_owned())])),
         external_auth: None,
         dynamic_filters: false,
     };

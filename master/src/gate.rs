@@ -15,13 +15,18 @@ mod wire;
 use bus::PublicKey;
 use bus::message::{EnrollAnswer, EnrollRequest, FromMinion, ToMinion};
 use bus::pulse::Pulse;
-use model::{Fingerprint, MinionId, ObserverRole, Timestamp, TokenTerms};
+use model::{Fingerprint, MinionId, ObserverRole, Secret, Timestamp, TokenTerms};
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::core::TokenFault;
+use crate::limits::Limits;
 use budget::Budget;
 use counters::Counters;
 use registry::{Outgoing, Peer, Registry};
@@ -39,6 +44,8 @@ pub trait Directory: Send + Sync + 'static {
     fn banned(&self, key: &PublicKey) -> bool;
     /// An observer, if name and secret are right and it has not expired at `now`.
     fn observer(&self, name: &str, secret: &str, now: Timestamp) -> Option<ObserverRole>;
+    /// Somebody was not let in as an observer, for the audit log.
+    fn refused_login(&self, _name: &str, _secret: &str, _address: IpAddr) {}
     /// All retained messages that an MQTT filter matches, in order of topic.
     fn retained(&self, filter: &str) -> Vec<(String, String)>;
 }
@@ -129,7 +136,7 @@ pub struct FanoutLink {
     /// This start's user.
     pub user: String,
     /// This start's password.
-    pub password: String,
+    pub password: Secret,
 }
 
 /// A running gate. Dropping the last clone closes everything.
@@ -148,6 +155,7 @@ pub(crate) struct Shared {
     registry: Registry,
     counters: Counters,
     budget: Arc<Budget>,
+    limits: Arc<Limits>,
     observers: std::sync::atomic::AtomicUsize,
     names: Arc<relay::Names>,
     stop: CancellationToken,
@@ -198,6 +206,7 @@ impl Gate {
             events,
             counters: Counters::default(),
             budget: Arc::default(),
+            limits: Arc::default(),
             observers: std::sync::atomic::AtomicUsize::new(0),
             names: Arc::default(),
             stop: stop.clone(),
@@ -239,7 +248,13 @@ impl Gate {
     }
     /// Refusals since the start, by reason; and messages taken in.
     pub fn counters(&self) -> (BTreeMap<String, u64>, u64) {
-        self.shared.counters.read()
+        let (mut refused, taken) = self.shared.counters.read();
+        refused.extend(self.shared.limits.counts());
+        (refused, taken)
+    }
+    /// The limits that the web server shares.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.shared.limits)
     }
     /// Lets nobody in any more, and ends all connections in good order: what is queued is written first.
     pub fn say_goodbye(&self) {

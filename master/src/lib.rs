@@ -7,6 +7,8 @@ pub mod daemon;
 pub mod fanout;
 pub mod gate;
 pub mod init;
+mod limits;
+pub mod roles;
 pub mod rotation;
 pub mod sources;
 pub mod store;

@@ -183,6 +183,9 @@ fn unit(program: Option<&Path>) -> String {
 }
 
 fn run(config: Config) -> ExitCode {
+    if let Err(diagnostics) = master::roles::read(&config.roles) {
+        return bad_config(&diagnostics);
+    }
     log::start(config.level);
     if let Some(warning) = model::broken::warning() {
         tracing::warn!("{warning}");

@@ -1,5 +1,6 @@
 //! `SQLite`: journal, jobs, results, roster, audit, retained topics; one writer, group commit.
 
+mod audit;
 mod ballast;
 mod copy;
 mod entries;
@@ -20,8 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
+pub use audit::AuditLine;
 pub use copy::{Restored, adopt};
-pub use entries::AuditLine;
 pub use format::SCHEMA;
 pub use gc::{GcReport, Keep};
 pub use writer::LAZY;

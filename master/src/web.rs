@@ -21,6 +21,12 @@ pub fn openapi() -> serde_json::Value {
     openapi::document()
 }
 
+/// One of each kind of request.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<model::Request> {
+    openapi::requests()
+}
+
 /// How the web server is set up.
 #[derive(Clone)]
 pub struct WebConfig {
@@ -42,18 +48,14 @@ pub struct Web {
 impl Web {
     /// Binds, then serves until dropped.
     pub async fn start(config: WebConfig, handle: Handle, gate: Gate, pulse: &Pulse) -> io::Result<Self> {
+        let limits = gate.limits();
         let observers = Box::new(move |stream, address| gate.adopt_observer(stream, address));
-        Self::serve(config, Arc::new(handle), observers, pulse).await
+        Self::serve(config, Site { daemon: Arc::new(handle), observers, limits }, pulse).await
     }
 
     /// As [`Web::start`], for anything that answers like a daemon.
-    async fn serve(
-        config: WebConfig,
-        daemon: Arc<dyn site::Daemon>,
-        observers: site::Observers,
-        pulse: &Pulse,
-    ) -> io::Result<Self> {
-        let pages = routes::router(Arc::new(Site { daemon, observers }));
+    async fn serve(config: WebConfig, site: Site, pulse: &Pulse) -> io::Result<Self> {
+        let pages = routes::router(Arc::new(site));
         let mut listeners = JoinSet::new();
         let socket = listen::bind_socket(&config.socket)?;
         let access = listen::Access::of_socket(&config.socket)?;

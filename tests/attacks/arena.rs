@@ -119,7 +119,7 @@ impl Arena {
         let name = self.name("user");
         let made = self.ask(&Request::CreateObserver { name: name.clone(), role, for_ms });
         let Reply::Observer(view) = made else { panic!("{made:?}") };
-        let secret = view.secret.unwrap();
+        let secret = view.secret.unwrap().reveal().to_owned();
         self.secrets.push(secret.clone());
         (name, secret)
     }
@@ -173,7 +173,7 @@ impl Arena {
             retire_after_ms: None,
         };
         alter(&mut terms);
-        self.secrets.push(image_secret.clone());
+        self.secrets.push(image_secret.reveal().to_owned());
         SeedToken { statement: sign_terms(&terms, issuer), image_secret }
     }
     /// What a new machine would ask.

@@ -173,7 +173,7 @@ fn seed(arena: &mut Arena, capture: &Capture) -> (PathBuf, String) {
     masters.masters[0].https = vec![format!("127.0.0.1:{}", capture.port(1))];
     seed.masters = masters.sign(&org);
     fs::write(&path, serde_json::to_string(&seed).unwrap()).unwrap();
-    (path, seed.token.unwrap().image_secret)
+    (path, seed.token.unwrap().image_secret.reveal().to_owned())
 }
 
 fn pss_kib(pid: u32) -> u64 {

@@ -1,5 +1,6 @@
 //! Real processes on loopback: the main job, enrolment, presence, jobs under kill -9, isolation, observers, the reactor, the way out, backups.
 
+mod access;
 mod backup;
 mod content;
 mod crash;

@@ -46,7 +46,7 @@ fn job() -> Job {
 }
 
 fn caller() -> Caller {
-    Caller { name: "admin".to_owned(), via: "sim".to_owned() }
+    Caller::new("admin", "sim", "admin")
 }
 
 fn audit() -> master::core::Audit {

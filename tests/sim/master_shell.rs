@@ -315,7 +315,7 @@ fn terms() -> TokenTerms {
 }
 
 pub(crate) fn ask(ticket: u64, request: Request) -> mc::Input {
-    let caller = model::Caller { name: "admin".to_owned(), via: "sim".to_owned() };
+    let caller = model::Caller::new("admin", "sim", "admin");
     let request = Box::new(request);
     mc::Input::Request { ticket: mc::Ticket(ticket), caller, request, random: [9; 16] }
 }

@@ -3,6 +3,7 @@
 //! Knows what may be said, never what it means.
 
 pub mod beneath;
+pub mod chain;
 pub mod client;
 pub mod envelope;
 pub mod http;

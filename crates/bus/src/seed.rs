@@ -1,12 +1,12 @@
 //! The seed: what an image or a VM is given so that it can enrol.
 
 use crate::{
-    keys::{self, Identity, PublicKey, Secret},
+    keys::{self, Identity, PublicKey},
     masters::Masters,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey};
-use model::{ContentHash, Fingerprint, MinionId, TokenTerms, broken};
+use model::{ContentHash, Fingerprint, MinionId, Secret, TokenTerms, broken};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -44,7 +44,7 @@ pub struct SeedToken {
     /// From [`sign_terms`].
     pub statement: String,
     /// Secret of the image key, 32 bytes, unpadded base64url.
-    pub image_secret: String,
+    pub image_secret: Secret,
 }
 
 impl std::fmt::Debug for SeedToken {
@@ -78,15 +78,15 @@ impl Seed {
 }
 
 fn image_key(token: &SeedToken) -> Option<SigningKey> {
-    let secret = Secret::new(keys::decode(&token.image_secret)?);
+    let secret = keys::Secret::new(keys::decode(token.image_secret.reveal())?);
     Some(SigningKey::from_bytes(&secret))
 }
 
 /// A new image key for `terms`: the secret for the seed and the public half for the terms, both as text.
-pub fn new_image_key() -> (String, String) {
+pub fn new_image_key() -> (Secret, String) {
     let secret = keys::random_secret();
     let public = PublicKey(SigningKey::from_bytes(&secret).verifying_key().to_bytes());
-    (keys::encode(secret.as_slice()), public.to_text())
+    (Secret::new(keys::encode(secret.as_slice())), public.to_text())
 }
 
 /// The statement: `<base64url of the JSON>.<base64url of the signature over "lab1-token\0" and the JSON>`.
@@ -175,7 +175,7 @@ mod tests {
         assert!(!verify_request(&terms, &signature, &key, &db));
         assert!(!verify_request(&terms, &signature, &org.public().fingerprint(), &web));
         assert!(!verify_request(&terms, "AAAA", &key, &web));
-        assert!(!format!("{token:?}").contains(&token.image_secret));
+        assert!(!format!("{token:?}").contains(token.image_secret.reveal()));
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let org = Identity::from_secrets([1; 32], [2; 32]);
         let good = seed(&org);
         let foreign = Identity::from_secrets([3; 32], [2; 32]).public().to_text();
-        let token = SeedToken { statement: String::new(), image_secret: "short".to_owned() };
+        let token = SeedToken { statement: String::new(), image_secret: Secret::new("short") };
         for (seed, word) in [
             (Seed { v: 2, ..good.clone() }, "version 2"),
             (Seed { org: "x".to_owned(), ..good.clone() }, "`org`"),

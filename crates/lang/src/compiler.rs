@@ -282,7 +282,7 @@ pub(crate) fn recipe_and_files(session: &mut Session<'_>, wishes: &[Wish]) -> (R
         }
         recipe.steps = order.into_iter().filter_map(|it| steps[it].take()).collect();
     }
-    recipe.secrets = pillar::maskable(std::mem::take(&mut session.secrets));
+    recipe.secrets = pillar::maskable(std::mem::take(&mut session.secrets)).into();
     (recipe, written.files)
 }
 

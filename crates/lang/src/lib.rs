@@ -37,6 +37,8 @@ mod remarks;
 mod render;
 mod rendering;
 mod retry;
+mod role_files;
+pub mod roles;
 mod rule_files;
 mod rule_texts;
 pub mod rules;

@@ -320,11 +320,39 @@ pub struct ObserverView {
     /// What it may do.
     pub role: ObserverRole,
     /// The secret; only in the answer that makes it.
-    pub secret: Option<String>,
+    pub secret: Option<crate::Secret>,
     /// Not good after.
     pub expires: Option<Timestamp>,
     /// When it was made.
     pub at: Timestamp,
+}
+
+/// What a role says to something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanView {
+    /// Who was asked about.
+    pub who: String,
+    /// The role that they have.
+    pub role: String,
+    /// Whether all of it may be done.
+    pub allowed: bool,
+    /// `allowed`, `denied`, `no line` or `no such role`, of what is about no single machine.
+    pub verdict: String,
+    /// The line that says so, `roles.yaml:12`; none if no line does.
+    pub line: Option<String>,
+    /// What is said of each machine of the target.
+    pub minions: Vec<CanMinion>,
+}
+
+/// What a role says to something on one machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanMinion {
+    /// Which.
+    pub minion: MinionId,
+    /// `allowed`, `denied` or `no line`.
+    pub verdict: String,
+    /// The line that says so.
+    pub line: Option<String>,
 }
 
 /// About the master, for people who connect to it.

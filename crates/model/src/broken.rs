@@ -146,6 +146,11 @@ pub const PARTS: &[(&str, &str)] = &[
     ("result-on-disk", "the end of a run is forgotten in a crash"),
     ("same-id-same-job", "a submission that is repeated is a second job"),
     ("say-results-again", "a result that was lost with a connection never comes"),
+    ("deny-before-allow", "a line of a role that denies is passed over if another one allows"),
+    ("every-id-of-a-target", "who may act on one machine of a target may act on all of it"),
+    ("rate-limits", "who asks too often is answered all the same"),
+    ("roles", "whoever the master knows may do everything"),
+    ("words-of-a-command-one-by-one", "a pattern of a role's line reaches over the ends of words"),
 ];
 
 #[cfg(debug_assertions)]

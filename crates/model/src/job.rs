@@ -11,6 +11,16 @@ pub struct Caller {
     pub name: String,
     /// How they came: `socket uid=0`, `10.0.0.5 token=ci`, `reactor`.
     pub via: String,
+    /// The role they came with; none may nothing.
+    #[serde(default)]
+    pub role: String,
+}
+
+impl Caller {
+    /// Puts one together.
+    pub fn new(name: impl Into<String>, via: impl Into<String>, role: impl Into<String>) -> Self {
+        Self { name: name.into(), via: via.into(), role: role.into() }
+    }
 }
 
 /// What a job does.

@@ -102,15 +102,43 @@ pub struct Token {
 }
 
 /// What an observer may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObserverRole {
-    /// Read `lab/#` and `homeassistant/#`.
+    /// Read `lab/#` and `homeassistant/#`, and what the HTTP API shows of the same.
     Viewer,
     /// That, and write `lab/in/<name>/...`.
     Integration,
     /// Use the HTTP API as an operator, no MQTT.
     Operator,
+    /// Use the HTTP API with this role of `roles.yaml`, or `admin`; no MQTT.
+    Named(String),
+}
+
+impl ObserverRole {
+    /// Name of the role.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Integration => "integration",
+            Self::Operator => "operator",
+            Self::Named(name) => name,
+        }
+    }
+    /// The role of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        match name {
+            "viewer" => Self::Viewer,
+            "integration" => Self::Integration,
+            "operator" => Self::Operator,
+            _ => Self::Named(name.to_owned()),
+        }
+    }
+    /// Whether it is for MQTT; the others are for the API, and end.
+    pub fn is_of_observers(&self) -> bool {
+        matches!(self, Self::Viewer | Self::Integration)
+    }
 }
 
 /// An MQTT observer or API token. Only the hash of the secret is kept.
@@ -137,4 +165,14 @@ pub struct Operator {
     pub fingerprint: Fingerprint,
     /// When it was made.
     pub at: Timestamp,
+    /// Name of its role.
+    #[serde(default = "operator")]
+    pub role: String,
+    /// Not good after; none for those of releases that knew no end.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
+}
+
+fn operator() -> String {
+    "operator".to_owned()
 }

@@ -1,6 +1,7 @@
 //! The nouns that every part of the system shares: plain data that travels or is stored, no I/O, no clock.
 
 pub mod api;
+mod audit;
 pub mod broken;
 mod diagnostic;
 mod event;
@@ -12,9 +13,11 @@ mod question;
 mod recipe;
 mod report;
 pub mod request;
+mod secret;
 pub mod surroundings;
 mod time;
 
+pub use audit::{Audit, AuditBreak, AuditCheck, AuditFilter, AuditLine};
 pub use diagnostic::{Code, Compiled, Diagnostic, Severity, Span};
 pub use event::{Decision, DecisionAction, Event, Source, Verdict};
 pub use id::{ContentHash, Fingerprint, InvalidId, JobId, MinionId, Revision};
@@ -25,6 +28,7 @@ pub use question::{Answers, Question};
 pub use recipe::{FileRef, Global, GuardCall, Link, Place, Recipe, Requisite, Step};
 pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally, is_put_back};
 pub use request::{Ask, EnrollTerms, KeyDecision, Reply, Request};
+pub use secret::{Masked, Secret, SecretBytes, Secrets, same_text};
 pub use surroundings::Surroundings;
 pub use time::Timestamp;
 

@@ -1,22 +1,30 @@
 //! What a minion is told to be: compiled states for one machine, as data.
 
-use crate::{ContentHash, Question};
+use crate::{ContentHash, Question, Secrets};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Steps in the order in which to run them, with everything they need. Sealed to one minion on the way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// In execution order.
     pub steps: Vec<Step>,
     /// Contents that steps refer to by hash.
     pub files: BTreeMap<ContentHash, FileRef>,
     /// Values that must never be shown: every occurrence in output, diffs and errors becomes [`crate::SECRET_MASK`].
-    pub secrets: Vec<String>,
+    pub secrets: Secrets,
     /// Whether this is an operator's command (one `cmd.run` step) rather than states: it does not converge,
     /// so it runs at most once and is `interrupted` rather than started again.
     pub command: bool,
+}
+
+/// What steps are told may hold secrets: they do not print.
+impl std::fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let steps: Vec<String> = self.steps.iter().map(|it| format!("{}.{}", it.state, it.fun)).collect();
+        f.debug_struct("Recipe").field("steps", &steps).finish_non_exhaustive()
+    }
 }
 
 /// Where a content comes from.

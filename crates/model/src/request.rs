@@ -7,8 +7,8 @@ use crate::api::{
     ObserverView, PillarView, RuleView, TargetList,
 };
 use crate::{
-    Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, MinionId, ObserverRole, RunReport, Token,
-    key::Replace,
+    AuditCheck, AuditFilter, AuditLine, Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, Masked,
+    MinionId, ObserverRole, Operator, RunReport, Token, key::Replace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -144,7 +144,7 @@ pub enum Request {
         name: String,
         /// What it may do.
         role: ObserverRole,
-        /// For how long, in milliseconds; none is for ever.
+        /// For how long, in milliseconds; none is for ever for MQTT, and as long as the master gives at most for the API.
         for_ms: Option<u64>,
     },
     /// List them. -> [`Reply::Observers`]
@@ -167,6 +167,35 @@ pub enum Request {
         name: String,
         /// Of its ed25519 key.
         fingerprint: Fingerprint,
+        /// Its role; none is `operator`.
+        #[serde(default)]
+        role: Option<String>,
+        /// For how long, in milliseconds; none is as long as the master gives a key at most.
+        #[serde(default)]
+        for_ms: Option<u64>,
+    },
+    /// Operators' keys. -> [`Reply::Operators`]
+    Operators,
+    /// Take an operator's key away. -> [`Reply::Done`]
+    RemoveOperator {
+        /// Name.
+        name: String,
+    },
+    /// Who may do what, and by which line of which role. -> [`Reply::Can`]
+    Can {
+        /// A role, a user, an operator's key, or `rule:NAME`.
+        who: String,
+        /// What, such as `state.apply`.
+        function: String,
+        /// Target expression, if it is about machines.
+        #[serde(default)]
+        target: Option<String>,
+        /// Names of states; empty is what top.sls assigns.
+        #[serde(default)]
+        states: Vec<String>,
+        /// The words of a command.
+        #[serde(default)]
+        command: Vec<String>,
     },
     /// Delete what is older than the limits. -> [`Reply::Done`]
     Gc {
@@ -187,6 +216,13 @@ pub enum Request {
         /// Text of `masters.json`.
         text: String,
     },
+    /// Lines of the audit log. -> [`Reply::Audit`]
+    Audit {
+        /// Which.
+        filter: AuditFilter,
+    },
+    /// Walk over the whole audit log and say whether it is as it was written. -> [`Reply::AuditChecked`]
+    VerifyAudit,
 }
 
 /// What to decide about a key.
@@ -256,7 +292,7 @@ pub enum Reply {
     /// Keys.
     Keys(Vec<KeyView>),
     /// The seed file's text.
-    Seed(Value),
+    Seed(Masked<Value>),
     /// Accepted and on disk.
     Submitted(Box<Job>),
     /// Jobs.
@@ -289,4 +325,12 @@ pub enum Reply {
     Master(crate::api::MasterInfo),
     /// The list of masters.
     Masters(crate::api::MastersView),
+    /// Operators' keys.
+    Operators(Vec<Operator>),
+    /// Who may do what.
+    Can(crate::api::CanView),
+    /// Lines of the audit log, oldest first.
+    Audit(Vec<AuditLine>),
+    /// What a walk over the audit log found.
+    AuditChecked(AuditCheck),
 }

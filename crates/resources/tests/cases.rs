@@ -81,7 +81,7 @@ impl Case {
                 at: None,
             }
         });
-        Recipe { steps: steps.collect(), secrets: self.secrets.clone(), ..Recipe::default() }
+        Recipe { steps: steps.collect(), secrets: self.secrets.clone().into(), ..Recipe::default() }
     }
 
     fn run(&self, host: &mut FakeHost) -> (RunReport, String) {

@@ -17,6 +17,15 @@ use std::time::Instant;
 /// Clocks further apart than this are worth a word, in milliseconds.
 const CLOCKS_APART_MS: u64 = 5_000;
 
+/// What the master counts of those who come too often.
+const TOO_OFTEN: &[&str] = &[
+    "too-many-events-of-an-integration",
+    "too-many-failed-logins",
+    "too-many-jobs-of-a-caller",
+    "too-many-requests-from-an-address",
+    "too-many-requests-of-a-caller",
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Good,
@@ -146,6 +155,17 @@ fn judge(status: &MasterStatus, findings: &mut Vec<Finding>) {
             format!("two machines use the key of {id}: neither is served"),
             format!("end the copy, then labctl key accept {id}; or labctl key revoke {id}, and accept each by the fingerprint of its new key"),
         ));
+    }
+    let often: Vec<(&String, &u64)> =
+        status.refused.iter().filter(|it| TOO_OFTEN.contains(&it.0.as_str())).collect();
+    if !often.is_empty() {
+        let told: Vec<String> = often.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        let what = format!("turned away for coming too often: {}", told.join(", "));
+        findings.push(Finding::odd(what, "labctl audit list, and the master's log, say who"));
+    }
+    if let Some(count) = status.refused.get("not allowed") {
+        let what = format!("{count} requests and logins were refused for want of a right");
+        findings.push(Finding::odd(what, "labctl audit list says whose"));
     }
     let away = status.lost + status.down;
     if away > 0 {

@@ -12,12 +12,13 @@ const TOPICS: &[(&str, &str)] = &[
     ("targeting", include_str!("topics/targeting.txt")),
     ("exit-codes", include_str!("topics/exit-codes.txt")),
     ("environment", include_str!("topics/environment.txt")),
+    ("roles", include_str!("topics/roles.txt")),
 ];
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainCommand {
     /// An error code (E0102), a function (file.managed), a command (target apply) or a topic
-    /// (targeting, exit-codes, environment)
+    /// (targeting, exit-codes, environment, roles)
     what: Vec<String>,
 }
 
@@ -91,6 +92,26 @@ mod tests {
         assert!(of("exit-codes").unwrap().contains("130"));
         assert!(of("target apply").unwrap().contains("--detailed-exitcode"));
         assert_eq!(of("targetting").unwrap_err().hint, Some("did you mean `targeting`?".to_owned()));
+    }
+
+    #[test]
+    fn the_functions_of_roles_are_those_of_the_language() {
+        let text = TOPICS.iter().find(|(name, _)| *name == "roles").unwrap().1;
+        let listed: Vec<&str> = text
+            .split("all but cmd.run:")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        assert_eq!(listed, lang::roles::FUNCTIONS.iter().map(|it| it.0).collect::<Vec<_>>());
+        let example: String = text
+            .lines()
+            .skip_while(|it| !it.starts_with("  roles:"))
+            .take_while(|it| !it.starts_with("Built in"))
+            .map(|it| format!("{it}\n"))
+            .collect();
+        assert_eq!(lang::roles::Roles::parse("roles.yaml", &example).diagnostics, []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use model::{
-    EnrollTerms, Fingerprint, Key, KeyDecision, KeyStatus, Labels, Replace, Reply, Request, request,
+    EnrollTerms, Fingerprint, Key, KeyDecision, KeyStatus, Labels, Masked, Replace, Reply, Request, request,
 };
 use std::{fmt::Write, io::IsTerminal};
 
@@ -259,7 +259,7 @@ impl Enroll {
         };
         let said = format!("{} uses for ids {}, for {}", terms.uses, terms.ids, time::rough(terms.for_ms));
         let reply = desk.ask(&Request::Enroll { terms })?;
-        let Reply::Seed(seed) = reply else { return Err(unexpected(&reply)) };
+        let Reply::Seed(Masked(seed)) = reply else { return Err(unexpected(&reply)) };
         desk.screen.line(&serde_json::to_string_pretty(&seed).unwrap_or_default())?;
         desk.screen.note(&format!("seed: {said}. It lets machines join: keep it like a password"))?;
         if std::io::stdout().is_terminal() {

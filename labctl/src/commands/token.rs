@@ -7,7 +7,7 @@ use crate::{
     failure::{Exit, Failure},
     show::{self, json, time},
 };
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use model::{
     Fingerprint, ObserverRole, Reply, Request,
     api::{MasterInfo, ObserverView},
@@ -26,14 +26,14 @@ enum TokenVerb {
     Create {
         /// User name: a-z, 0-9 and -
         name: String,
-        /// What it may do
-        #[arg(long, value_enum, default_value_t = RoleWord::Viewer)]
-        role: RoleWord,
-        /// For how long: 30d; without it for ever
+        /// What it may do: viewer and integration are for MQTT; operator, admin and the roles of roles.yaml for the API
+        #[arg(long, default_value = "viewer")]
+        role: String,
+        /// For how long: 30d; without it 90 days for the API, and for ever for MQTT
         #[arg(long = "for", value_name = "D", value_parser = time::parse_duration)]
         for_ms: Option<u64>,
     },
-    /// All, without secrets
+    /// Users, tokens and operators' keys, without secrets, with when they end
     #[command(alias = "ls")]
     List,
     /// End one
@@ -48,53 +48,60 @@ enum TokenVerb {
         name: String,
         /// Of the key
         fingerprint: Fingerprint,
+        /// What it may do
+        #[arg(long, default_value = "operator")]
+        role: String,
+        /// For how long: 30d; without it 90 days
+        #[arg(long = "for", value_name = "D", value_parser = time::parse_duration)]
+        for_ms: Option<u64>,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RoleWord {
-    /// Read the public topics
-    Viewer,
-    /// That, and write below lab/in/NAME/
-    Integration,
-    /// Use the API as an operator
-    Operator,
 }
 
 impl TokenCommand {
     pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
         match self.verb.unwrap_or(TokenVerb::List) {
-            TokenVerb::Create { name, role, for_ms } => create(desk, name, role, for_ms),
-            TokenVerb::List => {
-                let reply = desk.ask(&Request::Observers)?;
-                let Reply::Observers(observers) = reply else { return Err(unexpected(&reply)) };
-                let list = show::status::observers(&observers, &desk.screen.style);
-                desk.screen.list(list)?;
-                Ok(Exit::Done)
-            }
-            TokenVerb::Revoke { name } => desk.order(&Request::RemoveObserver { name }),
-            TokenVerb::AddKey { name, fingerprint } => {
-                desk.order(&Request::AddOperator { name, fingerprint })
+            TokenVerb::Create { name, role, for_ms } => create(desk, name, &role, for_ms),
+            TokenVerb::List => list(desk),
+            TokenVerb::Revoke { name } => revoke(desk, name),
+            TokenVerb::AddKey { name, fingerprint, role, for_ms } => {
+                desk.order(&Request::AddOperator { name, fingerprint, role: Some(role), for_ms })
             }
         }
     }
 }
 
-fn create(desk: &mut Desk<'_>, name: String, role: RoleWord, for_ms: Option<u64>) -> Ended {
-    let role = match role {
-        RoleWord::Viewer => ObserverRole::Viewer,
-        RoleWord::Integration => ObserverRole::Integration,
-        RoleWord::Operator => ObserverRole::Operator,
-    };
+fn list(desk: &mut Desk<'_>) -> Ended {
+    let reply = desk.ask(&Request::Observers)?;
+    let Reply::Observers(observers) = reply else { return Err(unexpected(&reply)) };
+    let reply = desk.ask(&Request::Operators)?;
+    let Reply::Operators(keys) = reply else { return Err(unexpected(&reply)) };
+    let list = show::status::observers(&observers, &keys, &desk.screen.style);
+    desk.screen.list(list)?;
+    Ok(Exit::Done)
+}
+
+/// A user's token, or else an operator's key of that name.
+fn revoke(desk: &mut Desk<'_>, name: String) -> Ended {
+    match desk.order(&Request::RemoveObserver { name: name.clone() }) {
+        Err(failure) if failure.exit == Exit::NotFound => desk.order(&Request::RemoveOperator { name }),
+        ended => ended,
+    }
+}
+
+fn create(desk: &mut Desk<'_>, name: String, role: &str, for_ms: Option<u64>) -> Ended {
+    let role = ObserverRole::of_name(role);
     let info = server::info(desk)?;
     let reply = desk.ask(&Request::CreateObserver { name, role, for_ms })?;
     let Reply::Observer(view) = reply else { return Err(unexpected(&reply)) };
     let secret =
         view.secret.clone().ok_or_else(|| Failure::new(Exit::Failed, "the master gave no secret"))?;
-    let try_it = try_it(&info, &view, &secret)?;
+    let secret = secret.reveal();
+    let try_it = try_it(&info, &view, secret)?;
     let mut value = json::of(&view);
     value["try"] = try_it.clone().into();
-    let text = format!("user    {}\nsecret  {secret}\ntry it  {try_it}\n", view.name);
+    let ends =
+        view.expires.map_or_else(|| "never".to_owned(), |it| time::absolute(it, desk.screen.style.time));
+    let text = format!("user    {}\nsecret  {secret}\nends    {ends}\ntry it  {try_it}\n", view.name);
     desk.screen.thing("Token", value, &view.name, &text)?;
     desk.screen.note("the secret is not shown again: labctl token revoke ends it")?;
     Ok(Exit::Done)
@@ -104,7 +111,7 @@ fn create(desk: &mut Desk<'_>, name: String, role: RoleWord, for_ms: Option<u64>
 fn try_it(info: &MasterInfo, view: &ObserverView, secret: &str) -> Outcome<String> {
     let address = server::address(info)?;
     let name = &view.name;
-    if view.role == ObserverRole::Operator {
+    if !view.role.is_of_observers() {
         let (pin, port) = (&info.tls_pin, info.https_port);
         return Ok(format!(
             "LABCTL_MASTER=https://{} LABCTL_MASTER_KEY={pin} LABCTL_TOKEN={name}:{secret} labctl status",

@@ -7,7 +7,7 @@ use super::{
     time,
 };
 use model::{
-    Event, JobKind, Key, KeyStatus, Token,
+    Event, JobKind, Key, KeyStatus, Operator, Timestamp, Token,
     api::{JobView, MasterStatus, ObserverView, RuleView},
 };
 use std::fmt::Write;
@@ -275,23 +275,46 @@ pub(crate) fn rules(rules: &[RuleView]) -> List {
     }
 }
 
-/// Observers and API tokens.
-pub(crate) fn observers(observers: &[ObserverView], style: &Style) -> List {
-    let mut table =
-        Table::new([Column::new("NAME"), Column::new("ROLE"), Column::new("MADE"), Column::new("EXPIRES")]);
+/// Observers, API tokens and operators' keys.
+pub(crate) fn observers(observers: &[ObserverView], keys: &[Operator], style: &Style) -> List {
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::new("ROLE"),
+        Column::new("MADE"),
+        Column::new("EXPIRES"),
+        Column::new("BY").wide(),
+    ]);
+    let ends = |end: Option<Timestamp>| match end {
+        None => Cell::of(Tone::Plain, "never"),
+        Some(end) if end <= style.now => {
+            Cell::of(Tone::Bad, format!("ended {}", time::ago(end, style.now, style.time)))
+        }
+        Some(end) => Cell::of(Tone::Plain, time::absolute(end, style.time)),
+    };
     for view in observers {
         table.row([
             Cell::of(Tone::Strong, view.name.as_str()),
-            role(view).into(),
+            view.role.name().into(),
             time::ago(view.at, style.now, style.time).into(),
-            view.expires.map_or_else(|| "never".to_owned(), |it| time::absolute(it, style.time)).into(),
+            ends(view.expires),
+            "secret".into(),
         ]);
     }
+    for key in keys {
+        table.row([
+            Cell::of(Tone::Strong, key.name.as_str()),
+            key.role.as_str().into(),
+            time::ago(key.at, style.now, style.time).into(),
+            ends(key.expires),
+            key.fingerprint.as_str().into(),
+        ]);
+    }
+    let names = observers.iter().map(|it| it.name.clone()).chain(keys.iter().map(|it| it.name.clone()));
     List {
         kind: "TokenList",
         table,
-        items: observers.iter().map(json::of).collect(),
-        names: observers.iter().map(|it| it.name.clone()).collect(),
+        items: observers.iter().map(json::of).chain(keys.iter().map(json::of)).collect(),
+        names: names.collect(),
         footer: None,
     }
 }
@@ -328,14 +351,6 @@ pub(crate) fn tokens(tokens: &[Token], style: &Style) -> List {
         items: tokens.iter().map(json::of).collect(),
         names: tokens.iter().map(|it| it.terms.name.clone()).collect(),
         footer: None,
-    }
-}
-
-fn role(view: &ObserverView) -> &'static str {
-    match view.role {
-        model::ObserverRole::Viewer => "viewer",
-        model::ObserverRole::Integration => "integration",
-        model::ObserverRole::Operator => "operator",
     }
 }
 

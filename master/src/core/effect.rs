@@ -170,4 +170,8 @@ pub enum Query {
     Events(api::EventFilter),
     /// -> [`Reply::Decisions`]
     Decisions(Option<String>, u32),
+    /// -> [`Reply::Audit`]
+    Audit(model::AuditFilter),
+    /// -> [`Reply::AuditChecked`]
+    VerifyAudit,
 }

@@ -1,8 +1,8 @@
 //! What a master keeps on disk.
 
 use model::{
-    Caller, ContentHash, Decision, Event, Fingerprint, Job, JobId, JobTarget, Key, Minion, MinionId,
-    Observer, Operator, RunReport, Timestamp, Token,
+    Audit, ContentHash, Decision, Event, Fingerprint, Job, JobId, JobTarget, Key, Minion, MinionId, Observer,
+    Operator, RunReport, Timestamp, Token,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub enum Entry {
     ObserverGone(String),
     /// Key: name.
     Operator(Operator),
+    /// That operator's key is forgotten.
+    OperatorGone(String),
     /// Key: id.
     Job(Job),
     /// Key: job and minion.
@@ -57,19 +59,6 @@ impl Entry {
             _ => None,
         }
     }
-}
-
-/// One request, for the audit log. Committed with the records of what it caused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Audit {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub caller: Caller,
-    /// The request's name and gist, without secrets.
-    pub what: String,
-    /// `accepted`, or why it was refused.
-    pub result: String,
 }
 
 /// Where a sealed recipe lies in the store.

@@ -1,13 +1,13 @@
 //! Everything that can happen to a master.
 
-use super::{Asked, Asker, SealedRef, Ticket};
+use super::{Asked, Asker, Refused, SealedRef, Ticket};
 use bus::message::{EnrollRequest, FromMinion};
-use lang::rules::Rules;
+use lang::{roles::Roles, rules::Rules};
 use model::{
     Caller, Diagnostic, Fingerprint, JobId, MinionId, Question, Reply, Request, Revision, TokenTerms,
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Everything that can happen to a master.
 #[derive(Debug)]
@@ -128,6 +128,12 @@ pub enum Input {
         /// Why it is not on disk.
         failure: Option<String>,
     },
+    /// New roles are in use.
+    Roles(Arc<Roles>),
+    /// An edit of `roles.yaml` does not load; the last good one stays in use.
+    BrokenRoles(Vec<Diagnostic>),
+    /// The shell refused somebody whom it does not know, or whose right has ended.
+    Refused(Box<Refused>),
     /// The store is full or failing (`Some(reason)`), or well again (`None`).
     StoreHealth(Option<String>),
     /// Whether the machine's clock is known to be right (set by NTP or a battery). Until the shell says otherwise it is.

@@ -122,6 +122,9 @@ impl Book {
             Entry::Operator(operator) => {
                 self.operators.insert(operator.name.clone(), operator.clone());
             }
+            Entry::OperatorGone(name) => {
+                self.operators.remove(name);
+            }
             Entry::Job(job) => self.remember_job(job),
             Entry::Target(target) => self.remember_target(target),
             Entry::Recipe(job, minion, recipe) => {

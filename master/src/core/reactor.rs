@@ -2,8 +2,15 @@
 
 use super::enroll::Dismissal;
 use super::{
-    Effect, Entry, Master, due::Due, requests::check_event, roster::cut, submit::Wish, target::refuse,
+    Effect, Entry, Master,
+    due::Due,
+    permit::{self, deed_of},
+    requests::check_event,
+    roster::cut,
+    submit::Wish,
+    target::refuse,
 };
+use lang::roles::Deed;
 use lang::rules::{Action, Context, KeyAction, ResolvedTarget, Rule, Rules};
 use model::{
     Caller, Decision, DecisionAction, Diagnostic, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId,
@@ -256,6 +263,11 @@ impl Master {
             self.rule_failed(rule, event, &reason);
             return DecisionAction { what, job: None, result: reason };
         }
+        let deed = Deed { function: "event.send", ..Deed::default() };
+        if let Err(error) = self.permit_rule(&self.rule_caller(&rule.name), &deed, None) {
+            self.rule_failed(rule, event, &error.message);
+            return DecisionAction { what, job: None, result: error.message };
+        }
         self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
         DecisionAction { what, job: None, result: ACCEPTED.to_owned() }
     }
@@ -282,6 +294,9 @@ impl Master {
         if self.book.knows_job(id) {
             return DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() };
         }
+        let caller = self.rule_caller(&rule.name);
+        let minions = minions
+            .and_then(|minions| self.permit_rule(&caller, &deed_of(&kind), Some(&minions)).map(|()| minions));
         let wish = Wish {
             id,
             target: text,
@@ -289,7 +304,7 @@ impl Master {
             expires_ms: self.settings.offer_ms,
             wait: false,
             retry_of: None,
-            caller: Caller { name: format!("rule:{}", rule.name), via: "reactor".to_owned() },
+            caller,
             hops: event.hops + 1,
         };
         match self.submit(wish, minions) {
@@ -308,9 +323,17 @@ impl Master {
     /// Decides about the key of a name. Who accepts by rule trusts a name, so that never takes a name from its holder
     /// and never brings back what an operator refused.
     fn act_key(&mut self, rule: &Rule, event: &Event, act: KeyAction, minion: &MinionId) -> DecisionAction {
-        let caller = Caller { name: format!("rule:{}", rule.name), via: "reactor".to_owned() };
+        let caller = self.rule_caller(&rule.name);
         let what = format!("{} the key of {minion}", format!("{act:?}").to_lowercase());
+        let function = match act {
+            KeyAction::Accept => permit::decides(KeyDecision::Accept),
+            KeyAction::Reject => permit::decides(KeyDecision::Reject),
+            KeyAction::Delete => "minion.remove",
+        };
+        let about = (act == KeyAction::Delete).then_some(std::slice::from_ref(minion));
+        let permitted = self.permit_rule(&caller, &Deed { function, ..Deed::default() }, about);
         let done = match act {
+            _ if permitted.is_err() => Err(permitted.err().map(|it| it.message).unwrap_or_default()),
             KeyAction::Accept if self.book.minions.contains_key(minion) => Err(format!(
                 "{minion} is a member already: an operator decides whether another key replaces it"
             )),

@@ -1,8 +1,15 @@
 //! The one door: every request is answered here, at once or by an effect. What alters something has an audit line.
 
 use super::{
-    Asked, Effect, Entry, Master, Query, Ticket, enroll::Dismissal, keys::check_labels, reactor::is_tag,
-    roster::cut, submit::Wish, target::refuse,
+    Asked, Effect, Entry, Master, Query, Ticket,
+    access::Terms,
+    enroll::Dismissal,
+    keys::check_labels,
+    permit::{Manner, access},
+    reactor::is_tag,
+    roster::cut,
+    submit::Wish,
+    target::refuse,
 };
 use model::{
     Caller, JobId, Labels, Minion, MinionId, Reply, Request, Source,
@@ -30,6 +37,9 @@ impl Master {
         if let Some(error) = self.refuse_degraded(&request) {
             return self.reply(ticket, Reply::Error(error));
         }
+        if let Err(error) = self.permit(&caller, &request) {
+            return self.reply(ticket, Reply::Error(error));
+        }
         match self.answer_request(ticket, caller, request, random) {
             Ok(Some(reply)) => self.reply(ticket, reply),
             Ok(None) => {}
@@ -44,14 +54,8 @@ impl Master {
     /// With a full store only what is read, what frees space and what takes rights away is done.
     fn refuse_degraded(&self, request: &Request) -> Option<ErrorView> {
         let reason = self.degraded.as_ref()?;
-        let writes = matches!(
-            request,
-            Request::Enroll { .. }
-                | Request::Label { .. }
-                | Request::SendEvent { .. }
-                | Request::CreateObserver { .. }
-                | Request::AddOperator { .. }
-        );
+        // Of jobs it is said where they are checked.
+        let writes = access(request).manner == Manner::Adds && !matches!(request, Request::Submit { .. });
         let hint = "free space on the master (`labctl master gc`), then try again";
         writes.then(|| refuse(ErrorKind::Unavailable, format!("nothing new is stored: {reason}"), Some(hint)))
     }
@@ -97,8 +101,8 @@ impl Master {
             }
             Request::RemoveObserver { name } => done(self.remove_observer(caller, &name)?),
             Request::RevokeToken { name } => done(self.revoke_token(caller, &name)?),
-            Request::AddOperator { name, fingerprint } => {
-                done(self.add_operator(caller, name, fingerprint)?)
+            Request::AddOperator { name, fingerprint, role, for_ms } => {
+                done(self.add_operator(caller, name, fingerprint, Terms { role, for_ms })?)
             }
             Request::Backup { with_keys } => {
                 let what = if with_keys { "backup with the keys" } else { "backup" };
@@ -106,6 +110,7 @@ impl Master {
                 done(Vec::new())
             }
             Request::InstallMasters { text } => self.install_masters(ticket, caller, text),
+            Request::RemoveOperator { name } => done(self.remove_operator(caller, &name)?),
             Request::Gc { keep_ms } => {
                 self.audit(caller, "gc".to_owned(), "accepted".to_owned());
                 self.out.push(Effect::Gc { ticket: Some(ticket), keep_ms });
@@ -124,7 +129,11 @@ impl Master {
         let query = match request {
             Request::Status => return Ok(Some(Reply::Status(Box::new(self.status())))),
             Request::Expand { target } => return self.targets(&target).map(Some),
-            Request::Minions { target } => return self.minion_views(target.as_deref()).map(Some),
+            Request::Minions { target } => return self.minion_views(target.as_deref(), caller).map(Some),
+            request @ Request::Can { .. } => return self.can(&request).map(Some),
+            Request::Operators => {
+                return Ok(Some(Reply::Operators(self.book.operators.values().cloned().collect())));
+            }
             Request::Keys => return Ok(Some(Reply::Keys(self.book.keys.values().cloned().collect()))),
             Request::Rules => return Ok(Some(Reply::Rules(self.rule_views()))),
             Request::Tokens => return Ok(Some(Reply::Tokens(self.book.tokens.values().cloned().collect()))),
@@ -155,6 +164,8 @@ impl Master {
                 Query::Events(filter)
             }
             Request::Decisions { rule, limit: at_most } => Query::Decisions(rule, limit(at_most, 100)),
+            Request::Audit { filter } => Query::Audit(filter),
+            Request::VerifyAudit => Query::VerifyAudit,
             writing => {
                 debug_assert!(false, "answered before: {writing:?}");
                 return Err(refuse(ErrorKind::Usage, "not a question".to_owned(), None));
@@ -168,6 +179,10 @@ impl Master {
     fn submit_request(&mut self, ticket: Ticket, wish: Wish) -> Result<Option<Reply>, ErrorView> {
         let forgets = broken::leaves_out("same-id-same-job");
         if let Some(job) = self.same_job(wish.id).filter(|_| !forgets) {
+            if job.caller.name != wish.caller.name {
+                let message = format!("another job has the id {}", wish.id);
+                return Err(refuse(ErrorKind::Usage, message, Some("submit it under a new id")));
+            }
             return Ok(Some(Reply::Submitted(Box::new(job.clone()))));
         }
         if self.book.knows_job(wish.id) && !forgets {
@@ -218,10 +233,16 @@ impl Master {
         Ok(Reply::Targets(TargetList { minions, of }))
     }
 
-    fn minion_views(&self, target: Option<&str>) -> Result<Reply, ErrorView> {
+    fn minion_views(&self, target: Option<&str>, caller: &Caller) -> Result<Reply, ErrorView> {
         let matched = match target {
             Some(text) => self.explain(text)?,
-            None => self.book.minions.keys().map(|id| (id.clone(), None)).collect(),
+            None => self
+                .book
+                .minions
+                .keys()
+                .filter(|it| self.sees(caller, it))
+                .map(|id| (id.clone(), None))
+                .collect(),
         };
         let views = matched.into_iter().filter_map(|(id, why)| self.minion_view(&id, why)).collect();
         Ok(Reply::Minions(views))
@@ -327,6 +348,15 @@ impl Master {
                 Err(refuse(ErrorKind::Usage, message, None))
             }
         }
+    }
+
+    /// The machines of a job that a text means; none if it is not in memory any more.
+    pub(crate) fn minions_of(&self, text: &str, caller: &Caller) -> Result<Option<Vec<MinionId>>, ErrorView> {
+        let id = match self.find_job(text, caller)? {
+            Found::Open(id) => Some(id),
+            Found::Stored(text) => text.parse().ok(),
+        };
+        Ok(id.and_then(|it| self.book.whole_job(it)).map(|it| it.job.minions.clone()))
     }
 
     fn found(&self, id: JobId) -> Found {

@@ -44,7 +44,7 @@ impl Master {
     fn retire(&mut self, id: &MinionId, away_ms: u64, grace_ms: u64) {
         let Some(minion) = self.book.minions.get(id) else { return };
         let (fingerprint, seen_at) = (minion.fingerprint.clone(), minion.seen_at);
-        let caller = Caller { name: "labmaster".to_owned(), via: "retire".to_owned() };
+        let caller = Caller::new("labmaster", "retire", "");
         let what = format!("retire minion {id}: away for {} s", away_ms / 1000);
         self.audit(caller, what, "accepted".to_owned());
         let data = json!({

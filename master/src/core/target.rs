@@ -13,11 +13,11 @@ use std::{cell::Cell, net::IpAddr};
 const ADDRESS_GRAINS: &[&str] = &["ipv4", "ipv6", "ip4", "ip6", "addresses"];
 
 /// One minion, as expressions see it.
-struct Seen<'a> {
-    minion: &'a Minion,
-    live: Option<&'a Live>,
+pub(crate) struct Seen<'a> {
+    pub(crate) minion: &'a Minion,
+    pub(crate) live: Option<&'a Live>,
     /// Somebody asked for a pillar, which the core does not have.
-    asked_pillar: &'a Cell<bool>,
+    pub(crate) asked_pillar: &'a Cell<bool>,
 }
 
 impl Candidate for Seen<'_> {

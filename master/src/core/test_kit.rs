@@ -51,7 +51,7 @@ pub(crate) fn recipe() -> SealedRef {
 }
 
 pub(crate) fn caller() -> Caller {
-    Caller { name: "admin".to_owned(), via: "test".to_owned() }
+    Caller::new("admin", "test", "admin")
 }
 
 pub(crate) fn apply() -> JobKind {
@@ -255,10 +255,21 @@ impl Bench {
     }
 
     pub(crate) fn ask(&mut self, request: Request) -> Vec<Effect> {
+        self.ask_as(caller(), request)
+    }
+
+    /// New rules, from the text of a file.
+    pub(crate) fn rules(&mut self, text: &str) {
+        let tree = lang::Tree::of_texts([("reactors/test.yaml", text)]);
+        let rules = lang::rules::Rules::load(&tree).value.unwrap();
+        self.step(Input::Sources { revision: revision(), rules });
+    }
+
+    pub(crate) fn ask_as(&mut self, caller: Caller, request: Request) -> Vec<Effect> {
         self.tickets += 1;
         self.step(Input::Request {
             ticket: Ticket(self.tickets),
-            caller: caller(),
+            caller,
             request: Box::new(request),
             random: [9; 16],
         })

@@ -7,7 +7,7 @@ use lang::{Subject, View, Wanted};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
 use model::{
     Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Question, Recipe, Reply, Revision,
-    Severity, Step,
+    SecretBytes, Severity, Step,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -281,7 +281,7 @@ fn sealed(
     Master::recipe_limits(&recipe).map_err(|message| vec![complaint(message)])?;
     let steps = u32::try_from(recipe.steps.len()).unwrap_or(u32::MAX);
     let grants = recipe.files.iter().filter(|(_, it)| it.inline.is_none()).map(|(hash, _)| *hash).collect();
-    let plain = serde_json::to_vec(&recipe).expect("a recipe has text keys only");
+    let plain = SecretBytes::from(serde_json::to_vec(&recipe).expect("a recipe has text keys only"));
     let bytes: Arc<[u8]> = bus::seal::seal(&plain, seal, &bus::seal::recipe_context(&minion.id, job)).into();
     let place = SealedRef { hash: bus::seed::sha256(&bytes), size: bytes.len() as u64, steps, grants };
     Ok(Made::Sealed((place, bytes)))

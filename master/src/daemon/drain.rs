@@ -84,7 +84,7 @@ impl<O: Outside> Daemon<O> {
                     },
                 );
             }
-            Incoming::Compiled(_) | Incoming::Trees(_) => {}
+            Incoming::Compiled(_) | Incoming::Trees(_) | Incoming::Roles(_) | Incoming::Refused(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@ use crate::core::{Effect, Entry, Input, Query, SealedRef, Ticket};
 use crate::store::{GcReport, Keep, Row};
 use bus::message::{Offer, RECIPE_HERE_MAX, SealedRecipe, ToMinion};
 use model::api::{ErrorKind, ErrorView};
-use model::{Event, JobId, KeyStatus, MinionId, Reply, Token, TokenTerms};
+use model::{Event, JobId, KeyStatus, Masked, MinionId, Reply, Token, TokenTerms};
 use std::sync::Arc;
 use tracing::{error, warn};
 
@@ -218,7 +218,7 @@ impl<O: Outside> Daemon<O> {
                 let entry = Entry::Token(Token { terms, used_by: Vec::new(), revoked: false, made_by });
                 self.master.remember(&entry);
                 rows.push(Row::Entry(Box::new(entry)));
-                Reply::Seed(seed)
+                Reply::Seed(Masked(seed))
             }
             Err(message) => {
                 let hint = Some("labmaster init".into());
@@ -237,6 +237,7 @@ fn concerns_register(entry: &Entry) -> bool {
             | Entry::Observer(_)
             | Entry::ObserverGone(_)
             | Entry::Operator(_)
+            | Entry::OperatorGone(_)
             | Entry::Job(_)
             | Entry::Recipe(..)
             | Entry::Target(_)

@@ -1,16 +1,19 @@
 //! What the gate and the web server look up without asking the loop: who is who, what is retained, who may fetch what.
 
-use super::{Credential, clock};
-use crate::core::{Entry, SealedRef};
+use super::{Credential, Incoming, Local, LocalRight, LoginFault, clock};
+use crate::core::{Entry, Refused, SealedRef};
 use crate::gate::Directory;
 use bus::{PublicKey, packet};
+use lang::roles::Roles;
 use model::{
-    Caller, ContentHash, Fingerprint, JobId, KeyStatus, MinionId, Observer, ObserverRole, TargetState,
-    Timestamp, broken,
+    Caller, ContentHash, Fingerprint, JobId, KeyStatus, MinionId, Observer, ObserverRole, Operator,
+    TargetState, Timestamp, broken, same_text,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::mpsc;
 
 /// Retained topics in all.
 const TOPICS_MAX: usize = 200_000;
@@ -19,13 +22,16 @@ const TOPICS_MAX: usize = 200_000;
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     tables: RwLock<Tables>,
+    /// To the loop, for the audit log.
+    audit: OnceLock<mpsc::Sender<Incoming>>,
 }
 
 #[derive(Debug, Default)]
 struct Tables {
     keys: BTreeMap<Fingerprint, (MinionId, KeyStatus)>,
     observers: BTreeMap<String, Observer>,
-    operators: BTreeMap<Fingerprint, String>,
+    operators: BTreeMap<Fingerprint, Operator>,
+    roles: Arc<Roles>,
     open: BTreeSet<JobId>,
     recipes: BTreeMap<MinionId, BTreeMap<JobId, SealedRef>>,
     retained: BTreeMap<String, String>,
@@ -58,9 +64,10 @@ impl Register {
                 tables.observers.remove(name);
             }
             Entry::Operator(operator) => {
-                tables.operators.retain(|_, name| *name != operator.name);
-                tables.operators.insert(operator.fingerprint.clone(), operator.name.clone());
+                tables.operators.retain(|_, it| it.name != operator.name);
+                tables.operators.insert(operator.fingerprint.clone(), operator.clone());
             }
+            Entry::OperatorGone(name) => tables.operators.retain(|_, it| it.name != *name),
             Entry::Job(job) => {
                 if job.ended.is_none() {
                     tables.open.insert(job.id);
@@ -149,25 +156,65 @@ impl Register {
         let dirty = std::mem::take(&mut tables.dirty);
         dirty.into_iter().map(|topic| (topic.clone(), tables.retained.get(&topic).cloned())).collect()
     }
-    /// Who may use the API with this.
-    pub(crate) fn operator(&self, credential: &Credential) -> Option<Caller> {
+    /// New roles are in use.
+    pub(crate) fn set_roles(&self, roles: Arc<Roles>) {
+        self.write().roles = roles;
+    }
+    /// Where refused logins are put on record.
+    pub(crate) fn audit_by(&self, inputs: mpsc::Sender<Incoming>) {
+        let _ = self.audit.set(inputs);
+    }
+    /// Puts a refused login on record; when the loop is busy it is left out.
+    pub(crate) fn refused(&self, refused: Refused) {
+        if let Some(inputs) = self.audit.get() {
+            let _ = inputs.try_send(Incoming::Refused(Box::new(refused)));
+        }
+    }
+    /// Who this is, for the API, and with which role.
+    pub(crate) fn operator(&self, credential: &Credential) -> Result<Caller, LoginFault> {
         match credential {
             Credential::Token(token) => {
-                let (name, secret) = token.split_once(':')?;
-                let role = Directory::observer(self, name, secret, clock::now())?;
-                let via = format!("token={name}");
-                (role == ObserverRole::Operator || broken::leaves_out("api-role"))
-                    .then(|| Caller { name: name.to_owned(), via })
+                let (name, secret) = token.reveal().split_once(':').ok_or(LoginFault::Unknown)?;
+                let role = self.login(name, secret, clock::now())?;
+                let role = if broken::leaves_out("api-role") { "admin" } else { role.name() };
+                Ok(Caller::new(name, format!("token={name}"), role))
             }
             Credential::Key(key) => {
-                let name = self.read().operators.get(&key.fingerprint())?.clone();
-                Some(Caller { name, via: "key".into() })
+                let tables = self.read();
+                let known = tables.operators.get(&key.fingerprint()).ok_or(LoginFault::Unknown)?;
+                check_end(&known.name, known.expires, clock::now())?;
+                Ok(Caller::new(&known.name, "key", &known.role))
             }
-            Credential::Peer { uid, .. } => {
-                Some(Caller { name: format!("uid-{uid}"), via: format!("socket uid={uid}") })
+            Credential::Local(Local { name, uid, by }) => {
+                let tables = self.read();
+                let socket = tables.roles.socket();
+                let role = match by {
+                    LocalRight::Root => &socket.root,
+                    LocalRight::Lab => socket.users.get(name).unwrap_or(&socket.lab),
+                };
+                Ok(Caller::new(name, format!("socket uid={uid}"), role))
             }
         }
     }
+    /// The role of an observer or token, if name and secret are right and its end has not come.
+    fn login(&self, name: &str, secret: &str, now: Timestamp) -> Result<ObserverRole, LoginFault> {
+        let tables = self.read();
+        let found = tables.observers.get(name);
+        let given = bus::seed::sha256(secret.as_bytes()).to_string();
+        let kept = found.map_or("", |it| it.secret_hash.as_str());
+        let same = same_text(&given, kept);
+        let found = found.filter(|_| same).ok_or(LoginFault::Unknown)?;
+        check_end(name, found.expires, now)?;
+        Ok(found.role.clone())
+    }
+}
+
+/// Ends are judged as those of tokens for machines are: by a clock that is never earlier than a time that has been.
+fn check_end(name: &str, end: Option<Timestamp>, now: Timestamp) -> Result<(), LoginFault> {
+    if end.is_some_and(|end| now >= end) && !broken::leaves_out("token-end") {
+        return Err(LoginFault::Ended(name.to_owned()));
+    }
+    Ok(())
 }
 
 impl Directory for Register {
@@ -182,15 +229,16 @@ impl Directory for Register {
         matches!(status, Some(KeyStatus::Rejected | KeyStatus::Revoked))
     }
     fn observer(&self, name: &str, secret: &str, now: Timestamp) -> Option<ObserverRole> {
-        let tables = self.read();
-        let found = tables.observers.get(name);
-        let given = bus::seed::sha256(secret.as_bytes()).to_string();
-        let kept = found.map_or("", |it| it.secret_hash.as_str());
-        let same = same_text(&given, kept);
-        let ends =
-            |it: &Observer| it.expires.is_some_and(|end| now >= end) && !broken::leaves_out("token-end");
-        let found = found.filter(|it| same && !ends(it))?;
-        Some(found.role)
+        self.login(name, secret, now).ok()
+    }
+    fn refused_login(&self, name: &str, secret: &str, address: IpAddr) {
+        let (known, reason) = match self.login(name, secret, clock::now()) {
+            Err(LoginFault::Ended(name)) => (name, "its end has come"),
+            Ok(_) => (name.to_owned(), "this role is not for MQTT"),
+            Err(LoginFault::Unknown) => (known_name(name), "no such user, or not its secret"),
+        };
+        let caller = Caller::new(known, format!("{address} mqtt"), "");
+        self.refused(Refused { caller, what: "log in".to_owned(), reason: reason.to_owned() });
     }
     fn retained(&self, filter: &str) -> Vec<(String, String)> {
         let tables = self.read();
@@ -204,10 +252,9 @@ impl Directory for Register {
     }
 }
 
-/// Compares without telling by its time where the first difference is.
-fn same_text(one: &str, other: &str) -> bool {
-    let differ = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-    one.len() == other.len() && differ == 0
+/// What a stranger says of its name, as far as that can be a name.
+pub(crate) fn known_name(name: &str) -> String {
+    if crate::core::is_user_name(name) { name.to_owned() } else { "?".to_owned() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{
     Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX,
-    register::Register, trees, watch::Watchdog,
+    register::Register, roles, trees, watch::Watchdog,
 };
 use crate::backup::Maker;
 use crate::config::{Address, Config};
@@ -16,6 +16,7 @@ use crate::web::{Web, WebConfig};
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Pulse;
 use bus::seed::{Seed, SeedToken};
+use lang::roles::Roles;
 use model::{Fingerprint, MinionId, TokenTerms, api};
 use sd_notify::NotifyState;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -83,6 +84,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         register.learn(entry);
     }
     register.restore(store.retained()?);
+    let (text, roles) = read_roles(&config.roles)?;
+    register.set_roles(Arc::clone(&roles));
     let doors = Doors::open(&config, &ring, &register, &store, &watchdog.pulse).await?;
 
     let (mqtt, https) = (doors.gate.addresses(), doors.web.addresses());
@@ -92,6 +95,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let mut master = Master::restore(settings(&config, &ring, ports), clock::now(), entries);
     let (sign, tls) = (ring.signer.public().to_text(), ring.certificate.pin());
     master.use_masters(Listing { org: ring.org, sign, tls, text: masters });
+    master.set_roles(roles);
     let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
     let daemon = Daemon::new(Parts {
         master,
@@ -106,10 +110,12 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         beat: watchdog.pulse.beat("turn-core"),
     });
-    let again = Arc::new(Notify::new());
-    let stop = signals(Arc::clone(&again)).map_err(StartError::Signals)?;
+    let again = Again::default();
+    let stop = signals(again.clone()).map_err(StartError::Signals)?;
     announce(&config, &mqtt, &https);
-    let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again, handle.inputs));
+    let roles = roles::keep_looking(config.roles, text, again.roles, handle.inputs.clone());
+    let roles = tokio::spawn(roles);
+    let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again.trees, handle.inputs));
     watchdog.start();
     notify(&[NotifyState::Ready]);
     let stopping = async move {
@@ -121,6 +127,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // Until here whoever asked was told that the master is stopping.
     drop(web);
     reader.abort();
+    roles.abort();
     ended.map_err(StartError::Ended)
 }
 
@@ -167,6 +174,7 @@ impl Doors {
         };
         let (gate, from_gate) = Gate::start_watched(gate, Arc::<Register>::clone(register), pulse).await?;
         let (loopback, inputs) = mpsc::channel(INPUTS_MAX);
+        register.audit_by(loopback.clone());
         let handle = Handle {
             inputs: loopback,
             register: Arc::clone(register),
@@ -224,8 +232,24 @@ fn announce(config: &Config, mqtt: &[SocketAddr], https: &[SocketAddr]) {
     info!(socket = %config.socket.display(), version = model::VERSION, "labmaster is up");
 }
 
-/// Ends when the process is asked to; `SIGHUP` reads the trees again.
-fn signals(again: Arc<Notify>) -> std::io::Result<impl Future<Output = ()>> {
+/// What is read again on demand.
+#[derive(Clone, Default)]
+struct Again {
+    trees: Arc<Notify>,
+    roles: Arc<Notify>,
+}
+
+/// What `roles.yaml` says, as text and as roles.
+fn read_roles(path: &Path) -> Result<(Option<String>, Arc<Roles>), StartError> {
+    let broken = |it| StartError::SetUp(SetUpError::Config(it));
+    let text =
+        crate::roles::read_text(path).map_err(|it| broken(vec![crate::roles::unreadable(path, &it)]))?;
+    let roles = crate::roles::parse(path, text.as_deref()).map_err(broken)?;
+    Ok((text, Arc::new(roles)))
+}
+
+/// Ends when the process is asked to; `SIGHUP` reads the trees and the roles again.
+fn signals(again: Again) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -234,7 +258,10 @@ fn signals(again: Arc<Notify>) -> std::io::Result<impl Future<Output = ()>> {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hangup.recv() => again.notify_one(),
+                _ = hangup.recv() => {
+                    again.trees.notify_one();
+                    again.roles.notify_one();
+                }
             }
         }
     })

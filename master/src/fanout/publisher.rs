@@ -89,7 +89,7 @@ pub(super) async fn run(link: &FanoutLink, queue: &Queue) -> &'static str {
         addresses: vec![link.address.to_string()],
         tls: None,
         client_id: "master".to_owned(),
-        login: Some((link.user.clone(), link.password.clone())),
+        login: Some((link.user.clone(), link.password.reveal().to_owned())),
         subscribe: Vec::new(),
         packet_max: super::PAYLOAD_MAX + 4096,
         keep_alive_s: KEEP_ALIVE_S,

@@ -88,12 +88,12 @@ pub(crate) fn observer_sees(topic: &str) -> bool {
 }
 
 /// The tag of an observer's publish, if its role and name allow it.
-pub(crate) fn integration_tag<'a>(role: ObserverRole, user: &str, topic: &'a str) -> Option<&'a str> {
+pub(crate) fn integration_tag<'a>(role: &ObserverRole, user: &str, topic: &'a str) -> Option<&'a str> {
     if broken::leaves_out("observer-publish") {
         return Some(topic);
     }
     let (whose, tag) = topic.strip_prefix("lab/in/")?.split_once('/')?;
-    let good = role == ObserverRole::Integration
+    let good = *role == ObserverRole::Integration
         && whose == user
         && (1..=TAG_MAX).contains(&tag.len())
         && tag.split('/').all(|level| !level.is_empty())
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_integration_writes_below_its_own_name_only() {
-        let own = |role, topic| integration_tag(role, "hass", topic);
+        let own = |role: ObserverRole, topic| integration_tag(&role, "hass", topic);
         assert_eq!(own(ObserverRole::Integration, "lab/in/hass/door/open"), Some("door/open"));
         for topic in [
             "lab/in/hass",

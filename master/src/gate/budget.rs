@@ -1,11 +1,11 @@
 //! Who may wait before we know them: few from one address, not many in all, and the silent give way.
 
 use super::counters::lock;
+use crate::limits::Origin;
 use model::broken;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::{IpAddr, Ipv6Addr},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -28,19 +28,6 @@ pub(crate) const OVERALL: usize = 256;
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 /// Accepting waits so long for room; then a newcomer from the address that fills it is turned away.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// An address as far as budgets go: an IPv6 network of 64 bits is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin(IpAddr);
-
-impl Origin {
-    pub(crate) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(it) => Self(Ipv6Addr::from(u128::from(it) & !u128::from(u64::MAX)).into()),
-            it @ IpAddr::V4(_) => Self(it),
-        }
-    }
-}
 
 /// All connections before authentication.
 #[derive(Default)]
@@ -360,13 +347,5 @@ mod tests {
         budget.enter(origin(2)).await.unwrap().handshake().await;
         held.pop();
         tokio::time::timeout(soon, next.handshake()).await.expect("a place was given back");
-    }
-
-    #[test]
-    fn a_network_of_version_6_is_one_address() {
-        let of = |text: &str| Origin::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
-        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
     }
 }

@@ -2,10 +2,11 @@
 
 use super::{
     GateConfig, GateError, ObserverStream, Shared,
-    budget::{Listened, Origin, Ticket},
+    budget::{Listened, Ticket},
     observers, session,
     wire::{Reading, Wire},
 };
+use crate::limits::Origin;
 use bus::{
     PublicKey,
     packet::{Connect, PACKET_MAX_STRANGER, Packet, PacketError, Properties, Version},

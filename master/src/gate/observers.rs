@@ -14,10 +14,11 @@ use super::{
     session::KEEP_ALIVE_DEFAULT_S,
     wire::{Reading, Wire},
 };
+use crate::limits::Origin;
 use bus::packet::{
     self, AckKind, Connect, Packet, Properties, PropertyValue, Qos, Subscription, Version, property,
 };
-use model::{ObserverRole, broken};
+use model::{ObserverRole, Secret, broken};
 use outbox::Outbox;
 use std::{
     collections::BTreeSet,
@@ -72,7 +73,7 @@ struct Observer<S> {
     gate: Arc<Shared>,
     wire: Wire<S>,
     name: String,
-    secret: String,
+    secret: Secret,
     role: ObserverRole,
     address: IpAddr,
     keep_alive: Duration,
@@ -98,6 +99,9 @@ where
         Ok(known) => known,
         Err((reason, code)) => {
             gate.counters.refuse(reason, &address);
+            if matches!(reason, "observer-login" | "operator-over-mqtt") {
+                hold_back(&gate, &connect, address).await;
+            }
             return refuse_connect(wire, code).await;
         }
     };
@@ -159,7 +163,7 @@ impl Drop for Place {
 fn authenticate(
     gate: &Shared,
     connect: &Connect,
-) -> Result<(String, String, ObserverRole), (&'static str, u8)> {
+) -> Result<(String, Secret, ObserverRole), (&'static str, u8)> {
     let v4 = connect.version == Version::V4;
     if connect.properties.get(property::AUTHENTICATION_METHOD).is_some()
         && !broken::leaves_out("enhanced-authentication")
@@ -171,17 +175,27 @@ fn authenticate(
     }
     let bad = ("observer-login", if v4 { 0x04 } else { 0x86 });
     if broken::leaves_out("observer-login") {
-        return Ok(("anybody".to_owned(), String::new(), ObserverRole::Viewer));
+        return Ok(("anybody".to_owned(), Secret::default(), ObserverRole::Viewer));
     }
     let name = connect.user.as_deref().ok_or(bad)?;
     let secret = connect.password.as_deref().and_then(|it| std::str::from_utf8(it).ok()).ok_or(bad)?;
     match gate.directory.observer(name, secret, (gate.config.clock)()) {
-        Some(ObserverRole::Operator) if !broken::leaves_out("operator-over-mqtt") => {
+        Some(role) if !role.is_of_observers() && !broken::leaves_out("operator-over-mqtt") => {
             Err(("operator-over-mqtt", not_authorized(connect.version)))
         }
-        Some(role) => Ok((name.to_owned(), secret.to_owned(), role)),
+        Some(role) => Ok((name.to_owned(), Secret::new(secret), role)),
         None => Err(bad),
     }
+}
+
+/// Puts a failed login on record; from an address that has too many of them the answer comes late.
+async fn hold_back(gate: &Shared, connect: &Connect, address: IpAddr) {
+    let name = connect.user.as_deref().unwrap_or_default();
+    let secret = connect.password.as_deref().and_then(|it| std::str::from_utf8(it).ok());
+    gate.directory.refused_login(name, secret.unwrap_or_default(), address);
+    let Err(wait) = gate.limits.failure(Origin::of(address), Instant::now().into_std()) else { return };
+    let Some((_place, wait)) = gate.limits.hold_back(wait) else { return };
+    tokio::time::sleep(wait).await;
 }
 
 fn connect_ack(connect: &Connect) -> Packet {
@@ -288,8 +302,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Observer<S> {
         if self.review_at <= now {
             self.review_at = now + REVIEW_EVERY;
             let clock = (self.gate.config.clock)();
-            let good = self.gate.directory.observer(&self.name, &self.secret, clock) == Some(self.role);
-            if !good && !broken::leaves_out("observer-review") {
+            let role = self.gate.directory.observer(&self.name, self.secret.reveal(), clock);
+            if role.as_ref() != Some(&self.role) && !broken::leaves_out("observer-review") {
                 return Err(End::Refused("observer-revoked", 0x87));
             }
         }

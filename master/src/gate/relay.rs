@@ -137,7 +137,7 @@ async fn connect(link: &FanoutLink, name: &Name) -> io::Result<Wire<TcpStream>> 
         keep_alive_s: KEEP_ALIVE_S,
         will: None,
         user: Some(link.user.clone()),
-        password: Some(link.password.clone().into()),
+        password: Some(link.password.reveal().to_owned().into()),
         properties: Properties::default(),
     })));
     loop {

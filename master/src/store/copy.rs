@@ -1,6 +1,6 @@
 //! Copies of a store while it is written, and a copy that becomes the store again.
 
-use super::{Reader, StoreError, connect, entries, format, sql};
+use super::{Reader, StoreError, audit, connect, entries, format, sql};
 use crate::core::{Audit, Entry};
 use model::{Caller, Event, Source, Timestamp};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -83,7 +83,7 @@ pub fn adopt(path: &Path, now: Timestamp, taken: Timestamp) -> Result<Restored, 
 }
 
 fn note(db: &mut Connection, now: Timestamp, taken: Timestamp) -> rusqlite::Result<Restored> {
-    let mut chain = entries::chain(db)?;
+    let (mut chain, notice) = audit::open(db)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let last: i64 =
         transaction.query_row("SELECT coalesce(max(number), 0) FROM events", [], |row| row.get(0))?;
@@ -104,15 +104,17 @@ fn note(db: &mut Connection, now: Timestamp, taken: Timestamp) -> rusqlite::Resu
         data: serde_json::json!({ "taken_ms": taken.0 }),
         hops: 0,
     };
-    let audit = Audit {
+    let line = Audit {
         at: now,
-        caller: Caller { name: "labmaster".into(), via: "restore".into() },
+        caller: Caller::new("labmaster", "restore", ""),
         what: format!("restore the backup that was taken at {} ms", taken.0),
         result: "accepted".into(),
     };
-    for entry in [Entry::Event(event), Entry::Audit(audit)] {
+    let notice = notice.map(Entry::Audit);
+    for entry in notice.into_iter().chain([Entry::Event(event), Entry::Audit(line)]) {
         entries::write(&transaction, &super::Row::Entry(Box::new(entry)), &mut chain)?;
     }
+    audit::record_end(&transaction, &chain)?;
     transaction.commit()?;
     Ok(restored)
 }

@@ -1,12 +1,12 @@
 //! Entries to rows and back.
 
+use super::audit::{self, Chain};
 use super::{Reader, Row, StoreError, sql};
-use crate::core::{Audit, Entry, SealedRef};
+use crate::core::{Entry, SealedRef};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use model::{JobId, JobTarget, MinionId, RunReport, TargetState, Timestamp, broken};
+use model::{JobId, JobTarget, MinionId, RunReport, TargetState, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -18,9 +18,6 @@ const REPORT_MAX: u64 = 64 * 1024 * 1024;
 const JOBS_MAX: u32 = 100_000;
 /// Ended jobs whose targets memory is given whole; of others, those that did not end well.
 const RECENT_MAX: u32 = 64;
-
-/// Hash of the newest line of the audit log.
-pub(super) type Chain = [u8; 32];
 
 /// Puts a row into the open transaction.
 pub(super) fn write(db: &Transaction<'_>, row: &Row, chain: &mut Chain) -> rusqlite::Result<()> {
@@ -53,6 +50,7 @@ fn write_entry(db: &Transaction<'_>, entry: &Entry, chain: &mut Chain) -> rusqli
         Entry::Observer(it) => put(db, "INSERT OR REPLACE INTO observers VALUES(?1, ?2)", &it.name, it),
         Entry::ObserverGone(it) => run(db, "DELETE FROM observers WHERE name = ?1", params![it]),
         Entry::Operator(it) => put(db, "INSERT OR REPLACE INTO operators VALUES(?1, ?2)", &it.name, it),
+        Entry::OperatorGone(it) => run(db, "DELETE FROM operators WHERE name = ?1", params![it]),
         Entry::Job(it) => {
             let sql = "INSERT INTO jobs(id, at, ended, caller, data) VALUES(?1, ?2, ?3, ?4, ?5)
                 ON CONFLICT(id) DO UPDATE SET ended = excluded.ended, data = excluded.data";
@@ -78,7 +76,7 @@ fn write_entry(db: &Transaction<'_>, entry: &Entry, chain: &mut Chain) -> rusqli
             let sql = "INSERT OR REPLACE INTO events_taken VALUES(?1, ?2)";
             run(db, sql, params![minion.as_str(), number(*upto)])
         }
-        Entry::Audit(it) => write_audit(db, it, chain),
+        Entry::Audit(it) => audit::append(db, it, chain),
         Entry::Clock(it) => run(db, "INSERT OR REPLACE INTO meta VALUES('clock', ?1)", params![time(*it)]),
     }
 }
@@ -111,51 +109,6 @@ fn write_report(
     let data = if packed { pack(&text) } else { text.into_bytes() };
     let sql = "INSERT OR REPLACE INTO reports(job, minion, packed, data) SELECT n, ?2, ?3, ?4 FROM jobs WHERE id = ?1";
     run(db, sql, params![id(job), minion.as_str(), packed, data])
-}
-
-fn write_audit(db: &Transaction<'_>, it: &Audit, chain: &mut Chain) -> rusqlite::Result<()> {
-    let AuditLine { text, before, hash } = AuditLine::append(it, chain);
-    let sql = "INSERT INTO audit(at, data, before, hash) VALUES(?1, ?2, ?3, ?4)";
-    run(db, sql, params![time(it.at), text, &before[..], &hash[..]])
-}
-
-/// A line of the audit log as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditLine {
-    /// The [`Audit`] as JSON.
-    pub text: String,
-    /// Hash of the line before it; zeros for the first.
-    pub before: [u8; 32],
-    /// Its own.
-    pub hash: [u8; 32],
-}
-
-impl AuditLine {
-    /// The line that follows the one with hash `chain`, which becomes the hash of this one.
-    pub fn append(it: &Audit, chain: &mut [u8; 32]) -> Self {
-        let (text, before) = (json(it), *chain);
-        let hash = link(&before, &text);
-        if !broken::leaves_out("chain-the-audit-log") {
-            *chain = hash;
-        }
-        Self { text, before, hash }
-    }
-
-    /// Whether it follows the line with hash `before`, and is what was written.
-    pub fn follows(&self, before: &[u8; 32]) -> bool {
-        self.before == *before && self.hash == link(before, &self.text)
-    }
-}
-
-/// Hash of a line of the audit log that follows the line with hash `before`.
-pub(super) fn link(before: &Chain, text: &str) -> Chain {
-    Sha256::new().chain_update(before).chain_update(text).finalize().into()
-}
-
-/// Hash of the newest line.
-pub(super) fn chain(db: &Connection) -> rusqlite::Result<Chain> {
-    let sql = "SELECT hash FROM audit ORDER BY n DESC LIMIT 1";
-    Ok(db.query_row(sql, [], |row| row.get::<_, [u8; 32]>(0)).optional()?.unwrap_or_default())
 }
 
 /// All retained topics.

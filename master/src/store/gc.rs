@@ -1,5 +1,6 @@
 //! Retention by age and size, in steps short enough to fit between commits.
 
+use super::audit::{self, Chain};
 use super::entries::time;
 use model::Timestamp;
 use rusqlite::{Connection, params};
@@ -7,7 +8,7 @@ use tokio::sync::oneshot;
 
 /// Jobs deleted in one step.
 const JOBS_STEP: u32 = 64;
-/// Events, decisions and audit lines deleted in one step.
+/// Events and decisions deleted in one step.
 const ROWS_STEP: u32 = 1000;
 /// Free pages given back in one step.
 const PAGES_STEP: u32 = 1000;
@@ -61,10 +62,10 @@ impl Gc {
         Self { keep, now, report: GcReport::default(), steps: 0, done: Some(done) }
     }
     /// Does a little; true when nothing is left to do.
-    pub(super) fn step(&mut self, db: &mut Connection) -> rusqlite::Result<bool> {
+    pub(super) fn step(&mut self, db: &mut Connection, chain: &mut Chain) -> rusqlite::Result<bool> {
         self.steps += 1;
         let before = Timestamp(self.now.0.saturating_sub(self.keep.age_ms));
-        let audit = Timestamp(self.now.0.saturating_sub(self.keep.age_ms.max(AUDIT_MS)));
+        let year = Timestamp(self.now.0.saturating_sub(self.keep.age_ms.max(AUDIT_MS)));
         // What was stored while the clock was not set is judged by it only as long as it is not.
         let set = if self.now < PLAUSIBLE { Timestamp(0) } else { PLAUSIBLE };
         let transaction = db.transaction()?;
@@ -73,12 +74,10 @@ impl Gc {
         if jobs + events == 0 && used_bytes(&transaction)? > self.keep.bytes {
             (jobs, events) = delete_oldest(&transaction, self.keep.bytes)?;
         }
-        let which = older("audit", "at", "n");
-        let lines = transaction.execute(
-            &format!("DELETE FROM audit WHERE n IN (SELECT n FROM audit WHERE {which} ORDER BY n LIMIT {ROWS_STEP})"),
-            params![time(audit), time(set)],
-        )? as u64;
+        let mut end = *chain;
+        let lines = audit::remove_old(&transaction, (year, set), self.now, &mut end)?;
         transaction.commit()?;
+        *chain = end;
         self.report.jobs += jobs;
         self.report.events += events;
         self.report.audit += lines;

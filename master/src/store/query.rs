@@ -1,6 +1,6 @@
-//! Answers from the store for people: jobs, reports, events, decisions.
+//! Answers from the store for people: jobs, reports, events, decisions, the audit log.
 
-use super::{Reader, entries};
+use super::{Reader, audit, entries};
 use crate::core::Query;
 use model::api::{ErrorKind, ErrorView, EventFilter, JobFilter, JobView};
 use model::{Decision, Event, Job, JobId, JobTarget, MinionId, Reply};
@@ -27,6 +27,8 @@ impl Reader {
             Query::Report(job, minion) => entries::report(db, *job, minion).map(Reply::Report),
             Query::Events(filter) => events(db, filter).map(Reply::Events),
             Query::Decisions(rule, limit) => decisions(db, rule.as_deref(), *limit).map(Reply::Decisions),
+            Query::Audit(filter) => audit::lines(db, filter).map(Reply::Audit),
+            Query::VerifyAudit => audit::verify(db).map(Reply::AuditChecked),
         });
         reply.unwrap_or_else(|error| {
             let message = format!("the store cannot be read: {error}");

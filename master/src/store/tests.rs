@@ -40,7 +40,7 @@ fn job(number: u128, at: Timestamp, ended: Option<Timestamp>) -> Job {
         },
         target: "*".into(),
         minions: vec![minion("a"), minion("b")],
-        caller: Caller { name: "admin".into(), via: "socket uid=0".into() },
+        caller: Caller::new("admin", "socket uid=0", "admin"),
         at,
         expires: at.plus_ms(60_000),
         wait: false,
@@ -275,7 +275,7 @@ fn lazy_rows_are_there_after_a_clean_stop_and_never_older_than_what_was_synced()
 #[test]
 fn the_audit_log_is_a_chain_over_restarts() {
     let folder = tempfile::tempdir().unwrap();
-    let caller = Caller { name: "admin".into(), via: "socket".into() };
+    let caller = Caller::new("admin", "socket", "admin");
     for round in 0..3 {
         let mut store = open(folder.path());
         for number in 0..3 {
@@ -286,19 +286,131 @@ fn the_audit_log_is_a_chain_over_restarts() {
         store.close();
     }
     let db = Connection::open(folder.path().join("store.db")).unwrap();
-    let mut statement = db.prepare("SELECT data, before, hash FROM audit ORDER BY n").unwrap();
-    let lines: Vec<(String, [u8; 32], [u8; 32])> = statement
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    assert_eq!(lines.len(), 9);
-    let mut before = [0; 32];
-    for (text, named, hash) in lines {
-        assert_eq!(named, before);
-        assert_eq!(hash, entries::link(&before, &text));
-        before = hash;
+    let count: u32 = db.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 9);
+    let store = open(folder.path());
+    let check = checked(&store);
+    assert_eq!((check.lines, check.broken), (9, None));
+    assert_eq!(check.first.zip(check.last), Some(((1, NOW), (9, NOW))));
+}
+
+fn checked(store: &Store) -> model::AuditCheck {
+    match store.reader().answer(&Query::VerifyAudit) {
+        Reply::AuditChecked(check) => check,
+        other => panic!("{other:?}"),
     }
+}
+
+fn audit(at: Timestamp, what: &str) -> Entry {
+    let caller = Caller::new("admin", "socket", "admin");
+    Entry::Audit(Audit { at, caller, what: what.into(), result: "accepted".into() })
+}
+
+/// A store with an audit log of `lines` lines, closed.
+fn with_log(folder: &Path, lines: u64) {
+    let mut store = open(folder);
+    for number in 0..lines {
+        store.commit(rows([audit(NOW.plus_ms(number), &format!("gc {number}"))]));
+    }
+    store.close();
+}
+
+#[test]
+fn tampering_with_the_file_is_found_at_its_line_in_every_column() {
+    let cases = [
+        ("UPDATE audit SET data = replace(data, 'gc 2', 'gc 9') WHERE n = 3", 3),
+        ("UPDATE audit SET data = replace(data, 'admin', 'mallo') WHERE n = 3", 3),
+        ("UPDATE audit SET data = 7 WHERE n = 3", 3),
+        ("UPDATE audit SET at = at + 1 WHERE n = 3", 3),
+        ("UPDATE audit SET before = zeroblob(32) WHERE n = 3", 3),
+        ("UPDATE audit SET hash = zeroblob(32) WHERE n = 3", 3),
+        ("UPDATE audit SET hash = 'x' WHERE n = 3", 3),
+        ("UPDATE audit SET n = 30 WHERE n = 3", 4),
+        ("UPDATE audit SET n = -n WHERE n = 3", 1),
+        (
+            "UPDATE audit SET n = CASE n WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE n IN (3, 4);
+          UPDATE audit SET n = -n WHERE n < 0",
+            3,
+        ),
+        ("DELETE FROM audit WHERE n = 3", 4),
+        ("DELETE FROM audit WHERE n <= 3", 4),
+        ("DELETE FROM audit WHERE n >= 5", 5),
+        ("DELETE FROM audit", 1),
+        ("INSERT INTO audit SELECT 7, at, data, before, hash FROM audit WHERE n = 6", 7),
+        ("DELETE FROM meta WHERE name LIKE 'audit%'", 6),
+        ("UPDATE meta SET value = value + 1 WHERE name = 'audit hash'", 6),
+    ];
+    for (sql, line) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        with_log(folder.path(), 6);
+        let mut store = open(folder.path());
+        assert_eq!(checked(&store).broken, None);
+        Connection::open(folder.path().join("store.db")).unwrap().execute_batch(sql).unwrap();
+        assert_eq!(checked(&store).broken.map(|it| it.number), Some(line), "{sql}");
+        store.close();
+        // Whoever does it while the master is away is found as well, and for good.
+        let mut store = open(folder.path());
+        let number = store.commit(rows([audit(NOW.plus_ms(9), "more")]));
+        wait(&store, number.unwrap());
+        let forgotten = sql.contains("DELETE FROM meta");
+        assert_eq!(checked(&store).broken.is_none(), forgotten, "{sql}");
+    }
+}
+
+#[test]
+fn a_log_of_a_release_that_kept_no_record_of_its_end_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    with_log(folder.path(), 3);
+    let db = Connection::open(folder.path().join("store.db")).unwrap();
+    db.execute_batch("DELETE FROM meta WHERE name LIKE 'audit%'").unwrap();
+    drop(db);
+    with_log(folder.path(), 1);
+    let check = checked(&open(folder.path()));
+    assert_eq!((check.lines, check.broken), (5, None), "and one line says so");
+}
+
+#[test]
+fn lines_that_gc_removed_are_no_tampering() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let (year, day) = (365 * 86_400_000, 86_400_000);
+    for number in 0..5 {
+        store.commit(rows([audit(NOW.plus_ms(number * day), "gc")]));
+    }
+    let now = NOW.plus_ms(year + 2 * day + 1);
+    for (now, removed) in [(now, 3), (now, 0), (now.plus_ms(day), 1), (now.plus_ms(year + 1), 2)] {
+        let done = store.gc(Keep { age_ms: day, bytes: u64::MAX }, now);
+        assert_eq!(done.blocking_recv().unwrap().audit, removed);
+        assert_eq!(checked(&store).broken, None);
+    }
+    let check = checked(&store);
+    assert_eq!((check.lines, check.removed, check.first.map(|it| it.0)), (2, Some(6), Some(7)));
+    store.close();
+    let mut store = open(folder.path());
+    let number = store.commit(rows([audit(now.plus_ms(year + 2), "more")])).unwrap();
+    wait(&store, number);
+    assert_eq!(checked(&store).broken, None);
+    Connection::open(folder.path().join("store.db"))
+        .unwrap()
+        .execute("DELETE FROM audit WHERE n = 7", [])
+        .unwrap();
+    assert_eq!(checked(&store).broken.map(|it| it.number), Some(8));
+}
+
+#[test]
+fn lines_are_listed_by_time_by_user_and_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    with_log(folder.path(), 6);
+    let store = open(folder.path());
+    let numbers = |filter: model::AuditFilter| match store.reader().answer(&Query::Audit(filter)) {
+        Reply::Audit(lines) => lines.into_iter().map(|it| it.number).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let all = model::AuditFilter::default;
+    assert_eq!(numbers(model::AuditFilter { limit: 2, ..all() }), [5, 6]);
+    assert_eq!(numbers(model::AuditFilter { after: Some(1), limit: 2, ..all() }), [2, 3]);
+    assert_eq!(numbers(model::AuditFilter { since: Some(NOW.plus_ms(4)), ..all() }), [5, 6]);
+    assert_eq!(numbers(model::AuditFilter { user: Some("ann".into()), ..all() }), [] as [u64; 0]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The one thread that writes: group commit, lazy rows, a full disk.
 
+use super::audit::{self, Chain};
 use super::ballast::Ballast;
-use super::entries::{self, Chain};
+use super::entries;
 use super::gc::{Gc, GcReport, Keep};
 use super::{Health, Row, StoreConfig};
-use crate::core::Entry;
+use crate::core::{Audit, Entry};
 use bus::pulse::Beat;
 use model::Timestamp;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -52,6 +53,8 @@ pub(super) enum Command {
 pub(super) struct Writer {
     db: Connection,
     chain: Chain,
+    /// What the log says about its own end before anything else.
+    notice: Option<Audit>,
     ballast: Ballast,
     lazy: BTreeMap<String, Row>,
     lazy_due: Instant,
@@ -74,11 +77,12 @@ impl Writer {
         health: watch::Sender<Health>,
         (stopping, beat): (Arc<AtomicBool>, Beat),
     ) -> rusqlite::Result<Self> {
-        let chain = entries::chain(&db)?;
+        let (chain, notice) = audit::open(&db)?;
         let ballast = Ballast::beside(&config.path, config.ballast_bytes);
         let mut writer = Self {
             db,
             chain,
+            notice,
             ballast,
             lazy: BTreeMap::new(),
             lazy_due: Instant::now() + LAZY,
@@ -168,7 +172,9 @@ impl Writer {
             self.probe();
         }
         if let Some(mut gc) = self.gc.pop() {
-            match gc.step(&mut self.db) {
+            // What the log says about its end is in it before old lines go.
+            self.commit(&[])?;
+            match gc.step(&mut self.db, &mut self.chain) {
                 Ok(true) => gc.finish(),
                 Ok(false) => self.gc.push(gc),
                 Err(error) if is_full(&error) => gc.finish(),
@@ -178,7 +184,7 @@ impl Writer {
         Ok(())
     }
     fn commit(&mut self, rows: &[Row]) -> Result<(), Fatal> {
-        if rows.is_empty() {
+        if rows.is_empty() && self.notice.is_none() {
             return Ok(());
         }
         loop {
@@ -196,11 +202,17 @@ impl Writer {
     fn try_commit(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
         let mut chain = self.chain;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(notice) = &self.notice {
+            audit::append(&transaction, notice, &mut chain)?;
+        }
         for row in rows {
             entries::write(&transaction, row, &mut chain)?;
         }
+        if chain != self.chain {
+            audit::record_end(&transaction, &chain)?;
+        }
         transaction.commit()?;
-        self.chain = chain;
+        (self.chain, self.notice) = (chain, None);
         Ok(())
     }
     fn went_full(&mut self, reason: &str) {

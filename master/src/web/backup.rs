@@ -1,7 +1,7 @@
 //! `POST /api/v1/backup`: the whole master in one file, as it is written.
 
 use super::{
-    caller::{self, Peer},
+    caller::{self, Peer, Proof},
     routes::{Connection, not_allowed, reply_response},
 };
 use crate::backup::Keys;
@@ -32,9 +32,9 @@ pub(super) struct Wish {
 /// For operators. The keys are only for who can read them anyway: root, and the master's own user, on its machine.
 pub(super) async fn backup(connection: Connection, headers: HeaderMap, Json(wish): Json<Wish>) -> Response {
     let Connection { site, peer } = connection;
-    let who = match caller::operator(&site, &peer, &headers) {
+    let who = match caller::operator(&site, &peer, &Proof::of(&peer, &headers)).await {
         Ok(who) => who,
-        Err(why) => return not_allowed(why),
+        Err(why) => return not_allowed(&why),
     };
     if wish.with_keys && !may_read_keys(&peer) {
         return reply_response(&Reply::Error(ErrorView {
@@ -67,8 +67,7 @@ fn may_read_keys(peer: &Peer) -> bool {
     if broken::leaves_out("keys-for-root-only") {
         return true;
     }
-    let Peer::Socket(Some(caller)) = peer else { return false };
+    let Peer::Socket(Some(local)) = peer else { return false };
     let own = std::fs::metadata("/proc/self").map_or(0, |it| it.uid());
-    let uid = caller.via.strip_prefix("socket uid=").and_then(|it| it.parse::<u32>().ok());
-    uid.is_some_and(|uid| uid == 0 || uid == own)
+    local.uid == 0 || local.uid == own
 }

@@ -1,17 +1,24 @@
 //! Who is behind a request: a local user, a token, or the key of a client certificate.
 
 use super::site::Site;
-use crate::daemon::Credential;
+use crate::{
+    core::Refused,
+    daemon::{Credential, Local, LoginFault, known_name},
+    limits::Origin,
+};
 use axum::http::{HeaderMap, header};
 use bus::PublicKey;
-use model::{Caller, MinionId, broken};
-use std::net::SocketAddr;
+use model::{Caller, MinionId, Secret, broken};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
     /// Came over the Unix socket; nobody if its user is no operator.
-    Socket(Option<Caller>),
+    Socket(Option<Local>),
     /// Came over HTTPS.
     Tls {
         /// The key it proved, if it showed one.
@@ -22,29 +29,98 @@ pub(crate) enum Peer {
 }
 
 /// Why someone may not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotAllowed {
     /// Said nothing about themselves.
     Unknown,
     /// Said something that is not good enough.
     Refused,
+    /// Was good, and has come to its end.
+    Ended(String),
+    /// Asks too often: for so long no answer.
+    TooMany(&'static str, Duration),
 }
 
-/// The operator behind a request.
-pub(crate) fn operator(site: &Site, peer: &Peer, headers: &HeaderMap) -> Result<Caller, NotAllowed> {
-    let (key, address) = match peer {
-        Peer::Socket(caller) => return caller.clone().ok_or(NotAllowed::Refused),
-        Peer::Tls { key, address } => (key, address),
+impl From<LoginFault> for NotAllowed {
+    fn from(fault: LoginFault) -> Self {
+        match fault {
+            LoginFault::Unknown => Self::Refused,
+            LoginFault::Ended(name) => Self::Ended(name),
+        }
+    }
+}
+
+/// How someone says who they are; asked again while a stream goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof(Option<Credential>);
+
+impl Proof {
+    /// From a connection and the head of a request.
+    pub(crate) fn of(peer: &Peer, headers: &HeaderMap) -> Self {
+        Self(match peer {
+            Peer::Socket(local) => local.clone().map(Credential::Local),
+            Peer::Tls { key, .. } => bearer(headers).map(Credential::Token).or(key.map(Credential::Key)),
+        })
+    }
+    /// Who it is now.
+    pub(crate) fn caller(&self, site: &Site) -> Result<Caller, NotAllowed> {
+        let credential = self.0.as_ref().ok_or(NotAllowed::Unknown)?;
+        Ok(site.daemon.operator(credential)?)
+    }
+}
+
+/// The operator behind a request. Who fails often is answered late, and nobody else is.
+pub(crate) async fn operator(site: &Site, peer: &Peer, proof: &Proof) -> Result<Caller, NotAllowed> {
+    let now = Instant::now();
+    let address = match peer {
+        Peer::Socket(_) => None,
+        Peer::Tls { address, .. } => Some(address.ip().to_canonical()),
     };
-    if broken::leaves_out("api-login") {
-        return Ok(Caller { name: "anybody".to_owned(), via: address.ip().to_string() });
+    if let Some(address) = address {
+        let taken = site.limits.address(Origin::of(address), now);
+        taken.map_err(|wait| NotAllowed::TooMany("requests from this address", wait))?;
     }
-    let via = |caller: Caller| Caller { via: format!("{} {}", address.ip(), caller.via), ..caller };
-    if let Some(token) = bearer(headers) {
-        return site.daemon.operator(&Credential::Token(token)).map(via).ok_or(NotAllowed::Refused);
+    if broken::leaves_out("api-login") && address.is_some() {
+        return Ok(Caller::new("anybody", "anywhere", "admin"));
     }
-    let Some(key) = key else { return Err(NotAllowed::Unknown) };
-    site.daemon.operator(&Credential::Key(*key)).map(via).ok_or(NotAllowed::Refused)
+    match (proof.caller(site), address) {
+        (Ok(caller), address) => {
+            let taken = site.limits.request(&caller.name, now);
+            taken.map_err(|wait| NotAllowed::TooMany("requests of this user", wait))?;
+            Ok(match address {
+                Some(address) => Caller { via: format!("{address} {}", caller.via), ..caller },
+                None => caller,
+            })
+        }
+        (Err(NotAllowed::Unknown), None) => Err(NotAllowed::Refused),
+        (Err(why), None) => Err(why),
+        (Err(why), Some(address)) => {
+            put_on_record(site, proof, address, &why);
+            let Err(wait) = site.limits.failure(Origin::of(address), now) else { return Err(why) };
+            if let Some((_place, wait)) = site.limits.hold_back(wait) {
+                tokio::time::sleep(wait).await;
+            }
+            Err(NotAllowed::TooMany("failed logins from this address", wait))
+        }
+    }
+}
+
+/// In the audit log, who tried; who said nothing about themselves is only counted.
+fn put_on_record(site: &Site, proof: &Proof, address: IpAddr, why: &NotAllowed) {
+    let reason = match why {
+        NotAllowed::Ended(_) => "its end has come",
+        NotAllowed::Refused => "no such user or key, or not its secret",
+        NotAllowed::Unknown | NotAllowed::TooMany(..) => return,
+    };
+    let name = match &proof.0 {
+        Some(Credential::Token(token)) => {
+            token.reveal().split_once(':').map_or_else(|| "?".to_owned(), |it| known_name(it.0))
+        }
+        Some(Credential::Key(key)) => key.fingerprint().to_string(),
+        Some(Credential::Local(_)) | None => return,
+    };
+    let caller = Caller::new(name, format!("{address} https"), "");
+    site.daemon.refused(Refused { caller, what: "log in".to_owned(), reason: reason.to_owned() });
 }
 
 /// The minion behind a request.
@@ -56,10 +132,10 @@ pub(crate) fn minion(site: &Site, peer: &Peer) -> Option<MinionId> {
 }
 
 /// `name:secret` of `Authorization: Bearer name:secret`.
-fn bearer(headers: &HeaderMap) -> Option<String> {
+fn bearer(headers: &HeaderMap) -> Option<Secret> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
 }
 
 /// Whether a request from a page comes from our own pages: browsers say where it came from, others say nothing.
@@ -99,8 +175,8 @@ mod tests {
     #[test]
     fn tokens_are_taken_from_bearer_headers_only() {
         let headers = |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-        assert_eq!(bearer(&headers("Bearer ci:secret")), Some("ci:secret".to_owned()));
-        assert_eq!(bearer(&headers("bearer ci:secret")), Some("ci:secret".to_owned()));
+        assert_eq!(bearer(&headers("Bearer ci:secret")), Some(Secret::new("ci:secret")));
+        assert_eq!(bearer(&headers("bearer ci:secret")), Some(Secret::new("ci:secret")));
         assert_eq!(bearer(&headers("Basic Y2k6c2VjcmV0")), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Accept loops that never wait for a handshake, and the limits of a connection.
 
 use super::caller::Peer;
+use crate::daemon::{Local, LocalRight};
 use axum::Router;
 use bus::pulse::Beat;
 use hyper::server::conn::http1;
@@ -8,7 +9,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use model::{Caller, broken};
+use model::broken;
 use std::{
     collections::HashMap,
     io,
@@ -52,12 +53,14 @@ impl Access {
     }
 
     /// The operator behind a peer: root, the master's own user, or a member of the group `lab`.
-    fn caller(self, uid: u32, gid: u32) -> Option<Caller> {
+    fn local(self, uid: u32, gid: u32) -> Option<Local> {
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let group = std::fs::read_to_string("/etc/group").unwrap_or_default();
         let name = user_name(&passwd, uid).unwrap_or_else(|| format!("uid-{uid}"));
-        let allowed = uid == 0 || uid == self.owner || is_member(&group, &name, gid);
-        allowed.then(|| Caller { name, via: format!("socket uid={uid}") })
+        let root = uid == 0 || uid == self.owner;
+        let allowed = root || is_member(&group, &name, gid);
+        let by = if root { LocalRight::Root } else { LocalRight::Lab };
+        allowed.then_some(Local { name, uid, by })
     }
 }
 
@@ -124,7 +127,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, access: Access, pages: 
 }
 
 fn socket_peer(stream: &UnixStream, access: Access) -> Peer {
-    let caller = stream.peer_cred().ok().and_then(|peer| access.caller(peer.uid(), peer.gid()));
+    let caller = stream.peer_cred().ok().and_then(|peer| access.local(peer.uid(), peer.gid()));
     Peer::Socket(caller)
 }
 
@@ -252,9 +255,9 @@ mod tests {
         assert!(!is_member(group, "mallory", 501), "a group whose name begins the same");
         assert!(!is_member("", "alice", 0), "no such group");
         let access = Access { owner: 4_000_000_001 };
-        assert_eq!(access.caller(0, 0).map(|it| it.via), Some("socket uid=0".to_owned()));
-        assert!(access.caller(4_000_000_001, 1).is_some());
-        assert!(access.caller(4_000_000_002, 4_000_000_002).is_none(), "a stranger");
+        assert_eq!(access.local(0, 0).map(|it| (it.uid, it.by)), Some((0, LocalRight::Root)));
+        assert_eq!(access.local(4_000_000_001, 1).map(|it| it.by), Some(LocalRight::Root));
+        assert!(access.local(4_000_000_002, 4_000_000_002).is_none(), "a stranger");
     }
 
     #[test]

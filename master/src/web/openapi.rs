@@ -1,8 +1,8 @@
 //! The `OpenAPI` document: made from one table, with examples that the real types wrote.
 
 use model::{
-    Ask, EnrollTerms, Fingerprint, JobId, JobKind, KeyDecision, Labels, MinionId, ObserverRole, Request,
-    Timestamp,
+    Ask, AuditFilter, EnrollTerms, Fingerprint, JobId, JobKind, KeyDecision, Labels, MinionId, ObserverRole,
+    Request, Timestamp,
     api::{EventFilter, JobFilter},
 };
 use serde_json::{Map, Value, json};
@@ -154,7 +154,7 @@ pub(crate) fn document() -> Value {
         },
         "paths": paths,
         "components": { "securitySchemes": {
-            "token": { "type": "http", "scheme": "bearer", "description": "name:secret of an observer with the role operator" },
+            "token": { "type": "http", "scheme": "bearer", "description": "name:secret of `labctl token create`; its role says what it may" },
             "key": { "type": "mutualTLS", "description": "an operator's or a minion's ed25519 key" },
         }, "schemas": schemas() },
     })
@@ -256,6 +256,7 @@ fn responses(page: &Page) -> Value {
             ("403", "not allowed"),
             ("404", "not found, or the target matched no minion"),
             ("422", "does not compile for any target"),
+            ("429", "too many requests, jobs or failed logins; Retry-After says when to come again"),
             ("503", "cannot now"),
         ] {
             responses[status] = error(text);
@@ -313,7 +314,7 @@ fn run_example() -> JobKind {
 }
 
 /// One of each kind of request.
-fn requests() -> Vec<Request> {
+pub(super) fn requests() -> Vec<Request> {
     let target = || "vm-*".to_owned();
     let job = JobId(0x0192_f3c1_7abc_7def_8123_4567_89ab_cdef);
     let minion: MinionId = "vm-1".parse().expect("a good id");
@@ -362,13 +363,24 @@ fn requests() -> Vec<Request> {
         Request::CreateObserver { name: "grafana".to_owned(), role: ObserverRole::Viewer, for_ms: None },
         Request::Observers,
         Request::RemoveObserver { name: "grafana".to_owned() },
-        Request::AddOperator { name: "alice".to_owned(), fingerprint },
+        Request::AddOperator { name: "alice".to_owned(), fingerprint, role: None, for_ms: None },
         Request::Gc { keep_ms: None },
         Request::Master,
         Request::Tokens,
         Request::RevokeToken { name: "bake-7".to_owned() },
         Request::Masters,
         Request::InstallMasters { text: "{\"masters\":\"…\",\"sig\":\"…\"}".to_owned() },
+        Request::Audit { filter: AuditFilter { limit: 100, ..AuditFilter::default() } },
+        Request::VerifyAudit,
+        Request::Operators,
+        Request::RemoveOperator { name: "alice".to_owned() },
+        Request::Can {
+            who: "deployer".to_owned(),
+            function: "state.apply".to_owned(),
+            target: Some("web-1".to_owned()),
+            states: vec!["web".to_owned()],
+            command: Vec::new(),
+        },
     ]
 }
 
@@ -427,7 +439,12 @@ mod tests {
             Request::Backup { .. } => u32::MAX,
             Request::Masters => 28,
             Request::InstallMasters { .. } => 29,
+            Request::Audit { .. } => 30,
+            Request::VerifyAudit => 31,
+            Request::Operators => 32,
+            Request::RemoveOperator { .. } => 33,
+            Request::Can { .. } => 34,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..35).collect::<Vec<_>>());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     backup,
-    caller::{self, NotAllowed, Peer},
+    caller::{self, NotAllowed, Peer, Proof},
     files, mqtt, openapi,
     site::Site,
     stream,
@@ -21,7 +21,10 @@ use model::{
     broken,
 };
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Bytes of a request's body.
 const BODY_MAX: usize = 1024 * 1024;
@@ -44,10 +47,11 @@ impl FromRequestParts<Arc<Site>> for Connection {
     }
 }
 
-/// An operator: nobody else gets into a handler that asks for one.
+/// Somebody with a role: nobody else gets into a handler that asks for one. What the role allows is for the core to say.
 struct Operator {
     site: Arc<Site>,
     caller: Caller,
+    proof: Proof,
 }
 
 impl FromRequestParts<Arc<Site>> for Operator {
@@ -55,33 +59,49 @@ impl FromRequestParts<Arc<Site>> for Operator {
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Response> {
         let Connection { site, peer } =
             Connection::from_request_parts(parts, site).await.map_err(IntoResponse::into_response)?;
-        match caller::operator(&site, &peer, &parts.headers) {
-            Ok(caller) => Ok(Self { site, caller }),
-            Err(why) => Err(not_allowed(why)),
+        let proof = Proof::of(&peer, &parts.headers);
+        match caller::operator(&site, &peer, &proof).await {
+            Ok(caller) => Ok(Self { site, caller, proof }),
+            Err(why) => Err(not_allowed(&why)),
         }
     }
 }
 
-pub(super) fn not_allowed(why: NotAllowed) -> Response {
+pub(super) fn not_allowed(why: &NotAllowed) -> Response {
     let (status, message, hint) = match why {
         NotAllowed::Unknown => (
             StatusCode::UNAUTHORIZED,
-            "the master does not know who you are",
+            "the master does not know who you are".to_owned(),
             "log in with a token (labctl token create NAME --role operator) or an operator's key",
         ),
         NotAllowed::Refused => (
             StatusCode::FORBIDDEN,
-            "this credential may not use the API",
-            "it needs the role operator and must not have expired; on the master itself, root and the group lab may",
+            "this credential may not use the API".to_owned(),
+            "name and secret must be those of `labctl token list`; on the master itself, root and the group lab may",
         ),
+        NotAllowed::Ended(name) => (
+            StatusCode::FORBIDDEN,
+            format!("the time of {name} is over: `labctl token list` shows when it ended"),
+            "who may make tokens makes a new one: labctl token create NAME --role ROLE --for 30d",
+        ),
+        NotAllowed::TooMany(what, wait) => return too_many(what, *wait),
     };
-    let view = ErrorView {
-        kind: ErrorKind::Forbidden,
-        message: message.to_owned(),
-        hint: Some(hint.to_owned()),
-        diagnostics: Vec::new(),
-    };
+    refused(status, ErrorKind::Forbidden, message, hint)
+}
+
+fn refused(status: StatusCode, kind: ErrorKind, message: String, hint: &str) -> Response {
+    let view = ErrorView { kind, message, hint: Some(hint.to_owned()), diagnostics: Vec::new() };
     (status, Json(Reply::Error(view))).into_response()
+}
+
+/// 429, and when to come again.
+fn too_many(what: &str, wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let message = format!("too many {what}: the master takes the next one in {seconds} s");
+    let hint = "ask less often; labctl doctor shows how often that happened";
+    let mut response = refused(StatusCode::TOO_MANY_REQUESTS, ErrorKind::Unavailable, message, hint);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
 }
 
 /// All pages.
@@ -143,7 +163,17 @@ async fn guard(request: HttpRequest, next: Next) -> Response {
 }
 
 impl Operator {
+    /// Whether they still may, for a stream that goes on.
+    fn still(&self) -> stream::Still {
+        let (site, proof, role) = (Arc::clone(&self.site), self.proof.clone(), self.caller.role.clone());
+        Box::new(move || proof.caller(&site).is_ok_and(|it| it.role == role))
+    }
     async fn ask(self, request: Request) -> Response {
+        if matches!(request, Request::Submit { .. })
+            && let Err(wait) = self.site.limits.submit(&self.caller.name, Instant::now())
+        {
+            return too_many("jobs of this user", wait);
+        }
         let answer = self.site.daemon.request(self.caller, request);
         match tokio::time::timeout(ANSWER_MAX, answer).await {
             Ok(reply) => reply_response(&reply),
@@ -200,8 +230,9 @@ async fn probe(who: Operator, Json(request): Json<Request>) -> Response {
     if !matches!(request, Request::Probe { .. }) {
         return usage(&"only the request `probe` is streamed here");
     }
+    let still = who.still();
     match who.site.daemon.probe(who.caller, request).await {
-        Ok(lines) => stream::of_channel(lines),
+        Ok(lines) => stream::of_channel(lines, still),
         Err(reply) => reply_response(&reply),
     }
 }
@@ -292,8 +323,9 @@ async fn report(who: Operator, Path((job, minion)): Path<(String, String)>) -> R
 }
 
 async fn watch_job(who: Operator, Path(job): Path<String>) -> Response {
+    let still = who.still();
     match who.site.daemon.watch_job(who.caller, job).await {
-        Ok(lines) => stream::of_channel(lines),
+        Ok(lines) => stream::of_channel(lines, still),
         Err(reply) => reply_response(&reply),
     }
 }
@@ -309,7 +341,13 @@ struct TagQuery {
 }
 
 async fn watch_events(who: Operator, Query(query): Query<TagQuery>) -> Response {
-    stream::of_events(who.site.daemon.watch_events(), query.tag)
+    let (events, still) = (who.site.daemon.watch_events(), who.still());
+    // Who may read what is stored may watch what comes.
+    let filter = EventFilter { limit: 1, ..EventFilter::default() };
+    match who.site.daemon.request(who.caller, Request::Events { filter }).await {
+        refused @ Reply::Error(_) => reply_response(&refused),
+        _ => stream::of_events(events, query.tag, still),
+    }
 }
 
 #[derive(Deserialize)]

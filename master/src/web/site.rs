@@ -2,8 +2,10 @@
 
 use crate::{
     backup::Keys,
-    daemon::{Credential, Handle},
+    core::Refused,
+    daemon::{Credential, Handle, LoginFault},
     gate::ObserverStream,
+    limits::Limits,
 };
 use futures_util::future::BoxFuture;
 use model::{Caller, ContentHash, Event, MinionId, Reply, Request, api};
@@ -17,6 +19,7 @@ pub(crate) type Observers = Box<dyn Fn(Box<dyn ObserverStream>, SocketAddr) + Se
 pub(crate) struct Site {
     pub(crate) daemon: Arc<dyn Daemon>,
     pub(crate) observers: Observers,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// The daemon as the web server sees it; [`Handle`] is the real one.
@@ -36,7 +39,8 @@ pub(crate) trait Daemon: Send + Sync + 'static {
     fn recipe<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<Vec<u8>>>;
     fn content<'a>(&'a self, minion: &'a MinionId, hash: ContentHash) -> BoxFuture<'a, Option<File>>;
     fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>>;
-    fn operator(&self, credential: &Credential) -> Option<Caller>;
+    fn operator(&self, credential: &Credential) -> Result<Caller, LoginFault>;
+    fn refused(&self, refused: Refused);
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId>;
     fn masters(&self) -> String;
 }
@@ -71,8 +75,11 @@ impl Daemon for Handle {
     fn backup(&self, caller: Caller, keys: Keys) -> BoxFuture<'_, Result<File, Reply>> {
         Box::pin(Self::backup(self, caller, keys))
     }
-    fn operator(&self, credential: &Credential) -> Option<Caller> {
+    fn operator(&self, credential: &Credential) -> Result<Caller, LoginFault> {
         Self::operator(self, credential)
+    }
+    fn refused(&self, refused: Refused) {
+        Self::refused(self, refused);
     }
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
         Self::minion(self, key)

@@ -6,8 +6,11 @@ use super::{
     routes,
     site::{Daemon, Site},
 };
-use crate::backup::Keys;
-use crate::daemon::Credential;
+use crate::{
+    backup::Keys,
+    core::Refused,
+    daemon::{Credential, Local, LocalRight, LoginFault},
+};
 use axum::{
     Extension, Router,
     body::Body,
@@ -17,7 +20,10 @@ use bus::PublicKey;
 use futures_util::future::BoxFuture;
 use model::{Caller, ContentHash, Event, MinionId, Reply, Request, Source, Timestamp, api};
 use serde_json::{Value, json};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::{broadcast, mpsc};
 use tower::ServiceExt;
 
@@ -30,10 +36,12 @@ const CONTENT: ContentHash = ContentHash([8; 32]);
 struct Fake {
     events: broadcast::Sender<Arc<Event>>,
     content: PathBuf,
+    refused: Arc<Mutex<Vec<Refused>>>,
+    gone: Arc<Mutex<bool>>,
 }
 
 fn caller() -> Caller {
-    Caller { name: "admin".to_owned(), via: "test".to_owned() }
+    Caller::new("admin", "test", "admin")
 }
 
 impl Daemon for Fake {
@@ -86,13 +94,20 @@ impl Daemon for Fake {
             Ok(file)
         })
     }
-    fn operator(&self, credential: &Credential) -> Option<Caller> {
-        let known = match credential {
-            Credential::Token(token) => token == "ci:secret",
-            Credential::Key(key) => *key == OPERATOR_KEY,
-            Credential::Peer { .. } => false,
-        };
-        known.then(caller)
+    fn operator(&self, credential: &Credential) -> Result<Caller, LoginFault> {
+        match credential {
+            _ if *self.gone.lock().unwrap() => Err(LoginFault::Unknown),
+            Credential::Token(token) if token.reveal() == "ci:secret" => Ok(caller()),
+            Credential::Token(token) if token.reveal() == "old:secret" => {
+                Err(LoginFault::Ended("old".to_owned()))
+            }
+            Credential::Key(key) if *key == OPERATOR_KEY => Ok(caller()),
+            Credential::Local(local) => Ok(Caller::new(&local.name, "socket", "admin")),
+            _ => Err(LoginFault::Unknown),
+        }
+    }
+    fn refused(&self, refused: Refused) {
+        self.refused.lock().unwrap().push(refused);
     }
     fn minion(&self, key: &PublicKey) -> Option<MinionId> {
         [(MINION_KEY, "vm-1"), (OTHER_MINION_KEY, "vm-2")]
@@ -106,6 +121,8 @@ struct Page {
     site: Arc<Site>,
     _folder: tempfile::TempDir,
     events: broadcast::Sender<Arc<Event>>,
+    refused: Arc<Mutex<Vec<Refused>>>,
+    gone: Arc<Mutex<bool>>,
 }
 
 impl Page {
@@ -114,9 +131,11 @@ impl Page {
         let content = folder.path().join("content");
         std::fs::write(&content, b"0123456789").unwrap();
         let events = broadcast::channel(8).0;
-        let daemon = Arc::new(Fake { events: events.clone(), content });
-        let site = Arc::new(Site { daemon, observers: Box::new(|_, _| ()) });
-        Self { site, _folder: folder, events }
+        let (refused, gone) = (Arc::default(), Arc::default());
+        let (events_of, refused_by, gone_of) = (events.clone(), Arc::clone(&refused), Arc::clone(&gone));
+        let daemon = Arc::new(Fake { events: events_of, content, refused: refused_by, gone: gone_of });
+        let site = Arc::new(Site { daemon, observers: Box::new(|_, _| ()), limits: Arc::default() });
+        Self { site, _folder: folder, events, refused, gone }
     }
     fn router(&self, peer: Peer) -> Router {
         routes::router(Arc::clone(&self.site)).layer(Extension(peer))
@@ -134,7 +153,7 @@ fn tls(key: Option<PublicKey>) -> Peer {
 }
 
 fn socket() -> Peer {
-    Peer::Socket(Some(caller()))
+    Peer::Socket(Some(Local { name: "root".to_owned(), uid: 0, by: LocalRight::Root }))
 }
 
 async fn text(response: Response<Body>) -> String {
@@ -186,8 +205,8 @@ async fn every_page_of_the_table_is_answered_to_an_operator() {
 
 #[tokio::test]
 async fn strangers_minions_viewers_and_other_local_users_get_no_page_of_an_operator() {
-    let page = Page::new();
     for line in PAGES.iter().filter(|it| it.access == Access::Operator) {
+        let page = Page::new();
         for (peer, token, expected) in [
             (tls(None), None, StatusCode::UNAUTHORIZED),
             (tls(Some(PublicKey([9; 32]))), None, StatusCode::FORBIDDEN),
@@ -219,10 +238,10 @@ async fn ask_for_keys(peer: Peer) -> (StatusCode, String) {
 #[test]
 fn the_keys_are_given_with_a_backup_to_root_on_the_masters_machine_only() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = |uid: u32| Peer::Socket(Some(Caller { via: format!("socket uid={uid}"), ..caller() }));
+    let local = |uid| Peer::Socket(Some(Local { name: "ann".to_owned(), uid, by: LocalRight::Lab }));
     let root = runtime.block_on(ask_for_keys(local(0)));
     assert_eq!(root, (StatusCode::OK, "Included".to_owned()));
-    let others = || [tls(Some(OPERATOR_KEY)), local(4_000_000_001), socket()];
+    let others = || [tls(Some(OPERATOR_KEY)), local(4_000_000_001)];
     for peer in others() {
         let (status, said) = runtime.block_on(ask_for_keys(peer.clone()));
         assert_eq!(status, StatusCode::FORBIDDEN, "{peer:?}: {said}");
@@ -363,4 +382,117 @@ async fn watchers_see_the_events_that_their_filter_lets_through() {
     let line = futures_util::StreamExt::next(&mut lines).await.unwrap().unwrap();
     let event: Event = serde_json::from_slice(&line).unwrap();
     assert_eq!(event.number, 2);
+}
+
+fn with_token(path: &str, token: &str) -> HttpRequest<Body> {
+    let request = HttpRequest::get(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+    request.body(Body::empty()).unwrap()
+}
+
+fn from(last: u8) -> Peer {
+    Peer::Tls { key: None, address: ([10, 0, 0, last], 4000).into() }
+}
+
+#[tokio::test]
+async fn a_token_whose_end_has_come_is_refused_with_a_sentence_and_put_on_record() {
+    let page = Page::new();
+    let answer = page.send(from(1), with_token("/api/v1/status", "old:secret")).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let text = text(answer).await;
+    assert!(text.contains("the time of old is over") && text.contains("labctl token create"), "{text}");
+    page.send(from(1), with_token("/api/v1/status", "ci:canary-guess")).await;
+    page.send(from(1), with_token("/api/v1/status", "<script>:x")).await;
+    page.get(from(1), "/api/v1/status").await;
+    let refused = page.refused.lock().unwrap();
+    let told: Vec<String> =
+        refused.iter().map(|it| format!("{} {} {}", it.caller.name, it.caller.via, it.reason)).collect();
+    assert_eq!(
+        told,
+        [
+            "old 10.0.0.1 https its end has come",
+            "ci 10.0.0.1 https no such user or key, or not its secret",
+            "? 10.0.0.1 https no such user or key, or not its secret",
+        ],
+        "and who says nothing about themselves is only counted"
+    );
+}
+
+#[tokio::test]
+async fn guessing_is_slow_and_keeps_nobody_else_waiting() {
+    let page = Page::new();
+    let guess = || page.send(from(1), with_token("/api/v1/status", "ci:guess"));
+    let began = std::time::Instant::now();
+    let mut statuses = Vec::new();
+    for _ in 0..22 {
+        statuses.push(guess().await.status());
+    }
+    assert!(statuses[..20].iter().all(|it| *it == StatusCode::FORBIDDEN), "{statuses:?}");
+    assert!(statuses[20..].contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    assert!(began.elapsed() > std::time::Duration::from_millis(500), "{:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    let good = page.send(from(1), with_token("/api/v1/status", "ci:secret")).await;
+    assert_eq!(good.status(), StatusCode::OK, "from the same address, with the right secret");
+    let other = page.send(from(2), with_token("/api/v1/status", "ci:guess")).await;
+    assert_eq!(other.status(), StatusCode::FORBIDDEN, "from another address");
+    assert!(began.elapsed() < std::time::Duration::from_millis(500), "at once");
+}
+
+#[tokio::test]
+async fn one_callers_flood_is_told_when_to_come_again_and_keeps_no_other_from_answering() {
+    let page = Page::new();
+    let mut refused = None;
+    for _ in 0..5_000 {
+        let answer = page.send(from(1), with_token("/api/v1/status", "ci:secret")).await;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a flood is stopped");
+    assert!(refused.headers()[header::RETRY_AFTER].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    let text = text(refused).await;
+    assert!(text.contains("too many requests of this user") && text.contains("labctl doctor"), "{text}");
+    let other = page.get(tls(Some(OPERATOR_KEY)), "/api/v1/status").await;
+    assert_eq!(other.status(), StatusCode::TOO_MANY_REQUESTS, "the same user by another way");
+    assert_eq!(page.get(socket(), "/api/v1/status").await.status(), StatusCode::OK, "another user");
+    assert!(page.site.limits.counts()["too-many-requests-of-a-caller"] >= 2);
+}
+
+#[tokio::test]
+async fn jobs_of_one_caller_are_limited_and_reading_goes_on() {
+    let page = Page::new();
+    let submit = || {
+        let mut request = example("post", "/api/v1/jobs");
+        request.headers_mut().insert(header::AUTHORIZATION, "Bearer ci:secret".parse().unwrap());
+        page.send(from(1), request)
+    };
+    let mut taken = 0;
+    while submit().await.status() == StatusCode::OK {
+        taken += 1;
+        assert!(taken < 1_000);
+    }
+    assert!(taken >= 200, "{taken}");
+    let reading = page.send(from(1), with_token("/api/v1/status", "ci:secret")).await;
+    assert_eq!(reading.status(), StatusCode::OK);
+    let door = json!({ "request": "submit", "job": "01JD4Z3K8Q0V7YJ6R2T4M9XH5B", "target": "*", "wait": false,
+        "kind": { "kind": "apply", "states": [], "mode": "check" }, "expires_ms": 1000, "retry_of": null });
+    let mut request = with_token("/api/v1/request", "ci:secret");
+    *request.method_mut() = axum::http::Method::POST;
+    request.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+    *request.body_mut() = Body::from(door.to_string());
+    assert_eq!(
+        page.send(from(1), request).await.status(),
+        StatusCode::TOO_MANY_REQUESTS,
+        "by the other path"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_reader_may_not_read_any_more() {
+    let page = Page::new();
+    let watch = page.send(from(1), with_token("/api/v1/events/watch", "ci:secret")).await;
+    assert_eq!(watch.status(), StatusCode::OK);
+    *page.gone.lock().unwrap() = true;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(8), text(watch)).await;
+    assert_eq!(ended.as_deref(), Ok(""), "within seconds");
 }

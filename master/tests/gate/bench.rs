@@ -56,7 +56,7 @@ impl Directory for Book {
         self.banned.lock().unwrap().contains(key)
     }
     fn observer(&self, name: &str, secret: &str, _now: Timestamp) -> Option<ObserverRole> {
-        self.observers.lock().unwrap().get(&(name.to_owned(), secret.to_owned())).copied()
+        self.observers.lock().unwrap().get(&(name.to_owned(), secret.to_owned())).cloned()
     }
     fn retained(&self, filter: &str) -> Vec<(String, String)> {
         let all = self.retained.lock().unwrap();

@@ -45,7 +45,7 @@ pub(crate) fn view(id: JobId, minion: &MinionId, kind: JobKind, at: Timestamp) -
         kind,
         target: minion.to_string(),
         minions: vec![minion.clone()],
-        caller: Caller { name: "local".to_owned(), via: "labctl local".to_owned() },
+        caller: Caller::new("local", "labctl local", "admin"),
         at,
         expires: at,
         wait: false,

@@ -29,7 +29,7 @@ pub(crate) fn view(mode: Mode, states: Vec<(&str, TargetState)>) -> JobView {
         },
         target: "vm-*".to_owned(),
         minions: states.iter().map(|(name, _)| id(name)).collect(),
-        caller: Caller { name: "admin".to_owned(), via: "socket uid=0".to_owned() },
+        caller: Caller::new("admin", "socket uid=0", "admin"),
         at: Timestamp(1_732_105_304_000),
         expires: Timestamp(1_732_105_364_000),
         wait: false,
