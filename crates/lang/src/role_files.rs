@@ -104,7 +104,7 @@ impl Reader {
                 self.say(name.at, message, None);
             }
             let role = self.role(name, node);
-            self.roles.roles.insert(name.text.clone(), role);
+            self.roles.named.insert(name.text.clone(), role);
         }
     }
 

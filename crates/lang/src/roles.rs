@@ -80,7 +80,7 @@ const BUILT_IN: &[(&str, &[&str])] = &[
 /// Who may do what.
 #[derive(Clone, Debug)]
 pub struct Roles {
-    pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) named: BTreeMap<String, Role>,
     pub(crate) socket: Socket,
     pub(crate) rules: BTreeMap<String, String>,
     pub(crate) rule: String,
@@ -185,7 +185,7 @@ impl Default for Roles {
         };
         let role = |functions: &[&str]| Role { deny: Vec::new(), allow: vec![line(functions)] };
         Self {
-            roles: BUILT_IN.iter().map(|(name, may)| ((*name).to_owned(), role(may))).collect(),
+            named: BUILT_IN.iter().map(|(name, may)| ((*name).to_owned(), role(may))).collect(),
             socket: Socket { root: "admin".to_owned(), lab: "admin".to_owned(), users: BTreeMap::new() },
             rules: BTreeMap::new(),
             rule: RULE.to_owned(),
@@ -200,11 +200,11 @@ impl Roles {
     }
     /// A role by name.
     pub fn get(&self, name: &str) -> Option<&Role> {
-        self.roles.get(name)
+        self.named.get(name)
     }
     /// Names of all roles.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.roles.keys().map(String::as_str)
+        self.named.keys().map(String::as_str)
     }
     /// Roles of local users.
     pub fn socket(&self) -> &Socket {
@@ -273,17 +273,15 @@ impl Line {
 
     fn denies(&self, deed: &Deed<'_>, whom: Whom<'_>) -> bool {
         let here = match (&self.target, whom) {
-            (None, _) => true,
+            // Those of this line are among everybody.
+            (None, _) | (Some(_), Whom::Everybody) => true,
             (Some(target), Whom::One(machine)) => target.matches(machine),
-            // Those of this line are among them.
-            (Some(_), Whom::Everybody) => true,
             (Some(_), Whom::Nobody) => false,
         };
         let states = match (&self.states, deed.states) {
-            (None, _) => true,
-            (Some(_), None) => false,
             // What top.sls assigns may have any of them.
-            (Some(_), Some([])) => true,
+            (None, _) | (Some(_), Some([])) => true,
+            (Some(_), None) => false,
             (Some(patterns), Some(names)) => names.iter().any(|it| matches_any(patterns, it)),
         };
         let command = match (&self.commands, &deed.command) {

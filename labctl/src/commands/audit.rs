@@ -183,7 +183,7 @@ fn sentences(check: &AuditCheck, whole: Whole, style: &Style) -> String {
     }
     match (check.removed, check.first) {
         (Some(upto), _) => {
-            say(Tone::Dim, "-", format!("lines up to {upto} were removed by age (labctl master gc)"))
+            say(Tone::Dim, "-", format!("lines up to {upto} were removed by age (labctl master gc)"));
         }
         (None, Some((first, _))) if whole == Whole::Part && first > 1 => {
             say(Tone::Dim, "-", format!("the file begins with line {first}: what came before is not judged"));

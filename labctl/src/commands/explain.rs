@@ -109,7 +109,7 @@ mod tests {
             .lines()
             .skip_while(|it| !it.starts_with("  roles:"))
             .take_while(|it| !it.starts_with("Built in"))
-            .map(|it| format!("{it}\n"))
+            .flat_map(|it| [it, "\n"])
             .collect();
         assert_eq!(lang::roles::Roles::parse("roles.yaml", &example).diagnostics, []);
     }

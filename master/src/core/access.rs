@@ -63,9 +63,10 @@ impl Master {
             let message = format!("{OBSERVERS_MAX} observers are known already");
             return Err(refuse(ErrorKind::Unavailable, message, None));
         }
-        let expires = match role.is_of_observers() {
-            true => for_ms.map(|it| self.now.plus_ms(it)),
-            false => Some(self.api_end(for_ms)?),
+        let expires = if role.is_of_observers() {
+            for_ms.map(|it| self.now.plus_ms(it))
+        } else {
+            Some(self.api_end(for_ms)?)
         };
         // 128 bits from the shell, in letters that survive any shell and any form.
         let secret = Secret::new(model::JobId(u128::from_be_bytes(random)).to_string().to_lowercase());

@@ -66,12 +66,12 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
     use Scope::{Fleet, Nobody, Target, Visible};
     match request {
         Request::Status => access_to("master.status", Nobody, Reads),
-        Request::Master => access_to("master.info", Nobody, Reads),
+        Request::Master | Request::Masters => access_to("master.info", Nobody, Reads),
         Request::Gc { .. } => access_to("master.gc", Nobody, Takes),
-        Request::Expand { target } => access_to("minion.list", Target(target), Reads),
-        Request::Minions { target: Some(target) } => access_to("minion.list", Target(target), Reads),
+        Request::Expand { target } | Request::Minions { target: Some(target) } => {
+            access_to("minion.list", Target(target), Reads)
+        }
         Request::Minions { target: None } => access_to("minion.list", Visible, Reads),
-        Request::Masters => access_to("master.info", Nobody, Reads),
         Request::InstallMasters { .. } => access_to("master.rotate", Nobody, Adds),
         Request::Backup { .. } => access_to("master.backup", Nobody, Takes),
         Request::RemoveMinion { minion } => access_to("minion.remove", Scope::One(minion), Takes),

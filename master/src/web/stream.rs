@@ -86,13 +86,12 @@ async fn next_event(
             Ok(Ok(event)) if filter.is_none_or(|it| lang::rules::filter_matches(it, &event.tag)) => {
                 return Some(line(&*event));
             }
-            Ok(Ok(_)) => {}
             Ok(Err(broadcast::error::RecvError::Lagged(missed))) => {
                 return Some(line(&serde_json::json!({ "gap": missed })));
             }
             Ok(Err(broadcast::error::RecvError::Closed)) => return None,
             Err(_) if review == heartbeat => return Some(Bytes::from_static(b"\n")),
-            Err(_) => {}
+            Ok(Ok(_)) | Err(_) => {}
         }
     }
 }
