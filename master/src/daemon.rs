@@ -5,6 +5,7 @@ mod compile;
 mod drain;
 mod effects;
 mod held;
+mod login;
 mod register;
 mod roles;
 mod start;
@@ -21,7 +22,7 @@ use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Beat;
 use compile::{Done, Pool};
 use model::{
-    Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Secret, Timestamp, api,
+    Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
 };
 use register::Register;
 use std::collections::VecDeque;
@@ -36,6 +37,7 @@ use tracing::{info, warn};
 
 pub use clock::Clock;
 pub use held::Held;
+pub use login::{Credential, Local, LocalRight, LoginFault};
 pub(crate) use register::known_name;
 pub(crate) use start::lock;
 pub use start::{StartError, run};
@@ -177,46 +179,6 @@ impl Handle {
 fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |it| it.source());
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
-}
-
-/// How an operator proves who they are.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// `name:secret` of an API token.
-    Token(Secret),
-    /// A client certificate's key.
-    Key(bus::PublicKey),
-    /// A user of the master's own machine, by the socket.
-    Local(Local),
-}
-
-/// A user of the master's own machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Local {
-    /// User name.
-    pub name: String,
-    /// User id.
-    pub uid: u32,
-    /// By what they may use the socket.
-    pub by: LocalRight,
-}
-
-/// By what a local user may use the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalRight {
-    /// Root, or the user that the master runs as.
-    Root,
-    /// A member of the group `lab`.
-    Lab,
-}
-
-/// Why somebody is not let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoginFault {
-    /// No such name, or not its secret.
-    Unknown,
-    /// It was good, and its end has come.
-    Ended(String),
 }
 
 /// What comes to the loop beside the gate's messages.

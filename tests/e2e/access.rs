@@ -86,7 +86,7 @@ fn a_role_allows_what_its_lines_say_from_when_they_are_saved_and_a_mistake_chang
     ] {
         let said = ci.says(words);
         assert_eq!(said.code, code, "{words:?}: {said:?}");
-        assert!(code == 0 || said.stderr.contains("may not"), "{words:?}: {said:?}");
+        assert!(code == 0 || said.stderr.contains("role deployer may"), "{words:?}: {said:?}");
     }
     let shown = lab.labctl(&["can", "ci", "state.apply", "*", "--state", "hello"]).expect(7);
     assert!(shown.stdout.contains("db-1  no line allows it"), "{}", shown.stdout);

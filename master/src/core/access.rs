@@ -85,8 +85,8 @@ impl Master {
     /// When something that lets into the API ends: always some day.
     fn api_end(&self, for_ms: Option<u64>) -> Result<Timestamp, ErrorView> {
         let for_ms = for_ms.unwrap_or(API_MS);
-        if !(1_000..=API_MS_MAX).contains(&for_ms) {
-            let message = "what lets into the API is good for 1 s to 366 d".to_owned();
+        if !(1..=API_MS_MAX).contains(&for_ms) {
+            let message = "what lets into the API is good for 366 d at most".to_owned();
             return Err(refuse(ErrorKind::Usage, message, Some("make a new one before it ends")));
         }
         Ok(self.now.plus_ms(for_ms))
