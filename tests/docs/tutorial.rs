@@ -150,7 +150,7 @@ const AT_WORK: &str = r#"
 exec 2> talk
 export LABMASTER_ROOT=$PWD/lab LABCTL_SOCKET=$PWD/lab/run/labmaster/api.sock
 mkdir -p lab/etc/labctl
-printf "name: lab\naddresses: ['127.0.0.1']\nlisten:\n  mqtt: ['127.0.0.1:18862']\n  https: ['127.0.0.1:18462']\n" \
+printf "name: lab\naddresses: ['127.0.0.1']\nlisten:\n  mqtt: ['127.0.0.1:18869']\n  https: ['127.0.0.1:18469']\n" \
   > lab/etc/labctl/master.yaml
 labmaster init --no-example >&2
 run() { labmaster run 2>> master.log & master=$!; until labctl status > /dev/null 2>&1; do sleep 0.1; done; }

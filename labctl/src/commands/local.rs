@@ -245,15 +245,14 @@ impl Drop for Folder {
     }
 }
 
-/// Contents that are not in the recipe, each under its hash. They stay where they are: should one be altered now, its
-/// step fails, because what it writes is not what was compiled.
+/// Contents that are not in the recipe, each copied under its hash: the minion follows no link out of its folder. Should
+/// one be altered now, its step fails, because what it writes is not what was compiled.
 fn hand_over(recipe: &Recipe, files: &Read, folder: &Path) -> Outcome<()> {
     let missing = |hash: &ContentHash| Failure::new(Exit::Failed, format!("the tree has no content {hash}"));
     for hash in recipe.files.iter().filter(|(_, file)| file.inline.is_none()).map(|it| it.0) {
         let place = files.places.get(hash).ok_or_else(|| missing(hash))?;
-        let place = std::path::absolute(place).map_err(|it| Failure::file("find", place, &it))?;
         let name = folder.join(hash.to_string());
-        std::os::unix::fs::symlink(place, &name).map_err(|it| Failure::file("make", &name, &it))?;
+        std::fs::copy(place, &name).map_err(|it| Failure::file("copy", place, &it))?;
     }
     Ok(())
 }
