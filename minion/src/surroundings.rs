@@ -41,7 +41,7 @@ pub enum Judgement {
 }
 
 /// Compares what is seen now with what was seen when the key was accepted. The table is in
-/// `docs/decisions/0019-copies-of-a-machine.md`.
+/// `docs/decisions/0017-copies-of-a-machine.md`.
 #[must_use]
 pub fn judge(then: &Surroundings, now: &Surroundings) -> Judgement {
     use Sameness::{Changed, Same, Unknown};
