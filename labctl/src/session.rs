@@ -25,6 +25,8 @@ const LINE_MAX: usize = 32 * 1024 * 1024;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// For an answer that is no stream.
 const REPLY_MAX: Duration = Duration::from_secs(150);
+/// For a file to begin: it is made first, of a whole store on an SD card.
+const FILE_MAX: Duration = Duration::from_hours(1);
 /// A stream that says nothing for this long is dead: the master sends an empty line every 10 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
@@ -121,8 +123,8 @@ impl Session {
         self.runtime.block_on(async {
             let request = http_request(place, Method::POST, path, wish.to_string().into_bytes())?;
             let late = |_| Failure::new(Exit::NoMaster, "the master did not answer in time");
-            let response =
-                time::timeout(REPLY_MAX, send(place, &mut connection, request)).await.map_err(late)??;
+            let sent = send(place, &mut connection, request);
+            let response = time::timeout(FILE_MAX, sent).await.map_err(late)??;
             if !response.status().is_success() {
                 return match reply_of(place, response).await? {
                     Reply::Error(view) => Err(view.into()),

@@ -14,7 +14,7 @@ use crate::{daemon::Handle, gate::Gate};
 use bus::pulse::Pulse;
 use site::Site;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// The `OpenAPI` document, for the reference.
 pub fn openapi() -> serde_json::Value {
@@ -50,7 +50,12 @@ impl Web {
     pub async fn start(config: WebConfig, handle: Handle, gate: Gate, pulse: &Pulse) -> io::Result<Self> {
         let limits = gate.limits();
         let observers = Box::new(move |stream, address| gate.adopt_observer(stream, address));
-        Self::serve(config, Site { daemon: Arc::new(handle), observers, limits }, pulse).await
+        Self::serve(
+            config,
+            Site { daemon: Arc::new(handle), observers, limits, backups: Arc::new(Semaphore::new(1)) },
+            pulse,
+        )
+        .await
     }
 
     /// As [`Web::start`], for anything that answers like a daemon.

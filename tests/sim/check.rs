@@ -368,6 +368,9 @@ impl Checker {
         if *word == Terminal::Interrupted && reason.contains("does not know it any more") {
             return Err(format!("{place}: the minion forgot it"));
         }
+        if *word == Terminal::Interrupted && reason.contains("connection") {
+            return Err(format!("{place}: lost contact is no end"));
+        }
         Ok(())
     }
 }

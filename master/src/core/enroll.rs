@@ -275,13 +275,14 @@ pub(crate) enum Dismissal {
     Retired,
 }
 
-/// By the serial number of the hardware where both have one that means something, else by the network card.
+/// By the serial number of the hardware where the old one had one that means something, else by the network card: an
+/// address can be heard by all on the network, so who leaves out the number is not let in by it.
 fn is_same_hardware(old: &Labels, new: &Labels) -> bool {
     let serial = |it: &Labels| it.get("product_uuid").filter(|it| tells_apart(it)).cloned();
     let mac = |it: &Labels| it.get("mac").filter(|it| tells_apart(it)).cloned();
-    match (serial(old), serial(new)) {
-        (Some(old), Some(new)) => old == new,
-        _ => mac(old).is_some_and(|old| mac(new) == Some(old)),
+    match serial(old) {
+        Some(old) => serial(new) == Some(old),
+        None => mac(old).is_some_and(|old| mac(new) == Some(old)),
     }
 }
 

@@ -49,6 +49,16 @@ pub(crate) fn check_labels(labels: &Labels) -> Result<(), ErrorView> {
 }
 
 impl Master {
+    /// The keys that a text may mean: those of an id, or whose fingerprint begins with it.
+    pub(crate) fn keys_called<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a Key> {
+        let prefix = text.strip_prefix("SHA256:").unwrap_or(text);
+        self.book.keys.values().filter(move |it| {
+            let named = it.minion.as_str() == text;
+            let begins = prefix.len() >= 4 && it.fingerprint.as_str()["SHA256:".len()..].starts_with(prefix);
+            named || begins
+        })
+    }
+
     /// The key that a text means: a minion id or the beginning of a fingerprint; of several, the one with `fingerprint`.
     fn find_key(
         &self,
@@ -56,13 +66,7 @@ impl Master {
         fingerprint: Option<&Fingerprint>,
         decision: KeyDecision,
     ) -> Result<Key, ErrorView> {
-        let prefix = text.strip_prefix("SHA256:").unwrap_or(text);
-        let fits = |it: &&Key| {
-            let named = it.minion.as_str() == text;
-            let begins = prefix.len() >= 4 && it.fingerprint.as_str()["SHA256:".len()..].starts_with(prefix);
-            named || begins
-        };
-        let mut all: Vec<&Key> = self.book.keys.values().filter(fits).collect();
+        let mut all: Vec<&Key> = self.keys_called(text).collect();
         if let Some(exact) = all.iter().copied().find(|it| Some(&it.fingerprint) == fingerprint) {
             all = vec![exact];
         }

@@ -31,6 +31,8 @@ pub struct Listing {
 pub(crate) struct Listed {
     listing: Listing,
     list: Masters,
+    /// Another one is being put on disk.
+    keeping: bool,
 }
 
 impl Listing {
@@ -43,7 +45,7 @@ impl Master {
     /// Tells which list is in use: once, at the start. One that does not open is none.
     pub fn use_masters(&mut self, listing: Listing) {
         let list = Masters::open(&listing.text, &listing.org).ok();
-        self.masters = list.map(|list| Listed { listing, list });
+        self.masters = list.map(|list| Listed { listing, list, keeping: false });
     }
 
     /// A minion says which list it has; an older one is replaced.
@@ -106,6 +108,10 @@ impl Master {
             let version = self.listed()?.list.version;
             return Ok(Some(Reply::Done(vec![format!("version {version} is in use already")])));
         };
+        if self.masters.as_mut().is_some_and(|it| std::mem::replace(&mut it.keeping, true)) {
+            let message = "another list of masters is being put on disk".to_owned();
+            return Err(refuse(ErrorKind::Unavailable, message, Some("try again in a moment")));
+        }
         self.audit(
             caller,
             format!("install version {} of masters.json", newer.version),
@@ -146,6 +152,9 @@ impl Master {
 
     /// It is on disk, or cannot be.
     pub(crate) fn masters_kept(&mut self, ticket: Ticket, text: &str, failure: Option<String>) {
+        if let Some(listed) = &mut self.masters {
+            listed.keeping = false;
+        }
         let judged = match failure {
             Some(reason) => Err(refuse(ErrorKind::Unavailable, reason, None)),
             None => self.judge_masters(text),

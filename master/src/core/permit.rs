@@ -2,6 +2,7 @@
 
 use super::{
     Master,
+    enroll::id_matches,
     refusals::Refused,
     roster::cut,
     target::{Seen, refuse},
@@ -11,7 +12,7 @@ use lang::{
     target::Candidate,
 };
 use model::{
-    Caller, Diagnostic, JobKind, KeyDecision, MinionId, Reply, Request,
+    Caller, Diagnostic, EnrollTerms, JobKind, KeyDecision, MinionId, Replace, Reply, Request,
     api::{CanMinion, CanView, ErrorKind, ErrorView},
 };
 use serde_json::json;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 const SHOWN_MAX: usize = 1_000;
 
 /// Which machines a request is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scope<'a> {
     /// None: it is about the master.
     Nobody,
@@ -35,6 +36,10 @@ pub(crate) enum Scope<'a> {
     One(&'a MinionId),
     /// Those of a job.
     Job(&'a str),
+    /// Whom a text about a key means: an id, or the beginning of a fingerprint.
+    Key(&'a str),
+    /// Members whose names new keys may take by these terms; nobody, if they take none.
+    Names(&'a EnrollTerms),
 }
 
 /// What a request does to what is kept.
@@ -76,8 +81,8 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
         Request::Backup { .. } => access_to("master.backup", Nobody, Takes),
         Request::RemoveMinion { minion } => access_to("minion.remove", Scope::One(minion), Takes),
         Request::Keys | Request::Tokens => access_to("key.list", Nobody, Reads),
-        Request::DecideKey { decision, .. } => access_to(decides(*decision), Nobody, Takes),
-        Request::Enroll { .. } => access_to("key.enroll", Nobody, Adds),
+        Request::DecideKey { key, decision, .. } => access_to(decides(*decision), Scope::Key(key), Takes),
+        Request::Enroll { terms } => access_to("key.enroll", Scope::Names(terms), Adds),
         Request::RevokeToken { .. } => access_to("key.enroll", Nobody, Takes),
         Request::Submit { target, kind, .. } => {
             Access { deed: deed_of(kind), scope: Target(target), manner: Adds }
@@ -177,7 +182,10 @@ impl Master {
             && error.kind == ErrorKind::Forbidden
         {
             let what = match access.scope {
-                Scope::Target(it) | Scope::Job(it) => format!("{} `{}`", access.deed.function, cut(it, 256)),
+                Scope::Target(it) | Scope::Job(it) | Scope::Key(it) => {
+                    format!("{} `{}`", access.deed.function, cut(it, 256))
+                }
+                Scope::Names(it) => format!("{} `{}`", access.deed.function, cut(&it.ids, 256)),
                 Scope::One(it) => format!("{} {it}", access.deed.function),
                 Scope::Nobody | Scope::Fleet | Scope::Visible => access.deed.function.to_owned(),
             };
@@ -202,6 +210,16 @@ impl Master {
             Scope::Target(text) => {
                 let minions: Vec<MinionId> = self.explain(text)?.into_iter().map(|it| it.0).collect();
                 self.judge_each(role, caller, deed, &minions)
+            }
+            Scope::Key(text) => {
+                let minions: Vec<MinionId> = self.keys_called(text).map(|it| it.minion.clone()).collect();
+                self.judge_named(role, caller, deed, &minions)
+            }
+            Scope::Names(terms) => {
+                let taken = |it: &&MinionId| terms.replace != Replace::Never && id_matches(&terms.ids, it);
+                let minions: Vec<MinionId> = self.book.minions.keys().filter(taken).cloned().collect();
+                told(role.judge(deed, Whom::Nobody), &caller.role, deed, None)?;
+                self.judge_named(role, caller, deed, &minions)
             }
             Scope::Job(text) => match self.minions_of(text, caller)? {
                 Some(minions) => self.judge_each(role, caller, deed, &minions),
@@ -245,6 +263,20 @@ impl Master {
             return Ok(());
         }
         minions.iter().try_for_each(check)
+    }
+
+    /// Every machine must pass; what is about none must be allowed without a target.
+    fn judge_named(
+        &self,
+        role: &Role,
+        caller: &Caller,
+        deed: &Deed<'_>,
+        minions: &[MinionId],
+    ) -> Result<(), ErrorView> {
+        if minions.is_empty() {
+            return told(role.judge(deed, Whom::Nobody), &caller.role, deed, None);
+        }
+        self.judge_each(role, caller, deed, minions)
     }
 
     /// Lets a rule's action through, or says why not.

@@ -330,8 +330,8 @@ impl Master {
             KeyAction::Reject => permit::decides(KeyDecision::Reject),
             KeyAction::Delete => "minion.remove",
         };
-        let about = (act == KeyAction::Delete).then_some(std::slice::from_ref(minion));
-        let permitted = self.permit_rule(&caller, &Deed { function, ..Deed::default() }, about);
+        let about = std::slice::from_ref(minion);
+        let permitted = self.permit_rule(&caller, &Deed { function, ..Deed::default() }, Some(about));
         let done = match act {
             _ if permitted.is_err() => Err(permitted.err().map(|it| it.message).unwrap_or_default()),
             KeyAction::Accept if self.book.minions.contains_key(minion) => Err(format!(

@@ -186,7 +186,10 @@ impl Master {
             return Ok(Some(Reply::Submitted(Box::new(job.clone()))));
         }
         if self.book.knows_job(wish.id) && !forgets {
-            let query = Query::Job(wish.id.to_string(), wish.caller.name.clone());
+            let job = wish.id.to_string();
+            // Whose it was stands in the store: who may see jobs is shown it.
+            self.permit(&wish.caller, &Request::Job { job: job.clone() })?;
+            let query = Query::Job(job, wish.caller.name.clone());
             self.out.push(Effect::Read { ticket, query });
             return Ok(None);
         }

@@ -4,20 +4,21 @@ use super::{
     caller::{self, Peer, Proof},
     routes::{Connection, not_allowed, reply_response},
 };
-use crate::backup::Keys;
+use crate::{backup::Keys, core::Refused};
 use axum::{
     Json,
     body::Body,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use model::{
     Reply,
     api::{ErrorKind, ErrorView},
     broken,
 };
 use serde::Deserialize;
-use std::os::unix::fs::MetadataExt;
+use std::{os::unix::fs::MetadataExt, sync::Arc};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 * 1024;
@@ -37,6 +38,8 @@ pub(super) async fn backup(connection: Connection, headers: HeaderMap, Json(wish
         Err(why) => return not_allowed(&why),
     };
     if wish.with_keys && !may_read_keys(&peer) {
+        let what = "back up the master with its keys".to_owned();
+        site.daemon.refused(Refused { caller: who, what, reason: "not root on its machine".to_owned() });
         return reply_response(&Reply::Error(ErrorView {
             kind: ErrorKind::Forbidden,
             message: "whoever has the keys is the master: they are given to root on its machine only"
@@ -45,6 +48,14 @@ pub(super) async fn backup(connection: Connection, headers: HeaderMap, Json(wish
             diagnostics: Vec::new(),
         }));
     }
+    let Ok(turn) = Arc::clone(&site.backups).try_acquire_owned() else {
+        return reply_response(&Reply::Error(ErrorView {
+            kind: ErrorKind::Unavailable,
+            message: "another backup is being made or fetched".to_owned(),
+            hint: Some("try again when it has ended".to_owned()),
+            diagnostics: Vec::new(),
+        }));
+    };
     let keys = if wish.with_keys { Keys::Included } else { Keys::Left };
     let file = match site.daemon.backup(who, keys).await {
         Ok(file) => file,
@@ -59,7 +70,11 @@ pub(super) async fn backup(connection: Connection, headers: HeaderMap, Json(wish
         (header::CONTENT_LENGTH, size.to_string()),
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
     ];
-    let body = tokio_util::io::ReaderStream::with_capacity(file, CHUNK);
+    // The next one's turn comes when this one is sent, or nobody wants it any more.
+    let body = tokio_util::io::ReaderStream::with_capacity(file, CHUNK).map(move |it| {
+        let _ = &turn;
+        it
+    });
     (StatusCode::OK, head, Body::from_stream(body)).into_response()
 }
 

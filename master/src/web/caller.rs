@@ -76,10 +76,6 @@ pub(crate) async fn operator(site: &Site, peer: &Peer, proof: &Proof) -> Result<
         Peer::Socket(_) => None,
         Peer::Tls { address, .. } => Some(address.ip().to_canonical()),
     };
-    if let Some(address) = address {
-        let taken = site.limits.address(Origin::of(address), now);
-        taken.map_err(|wait| NotAllowed::TooMany("requests from this address", wait))?;
-    }
     if broken::leaves_out("api-login") && address.is_some() {
         return Ok(Caller::new("anybody", "anywhere", "admin"));
     }
@@ -95,6 +91,9 @@ pub(crate) async fn operator(site: &Site, peer: &Peer, proof: &Proof) -> Result<
         (Err(NotAllowed::Unknown), None) => Err(NotAllowed::Refused),
         (Err(why), None) => Err(why),
         (Err(why), Some(address)) => {
+            // Those who are known have limits of their own: a stranger beside them keeps nobody waiting.
+            let taken = site.limits.address(Origin::of(address), now);
+            taken.map_err(|wait| NotAllowed::TooMany("requests from this address", wait))?;
             put_on_record(site, proof, address, &why);
             let Err(wait) = site.limits.failure(Origin::of(address), now) else { return Err(why) };
             if let Some((_place, wait)) = site.limits.hold_back(wait) {

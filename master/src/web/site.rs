@@ -10,7 +10,7 @@ use crate::{
 use futures_util::future::BoxFuture;
 use model::{Caller, ContentHash, Event, MinionId, Reply, Request, api};
 use std::{fs::File, net::SocketAddr, sync::Arc};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
 /// Takes over upgraded websocket streams.
 pub(crate) type Observers = Box<dyn Fn(Box<dyn ObserverStream>, SocketAddr) + Send + Sync>;
@@ -20,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) daemon: Arc<dyn Daemon>,
     pub(crate) observers: Observers,
     pub(crate) limits: Arc<Limits>,
+    /// One backup is made and sent at a time: each takes the room of the store on disk.
+    pub(crate) backups: Arc<Semaphore>,
 }
 
 /// The daemon as the web server sees it; [`Handle`] is the real one.

@@ -134,7 +134,12 @@ impl Page {
         let (refused, gone) = (Arc::default(), Arc::default());
         let (events_of, refused_by, gone_of) = (events.clone(), Arc::clone(&refused), Arc::clone(&gone));
         let daemon = Arc::new(Fake { events: events_of, content, refused: refused_by, gone: gone_of });
-        let site = Arc::new(Site { daemon, observers: Box::new(|_, _| ()), limits: Arc::default() });
+        let site = Arc::new(Site {
+            daemon,
+            observers: Box::new(|_, _| ()),
+            limits: Arc::default(),
+            backups: Arc::new(tokio::sync::Semaphore::new(1)),
+        });
         Self { site, _folder: folder, events, refused, gone }
     }
     fn router(&self, peer: Peer) -> Router {

@@ -4,7 +4,7 @@ use crate::core::{test_kit::*, *};
 use bus::Identity;
 use bus::masters::{MasterEntry, Masters};
 use bus::message::{FromMinion, Hello, ToMinion};
-use model::{ContentHash, Reply, Request};
+use model::{ContentHash, Reply, Request, api::ErrorKind};
 
 fn org() -> Identity {
     Identity::from_secrets([1; 32], [2; 32])
@@ -117,12 +117,18 @@ fn a_list_is_in_use_once_it_is_on_disk_and_not_if_it_cannot_be() {
 }
 
 #[test]
-fn of_two_that_are_installed_at_once_the_older_one_does_not_win() {
+fn one_list_is_put_on_disk_after_the_other() {
     let mut bench = bench();
-    let older = install(&mut bench, &list(4, &[7, 8], &org()));
     let newer = install(&mut bench, &list(5, &[7], &org()));
+    let refused = install(&mut bench, &list(6, &[7], &org()));
+    assert_eq!(refusal(&refused).unwrap().0, ErrorKind::Unavailable);
     kept(&mut bench, &newer, None);
-    assert!(refusal(&kept(&mut bench, &older, None)).unwrap().1.contains("older than 5"));
+    let older = install(&mut bench, &list(4, &[7, 8], &org()));
+    assert!(refusal(&older).unwrap().1.contains("older than 5"));
+    let failed = install(&mut bench, &list(6, &[7], &org()));
+    assert!(refusal(&kept(&mut bench, &failed, Some("no room"))).is_some());
+    let again = install(&mut bench, &list(6, &[7], &org()));
+    assert!(refusal(&kept(&mut bench, &again, None)).is_none(), "what failed may be tried again");
 }
 
 #[test]

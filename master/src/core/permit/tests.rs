@@ -114,6 +114,43 @@ fn an_operator_may_everything_but_decide_who_else_may() {
 }
 
 #[test]
+fn what_is_denied_on_a_machine_is_denied_for_its_key_and_its_name() {
+    let keeper = "
+roles:
+  keeper:
+    deny:
+      - {functions: '*', targets: db-*}
+    allow:
+      - {functions: key.*}
+";
+    let decide =
+        |key: &str, decision| Request::DecideKey { key: key.to_owned(), fingerprint: None, decision };
+    let enroll = |ids: &str, replace| {
+        let example = crate::web::examples().into_iter().find_map(|it| match it {
+            Request::Enroll { terms } => Some(terms),
+            _ => None,
+        });
+        Request::Enroll { terms: EnrollTerms { ids: ids.to_owned(), replace, ..example.unwrap() } }
+    };
+    let key = bench(&["db-1"]).master.book.minions[&id("db-1")].fingerprint.as_str().to_owned();
+    for (request, refused) in [
+        (decide("db-1", KeyDecision::Revoke), true),
+        (decide(&key, KeyDecision::Revoke), true),
+        (decide("db-1", KeyDecision::Accept), true),
+        (decide("web-1", KeyDecision::Revoke), false),
+        (enroll("*", Replace::Never), false),
+        (enroll("*", Replace::Offline), true),
+        (enroll("web-*", Replace::Offline), false),
+    ] {
+        let mut bench = bench(&["db-1", "web-1"]);
+        bench.master.set_roles(roles(keeper));
+        let effects = bench.ask_as(by("keeper"), request.clone());
+        let forbidden = refusal(&effects).is_some_and(|it| it.0 == ErrorKind::Forbidden);
+        assert_eq!(forbidden, refused, "{request:?}: {effects:?}");
+    }
+}
+
+#[test]
 fn every_machine_of_a_target_must_pass() {
     let apply = |states: &[&str]| JobKind::Apply {
         states: states.iter().map(|it| (*it).to_owned()).collect(),
