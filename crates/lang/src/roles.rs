@@ -74,7 +74,7 @@ const BUILT_IN: &[(&str, &[&str])] = &[
         ],
     ),
     (RULE, &["cmd.*", "event.send", "key.accept", "key.reject", "minion.remove", "state.*"]),
-    ("viewer", &["event.list", "job.list", "master.info", "master.status", "minion.list", "rule.list"]),
+    ("viewer", &["event.list", "master.info", "master.status", "minion.list", "rule.list"]),
 ];
 
 /// Who may do what.
