@@ -7,6 +7,7 @@ pub use effects::give_up;
 
 use super::clock::Clock;
 use super::larder::{Larder, chain};
+use super::watch::Watchdog;
 use super::{DaemonError, Setup, Stop, Trust, sources};
 use crate::core::{Entry, Input, Minion, RunEnd};
 use crate::grains;
@@ -18,7 +19,6 @@ use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent, Refusal, is_untrusted, refusal};
 use bus::message::Speaker;
-use bus::pulse::Beat;
 use bus::{Identity, Topic, envelope};
 use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
 use serde_json::Value;
@@ -113,7 +113,7 @@ pub(super) struct Agent<'a> {
     probes: Vec<u64>,
     collecting: bool,
     collect_at: Instant,
-    beat: Beat,
+    watchdog: &'a Watchdog,
     end: Option<End>,
 }
 
@@ -125,7 +125,7 @@ impl Agent<'_> {
             if let Some(end) = self.end.take() {
                 return self.finish(end).await;
             }
-            self.beat.turn();
+            self.watchdog.core.turn();
             let heard = self.hear(stop).await;
             self.take(heard).await?;
         }
@@ -157,7 +157,7 @@ impl Agent<'_> {
             () = tokio::time::sleep(wait) => Heard::Tick,
             () = sleep_until(self.sample_at), if self.sample_every.is_some() => Heard::Sample,
             () = sleep_until(self.collect_at) => Heard::Collect,
-            () = tokio::time::sleep(self.beat.every()) => Heard::Turn,
+            () = tokio::time::sleep(self.watchdog.core.every()) => Heard::Turn,
         }
     }
 

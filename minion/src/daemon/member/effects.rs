@@ -8,7 +8,7 @@ use crate::daemon::larder::chain;
 use crate::linux::system;
 use crate::looks::Look;
 use crate::worker::{Told, Work};
-use bus::client::{Client, ClientEvent};
+use bus::client::ClientEvent;
 use bus::message::{FromMinion, Offer};
 use model::JobId;
 use std::collections::VecDeque;
@@ -30,6 +30,8 @@ impl Agent<'_> {
         let now = self.now();
         let mut effects = VecDeque::from(self.core.step(now, input));
         while let Some(effect) = effects.pop_front() {
+            // There may be many, and each may take a while on a slow line.
+            self.watchdog.core.turn();
             match effect {
                 Effect::Record(entry) => {
                     let mut entries = vec![*entry];
@@ -166,6 +168,8 @@ impl Agent<'_> {
                 Some(event) = self.events.recv(), if self.early.len() < EARLY_MAX => self.early.push_back(event),
                 () = sleep_until(limit) => {
                     self.end = Some(End::Again);
+                    // Nothing more is tried on it: each try would take as long.
+                    self.link = None;
                     return false;
                 }
             }
@@ -226,7 +230,7 @@ impl Agent<'_> {
     /// The old connection is ended and a new one made; hearing goes on with what comes of that.
     async fn reconnect(&mut self) {
         let config = connection(&self.id, &self.trust, &self.identity);
-        let (client, events) = Client::start(config);
+        let (client, events) = self.watchdog.connect(config);
         let old = std::mem::replace(&mut self.client, client);
         old.close().await;
         self.events = events;

@@ -11,7 +11,7 @@ use crate::home::{Home, Membership, make_private_dir};
 use crate::journal::{Journal, Opened};
 use crate::looks::Looks;
 use crate::worker::{HANG_LIMIT, Workers};
-use bus::client::{Client, ClientConfig};
+use bus::client::ClientConfig;
 use bus::message::Speaker;
 use bus::{Identity, Topic, tls};
 use model::MinionId;
@@ -36,7 +36,7 @@ impl<'a> Agent<'a> {
         trust: Trust,
         speaker: &'a Speaker,
         clock: &'a mut Clock,
-        watchdog: &Watchdog,
+        watchdog: &'a Watchdog,
     ) -> Result<Self, DaemonError> {
         if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != member.id.as_str()) {
             let id = &member.id;
@@ -45,7 +45,7 @@ impl<'a> Agent<'a> {
         let identity = Arc::new(home.identity()?);
         let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
         let link = connection(&member.id, &trust, &identity);
-        let (client, events) = Client::start_watched(link, watchdog.connection());
+        let (client, events) = watchdog.connect(link);
         let opened = Journal::open(&home.journal_dir())?;
         make_private_dir(&setup.config.cache_dir)?;
         let (tell, told) = mpsc::channel(TOLD_MAX);
@@ -104,7 +104,7 @@ impl<'a> Agent<'a> {
             probes: Vec::new(),
             collecting: false,
             collect_at: now + COLLECT_EVERY,
-            beat: watchdog.core.clone(),
+            watchdog,
             end: None,
         })
     }
