@@ -11,9 +11,11 @@ pub const CONFIRM_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 const NAMED_MAX: usize = 10;
 
 impl Minion {
-    /// The run at work is over. Without a way back, or if it altered nothing, it ends with that.
+    /// The run at work is over. Without a way back, or if it altered nothing, it ends with that. What an attempt altered
+    /// that was lost stands in no report.
     pub(super) fn run_over(&mut self, now: Timestamp, mut result: Box<JobResult>, effects: &mut Vec<Effect>) {
-        let Some(ms) = self.way_back(result.job).filter(|_| has_altered(&result)) else {
+        let may_have_altered = has_altered(&result) || self.is_begun_again(result.job);
+        let Some(ms) = self.way_back(result.job).filter(|_| may_have_altered) else {
             return self.end_with(now, result, effects);
         };
         self.fit_result(&mut result);
@@ -22,6 +24,12 @@ impl Minion {
         // What goes through an old connection says nothing: packet filters let it be.
         self.link.after_run = broken::leaves_out("confirm-by-new-connection");
         effects.push(Effect::Reconnect);
+    }
+
+    /// Whether an attempt of this run was lost before the one at work; reboots do not count.
+    fn is_begun_again(&self, job: JobId) -> bool {
+        let Some(Held::Running { attempt, .. }) = self.memory.jobs.get(&job) else { return false };
+        attempt.saturating_sub(self.memory.course.reboots) > 1
     }
 
     fn way_back(&self, job: JobId) -> Option<u64> {
@@ -78,7 +86,11 @@ impl Minion {
         let Some(attempt) = unconfirmed.undoing else { return };
         let undone = match end {
             RunEnd::Report { report, .. } => Ok(*report),
-            RunEnd::Lost { .. } if attempt < ATTEMPTS_MAX => return self.put_back(job, attempt + 1, effects),
+            RunEnd::Lost { .. } | RunEnd::NotBegun { .. } | RunEnd::Fault { .. }
+                if attempt < ATTEMPTS_MAX =>
+            {
+                return self.put_back(job, attempt + 1, effects);
+            }
             RunEnd::Lost { reason } | RunEnd::NotBegun { reason } | RunEnd::Fault { reason } => Err(reason),
             RunEnd::Reboot { .. } => Err("it wanted to reboot".to_owned()),
         };

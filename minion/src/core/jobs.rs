@@ -173,8 +173,9 @@ impl Minion {
                 (word, reason, Some(report))
             }
             RunEnd::Reboot { step, message } => return self.on_reboot(now, job, step, message, effects),
-            RunEnd::NotBegun { reason } if attempt > 1 && !cancelling => {
-                (Terminal::Interrupted, format!("{reason}; it was begun before"), None)
+            RunEnd::NotBegun { reason } if attempt > 1 => {
+                let word = if cancelling { Terminal::Cancelled } else { Terminal::Interrupted };
+                (word, format!("{reason}; it was begun before"), None)
             }
             RunEnd::NotBegun { reason } => {
                 let word = if cancelling { Terminal::Cancelled } else { Terminal::Refused };

@@ -207,6 +207,46 @@ fn a_run_that_failed_or_was_lost_in_the_middle_is_put_back_too() {
 }
 
 #[test]
+fn what_a_lost_attempt_may_have_altered_has_a_way_back_although_the_next_finds_nothing_to_do() {
+    let mut bench = Bench::member();
+    bench.offer(with_way_back(1));
+    bench.lost(1);
+    assert_eq!(bench.ended(1, Outcome::Ok), ["record unconfirmed 1 ok", "reconnect"]);
+
+    let mut bench = Bench::member();
+    bench.offer(with_way_back(1));
+    bench.step(Input::RunEnded { job: JobId(1), end: RunEnd::Reboot { step: 0, message: String::new() } });
+    bench.settings.boot = "boot-2".to_owned();
+    bench.crash();
+    assert_eq!(bench.ended(1, Outcome::Ok)[0], "record ended 1 ok", "a reboot is no lost attempt");
+}
+
+#[test]
+fn a_run_that_is_cancelled_before_it_begins_again_has_its_way_back() {
+    let mut bench = Bench::member();
+    bench.offer(with_way_back(1));
+    bench.lost(1);
+    bench.hear(ToMinion::Cancel { job: JobId(1) });
+    let end = RunEnd::NotBegun { reason: "cancelled before it began".to_owned() };
+    let said = bench.step(Input::RunEnded { job: JobId(1), end });
+    assert_eq!(said, ["record unconfirmed 1 cancelled", "reconnect"]);
+}
+
+#[test]
+fn a_way_back_that_cannot_be_begun_is_tried_three_times() {
+    let reason = || "no memory".to_owned();
+    for end in [RunEnd::NotBegun { reason: reason() }, RunEnd::Fault { reason: reason() }] {
+        let mut bench = applied();
+        bench.now = bench.now.plus_ms(WITHIN_MS);
+        bench.step(Input::Tick);
+        let mut ended = || bench.step(Input::RunEnded { job: JobId(1), end: end.clone() });
+        assert_eq!(ended(), ["record undoing 1 2", "put back 1"]);
+        assert_eq!(ended(), ["record undoing 1 3", "put back 1"]);
+        assert_eq!(ended()[0], "record ended 1 failed");
+    }
+}
+
+#[test]
 fn a_way_back_that_is_broken_off_is_gone_three_times_and_then_told_as_it_is() {
     let mut bench = applied();
     bench.now = bench.now.plus_ms(WITHIN_MS);
