@@ -32,6 +32,8 @@ use words::{say, say_last};
 
 /// What a worker says, in its job's folder: who holds its lock is the worker.
 const SAID: &str = "said.jsonl";
+/// The same for the worker that puts back what a job altered: the job's own last word must not pass for its.
+const UNDONE: &str = "undone.jsonl";
 /// Between two looks at what a worker said: at most ten progress messages a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longest recipe, as JSON.
@@ -221,16 +223,27 @@ pub enum Work {
     PutBack,
 }
 
+/// The file that a worker's output is.
+fn said_by(undoing: bool) -> &'static str {
+    if undoing { UNDONE } else { SAID }
+}
+
 impl Workers {
     fn job_dir(&self, job: JobId) -> PathBuf {
         self.dir.join(job.to_string())
+    }
+
+    /// Whether a worker of this job is alive, of either kind.
+    fn is_alive(&self, job: JobId) -> bool {
+        let dir = self.job_dir(job);
+        is_held(&dir.join(SAID)) || is_held(&dir.join(UNDONE))
     }
 
     /// Makes the folder of a job that is about to begin; from now on it can be cancelled. One that goes on finds there
     /// how far it had come, and whether it was cancelled meanwhile.
     pub fn prepare(&self, job: JobId, goes_on: bool) -> io::Result<()> {
         let dir = self.job_dir(job);
-        if is_held(&dir.join(SAID)) && !broken::leaves_out("one-worker") {
+        if self.is_alive(job) && !broken::leaves_out("one-worker") {
             return Err(io::Error::other("a worker of this job is still alive"));
         }
         if !goes_on {
@@ -247,7 +260,7 @@ impl Workers {
             let name = entry.file_name();
             let Some(name) = name.to_str().filter(|it| keep.as_deref() != Some(it)) else { continue };
             if let Ok(job) = name.parse::<JobId>()
-                && is_held(&entry.path().join(SAID))
+                && self.is_alive(job)
             {
                 let killed = self.kill(job);
                 tracing::warn!(job = %job, ?killed, "a worker of a job that is not on record was alive");
@@ -283,7 +296,10 @@ impl Workers {
     /// Runs a recipe (JSON) and watches it to its end.
     pub async fn run(&self, job: JobId, work: &Work, recipe: Vec<u8>) {
         let end = match self.spawn(job, work) {
-            Ok(child) => self.feed_and_watch(job, child, recipe).await,
+            Ok(child) => {
+                let said = said_by(matches!(work, Work::PutBack));
+                self.feed_and_watch(job, child, recipe, said).await
+            }
             Err(error) => RunEnd::Fault { reason: format!("cannot start a worker: {error}") },
         };
         // The daemon is gone when this fails.
@@ -292,13 +308,13 @@ impl Workers {
 
     fn spawn(&self, job: JobId, work: &Work) -> io::Result<Child> {
         let dir = self.job_dir(job);
-        let said =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(dir.join(SAID))?;
+        let path = dir.join(said_by(matches!(work, Work::PutBack)));
+        let said = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path)?;
         said.try_lock()?;
         let mut command = Command::new(&self.program);
         command.arg0("labminion").arg("run-recipe").arg("--blobs").arg(&self.blobs);
         command.arg("--cancel").arg(dir.join("cancel"));
-        command.arg("--pulse").arg(dir.join(SAID)).arg("--keep").arg(&self.keep);
+        command.arg("--pulse").arg(&path).arg("--keep").arg(&self.keep);
         if let Work::Run { mode, resume } = work {
             command.arg("--job").arg(job.to_string()).arg("--halts").arg(&dir);
             if *mode == Mode::Check {
@@ -328,9 +344,8 @@ impl Workers {
 
     /// Waits until no worker of this job is alive, at most for `limit`; says whether it is so.
     pub async fn wait_for_end(&self, job: JobId, limit: Duration) -> bool {
-        let path = self.job_dir(job).join(SAID);
         let start = Instant::now();
-        while is_held(&path) {
+        while self.is_alive(job) {
             if start.elapsed() > limit {
                 return false;
             }
@@ -342,7 +357,7 @@ impl Workers {
     /// Kills a living worker with its process group.
     pub fn kill(&self, job: JobId) -> io::Result<()> {
         let dir = self.job_dir(job);
-        if !is_held(&dir.join(SAID)) {
+        if !self.is_alive(job) {
             return Ok(());
         }
         let text = std::fs::read_to_string(dir.join("process"))?;
@@ -351,13 +366,13 @@ impl Workers {
         kill_group(group)
     }
 
-    async fn feed_and_watch(&self, job: JobId, mut child: Child, recipe: Vec<u8>) -> RunEnd {
+    async fn feed_and_watch(&self, job: JobId, mut child: Child, recipe: Vec<u8>, said: &str) -> RunEnd {
         if let Some(mut input) = child.stdin.take() {
             // A worker that does not read it says so, or ends.
             let _ = input.write_all(&recipe).await;
         }
         drop(recipe);
-        let mut tail = Tail::new(self.job_dir(job).join(SAID));
+        let mut tail = Tail::new(self.job_dir(job).join(said));
         let mut silence = Silence::new(self.hang_limit);
         loop {
             tokio::select! {
@@ -368,20 +383,20 @@ impl Workers {
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     self.tell(job, &mut tail).await;
-                    self.end_the_hung(job, &mut silence);
+                    self.end_the_hung(job, &tail.path, &mut silence);
                 }
             }
         }
     }
 
-    /// Finds the worker of a job again, or what it left, and watches it to its end.
-    pub async fn recover(&self, job: JobId) {
-        let path = self.job_dir(job).join(SAID);
-        let mut tail = Tail::new(path.clone());
+    /// Finds the worker of a job again, or what it left, and watches it to its end; or the one that puts back what the job
+    /// altered.
+    pub async fn recover(&self, job: JobId, undoing: bool) {
+        let mut tail = Tail::new(self.job_dir(job).join(said_by(undoing)));
         let mut silence = Silence::new(self.hang_limit);
-        while is_held(&path) {
+        while self.is_alive(job) {
             self.tell(job, &mut tail).await;
-            self.end_the_hung(job, &mut silence);
+            self.end_the_hung(job, &tail.path, &mut silence);
             tokio::time::sleep(LOOK_EVERY).await;
         }
         self.tell(job, &mut tail).await;
@@ -392,8 +407,8 @@ impl Workers {
     }
 
     /// Kills a worker without a sign of life; its end is then seen as any other.
-    fn end_the_hung(&self, job: JobId, silence: &mut Silence) {
-        if silence.is_too_long(&self.job_dir(job).join(SAID))
+    fn end_the_hung(&self, job: JobId, said: &Path, silence: &mut Silence) {
+        if silence.is_too_long(said)
             && let Err(failure) = self.kill(job)
         {
             tracing::error!(job = %job, err = %failure, "a worker that hangs cannot be killed: end its process by hand");
@@ -516,19 +531,34 @@ mod tests {
     async fn a_worker_without_a_sign_of_life_is_killed_and_its_run_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let (workers, _, child) = deaf(dir.path(), Duration::from_millis(300));
-        let watched = workers.feed_and_watch(JOB, child, Vec::new()).await;
+        let watched = workers.feed_and_watch(JOB, child, Vec::new(), SAID).await;
         assert!(
             matches!(&watched, RunEnd::Lost { reason } if reason.contains("no sign of life")),
             "{watched:?}"
         );
 
         let (workers, mut hear, mut child) = deaf(dir.path(), Duration::from_millis(300));
-        workers.recover(JOB).await;
+        workers.recover(JOB, false).await;
         let Some(Told::Ended { end: RunEnd::Lost { reason }, .. }) = hear.recv().await else {
             panic!("no end")
         };
         assert!(reason.contains("no sign of life"), "{reason}");
         assert!(!child.wait().await.unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn what_the_run_said_last_is_no_word_of_the_worker_that_puts_back_what_it_altered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, mut hear, mut child) = deaf(dir.path(), Duration::from_hours(1));
+        child.kill().await.unwrap();
+        let end = RunEnd::Fault { reason: "of the run".to_owned() };
+        say(&mut File::create(workers.job_dir(JOB).join(SAID)).unwrap(), &Said::End(end.clone())).unwrap();
+        for undoing in [false, true] {
+            workers.recover(JOB, undoing).await;
+            let Some(Told::Ended { end: told, .. }) = hear.recv().await else { panic!("no end") };
+            assert_eq!(told == end, !undoing, "{told:?}");
+            assert!(!undoing || matches!(told, RunEnd::Lost { .. }), "{told:?}");
+        }
     }
 
     /// Whether a second worker of a job can be begun beside one that is alive.

@@ -223,7 +223,7 @@ impl World {
                 self.send_to_master(index, &message);
             }
             nc::Effect::Start { offer, attempt, .. } => self.begin(index, &offer, attempt)?,
-            nc::Effect::Recover { job } => {
+            nc::Effect::Recover { job, .. } => {
                 let ends_at = node.worker.as_ref().filter(|it| it.job == job).map_or(now, |it| it.ends_at);
                 let generation = node.generation;
                 let wait = ends_at.max(now + 1) - now;

@@ -45,6 +45,8 @@ pub enum Effect {
     Recover {
         /// Which.
         job: JobId,
+        /// The worker that puts back what the job altered, not the job's own.
+        undoing: bool,
     },
     /// Tell a worker to end at the next step.
     Cancel {

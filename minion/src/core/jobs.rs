@@ -110,7 +110,8 @@ impl Minion {
         if broken::leaves_out("look-for-the-worker") {
             return self.on_run_ended(now, job, RunEnd::Lost { reason: String::new() }, effects);
         }
-        effects.push(Effect::Recover { job });
+        let undoing = self.memory.course.unconfirmed.is_some();
+        effects.push(Effect::Recover { job, undoing });
     }
 
     /// Begins the next job if nothing is at work. Waiting jobs are begun only once the master's clock is known: nothing
@@ -164,6 +165,7 @@ impl Minion {
             return self.on_undo_ended(now, job, end, effects);
         }
         let cancelling = self.cancelling.is_some();
+        let end = self.unless_past(end);
         let (word, reason, report) = match end {
             RunEnd::Report { report, events } => {
                 for (tag, data) in events {

@@ -1,6 +1,6 @@
 //! Steps that boot the machine anew: on record before it happens, and the run goes on behind them.
 
-use super::{Effect, Entry, Minion, Resume, memory::Held};
+use super::{Effect, Entry, Minion, Resume, RunEnd, memory::Held};
 use bus::message::FromMinion;
 use model::{JobId, Timestamp, broken};
 
@@ -34,6 +34,16 @@ impl Minion {
         self.record(entry, effects);
         self.say(now, FromMinion::Goodbye { reason: "reboot".to_owned() }, effects);
         effects.push(Effect::Reboot { job, message });
+    }
+
+    /// A step that is past wants no reboot: that is the word of the worker before it, and none was begun behind it.
+    pub(super) fn unless_past(&self, end: RunEnd) -> RunEnd {
+        match (&end, &self.memory.course.resume) {
+            (RunEnd::Reboot { step, .. }, Some(past)) if *step == past.step => {
+                RunEnd::Lost { reason: "the minion was ended before the run went on".to_owned() }
+            }
+            _ => end,
+        }
     }
 
     /// The process begins, and a reboot is on record: it has happened, it is still to happen, or it never will.

@@ -250,7 +250,7 @@ impl Light {
                         let end = self.end_of(&offer).await;
                         inputs.push_back(Input::RunEnded { job: offer.job, end });
                     }
-                    Effect::Recover { job } => {
+                    Effect::Recover { job, .. } => {
                         let end = RunEnd::Lost { reason: "it has no workers".to_owned() };
                         inputs.push_back(Input::RunEnded { job, end });
                     }

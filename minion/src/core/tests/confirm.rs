@@ -138,7 +138,7 @@ fn the_time_goes_on_over_a_crash_and_a_reboot() {
         let said = bench.crash();
         assert!(said.contains(&"put back 1".to_owned()), "{said:?}");
         let said = bench.crash();
-        assert!(said.contains(&"recover 1".to_owned()), "its worker may be alive: {said:?}");
+        assert!(said.contains(&"recover undo 1".to_owned()), "its worker may be alive: {said:?}");
         assert_eq!(put_back(&mut bench).word, Terminal::Failed);
     }
 }

@@ -88,6 +88,19 @@ fn a_run_that_is_lost_behind_a_reboot_begins_again_behind_it() {
 }
 
 #[test]
+fn the_word_of_before_a_reboot_boots_the_machine_no_second_time() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    bench.step(wants_reboot(3));
+    boot(&mut bench);
+    // The process ends before a worker begins: what the one before said is still there.
+    assert!(bench.crash().contains(&"recover 1".to_owned()));
+    assert_eq!(bench.step(wants_reboot(3)), ["record intent 1 3", "start 1 3 behind 3 good"]);
+    let said = bench.step(wants_reboot(4));
+    assert!(said.contains(&"reboot 1".to_owned()), "a later step's is one: {said:?}");
+}
+
+#[test]
 fn a_job_that_is_a_reboot_is_done_once() {
     let mut bench = Bench::member();
     bench.offer(Offer { command: true, ..offer(1) });

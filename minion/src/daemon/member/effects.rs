@@ -115,10 +115,10 @@ impl Agent<'_> {
             Effect::Reboot { job, message } => self.reboot(job, message)?,
             Effect::Reconnect => self.reconnect().await,
             Effect::Kill { job } => self.kill(job),
-            Effect::Recover { job } => {
+            Effect::Recover { job, undoing } => {
                 info!(job = %job, "looking for the worker of a job that was at work");
                 let workers = self.workers.clone();
-                self.run = Some(tokio::spawn(async move { workers.recover(job).await }));
+                self.run = Some(tokio::spawn(async move { workers.recover(job, undoing).await }));
             }
             Effect::Cancel { job } => self.cancel(job),
             Effect::Clean { job } => {
@@ -299,7 +299,7 @@ mod tests {
     fn after_a_failed_write_later_entries_are_told_and_only_what_needs_no_disk_is_done() {
         let job = JobId(7);
         let clean = || Effect::Clean { job };
-        let recover = || Effect::Recover { job };
+        let recover = || Effect::Recover { job, undoing: false };
         let intent = || Entry::Intent { job, attempt: 1 };
         let mut entries = vec![Entry::Clock(Timestamp(1))];
         let mut effects = VecDeque::from([clean(), recover(), Effect::Record(Box::new(intent()))]);
