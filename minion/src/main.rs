@@ -5,7 +5,7 @@ use clap::Parser;
 use minion::cli::{Cli, Command, RecipeArgs};
 use minion::config::Config;
 use minion::core::{Resume, RunEnd};
-use minion::linux::system::leave_terminal;
+use minion::linux::system::{leave_no_core, leave_terminal};
 use minion::linux::{BlobSource, LinuxHost, space};
 use minion::sandbox::SandboxHost;
 use minion::shelf::Shelf;
@@ -29,6 +29,9 @@ const QUESTIONS_BYTES_MAX: u64 = 16 << 20;
 const FIRST_PROCESS_TICKS: u64 = 1000;
 
 fn main() -> ExitCode {
+    if let Err(error) = leave_no_core() {
+        eprintln!("warning: what this process remembers may be written to disk if it crashes: {error}");
+    }
     let cli = Cli::parse();
     let config = match Config::load(&cli.overrides()) {
         Ok(config) => config,

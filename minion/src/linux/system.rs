@@ -1,7 +1,10 @@
 //! What only the kernel can say or do: the time since boot, ending a whole process group, leaving a terminal.
 
 use nix::{
-    sys::signal::{Signal, kill, killpg},
+    sys::{
+        prctl::set_dumpable,
+        signal::{Signal, kill, killpg},
+    },
     time::{ClockId, clock_gettime},
     unistd::{Pid, setsid},
 };
@@ -40,6 +43,11 @@ pub fn reboot(message: &str) -> io::Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
     Err(io::Error::other(format!("`{}` ended with {}: {said}", argv.join(" "), output.status)))
+}
+
+/// From now on nothing of this process's memory is written to disk when it ends badly; what it starts decides for itself.
+pub fn leave_no_core() -> io::Result<()> {
+    Ok(set_dumpable(false)?)
 }
 
 /// Begins a session of its own, so that no child can reach the terminal that this program was started from. The leader

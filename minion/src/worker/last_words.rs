@@ -26,8 +26,7 @@ impl LastWords {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 before(panic);
-                let mut line = step.line(&panic.to_string());
-                line.push('\n');
+                let line = step.line(&panic.to_string());
                 let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
                 let _ = output.write_all(line.as_bytes());
             }));
@@ -40,13 +39,14 @@ impl LastWords {
         step.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The run's last line.
+    /// The run's last line, in a line of its own: what was said before may have ended in the middle of one.
     fn line(&self, panic: &str) -> String {
         let step = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = if step.is_empty() { String::new() } else { format!(" in `{step}`") };
         let said: String = panic.chars().take(MESSAGE_CHARS_MAX).collect();
         let reason = format!("a mistake in labctl itself{at}, please report it: {said}");
-        serde_json::to_string(&Said::End(RunEnd::Fault { reason })).unwrap_or_default()
+        let said = serde_json::to_string(&Said::End(RunEnd::Fault { reason })).unwrap_or_default();
+        format!("\n{said}\n")
     }
 }
 
@@ -59,8 +59,9 @@ mod tests {
         let words = LastWords::prepare();
         words.at("nginx pkg.installed");
         let line = words.line(&format!("panicked at x.rs:1:2:\n{}", "é".repeat(5_000)));
+        let line = line.strip_prefix('\n').and_then(|it| it.strip_suffix('\n')).expect("a line of its own");
         assert!(!line.contains('\n'), "one line");
-        let Said::End(RunEnd::Fault { reason }) = serde_json::from_str(&line).unwrap() else {
+        let Said::End(RunEnd::Fault { reason }) = serde_json::from_str(line).unwrap() else {
             panic!("{line}")
         };
         assert!(
