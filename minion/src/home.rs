@@ -214,20 +214,21 @@ impl Home {
     /// names the folder.
     pub fn drop_identity(&self, stamp: u64) -> Result<PathBuf, HomeError> {
         write_private(&self.dir.join(SENT_AWAY), b"")?;
-        self.move_aside(stamp)
+        self.move_aside(stamp, ["member.json", SURROUNDINGS, "key.pem", "key-seal.pem", "journal", "work"])
     }
 
     /// The same for a copy of another machine, which did nothing wrong: it may use a token if it has one. `why` is said
     /// to the master.
     pub fn drop_copied_identity(&self, stamp: u64, why: &str) -> Result<PathBuf, HomeError> {
         write_private(&self.dir.join(COPIED), why.as_bytes())?;
-        self.move_aside(stamp)
+        // By the last two it is judged again if it is ended in between.
+        self.move_aside(stamp, ["key.pem", "key-seal.pem", "journal", "work", "member.json", SURROUNDINGS])
     }
 
-    fn move_aside(&self, stamp: u64) -> Result<PathBuf, HomeError> {
+    fn move_aside(&self, stamp: u64, names: [&str; 6]) -> Result<PathBuf, HomeError> {
         let aside = self.dir.join(format!("dropped-{stamp}"));
         make_private_dir(&aside)?;
-        for name in ["member.json", SURROUNDINGS, "key.pem", "key-seal.pem", "journal", "work"] {
+        for name in names {
             let (from, to) = (self.dir.join(name), aside.join(name));
             match std::fs::rename(&from, &to) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -65,3 +65,40 @@ fn what_cannot_be_seen_for_once_is_not_forgotten() {
     look_around(&home, &seen("m3", "564d1234-9f00"), NOW).unwrap();
     assert!(home.membership().unwrap().is_some(), "a release before this one saw nothing");
 }
+
+#[test]
+fn a_copy_that_is_ended_while_it_drops_the_identity_drops_it_at_the_next_start() {
+    for name in ["key.pem", "key-seal.pem", "journal", "work", "member.json", "surroundings.json"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, key) = member(dir.path());
+        // It comes no further than this one.
+        let obstacle = dir.path().join(format!("dropped-{}", NOW.0)).join(name);
+        std::fs::create_dir_all(obstacle.join("full")).unwrap();
+        let now = seen("m2", "564d1234-9f00");
+        look_around(&home, &now, NOW).unwrap_err();
+        std::fs::remove_dir_all(&obstacle).unwrap();
+        look_around(&home, &now, NOW).unwrap();
+        assert_eq!(home.membership().unwrap(), None, "{name}");
+        assert_ne!(home.identity().unwrap().public(), key, "{name}");
+        let whose = home.copied_from().unwrap().unwrap();
+        assert!(whose.contains(key.fingerprint().as_str()), "{name}: {whose}");
+    }
+}
+
+#[test]
+fn notes_of_the_surroundings_that_cannot_be_read_or_written_keep_no_minion_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, _) = member(dir.path());
+    let path = dir.path().join("surroundings.json");
+    std::fs::write(&path, "{").unwrap();
+    look_around(&home, &seen("m1", ""), NOW).unwrap();
+    assert_eq!(home.surroundings().unwrap(), Some(seen("m1", "")), "it is written anew");
+    // What is written first cannot be.
+    std::fs::create_dir(path.with_extension("new")).unwrap();
+    look_around(&home, &seen("m2", ""), NOW).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    look_around(&home, &seen("m2", ""), NOW).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    look_around(&home, &seen("m2", ""), NOW).unwrap();
+    assert!(home.membership().unwrap().is_some());
+}
