@@ -5,7 +5,7 @@ use crate::{
     Applied, Doc, Error, Examples, Function, Host, Module, Param, ParamType, ParamsError, Probe, Resource,
     args::{Args, invalid, not_compiled},
     diff::hash_of,
-    host::{Attributes, Contents, Links, query::mysql::Ask},
+    host::{Attributes, Contents, Links, OUTPUT_BYTES_MAX, query::mysql::Ask},
     remote::{Remote, private_folder},
 };
 use model::{Change, ContentHash, Plan};
@@ -240,6 +240,13 @@ impl Resource for Run {
         }
         let said = done?;
         let Some(output) = &self.output else { return Ok(Applied::with(said)) };
+        if said.dropped > 0 {
+            return Err(Error::Refused(format!(
+                "the statements were carried out, but their answer is longer than {} KiB: nothing of it was written to {}",
+                OUTPUT_BYTES_MAX >> 10,
+                output.display()
+            )));
+        }
         let how = Attributes { mode: Some(0o600), ..Attributes::default() };
         host.write(output, Contents::Bytes(said.stdout.as_bytes()), how, Links::Follow)
             .map_err(Error::host("write", output.display()))?;
