@@ -444,12 +444,12 @@ fn delays_others(arena: &mut Arena, count: usize, first: &[u8]) -> Verdict {
             Some(stream)
         })
         .collect();
-    let begin = Instant::now();
-    let line = mqtt::tcp(HERE, arena.lab.mqtt())
-        .and_then(|it| mqtt::tls(it, arena.tls(Some(&member.identity)), Duration::from_secs(3)));
-    let code = line.and_then(|it| Line::over(it).connect(&Connect { id: "x", ..Connect::default() }));
     // The silent give way after a second.
     let late = Duration::from_millis(if arena.defence.is_some() { 2_000 } else { 4_000 });
+    let begin = Instant::now();
+    let line = mqtt::tcp(HERE, arena.lab.mqtt())
+        .and_then(|it| mqtt::tls(it, arena.tls(Some(&member.identity)), late));
+    let code = line.and_then(|it| Line::over(it).connect(&Connect { id: "x", ..Connect::default() }));
     succeeded(code != Some(0) || begin.elapsed() > late, (code, begin.elapsed()))
 }
 
