@@ -319,8 +319,9 @@ pub(crate) fn offer(job: u128, recipe: &Recipe, key: &SealKey, at_most_once: boo
 /// Waits for a condition with a limit.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let waited = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tick.tick().await;
         }
     };
     timeout(LIMIT, waited).await.unwrap_or_else(|_| panic!("never: {what}"));
