@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! labctl-backup 1
-//! {"version":"0.1.0","schema":2,"at":...,"name":"lab","sign":"...","keys":false,"files":[{"path":"store.db",...}]}
+//! {"version":"0.1.0","schema":3,"at":...,"name":"lab","sign":"...","keys":false,"files":[{"path":"store.db",...}]}
 //! the files, one after the other
 //! sha256 of all before, in hexadecimal digits
 //! ```

@@ -17,6 +17,7 @@ mod permit;
 mod probe;
 mod publish;
 mod questions;
+mod reactions;
 mod reactor;
 mod refusals;
 mod requests;
@@ -32,7 +33,7 @@ mod view;
 pub(crate) use access::is_user_name;
 pub use access::secret_hash;
 pub use effect::{Effect, Query, Ticket};
-pub use entry::{Entry, SealedRef};
+pub use entry::{Entry, Part, SealedRef};
 pub use input::{Input, TokenFault};
 pub use masters::Listing;
 pub use model::Audit;
@@ -286,6 +287,11 @@ impl Master {
         self.laters.push(entry);
     }
 
+    /// Keeps what a part is at, or forgets it, with the records of this step. The part bounds how many there are.
+    fn keep(&mut self, part: Part, key: &str, data: Option<serde_json::Value>) {
+        self.record(Entry::Kept { part, key: key.to_owned(), data });
+    }
+
     fn count(&mut self, reason: &'static str) {
         *self.counters.entry(reason).or_default() += 1;
     }
@@ -352,6 +358,7 @@ fn same_key(a: &Entry, b: &Entry) -> bool {
     match (a, b) {
         (Entry::Minion(a), Entry::Minion(b)) => a.id == b.id,
         (Entry::MinionGone(a), Entry::Minion(b)) => *a == b.id,
+        (Entry::Kept { part: a, key: x, .. }, Entry::Kept { part: b, key: y, .. }) => a == b && x == y,
         (Entry::Target(a), Entry::Target(b)) => a.job == b.job && a.minion == b.minion,
         _ => false,
     }

@@ -5,16 +5,13 @@ use crate::{
     condition::Condition,
     limits,
     rule_texts::Texts,
-    rules::{ActionTemplate, Rule, Rules, TargetTemplate},
+    rules::{Rule, Rules},
     salt_rules,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
-    scalars,
-    target::Target,
     top,
     yaml::{self, Key, Node, Yaml},
 };
 use model::{Compiled, Diagnostic};
-use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
 
 /// Keys of a rule.
@@ -37,10 +34,8 @@ const LATER: [&str; 15] = [
     "enabled",
     "within",
 ];
-const ACTIONS: [&str; 3] = ["apply", "run", "event"];
-const LATER_ACTIONS: [&str; 5] = ["notify", "webhook", "http", "wheel", "runner"];
 /// Longest filter, name and tag.
-const NAME_BYTES: usize = 128;
+pub(crate) const NAME_BYTES: usize = 128;
 
 /// All rules of a tree.
 pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
@@ -75,17 +70,17 @@ fn is_rule_file(path: &str) -> bool {
     path.starts_with("reactors/") && matches!(kind, Some("sls" | "yaml" | "yml"))
 }
 
-struct Reader {
-    states: Vec<String>,
-    complaints: Complaints,
+pub(crate) struct Reader {
+    pub(crate) states: Vec<String>,
+    pub(crate) complaints: Complaints,
     names: HashMap<String, (Arc<Rendered>, At)>,
     rules: Vec<Rule>,
 }
 
 /// The rule that is being read.
-struct Draft {
-    file: Arc<Rendered>,
-    texts: Texts,
+pub(crate) struct Draft {
+    pub(crate) file: Arc<Rendered>,
+    pub(crate) texts: Texts,
 }
 
 impl Reader {
@@ -106,7 +101,14 @@ impl Reader {
         }
     }
 
-    fn say(&mut self, file: &Rendered, at: At, code: &str, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn say(
+        &mut self,
+        file: &Rendered,
+        at: At,
+        code: &str,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
         self.complaints.push(error(code, message).at(file.span(at, "")).maybe_help(help));
     }
 
@@ -166,7 +168,7 @@ impl Reader {
         self.rules.push(rule);
     }
 
-    fn unknown(&mut self, file: &Rendered, key: &Key, known: &[&str], later: &[&str]) {
+    pub(crate) fn unknown(&mut self, file: &Rendered, key: &Key, known: &[&str], later: &[&str]) {
         if later.contains(&key.text.as_str()) {
             let message = format!("`{}` is not available yet", key.text);
             return self.say(file, key.at, "E0503", message, None);
@@ -219,181 +221,6 @@ impl Reader {
             }
         }
     }
-
-    fn actions(&mut self, draft: &mut Draft, name: &Key, node: Option<&Node>) -> Vec<ActionTemplate> {
-        let file = draft.file.clone();
-        let items = match node.map(|it| &it.value) {
-            Some(Yaml::List(items)) if !items.is_empty() => items,
-            _ => {
-                let at = node.map_or(name.at, |it| it.at);
-                let help = Some("write `do: [ { apply: { target: \"{{minion}}\" } } ]`".to_owned());
-                self.say(&file, at, "E0501", format!("`{}` has no list of actions in `do`", name.text), help);
-                return Vec::new();
-            }
-        };
-        let mut actions = Vec::new();
-        for item in items {
-            match &item.value {
-                Yaml::Map(pairs) if pairs.len() == 1 => {
-                    let (key, node) = &pairs[0];
-                    actions.extend(self.action(draft, key, node));
-                }
-                _ => self.say(&file, item.at, "E0501", "an action is a mapping with one key", None),
-            }
-        }
-        actions
-    }
-
-    fn action(&mut self, draft: &mut Draft, key: &Key, node: &Node) -> Option<ActionTemplate> {
-        let file = draft.file.clone();
-        let known: &[&str] = match key.text.as_str() {
-            "apply" => &["target", "states"],
-            "run" => &["target", "command"],
-            "event" => &["tag", "data"],
-            _ => {
-                self.unknown(&file, key, &ACTIONS, &LATER_ACTIONS);
-                return None;
-            }
-        };
-        let Yaml::Map(pairs) = &node.value else {
-            let message = format!("`{}` takes a mapping, not {}", key.text, node.kind());
-            self.say(&file, node.at, "E0501", message, Some(format!("with {}", known.join(" and "))));
-            return None;
-        };
-        for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
-            self.unknown(&file, key, known, &[]);
-        }
-        let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
-        match key.text.as_str() {
-            "event" => self.event(draft, key, get("tag"), get("data")),
-            kind => {
-                let target = self.target(draft, key, get("target"));
-                if kind == "apply" {
-                    let states = get("states").map(|it| self.states(draft, it)).unwrap_or_default();
-                    return Some(ActionTemplate::Apply { target: target?, states });
-                }
-                let command = self.command(draft, key, get("command"));
-                Some(ActionTemplate::Run { target: target?, command: command? })
-            }
-        }
-    }
-
-    /// Compiles a text that may be a template.
-    fn text(&mut self, draft: &mut Draft, node: &Node) -> Option<String> {
-        let Some(text) = node.text() else {
-            let file = draft.file.clone();
-            self.say(&file, node.at, "E0501", format!("expected text, not {}", node.kind()), None);
-            return None;
-        };
-        if let Err(complaints) = draft.texts.add(text, &draft.file.source.path) {
-            for complaint in complaints {
-                self.complaints.push(moved(complaint, &draft.file, node, text));
-            }
-        }
-        Some(text.to_owned())
-    }
-
-    fn target(&mut self, draft: &mut Draft, action: &Key, node: Option<&Node>) -> Option<TargetTemplate> {
-        let Some(node) = node else {
-            let message = format!("`{}` needs a `target`", action.text);
-            let help = Some("the minion the event is from is `target: \"{{minion}}\"`".to_owned());
-            let file = draft.file.clone();
-            self.say(&file, action.at, "E0501", message, help);
-            return None;
-        };
-        let text = self.text(draft, node)?;
-        if text.contains("{{") {
-            return Some(TargetTemplate::Ids(text));
-        }
-        match Target::parse_in(&text, &draft.file.source.path) {
-            Ok(target) => Some(TargetTemplate::Expression(text, target)),
-            Err(complaint) => {
-                self.complaints.push(moved(*complaint, &draft.file, node, &text));
-                None
-            }
-        }
-    }
-
-    fn states(&mut self, draft: &mut Draft, node: &Node) -> Vec<String> {
-        let items = match &node.value {
-            Yaml::List(items) => items.as_slice(),
-            _ if node.is_null() => &[],
-            _ => std::slice::from_ref(node),
-        };
-        let mut names = Vec::new();
-        for item in items {
-            let Some(name) = self.text(draft, item) else { continue };
-            if !name.contains("{{") && !self.states.contains(&name) {
-                let help = did_you_mean(&name, self.states.iter().map(String::as_str));
-                let file = draft.file.clone();
-                self.say(&file, item.at, "E0118", format!("no state named `{name}`"), help);
-            }
-            names.push(name);
-        }
-        names
-    }
-
-    fn command(&mut self, draft: &mut Draft, action: &Key, node: Option<&Node>) -> Option<Vec<String>> {
-        let Some(Node { value: Yaml::List(items), .. }) = node.filter(|it| it.kind() == "a list") else {
-            let help =
-                "write `command: [journalctl, --vacuum-size=200M]`; for a shell `[sh, -c, '…']`".to_owned();
-            let (file, at) = (draft.file.clone(), node.map_or(action.at, |it| it.at));
-            self.say(
-                &file,
-                at,
-                "E0501",
-                "`run` needs `command`: a list of program and arguments",
-                Some(help),
-            );
-            return None;
-        };
-        let command: Vec<String> = items.iter().filter_map(|it| self.text(draft, it)).collect();
-        if command.is_empty() {
-            let file = draft.file.clone();
-            self.say(&file, action.at, "E0501", "`command` is empty", None);
-        }
-        Some(command)
-    }
-
-    fn event(
-        &mut self,
-        draft: &mut Draft,
-        action: &Key,
-        tag: Option<&Node>,
-        data: Option<&Node>,
-    ) -> Option<ActionTemplate> {
-        let file = draft.file.clone();
-        let text = tag.and_then(Node::text).unwrap_or("");
-        if text.is_empty() || text.len() > NAME_BYTES || !text.split('/').all(is_level) {
-            let help = Some("a fixed tag such as `disk/full`; it becomes `rule/<name>/disk/full`".to_owned());
-            let at = tag.map_or(action.at, |it| it.at);
-            self.say(&file, at, "E0501", "`event` needs a `tag`", help);
-            return None;
-        }
-        let data = match data {
-            None => Value::Object(serde_json::Map::new()),
-            Some(node) => {
-                self.check_texts(draft, node);
-                scalars::value(node)
-            }
-        };
-        match data {
-            Value::Object(data) => Some(ActionTemplate::Event { tag: text.to_owned(), data }),
-            Value::Null => Some(ActionTemplate::Event { tag: text.to_owned(), data: serde_json::Map::new() }),
-            _ => {
-                self.say(&file, action.at, "E0501", "`data` of an event is a mapping", None);
-                None
-            }
-        }
-    }
-
-    fn check_texts(&mut self, draft: &mut Draft, node: &Node) {
-        match &node.value {
-            Yaml::Scalar { .. } => drop(self.text(draft, node)),
-            Yaml::List(nodes) => nodes.iter().for_each(|it| self.check_texts(draft, it)),
-            Yaml::Map(pairs) => pairs.iter().for_each(|it| self.check_texts(draft, &it.1)),
-        }
-    }
 }
 
 pub(crate) fn is_level(text: &str) -> bool {
@@ -402,7 +229,7 @@ pub(crate) fn is_level(text: &str) -> bool {
 }
 
 /// A complaint about a text inside a file, moved to where the text stands.
-fn moved(mut complaint: Diagnostic, file: &Rendered, node: &Node, text: &str) -> Diagnostic {
+pub(crate) fn moved(mut complaint: Diagnostic, file: &Rendered, node: &Node, text: &str) -> Diagnostic {
     let line = file.source.line(node.at.line);
     let inside = complaint.spans.drain(..).next();
     let at = match (inside, line.find(text)) {

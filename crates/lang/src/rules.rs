@@ -1,14 +1,10 @@
 //! Reactor rules: compiled and type-checked at load, evaluated against events.
 
-use crate::{
-    Tree,
-    condition::Condition,
-    rule_texts::{self, Texts},
-    salt::rule::SaltRule,
-    target::literal_ids,
-};
-use model::{Compiled, Event, Grains, Labels, MinionId, broken};
+use crate::{Tree, condition::Condition, rule_actions, rule_texts::Texts, salt::rule::SaltRule};
+use model::{Compiled, Event, Grains, Labels, MinionId};
 use serde_json::{Map, Value, json};
+
+pub use crate::rule_actions::{Action, ActionTemplate, KeyAction, ResolvedTarget, TargetTemplate};
 
 /// All rules of a tree, in order of file and place.
 #[derive(Clone, Debug, Default)]
@@ -37,41 +33,6 @@ pub struct Rule {
     pub(crate) salt: Option<SaltRule>,
 }
 
-/// What a rule does, with templates not filled in.
-#[derive(Clone, Debug)]
-pub enum ActionTemplate {
-    /// `apply: { target, states }`
-    Apply {
-        /// Whom.
-        target: TargetTemplate,
-        /// Names; empty is what top.sls assigns.
-        states: Vec<String>,
-    },
-    /// `run: { target, command: [..] }`; elements may be templates, each stays one argument.
-    Run {
-        /// Whom.
-        target: TargetTemplate,
-        /// Program and arguments.
-        command: Vec<String>,
-    },
-    /// `event: { tag, data }`: becomes `rule/<name>/<tag>`.
-    Event {
-        /// Below `rule/<name>/`.
-        tag: String,
-        /// Payload; texts may be templates.
-        data: Map<String, Value>,
-    },
-}
-
-/// A `target:`; text with `{{` gives ids, other text is an expression that was parsed at load.
-#[derive(Clone, Debug)]
-pub enum TargetTemplate {
-    /// A template whose result is ids.
-    Ids(String),
-    /// An expression.
-    Expression(String, crate::target::Target),
-}
-
 /// What conditions and templates can see.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -83,61 +44,6 @@ pub struct Context<'a> {
     pub grains: Option<&'a Grains>,
     /// `labels.<key>` of that minion.
     pub labels: Option<&'a Labels>,
-}
-
-/// An action with its templates filled in.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Submit an apply job.
-    Apply {
-        /// Whom.
-        target: ResolvedTarget,
-        /// Names; empty is what top.sls assigns.
-        states: Vec<String>,
-        /// Wins over the pillar.
-        pillar: Map<String, Value>,
-    },
-    /// Submit a command job.
-    Run {
-        /// Whom.
-        target: ResolvedTarget,
-        /// Program and arguments.
-        command: Vec<String>,
-    },
-    /// Put an event on the bus.
-    Event {
-        /// Whole tag, `rule/<name>/...`.
-        tag: String,
-        /// Payload.
-        data: Map<String, Value>,
-    },
-    /// Decide about a key.
-    Key {
-        /// What.
-        act: KeyAction,
-        /// Whose.
-        minion: MinionId,
-    },
-}
-
-/// What a reaction of Salt does with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyAction {
-    /// Makes a waiting one a member; never in place of another.
-    Accept,
-    /// Refuses a waiting one.
-    Reject,
-    /// Forgets the minion.
-    Delete,
-}
-
-/// Whom an action means.
-#[derive(Clone, Debug)]
-pub enum ResolvedTarget {
-    /// These.
-    Ids(Vec<MinionId>),
-    /// Whoever matches: as written, and parsed.
-    Expression(String, crate::target::Target),
 }
 
 impl Rules {
@@ -215,51 +121,7 @@ impl Rule {
             return Ok(salt.actions(context.event)?.into_iter().map(|it| self.own(it)).collect());
         }
         let mut filler = self.texts.filler(context.scope());
-        let named =
-            |index: usize, name: &str, cause: String| format!("action {} ({name}): {cause}", index + 1);
-        let mut actions = Vec::with_capacity(self.actions.len());
-        for (index, action) in self.actions.iter().enumerate() {
-            let (name, made) = match action {
-                ActionTemplate::Apply { target, states } => {
-                    let states: Result<_, String> = states.iter().map(|it| filler.fill(it)).collect();
-                    let target = resolve(target, &mut filler);
-                    (
-                        "apply",
-                        target.and_then(|target| {
-                            Ok(Action::Apply { target, states: states?, pillar: Map::new() })
-                        }),
-                    )
-                }
-                ActionTemplate::Run { target, command } => {
-                    let command: Result<_, String> = command.iter().map(|it| filler.fill(it)).collect();
-                    let target = resolve(target, &mut filler);
-                    ("run", target.and_then(|target| Ok(Action::Run { target, command: command? })))
-                }
-                ActionTemplate::Event { tag, data } => {
-                    let data = filler.fill_map(data);
-                    let tag = format!("rule/{}/{tag}", self.name);
-                    ("event", data.map(|data| Action::Event { tag, data }))
-                }
-            };
-            actions.push(made.map_err(|cause| named(index, name, cause))?);
-        }
-        Ok(actions)
-    }
-}
-
-fn resolve(target: &TargetTemplate, filler: &mut rule_texts::Filler<'_>) -> Result<ResolvedTarget, String> {
-    match target {
-        TargetTemplate::Ids(template) => {
-            let text = filler.fill(template)?;
-            if broken::leaves_out("event-target") {
-                let target = crate::target::Target::parse(&text).map_err(|it| it.message)?;
-                return Ok(ResolvedTarget::Expression(text, target));
-            }
-            literal_ids(&text).map(ResolvedTarget::Ids).map_err(|cause| format!("target: {cause}"))
-        }
-        TargetTemplate::Expression(text, target) => {
-            Ok(ResolvedTarget::Expression(text.clone(), target.clone()))
-        }
+        rule_actions::fill(&self.name, &self.actions, &mut filler)
     }
 }
 

@@ -5,6 +5,7 @@ use model::{
     Operator, RunReport, Timestamp, Token,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What is kept on disk. Every entry replaces the one of the same key; [`Master::remember`] is the one place that
 /// alters memory, for a live step and for a restart alike.
@@ -47,6 +48,37 @@ pub enum Entry {
     Audit(Audit),
     /// Latest time seen, so that the clock never goes back over a restart.
     Clock(Timestamp),
+    /// Key: part and key. What a part of the core is at; its owner bounds how many there are.
+    Kept {
+        /// Whose.
+        part: Part,
+        /// Which one of that part.
+        key: String,
+        /// As its owner has it; `None` forgets it.
+        data: Option<Value>,
+    },
+}
+
+/// Who keeps something as [`Entry::Kept`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// What rules remember of events.
+    RuleMemory,
+    /// Firings of rules that are not done.
+    Reaction,
+    /// Calls to other services that have not gone through.
+    Outgoing,
+    /// Which slots of schedules were run.
+    Schedule,
+    /// Machines and rules that are left alone for a while.
+    Maintenance,
+    /// Runs that go from machine to machine.
+    Rolling,
+    /// What minions do by themselves.
+    Conduct,
+    /// Where events come from.
+    Source,
 }
 
 impl Entry {

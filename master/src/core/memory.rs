@@ -1,10 +1,11 @@
 //! What the master remembers over a restart: altered by [`Book::remember`] only, for a live step and for a restart alike.
 
-use super::{Entry, SealedRef};
+use super::{Entry, Part, SealedRef};
 use model::{
     Fingerprint, Job, JobId, JobTarget, Key, KeyStatus, Minion, MinionId, Observer, Operator, TargetState,
     Terminal, Timestamp, Token, broken,
 };
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Ended jobs whose ids are remembered, so that the same id again is the same job.
@@ -35,6 +36,8 @@ pub(crate) struct Book {
     pub(crate) events_taken: BTreeMap<MinionId, u64>,
     pub(crate) last_event: u64,
     pub(crate) clock: Timestamp,
+    /// What parts of the core are at.
+    pub(crate) kept: BTreeMap<(Part, String), Value>,
 }
 
 /// A job with targets that have not ended.
@@ -139,6 +142,12 @@ impl Book {
                 self.events_taken.insert(minion.clone(), *number);
             }
             Entry::Clock(at) => self.clock = self.clock.max(*at),
+            Entry::Kept { part, key, data: Some(data) } => {
+                self.kept.insert((*part, key.clone()), data.clone());
+            }
+            Entry::Kept { part, key, data: None } => {
+                self.kept.remove(&(*part, key.clone()));
+            }
             Entry::Report(..) | Entry::Decision(_) | Entry::Audit(_) => {}
         }
     }
@@ -231,6 +240,12 @@ impl Book {
                 self.open_of.remove(minion);
             }
         }
+    }
+
+    /// What a part keeps, in order of key.
+    pub(crate) fn kept_of(&self, part: Part) -> impl Iterator<Item = (&str, &Value)> {
+        let from = (part, String::new());
+        self.kept.range(from..).take_while(move |it| it.0.0 == part).map(|(key, data)| (key.1.as_str(), data))
     }
 
     /// A target that may still be open.

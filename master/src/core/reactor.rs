@@ -1,24 +1,11 @@
 //! Events and what rules make of them. A boot that a rule has not configured yet stays due until it has.
 
-use super::enroll::Dismissal;
-use super::{
-    Effect, Entry, Master,
-    due::Due,
-    permit::{self, deed_of},
-    requests::check_event,
-    roster::cut,
-    submit::Wish,
-    target::refuse,
-};
-use lang::roles::Deed;
-use lang::rules::{Action, Context, KeyAction, ResolvedTarget, Rule, Rules};
+use super::{Effect, Entry, Master, due::Due, reactions::ACCEPTED, roster::cut};
+use lang::rules::{Context, Rule, Rules};
 use model::{
-    Caller, Decision, DecisionAction, Diagnostic, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId,
-    Mode, Revision, Source, Verdict,
-    api::{ErrorKind, ErrorView},
-    broken,
+    Decision, DecisionAction, Diagnostic, Event, JobId, MinionId, Revision, Source, Verdict, broken,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,8 +16,6 @@ use std::{
 pub(crate) const HOPS_MAX: u32 = 8;
 /// Events that are reacted to in one step; more are kept on record only.
 const REACTIONS_PER_STEP_MAX: usize = 1_000;
-/// Limit of a rule's command.
-const RUN_MS_MAX: u64 = 600_000;
 
 /// How often a rule did what since the start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -213,202 +198,6 @@ impl Master {
             self.finish_start(&rule.name, &id, failed);
         }
         Verdict { rule: rule.name.clone(), fired: true, reason, actions: done }
-    }
-
-    fn perform(
-        &mut self,
-        rule: &Rule,
-        event: &Event,
-        identity: &str,
-        due: Option<&MinionId>,
-        actions: Vec<Action>,
-    ) -> Vec<DecisionAction> {
-        let mut done = Vec::new();
-        for (index, action) in actions.into_iter().enumerate() {
-            let (target, kind) = match action {
-                Action::Event { tag, data } => {
-                    done.push(self.act_event(rule, event, tag, data));
-                    continue;
-                }
-                Action::Key { act, minion } => {
-                    done.push(self.act_key(rule, event, act, &minion));
-                    continue;
-                }
-                Action::Apply { target, states, pillar } => (
-                    target,
-                    JobKind::Apply { states, mode: Mode::Apply, pillar, env: None, confirm_ms: None },
-                ),
-                Action::Run { target, command } => (target, run_kind(command)),
-            };
-            let id = reaction_id(&rule.name, identity, index);
-            if let Some(minion) = due {
-                self.expect_job(&rule.name, minion, id);
-            }
-            done.push(self.act_job(rule, event, id, target, kind));
-        }
-        done
-    }
-
-    fn act_event(
-        &mut self,
-        rule: &Rule,
-        event: &Event,
-        tag: String,
-        data: Map<String, Value>,
-    ) -> DecisionAction {
-        let what = format!("event {tag}");
-        let data = Value::Object(data);
-        if !is_tag(&tag) || check_event(&data).is_err() {
-            let reason = "no tag, or more data than 16 KiB or 16 levels".to_owned();
-            self.rule_failed(rule, event, &reason);
-            return DecisionAction { what, job: None, result: reason };
-        }
-        let deed = Deed { function: "event.send", ..Deed::default() };
-        if let Err(error) = self.permit_rule(&self.rule_caller(&rule.name), &deed, None) {
-            self.rule_failed(rule, event, &error.message);
-            return DecisionAction { what, job: None, result: error.message };
-        }
-        self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
-        DecisionAction { what, job: None, result: ACCEPTED.to_owned() }
-    }
-
-    fn act_job(
-        &mut self,
-        rule: &Rule,
-        event: &Event,
-        id: JobId,
-        target: ResolvedTarget,
-        kind: JobKind,
-    ) -> DecisionAction {
-        let (text, minions) = match target {
-            ResolvedTarget::Ids(ids) => {
-                let text = ids.iter().map(MinionId::as_str).collect::<Vec<_>>().join(",");
-                (text, self.members_of(ids))
-            }
-            ResolvedTarget::Expression(text, target) => {
-                let minions = self.expand_parsed(&target, false);
-                (text, minions.map(|it| it.into_iter().map(|it| it.0).collect::<Vec<_>>()).and_then(some))
-            }
-        };
-        let what = format!("{} on {}", super::publish::describe(&kind), cut(&text, 128));
-        if self.book.knows_job(id) {
-            return DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() };
-        }
-        let caller = self.rule_caller(&rule.name);
-        let minions = minions
-            .and_then(|minions| self.permit_rule(&caller, &deed_of(&kind), Some(&minions)).map(|()| minions));
-        let wish = Wish {
-            id,
-            target: text,
-            kind,
-            expires_ms: self.settings.offer_ms,
-            wait: false,
-            retry_of: None,
-            caller,
-            hops: event.hops + 1,
-        };
-        match self.submit(wish, minions) {
-            Ok(job) => {
-                self.launch(&job);
-                DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() }
-            }
-            Err(error) => {
-                self.reactor.due_jobs.remove(&id);
-                self.rule_failed(rule, event, &error.message);
-                DecisionAction { what, job: None, result: error.message }
-            }
-        }
-    }
-
-    /// Decides about the key of a name. Who accepts by rule trusts a name, so that never takes a name from its holder
-    /// and never brings back what an operator refused.
-    fn act_key(&mut self, rule: &Rule, event: &Event, act: KeyAction, minion: &MinionId) -> DecisionAction {
-        let caller = self.rule_caller(&rule.name);
-        let what = format!("{} the key of {minion}", format!("{act:?}").to_lowercase());
-        let function = match act {
-            KeyAction::Accept => permit::decides(KeyDecision::Accept),
-            KeyAction::Reject => permit::decides(KeyDecision::Reject),
-            KeyAction::Delete => "minion.remove",
-        };
-        let about = std::slice::from_ref(minion);
-        let permitted = self.permit_rule(&caller, &Deed { function, ..Deed::default() }, Some(about));
-        let done = match act {
-            _ if permitted.is_err() => Err(permitted.err().map(|it| it.message).unwrap_or_default()),
-            KeyAction::Accept if self.book.minions.contains_key(minion) => Err(format!(
-                "{minion} is a member already: an operator decides whether another key replaces it"
-            )),
-            KeyAction::Accept => self.decide_waiting(caller, minion, KeyDecision::Accept),
-            KeyAction::Reject => self.decide_waiting(caller, minion, KeyDecision::Reject),
-            KeyAction::Delete if self.book.minions.contains_key(minion) => {
-                self.audit(caller, what.clone(), ACCEPTED.to_owned());
-                self.dismiss(minion, &format!("removed by rule:{}", rule.name), Dismissal::Removed);
-                Ok(())
-            }
-            KeyAction::Delete => Err(format!("{minion} is no member")),
-        };
-        let result = match done {
-            Ok(()) => ACCEPTED.to_owned(),
-            Err(reason) => {
-                self.rule_failed(rule, event, &reason);
-                reason
-            }
-        };
-        DecisionAction { what, job: None, result }
-    }
-
-    fn decide_waiting(
-        &mut self,
-        caller: Caller,
-        minion: &MinionId,
-        decision: KeyDecision,
-    ) -> Result<(), String> {
-        let waiting = |it: &&model::Key| it.minion == *minion && it.status == KeyStatus::Pending;
-        let keys: Vec<String> =
-            self.book.keys.values().filter(waiting).map(|it| it.fingerprint.to_string()).collect();
-        match &keys[..] {
-            [one] => self.decide_key(caller, one, None, decision).map(|_| ()).map_err(|it| it.message),
-            [] => Err(format!("no key of {minion} waits")),
-            several => Err(format!("{} keys of {minion} wait: an operator decides", several.len())),
-        }
-    }
-
-    /// Ids from a template: members only, never an expression.
-    fn members_of(&self, ids: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
-        let mut members: Vec<MinionId> =
-            ids.into_iter().filter(|it| self.book.minions.contains_key(it)).collect();
-        members.sort();
-        members.dedup();
-        some(members)
-    }
-
-    fn rule_failed(&mut self, rule: &Rule, event: &Event, reason: &str) {
-        self.reactor.counts.entry(rule.name.clone()).or_default().refused += 1;
-        if event.hops + 1 < HOPS_MAX {
-            let data = json!({"event": event.number, "tag": event.tag, "reason": cut(reason, 1024)});
-            let tag = format!("rule/{}/failed", level(&rule.name));
-            self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
-        }
-    }
-}
-
-/// What an action that became a job or an event says.
-const ACCEPTED: &str = "accepted";
-
-fn some(minions: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
-    if minions.is_empty() {
-        return Err(refuse(ErrorKind::NoMatch, "no minion matches".to_owned(), None));
-    }
-    Ok(minions)
-}
-
-fn run_kind(command: Vec<String>) -> JobKind {
-    JobKind::Run {
-        command,
-        shell: false,
-        cwd: None,
-        user: None,
-        environment: BTreeMap::new(),
-        timeout_ms: RUN_MS_MAX,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::audit::{self, Chain};
 use super::{Reader, Row, StoreError, sql};
-use crate::core::{Entry, SealedRef};
+use crate::core::{Entry, Part, SealedRef};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use model::{JobId, JobTarget, MinionId, RunReport, TargetState, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -77,6 +77,13 @@ fn write_entry(db: &Transaction<'_>, entry: &Entry, chain: &mut Chain) -> rusqli
             run(db, sql, params![minion.as_str(), number(*upto)])
         }
         Entry::Audit(it) => audit::append(db, it, chain),
+        Entry::Kept { part, key, data: Some(data) } => {
+            let sql = "INSERT OR REPLACE INTO kept VALUES(?1, ?2, ?3)";
+            run(db, sql, params![part_word(*part), key, json(data)])
+        }
+        Entry::Kept { part, key, data: None } => {
+            run(db, "DELETE FROM kept WHERE part = ?1 AND key = ?2", params![part_word(*part), key])
+        }
         Entry::Clock(it) => run(db, "INSERT OR REPLACE INTO meta VALUES('clock', ?1)", params![time(*it)]),
     }
 }
@@ -176,6 +183,7 @@ const SIMPLE: &[(&str, &str)] = &[
         "SELECT jobs.id, minion, 0, place FROM recipes JOIN jobs ON jobs.n = recipes.job
          WHERE job IN whole AND place IS NOT NULL AND sealed IS NOT NULL",
     ),
+    ("kept", "SELECT NULL, part || ' ' || key, 0, data FROM kept"),
     ("clock", "SELECT NULL, '', value, '' FROM meta WHERE name = 'clock'"),
 ];
 
@@ -218,6 +226,11 @@ fn parse(row: &Stored, path: &Path) -> Result<Entry, StoreError> {
             let place: SealedRef = from(&row.text).map_err(damaged)?;
             Entry::Recipe(row.job.unwrap_or(JobId(0)), minion(&row.name)?, place)
         }
+        "kept" => {
+            let (part, key) = row.name.split_once(' ').unwrap_or_default();
+            let part = serde_json::from_value(part.into()).map_err(damaged)?;
+            Entry::Kept { part, key: key.to_owned(), data: Some(from(&row.text).map_err(damaged)?) }
+        }
         _ => Entry::Clock(Timestamp(positive(row.number))),
     })
 }
@@ -231,6 +244,11 @@ pub(super) fn word(state: &TargetState) -> &'static str {
         TargetState::Running { .. } => "running",
         TargetState::Ended { word, .. } => word.word(),
     }
+}
+
+/// The word of a part, as in its column.
+pub(super) fn part_word(part: Part) -> String {
+    json(&part).trim_matches('"').to_owned()
 }
 
 /// A job id as it is kept.

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 /// Marks the file as ours ("labm").
 const APPLICATION: i32 = 0x6c61_626d;
 /// From format N, counted from 1, to the next one. A new store goes the same way as an old one.
-const STEPS: [&str; 1] = [
+const STEPS: [&str; 2] = [
     // `@last` of somebody who has no job yet looked at all of them.
     "CREATE INDEX jobs_caller ON jobs(caller, n);",
+    // What parts of the core are at: firings of rules, calls to other services, schedules, long runs.
+    "CREATE TABLE kept(part TEXT NOT NULL, key TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY(part, key)) WITHOUT ROWID;",
 ];
 /// Version of the tables. An older store is upgraded, a newer one refused.
-pub const SCHEMA: i32 = 2;
-const _: () = assert!(STEPS.len() + 1 == 2, "the last step leads to our format");
+pub const SCHEMA: i32 = 3;
+const _: () = assert!(STEPS.len() + 1 == 3, "the last step leads to our format");
 
 /// Format 1.
 const TABLES: &str = "

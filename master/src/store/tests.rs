@@ -1,7 +1,7 @@
 //! The store under kill, group commit, a full disk and retention.
 
 use super::*;
-use crate::core::{Audit, Query, SealedRef};
+use crate::core::{Audit, Part, Query, SealedRef};
 use model::api::{EventFilter, JobFilter};
 use model::{
     Caller, ContentHash, Event, Job, JobKind, JobTarget, Mode, Outcome, Output, Plan, Reply, RunReport,
@@ -249,6 +249,33 @@ fn a_recipe_is_kept_only_while_its_target_is_open() {
     let seq = store.commit(rows([Entry::Target(target(1, "a", Some(Terminal::Ok)))]));
     wait(&store, seq.unwrap());
     assert_eq!(store.reader().sealed(JobId(1), &minion("a")), None);
+}
+
+#[test]
+fn what_parts_keep_comes_back_until_it_is_forgotten_and_parts_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = |part, key: &str, data: Option<u32>| Entry::Kept {
+        part,
+        key: key.to_owned(),
+        data: data.map(|it| serde_json::json!({ "n": it })),
+    };
+    let mut store = open(folder.path());
+    store.commit(rows([
+        kept(Part::RuleMemory, "disk full", Some(1)),
+        kept(Part::Outgoing, "disk full", Some(2)),
+        kept(Part::Outgoing, "gone", Some(3)),
+    ]));
+    store.commit(rows([kept(Part::RuleMemory, "disk full", Some(4)), kept(Part::Outgoing, "gone", None)]));
+    assert!(store.later(rows([kept(Part::Schedule, "lazy", Some(5))])));
+    drop(store);
+    let entries = open(folder.path()).load().unwrap();
+    let found: Vec<Entry> = entries.into_iter().filter(|it| matches!(it, Entry::Kept { .. })).collect();
+    let wanted = [
+        kept(Part::Outgoing, "disk full", Some(2)),
+        kept(Part::RuleMemory, "disk full", Some(4)),
+        kept(Part::Schedule, "lazy", Some(5)),
+    ];
+    assert_eq!(found, wanted);
 }
 
 #[test]

@@ -256,6 +256,7 @@ fn lazy_key(row: &Row) -> String {
             Entry::Key(it) => format!("key {}", it.fingerprint),
             Entry::KeyGone(it) => format!("key {it}"),
             Entry::Target(it) => format!("target {} {}", it.job, it.minion),
+            Entry::Kept { part, key, .. } => format!("kept {} {key}", entries::part_word(*part)),
             Entry::Clock(_) => "clock".into(),
             Entry::EventsTaken(it, _) => format!("taken {it}"),
             other => format!("{other:?}"),
