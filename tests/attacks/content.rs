@@ -335,6 +335,7 @@ fn granted(arena: &mut Arena, states: &str) -> Member {
         expires_ms: 600_000,
         wait: true,
         retry_of: None,
+        rolling: None,
     };
     let reply = arena.ask(&wish);
     assert!(matches!(reply, Reply::Submitted(_)), "{reply:?}");

@@ -60,7 +60,15 @@ impl Watch {
             confirm_ms: None,
         };
         let target = HEALTHY.to_owned();
-        arena.ask(&Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None });
+        arena.ask(&Request::Submit {
+            job,
+            target,
+            kind,
+            expires_ms: 60_000,
+            wait: false,
+            retry_of: None,
+            rolling: None,
+        });
         let file = arena.lab.on_minion(HEALTHY, "/etc/canary");
         let written = || fs::read_to_string(&file).ok().filter(|it| it.contains(CANARY));
         let logs = || arena.lab.logs();

@@ -102,6 +102,7 @@ fn hold(lab: &Lab, fleet: &mut Fleet, state: &str) -> JobId {
         expires_ms: 300_000,
         wait: false,
         retry_of: None,
+        rolling: None,
     };
     let start = Instant::now();
     let reply = ask(&lab.socket(), &request).expect("the master answers");

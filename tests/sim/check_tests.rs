@@ -10,7 +10,14 @@ fn minion() -> MinionId {
 }
 
 fn target(state: TargetState) -> Entry {
-    Entry::Target(JobTarget { job: JOB, minion: minion(), state, diagnostics: Vec::new(), lost: None })
+    Entry::Target(JobTarget {
+        job: JOB,
+        minion: minion(),
+        state,
+        diagnostics: Vec::new(),
+        lost: None,
+        turn: None,
+    })
 }
 
 fn end(word: Terminal) -> Entry {
@@ -42,6 +49,8 @@ fn job() -> Job {
         ended: None,
         cancelled: None,
         hops: 0,
+        rolling: None,
+        roll: None,
     }
 }
 

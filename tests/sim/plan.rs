@@ -169,7 +169,15 @@ impl World {
         }
         earlier.push((job, target.clone()));
         let expires_ms = self.dice.pick(&[1_000, 5_000, 60_000, 200_000]);
-        let submit = Request::Submit { job, target, kind, expires_ms, wait: self.dice.one_in(3), retry_of };
+        let submit = Request::Submit {
+            job,
+            target,
+            kind,
+            expires_ms,
+            wait: self.dice.one_in(3),
+            retry_of,
+            rolling: None,
+        };
         let again = i32::from(self.dice.one_in(4));
         for _ in 0..again {
             let later = wait + self.dice.below(20_000);

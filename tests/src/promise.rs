@@ -182,6 +182,7 @@ impl Promise {
             expires_ms: u64::try_from(asked.expires.as_millis()).unwrap_or(u64::MAX),
             wait: true,
             retry_of: None,
+            rolling: None,
         };
         // Whoever gets no answer knows nothing.
         asked.accepted |= matches!(api::ask(&lab.socket(), &request), Ok(Reply::Submitted(_)));

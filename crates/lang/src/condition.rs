@@ -43,7 +43,11 @@ const ROOTS: [&str; 6] = ["event", "grains", "labels", "minion", "tag", "source"
 
 impl Condition {
     pub(crate) fn parse(text: &str, file: &str) -> Parsed<Self> {
-        let mut cursor = Cursor::new(text, file, "E0505")?;
+        Self::parse_over(text, file, &ROOTS)
+    }
+    /// The same over other names.
+    pub(crate) fn parse_over(text: &str, file: &str, roots: &[&str]) -> Parsed<Self> {
+        let mut cursor = Cursor { roots, ..Cursor::new(text, file, "E0505")? };
         let root = any(&mut cursor)?;
         if !cursor.at_end() {
             let mut complaint = *cursor.unexpected("`and`, `or` or a comparison");
@@ -228,8 +232,8 @@ fn term(cursor: &mut Cursor<'_>) -> Parsed<Term> {
         return Ok(Term::Literal(Value::from(word)));
     }
     let (root, rest) = word.split_once('.').map_or((word, None), |(root, rest)| (root, Some(rest)));
-    let deep = matches!(root, "event" | "grains" | "labels");
-    if !ROOTS.contains(&root) || (deep != rest.is_some() && root != "event") {
+    let deep = matches!(root, "event" | "grains" | "labels" | "telemetry");
+    if !cursor.roots.contains(&root) || (deep != rest.is_some() && root != "event") {
         return Err(unknown(cursor, start, word, root));
     }
     Ok(Term::Path(word.to_owned()))
@@ -238,9 +242,15 @@ fn term(cursor: &mut Cursor<'_>) -> Parsed<Term> {
 #[expect(clippy::unnecessary_box_returns, reason = "goes into a `Parsed`, whose error is boxed")]
 fn unknown(cursor: &Cursor<'_>, start: usize, word: &str, root: &str) -> Box<Diagnostic> {
     let complaint = cursor.complain_as("E0506", start, word.len(), format!("unknown name `{word}`"));
-    let help = did_you_mean(root, ROOTS).unwrap_or_else(|| {
-        "a condition knows event.x, grains.x, labels.x, minion, tag and source; texts stand in quotes"
-            .to_owned()
+    let help = did_you_mean(root, cursor.roots.iter().copied()).unwrap_or_else(|| {
+        let known: Vec<String> = cursor
+            .roots
+            .iter()
+            .map(|it| {
+                if matches!(*it, "minion" | "tag" | "source") { (*it).to_owned() } else { format!("{it}.x") }
+            })
+            .collect();
+        format!("a condition knows {}; texts stand in quotes", known.join(", "))
     });
     Box::new(complaint.help(help))
 }

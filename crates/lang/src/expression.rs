@@ -75,11 +75,13 @@ pub(crate) struct Cursor<'a> {
     /// Code of complaints about syntax.
     pub(crate) code: &'a str,
     pub(crate) depth: usize,
+    /// What paths may begin with.
+    pub(crate) roots: &'a [&'a str],
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a str, file: &'a str, code: &'a str) -> Parsed<Self> {
-        let cursor = Self { text, byte: 0, file, code, depth: 0 };
+        let cursor = Self { text, byte: 0, file, code, depth: 0, roots: &[] };
         if text.len() > limits::EXPRESSION_BYTES {
             let message = format!("an expression may have {} bytes at most", limits::EXPRESSION_BYTES);
             return Err(Box::new(cursor.complain(0, 1, message)));

@@ -39,6 +39,7 @@ mod rendering;
 mod retry;
 mod role_files;
 pub mod roles;
+pub mod rolling;
 mod rule_actions;
 mod rule_files;
 mod rule_texts;

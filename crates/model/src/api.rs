@@ -6,7 +6,7 @@
 
 use crate::{
     Diagnostic, Event, Grains, Job, JobId, JobTarget, Key, Labels, MinionId, ObserverRole, Presence,
-    Revision, StepReport, Timestamp, minion::LastApply,
+    Revision, Roll, StepReport, Timestamp, minion::LastApply,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,8 +165,8 @@ pub struct JobView {
     pub job: Job,
     /// Where each minion stands; in lists, empty.
     pub targets: Vec<JobTarget>,
-    /// How many minions stand where, by word (`ok`, `changed`, ..., `accepted`, `offered`, `received`, `running`,
-    /// `lost contact`).
+    /// How many minions stand where, by word (`ok`, `changed`, ..., `waiting` for its wave, `accepted`, `offered`,
+    /// `received`, `running`, `lost contact`).
     pub words: std::collections::BTreeMap<String, u32>,
 }
 
@@ -263,6 +263,8 @@ pub enum JobLine {
         /// What.
         report: Box<crate::RunReport>,
     },
+    /// A run in waves has gone on.
+    Rolling(Box<Roll>),
     /// All have ended; last.
     Ended(Box<JobView>),
     /// Lines were dropped because the reader was slow: ask for a snapshot.

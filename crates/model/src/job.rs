@@ -1,6 +1,6 @@
 //! Jobs: what was asked of which minions, and how it ended for each.
 
-use crate::{Diagnostic, JobId, Labels, MinionId, Mode, Revision, Tally, Timestamp};
+use crate::{Diagnostic, JobId, Labels, MinionId, Mode, Revision, Roll, Rolling, Tally, Timestamp, Turn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -104,13 +104,13 @@ pub struct Job {
     pub kind: JobKind,
     /// The target expression as typed.
     pub target: String,
-    /// Whom it came to, expanded when it was accepted.
+    /// Whom it came to, expanded when it was accepted; of a run in waves in the order of their turns.
     pub minions: Vec<MinionId>,
     /// Who.
     pub caller: Caller,
     /// When it was accepted.
     pub at: Timestamp,
-    /// Offers expire then.
+    /// Offers expire then; in a run in waves as long after the wave's begin.
     pub expires: Timestamp,
     /// Whether it waits for minions that are away.
     pub wait: bool,
@@ -128,6 +128,12 @@ pub struct Job {
     /// How many rule-made events led to it; 0 for what people ask.
     #[serde(default)]
     pub hops: u32,
+    /// How it goes over its machines, if it goes in waves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<Box<Rolling>>,
+    /// How far it has gone in its waves: in views and when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roll: Option<Box<Roll>>,
 }
 
 /// The end of a (job, minion). Exactly one for each, and never altered.
@@ -236,4 +242,7 @@ pub struct JobTarget {
     /// Since when contact is lost, if it is: in views only, never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Timestamp>,
+    /// Whose turn it is in a run in waves: in views only, never stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
 }

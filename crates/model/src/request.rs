@@ -8,7 +8,7 @@ use crate::api::{
 };
 use crate::{
     AuditCheck, AuditFilter, AuditLine, Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, Masked,
-    MinionId, ObserverRole, Operator, RunReport, Token, key::Replace,
+    MinionId, ObserverRole, Operator, Rolling, RunReport, Token, key::Replace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -64,6 +64,9 @@ pub enum Request {
         wait: bool,
         /// Run again where that job did not end well (only those minions are taken).
         retry_of: Option<JobId>,
+        /// In waves, rather than everywhere at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rolling: Option<Box<Rolling>>,
     },
     /// Jobs, newest first. -> [`Reply::Jobs`]
     Jobs {

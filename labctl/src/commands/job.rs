@@ -189,6 +189,7 @@ fn retry(desk: &mut Desk<'_>, job: String, failed: bool, follow: Option<&Follow>
         expires_ms: OFFER_MS,
         wait: false,
         retry_of: failed.then_some(job.id),
+        rolling: None,
     };
     target::submit(desk, &request, &target, follow)
 }
@@ -224,6 +225,7 @@ impl Undo {
             expires_ms: OFFER_MS,
             wait: false,
             retry_of: None,
+            rolling: None,
         };
         let mut follow = Follow::plainly(self.timeout.map(Duration::from_millis));
         follow.diff = self.check;

@@ -42,6 +42,7 @@ impl Reboot {
             expires_ms: OFFER_MS,
             wait: false,
             retry_of: None,
+            rolling: None,
         };
         let until = if self.wait { Until::End } else { Until::Rebooting };
         let follow = Follow { until, ..Follow::plainly(self.timeout.map(Duration::from_millis)) };

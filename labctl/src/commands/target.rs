@@ -254,6 +254,7 @@ impl Wait {
             expires_ms: self.for_absent.unwrap_or(OFFER_MS),
             wait: self.for_absent.is_some(),
             retry_of: None,
+            rolling: None,
         };
         let follow = Follow { timeout: self.timeout.map(Duration::from_millis), ..follow.clone() };
         let ended = submit(desk, &request, target, (!self.detached).then_some(&follow));

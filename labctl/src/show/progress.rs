@@ -2,7 +2,7 @@
 
 use super::{Style, job, time};
 use model::{
-    JobTarget, MinionId, TargetState,
+    JobTarget, MinionId, Roll, TargetState,
     api::{JobLine, JobView},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -66,6 +66,7 @@ impl Watched {
                 self.ended = true;
                 return News::Over;
             }
+            JobLine::Rolling(roll) => self.rolled(*roll),
             JobLine::Gap(lines) => self.gaps += lines,
         }
         News::Nothing
@@ -84,6 +85,15 @@ impl Watched {
             None => view.targets.push(target),
         }
         if ended { News::Ended(minion) } else { News::Nothing }
+    }
+
+    /// A run in waves has gone on: who waited for a wave that has begun waits no longer.
+    fn rolled(&mut self, roll: Roll) {
+        let Some(view) = &mut self.view else { return };
+        for turn in view.targets.iter_mut().filter_map(|it| it.turn.as_mut()) {
+            turn.waits = turn.wave as usize > roll.begun.len();
+        }
+        view.job.roll = Some(Box::new(roll));
     }
 
     fn stepped(&mut self, minion: &MinionId, done: u32) {

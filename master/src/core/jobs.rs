@@ -8,8 +8,8 @@ use super::{
 };
 use bus::message::{CAN_CONFIRM, CAN_REBOOT, ToMinion};
 use model::{
-    Caller, Diagnostic, Job, JobId, JobKind, JobTarget, LastApply, MinionId, Mode, Revision, RunReport,
-    Tally, TargetState, Terminal, Timestamp, api, broken, request::Ask,
+    Caller, Diagnostic, Job, JobId, JobKind, JobTarget, LastApply, MinionId, Mode, Revision, Rolling,
+    RunReport, Tally, TargetState, Terminal, Timestamp, api, broken, request::Ask,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub(crate) struct Submission {
     pub(crate) caller: Caller,
     pub(crate) hops: u32,
     pub(crate) retry_of: Option<JobId>,
+    pub(crate) rolling: Option<Box<Rolling>>,
 }
 
 /// How a target ends.
@@ -54,7 +55,7 @@ impl End {
 
 fn new_target(job: &Job, minion: &MinionId) -> JobTarget {
     let state = TargetState::Accepted;
-    JobTarget { job: job.id, minion: minion.clone(), state, diagnostics: Vec::new(), lost: None }
+    JobTarget { job: job.id, minion: minion.clone(), state, diagnostics: Vec::new(), lost: None, turn: None }
 }
 
 /// The time within which it must be confirmed, or it is undone.
@@ -99,6 +100,8 @@ impl Master {
             ended: None,
             cancelled: None,
             hops: it.hops,
+            rolling: it.rolling,
+            roll: None,
         };
         self.record(Entry::Job(job.clone()));
         for minion in &job.minions {

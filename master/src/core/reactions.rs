@@ -112,6 +112,7 @@ impl Master {
             expires_ms: self.settings.offer_ms,
             wait: false,
             retry_of: None,
+            rolling: None,
             caller,
             hops: event.hops + 1,
         };

@@ -70,8 +70,9 @@ impl Master {
     ) -> Result<Option<Reply>, ErrorView> {
         let done = |sentences| Ok(Some(Reply::Done(sentences)));
         match request {
-            Request::Submit { job, target, kind, expires_ms, wait, retry_of } => {
-                let wish = Wish { id: job, target, kind, expires_ms, wait, retry_of, caller, hops: 0 };
+            Request::Submit { job, target, kind, expires_ms, wait, retry_of, rolling } => {
+                let wish =
+                    Wish { id: job, target, kind, expires_ms, wait, retry_of, rolling, caller, hops: 0 };
                 self.submit_request(ticket, wish)
             }
             Request::Cancel { job } => done(self.cancel_request(caller, &job)?),

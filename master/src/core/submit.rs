@@ -7,7 +7,7 @@ use super::{
     target::refuse,
 };
 use model::{
-    Caller, Job, JobId, JobKind, MinionId, Mode,
+    Caller, Job, JobId, JobKind, MinionId, Mode, Rolling,
     api::{ErrorKind, ErrorView},
     broken,
 };
@@ -36,6 +36,7 @@ pub(crate) struct Wish {
     pub(crate) expires_ms: u64,
     pub(crate) wait: bool,
     pub(crate) retry_of: Option<JobId>,
+    pub(crate) rolling: Option<Box<Rolling>>,
     pub(crate) caller: Caller,
     pub(crate) hops: u32,
 }
@@ -73,6 +74,7 @@ impl Master {
             caller: wish.caller,
             hops: wish.hops,
             retry_of: wish.retry_of,
+            rolling: wish.rolling,
         }))
     }
 
@@ -96,6 +98,13 @@ impl Master {
         if !EXPIRES_MS.contains(&wish.expires_ms) {
             let message = "an offer stays good for 1 s to 30 d".to_owned();
             return Err(refuse(ErrorKind::Usage, message, None));
+        }
+        if wish.rolling.is_some() {
+            return Err(refuse(
+                ErrorKind::Unavailable,
+                "this master runs everywhere at once".to_owned(),
+                None,
+            ));
         }
         check_kind(&wish.kind)?;
         if matches!(wish.kind, JobKind::Apply { .. }) && self.revision.is_none() {

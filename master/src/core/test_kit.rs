@@ -330,7 +330,15 @@ impl Bench {
 
 pub(crate) fn submit(number: u128, target: &str, kind: JobKind, wait: bool) -> Request {
     let job = JobId(number);
-    Request::Submit { job, target: target.to_owned(), kind, expires_ms: 60_000, wait, retry_of: None }
+    Request::Submit {
+        job,
+        target: target.to_owned(),
+        kind,
+        expires_ms: 60_000,
+        wait,
+        retry_of: None,
+        rolling: None,
+    }
 }
 
 pub(crate) fn offers(effects: &[Effect]) -> Vec<(MinionId, JobId)> {

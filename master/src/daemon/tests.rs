@@ -237,7 +237,16 @@ impl Rig {
             timeout_ms: 5000,
         };
         let (job, target) = (JobId(job), "vm-*".into());
-        self.ask(Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None }).await
+        self.ask(Request::Submit {
+            job,
+            target,
+            kind,
+            expires_ms: 60_000,
+            wait: false,
+            retry_of: None,
+            rolling: None,
+        })
+        .await
     }
     async fn offer(&mut self) -> bus::message::Offer {
         self.until(|it| if let Out::Send(ToMinion::Offer(it)) = it { Some(*it) } else { None }).await
@@ -315,7 +324,8 @@ async fn what_needs_the_trees_waits_for_their_first_reading() {
         confirm_ms: None,
     };
     let (job, target) = (JobId(7), "vm-1".into());
-    let submit = Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None };
+    let submit =
+        Request::Submit { job, target, kind, expires_ms: 60_000, wait: false, retry_of: None, rolling: None };
     let handle = rig.handle.clone();
     let asked = handle.request(caller(), submit);
     tokio::pin!(asked);
@@ -441,6 +451,8 @@ fn a_slow_reader_of_a_job_gets_a_gap_and_still_its_end_is_told() {
         ended: None,
         cancelled: None,
         hops: 0,
+        rolling: None,
+        roll: None,
     };
     let view = api::JobView { job, targets: Vec::new(), words: std::collections::BTreeMap::new() };
     tickets.reply(ticket, Reply::Job(Box::new(view)));

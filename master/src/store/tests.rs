@@ -49,6 +49,8 @@ fn job(number: u128, at: Timestamp, ended: Option<Timestamp>) -> Job {
         ended,
         cancelled: None,
         hops: 0,
+        rolling: None,
+        roll: None,
     }
 }
 
@@ -62,7 +64,7 @@ fn target(job: u128, id: &str, word: Option<Terminal>) -> JobTarget {
         code: None,
     };
     let state = word.map_or(TargetState::Accepted, ended);
-    JobTarget { job: JobId(job), minion: minion(id), state, diagnostics: Vec::new(), lost: None }
+    JobTarget { job: JobId(job), minion: minion(id), state, diagnostics: Vec::new(), lost: None, turn: None }
 }
 
 fn event(number: u64, tag: &str) -> Entry {

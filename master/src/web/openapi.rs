@@ -223,6 +223,9 @@ fn submit_body() -> Value {
             "expires_ms": { "type": "integer", "default": 60_000 },
             "wait": { "type": "boolean", "default": false },
             "retry_of": { "type": "string" },
+            "rolling": { "type": "object", "description": "in waves, rather than everywhere at once",
+                "examples": [{ "batch": "25%", "canary": 1, "max_fail": 1, "on_stop": "undo",
+                    "gate": { "when": "telemetry.cpu < 80", "hold_ms": 60_000 } }] },
         },
     } } } })
 }
@@ -345,6 +348,7 @@ pub(super) fn requests() -> Vec<Request> {
             expires_ms: 60_000,
             wait: false,
             retry_of: None,
+            rolling: None,
         },
         Request::Jobs { filter },
         Request::Job { job: "@last".to_owned() },

@@ -16,7 +16,7 @@ use axum::{
     routing::{any, get, post},
 };
 use model::{
-    Caller, JobId, JobKind, KeyDecision, MinionId, Reply, Request,
+    Caller, JobId, JobKind, KeyDecision, MinionId, Reply, Request, Rolling,
     api::{ErrorKind, ErrorView, EventFilter, JobFilter},
     broken,
 };
@@ -288,6 +288,8 @@ struct SubmitBody {
     wait: bool,
     #[serde(default)]
     retry_of: Option<JobId>,
+    #[serde(default)]
+    rolling: Option<Box<Rolling>>,
 }
 
 fn offer_ms() -> u64 {
@@ -295,9 +297,9 @@ fn offer_ms() -> u64 {
 }
 
 async fn submit(who: Operator, Json(body): Json<SubmitBody>) -> Response {
-    let SubmitBody { target, kind, job, expires_ms, wait, retry_of } = body;
+    let SubmitBody { target, kind, job, expires_ms, wait, retry_of, rolling } = body;
     let Some(job) = job.or_else(new_job_id) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    who.ask(Request::Submit { job, target, kind, expires_ms, wait, retry_of }).await
+    who.ask(Request::Submit { job, target, kind, expires_ms, wait, retry_of, rolling }).await
 }
 
 fn new_job_id() -> Option<JobId> {

@@ -54,6 +54,8 @@ pub(crate) fn view(id: JobId, minion: &MinionId, kind: JobKind, at: Timestamp) -
         ended: None,
         cancelled: None,
         hops: 0,
+        rolling: None,
+        roll: None,
     };
     let target = JobTarget {
         job: id,
@@ -61,6 +63,7 @@ pub(crate) fn view(id: JobId, minion: &MinionId, kind: JobKind, at: Timestamp) -
         state: TargetState::Running { step: 0, of: 0, at, rebooting: None },
         diagnostics: Vec::new(),
         lost: None,
+        turn: None,
     };
     JobView { job, targets: vec![target], words: BTreeMap::new() }
 }

@@ -38,6 +38,8 @@ pub(crate) fn view(mode: Mode, states: Vec<(&str, TargetState)>) -> JobView {
         ended: None,
         cancelled: None,
         hops: 0,
+        rolling: None,
+        roll: None,
     };
     let target = |(name, state): (&str, TargetState)| JobTarget {
         job: JOB,
@@ -45,6 +47,7 @@ pub(crate) fn view(mode: Mode, states: Vec<(&str, TargetState)>) -> JobView {
         state,
         diagnostics: Vec::new(),
         lost: None,
+        turn: None,
     };
     JobView { job, targets: states.into_iter().map(target).collect(), words: BTreeMap::new() }
 }

@@ -15,6 +15,7 @@ fn moved(name: &str, state: TargetState) -> JobLine {
         state,
         diagnostics: Vec::new(),
         lost: None,
+        turn: None,
     }))
 }
 
