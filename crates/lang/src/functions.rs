@@ -87,6 +87,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     of("shell_quote", (1, 1), |it| Ok(format!("'{}'", text(&it[0])?.replace('\'', r"'\''")).into())),
     of("json", (1, 1), |it| Ok(it[0].to_string().into())),
     of("yaml", (1, 1), |it| Ok(it[0].to_string().into())),
+    of("urlencode", (1, 1), |it| Ok(urlencoded(&text(&it[0])?).into())),
     of("basename", (1, 1), |it| Ok(text(&it[0])?.rsplit('/').next().unwrap_or("").into())),
     of("dirname", (1, 1), |it| Ok(text(&it[0])?.rsplit_once('/').map_or("", |(dir, _)| dir).into())),
     // Lists and mappings.
@@ -115,6 +116,19 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             .map_err(|_| format!("`{}` is not a whole number", crate::say::shortened(&text)))
     }),
 ];
+
+/// As one part of a path or a query: everything but letters, digits and `-._~` as `%XX`.
+pub(crate) fn urlencoded(text: &str) -> String {
+    let mut made = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            made.push(char::from(byte));
+        } else {
+            made.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    made
+}
 
 fn blank(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(str::is_empty)

@@ -10,6 +10,7 @@ mod compiler;
 mod condition;
 mod config;
 mod content;
+pub mod duration;
 mod environment;
 mod expression;
 mod extend;

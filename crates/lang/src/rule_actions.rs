@@ -1,35 +1,50 @@
-//! What rules do: actions as rule files have them, read with every complaint, and filled in when an event comes.
+//! What rules do: actions as rule files have them, and as they are once an event has filled in their templates. Filled
+//! in, they can be kept: a reaction that waits goes on with them after a restart.
 
-use crate::{
-    rule_files::{Draft, NAME_BYTES, Reader, is_level, moved},
-    rule_texts::Filler,
-    say::did_you_mean,
-    scalars,
-    target::{Target, literal_ids},
-    yaml::{Key, Node, Yaml},
-};
-use model::{MinionId, broken};
+mod fill;
+mod parse;
+
+use crate::target::Target;
+use ipnet::IpNet;
+use model::{Labels, MinionId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-const ACTIONS: [&str; 3] = ["apply", "run", "event"];
-const LATER_ACTIONS: [&str; 5] = ["notify", "webhook", "http", "wheel", "runner"];
+pub(crate) use fill::fill;
+
+/// Actions of one list.
+pub const ACTIONS_MAX: usize = 32;
+/// Longest wait of a reaction.
+pub const WAIT_MS_MAX: u64 = 7 * 86_400_000;
+/// A wait without a `timeout`.
+pub(crate) const WAIT_MS: u64 = 10 * 60_000;
+/// Longest that a call may take.
+pub const CALL_MS_MAX: u64 = 60_000;
+/// A call without a `timeout`.
+pub const CALL_MS: u64 = 10_000;
 
 /// What a rule does, with templates not filled in.
 #[derive(Clone, Debug)]
 pub enum ActionTemplate {
-    /// `apply: { target, states }`
+    /// `apply: { target, states, pillar }`, and `plan` with the same words, which only looks.
     Apply {
         /// Whom.
         target: TargetTemplate,
         /// Names; empty is what top.sls assigns.
         states: Vec<String>,
+        /// Wins over the pillar; texts may be templates.
+        pillar: Map<String, Value>,
+        /// It is `plan`.
+        check: bool,
     },
-    /// `run: { target, command: [..] }`; elements may be templates, each stays one argument.
+    /// `run: { target, command: [..], timeout }`; elements may be templates, each stays one argument.
     Run {
         /// Whom.
         target: TargetTemplate,
         /// Program and arguments.
         command: Vec<String>,
+        /// Its limit, in milliseconds.
+        timeout_ms: Option<u64>,
     },
     /// `event: { tag, data }`: becomes `rule/<name>/<tag>`.
     Event {
@@ -38,6 +53,104 @@ pub enum ActionTemplate {
         /// Payload; texts may be templates.
         data: Map<String, Value>,
     },
+    /// `label: { target, set, remove }`
+    Label {
+        /// Whom.
+        target: TargetTemplate,
+        /// Names as written, values may be templates.
+        set: Vec<(String, String)>,
+        /// Names.
+        remove: Vec<String>,
+    },
+    /// `key: { accept: ID, ids, cidr, only_new }`, or `reject`.
+    Key {
+        /// What.
+        act: KeyAction,
+        /// A template that gives one id.
+        id: String,
+        /// For which keys at all.
+        policy: KeyPolicy,
+    },
+    /// `notify: { to, title, message, … }`
+    Notify(NotifyTemplate),
+    /// `http: { url, method, … }`
+    Http(HttpTemplate),
+    /// `wait_for: { … }`
+    Wait {
+        /// For what.
+        what: WaitTemplate,
+        /// At most so long.
+        timeout_ms: u64,
+    },
+    /// `wake: { target, via }` or `wake: { mac, via }`
+    Wake {
+        /// Whose addresses.
+        target: Option<TargetTemplate>,
+        /// Addresses of network cards.
+        macs: Vec<String>,
+        /// The minion that sends it, a template; none is the master.
+        via: Option<String>,
+    },
+    /// `power: { target, set, by, wait }`
+    Power {
+        /// Whom it is about, and who is waited for.
+        target: TargetTemplate,
+        /// What.
+        set: PowerSet,
+        /// Name of a switch in `notify.yaml`; may be a template.
+        by: String,
+        /// Wait so long until presence is as wanted.
+        wait_ms: Option<u64>,
+    },
+}
+
+/// A `notify:` as written; every text may be a template.
+#[derive(Clone, Debug, Default)]
+pub struct NotifyTemplate {
+    /// Names of notifiers.
+    pub to: Vec<String>,
+    /// Short.
+    pub title: Option<String>,
+    /// Long.
+    pub message: String,
+    /// A word of [`Priority`].
+    pub priority: Option<String>,
+    /// Words.
+    pub tags: Vec<String>,
+    /// Anything for templates of notifiers.
+    pub data: Map<String, Value>,
+    /// What it told before is over.
+    pub resolve: bool,
+}
+
+/// An `http:` as written.
+#[derive(Clone, Debug, Default)]
+pub struct HttpTemplate {
+    /// Name of an endpoint in `notify.yaml`.
+    pub to: Option<String>,
+    /// `https://host/…`, or `/…` at an endpoint. A template behind the host only.
+    pub url: String,
+    /// `GET` and the like.
+    pub method: String,
+    /// Names as written, values may be templates.
+    pub headers: Vec<(String, String)>,
+    /// What is sent.
+    pub body: Option<Body>,
+    /// Good answers.
+    pub expect: Vec<(u16, u16)>,
+    /// In milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// For what a reaction waits, as written.
+#[derive(Clone, Debug)]
+pub enum WaitTemplate {
+    /// `event:` and `when:`
+    Event(String, Option<String>),
+    /// `minion:` and `presence:`
+    Presence(String, bool),
+    /// `job: last`
+    Job,
 }
 
 /// A `target:`; text with `{{` gives ids, other text is an expression that was parsed at load.
@@ -46,11 +159,12 @@ pub enum TargetTemplate {
     /// A template whose result is ids.
     Ids(String),
     /// An expression.
-    Expression(String, crate::target::Target),
+    Expression(String, Target),
 }
 
 /// An action with its templates filled in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Submit an apply job.
     Apply {
@@ -60,6 +174,8 @@ pub enum Action {
         states: Vec<String>,
         /// Wins over the pillar.
         pillar: Map<String, Value>,
+        /// Only look.
+        check: bool,
     },
     /// Submit a command job.
     Run {
@@ -67,6 +183,8 @@ pub enum Action {
         target: ResolvedTarget,
         /// Program and arguments.
         command: Vec<String>,
+        /// Its limit, in milliseconds.
+        timeout_ms: Option<u64>,
     },
     /// Put an event on the bus.
     Event {
@@ -75,264 +193,294 @@ pub enum Action {
         /// Payload.
         data: Map<String, Value>,
     },
+    /// Set and remove labels.
+    Label {
+        /// Whom.
+        target: ResolvedTarget,
+        /// To set.
+        set: Labels,
+        /// To remove.
+        remove: Vec<String>,
+    },
     /// Decide about a key.
     Key {
         /// What.
         act: KeyAction,
         /// Whose.
         minion: MinionId,
+        /// For which keys at all.
+        policy: KeyPolicy,
+    },
+    /// Tell people.
+    Notify {
+        /// Names of notifiers.
+        to: Vec<String>,
+        /// What.
+        notice: Notice,
+    },
+    /// Call another service.
+    Http(HttpWish),
+    /// Go on when something has come about.
+    Wait {
+        /// For what.
+        what: Wait,
+        /// At most so long.
+        timeout_ms: u64,
+    },
+    /// Wake machines over the network.
+    Wake {
+        /// Whose addresses.
+        target: Option<ResolvedTarget>,
+        /// Addresses of network cards.
+        macs: Vec<String>,
+        /// The minion that sends it; none is the master.
+        via: Option<MinionId>,
+    },
+    /// Switch a machine on or off.
+    Power {
+        /// Whom it is about.
+        target: ResolvedTarget,
+        /// What.
+        set: PowerSet,
+        /// Name of a switch in `notify.yaml`.
+        by: String,
+        /// Wait so long until presence is as wanted.
+        wait_ms: Option<u64>,
     },
 }
 
-/// What a reaction of Salt does with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a rule tells people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Short; may be empty.
+    pub title: String,
+    /// Long.
+    pub message: String,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Words.
+    pub tags: Vec<String>,
+    /// Anything for templates of notifiers.
+    pub data: Map<String, Value>,
+    /// What it told before is over.
+    pub resolve: bool,
+}
+
+/// How much a notice matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Not worth a sound.
+    Min,
+    /// Little.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// More than usual.
+    High,
+    /// It cannot wait; quiet hours do not hold it.
+    Urgent,
+}
+
+/// All priorities with their words, the least first.
+pub const PRIORITIES: [(&str, Priority); 5] = [
+    ("min", Priority::Min),
+    ("low", Priority::Low),
+    ("normal", Priority::Normal),
+    ("high", Priority::High),
+    ("urgent", Priority::Urgent),
+];
+
+impl Priority {
+    /// By its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        PRIORITIES.iter().find(|it| it.0 == word).map(|it| it.1)
+    }
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        PRIORITIES.iter().find(|it| it.1 == self).map_or("normal", |it| it.0)
+    }
+}
+
+/// A call to another service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HttpWish {
+    /// Name of an endpoint in `notify.yaml`.
+    pub to: Option<String>,
+    /// `https://host/…`, or `/…` at an endpoint.
+    pub url: String,
+    /// `GET` and the like.
+    pub method: String,
+    /// Beside those of the endpoint.
+    pub headers: Vec<(String, String)>,
+    /// What is sent.
+    pub body: Option<Body>,
+    /// Good answers, from and to.
+    pub expect: Vec<(u16, u16)>,
+    /// In milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// What a call sends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// As JSON; texts in it may be templates.
+    Json(Value),
+    /// As it is.
+    Text(String),
+}
+
+/// For what a reaction waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// An event that a filter lets through and for which a condition holds.
+    Event(String, Option<String>),
+    /// A minion is up, or away.
+    Presence(MinionId, bool),
+    /// The last job of this reaction has ended.
+    Job,
+}
+
+/// What is to become of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerSet {
+    /// On.
+    On,
+    /// Off.
+    Off,
+    /// Off and on again.
+    Cycle,
+}
+
+impl PowerSet {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Cycle => "cycle",
+        }
+    }
+}
+
+/// What a rule does with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyAction {
     /// Makes a waiting one a member; never in place of another.
     Accept,
     /// Refuses a waiting one.
     Reject,
-    /// Forgets the minion.
+    /// Forgets the minion; only reactions of Salt's do.
     Delete,
 }
 
+/// For which keys an action about keys is at all; empty is for any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPolicy {
+    /// Glob over ids.
+    pub ids: Option<String>,
+    /// Nets that the key came from.
+    pub cidr: Vec<IpNet>,
+    /// Only names that no key has had before.
+    pub only_new: bool,
+}
+
 /// Whom an action means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResolvedTarget {
     /// These.
     Ids(Vec<MinionId>),
     /// Whoever matches: as written, and parsed.
-    Expression(String, crate::target::Target),
+    Expression(String, Target),
 }
 
-/// Fills in the templates of a rule's actions; an error names the action and the variable.
-pub(crate) fn fill(
-    rule: &str,
-    templates: &[ActionTemplate],
-    filler: &mut Filler<'_>,
-) -> Result<Vec<Action>, String> {
-    let named = |index: usize, name: &str, cause: String| format!("action {} ({name}): {cause}", index + 1);
-    let mut actions = Vec::with_capacity(templates.len());
-    for (index, action) in templates.iter().enumerate() {
-        let (name, made) = match action {
-            ActionTemplate::Apply { target, states } => {
-                let states: Result<_, String> = states.iter().map(|it| filler.fill(it)).collect();
-                let target = resolve(target, filler);
-                (
-                    "apply",
-                    target
-                        .and_then(|target| Ok(Action::Apply { target, states: states?, pillar: Map::new() })),
-                )
-            }
-            ActionTemplate::Run { target, command } => {
-                let command: Result<_, String> = command.iter().map(|it| filler.fill(it)).collect();
-                let target = resolve(target, filler);
-                ("run", target.and_then(|target| Ok(Action::Run { target, command: command? })))
-            }
-            ActionTemplate::Event { tag, data } => {
-                let data = filler.fill_map(data);
-                let tag = format!("rule/{}/{tag}", rule);
-                ("event", data.map(|data| Action::Event { tag, data }))
-            }
+/// How many reactions of a rule may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// So many.
+    pub limit: u32,
+    /// For each minion by itself.
+    pub per_minion: bool,
+}
+
+impl Concurrency {
+    /// Reads `1 per minion`, `2 per rule` or `2`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (number, per_minion) = match text.split_once(" per ") {
+            None => (text, false),
+            Some((number, "rule")) => (number, false),
+            Some((number, "minion")) => (number, true),
+            Some(_) => return None,
         };
-        actions.push(made.map_err(|cause| named(index, name, cause))?);
+        let limit = number.trim().parse().ok().filter(|it| (1..=1_000).contains(it))?;
+        Some(Self { limit, per_minion })
     }
-    Ok(actions)
 }
 
-fn resolve(target: &TargetTemplate, filler: &mut Filler<'_>) -> Result<ResolvedTarget, String> {
-    match target {
-        TargetTemplate::Ids(template) => {
-            let text = filler.fill(template)?;
-            if broken::leaves_out("event-target") {
-                let target = crate::target::Target::parse(&text).map_err(|it| it.message)?;
-                return Ok(ResolvedTarget::Expression(text, target));
-            }
-            literal_ids(&text).map(ResolvedTarget::Ids).map_err(|cause| format!("target: {cause}"))
-        }
-        TargetTemplate::Expression(text, target) => {
-            Ok(ResolvedTarget::Expression(text.clone(), target.clone()))
+impl TargetTemplate {
+    /// As written.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Ids(text) | Self::Expression(text, _) => text,
         }
     }
 }
 
-impl Reader {
-    pub(crate) fn actions(
-        &mut self,
-        draft: &mut Draft,
-        name: &Key,
-        node: Option<&Node>,
-    ) -> Vec<ActionTemplate> {
-        let file = draft.file.clone();
-        let items = match node.map(|it| &it.value) {
-            Some(Yaml::List(items)) if !items.is_empty() => items,
-            _ => {
-                let at = node.map_or(name.at, |it| it.at);
-                let help = Some("write `do: [ { apply: { target: \"{{minion}}\" } } ]`".to_owned());
-                self.say(&file, at, "E0501", format!("`{}` has no list of actions in `do`", name.text), help);
-                return Vec::new();
-            }
-        };
-        let mut actions = Vec::new();
-        for item in items {
-            match &item.value {
-                Yaml::Map(pairs) if pairs.len() == 1 => {
-                    let (key, node) = &pairs[0];
-                    actions.extend(self.action(draft, key, node));
-                }
-                _ => self.say(&file, item.at, "E0501", "an action is a mapping with one key", None),
-            }
-        }
-        actions
-    }
-
-    fn action(&mut self, draft: &mut Draft, key: &Key, node: &Node) -> Option<ActionTemplate> {
-        let file = draft.file.clone();
-        let known: &[&str] = match key.text.as_str() {
-            "apply" => &["target", "states"],
-            "run" => &["target", "command"],
-            "event" => &["tag", "data"],
-            _ => {
-                self.unknown(&file, key, &ACTIONS, &LATER_ACTIONS);
-                return None;
-            }
-        };
-        let Yaml::Map(pairs) = &node.value else {
-            let message = format!("`{}` takes a mapping, not {}", key.text, node.kind());
-            self.say(&file, node.at, "E0501", message, Some(format!("with {}", known.join(" and "))));
-            return None;
-        };
-        for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
-            self.unknown(&file, key, known, &[]);
-        }
-        let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
-        match key.text.as_str() {
-            "event" => self.event(draft, key, get("tag"), get("data")),
-            kind => {
-                let target = self.target(draft, key, get("target"));
-                if kind == "apply" {
-                    let states = get("states").map(|it| self.states(draft, it)).unwrap_or_default();
-                    return Some(ActionTemplate::Apply { target: target?, states });
-                }
-                let command = self.command(draft, key, get("command"));
-                Some(ActionTemplate::Run { target: target?, command: command? })
-            }
+impl ActionTemplate {
+    /// Its key in a rule.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Apply { check: false, .. } => "apply",
+            Self::Apply { check: true, .. } => "plan",
+            Self::Run { .. } => "run",
+            Self::Event { .. } => "event",
+            Self::Label { .. } => "label",
+            Self::Key { .. } => "key",
+            Self::Notify(_) => "notify",
+            Self::Http(_) => "http",
+            Self::Wait { .. } => "wait_for",
+            Self::Wake { .. } => "wake",
+            Self::Power { .. } => "power",
         }
     }
-
-    /// Compiles a text that may be a template.
-    fn text(&mut self, draft: &mut Draft, node: &Node) -> Option<String> {
-        let Some(text) = node.text() else {
-            let file = draft.file.clone();
-            self.say(&file, node.at, "E0501", format!("expected text, not {}", node.kind()), None);
-            return None;
-        };
-        if let Err(complaints) = draft.texts.add(text, &draft.file.source.path) {
-            for complaint in complaints {
-                self.complaints.push(moved(complaint, &draft.file, node, text));
+    /// What it does, for people.
+    pub fn describe(&self) -> String {
+        let name = self.name();
+        match self {
+            Self::Apply { target, states, .. } if states.is_empty() => {
+                format!("{name} (top) on {}", target.text())
             }
-        }
-        Some(text.to_owned())
-    }
-
-    fn target(&mut self, draft: &mut Draft, action: &Key, node: Option<&Node>) -> Option<TargetTemplate> {
-        let Some(node) = node else {
-            let message = format!("`{}` needs a `target`", action.text);
-            let help = Some("the minion the event is from is `target: \"{{minion}}\"`".to_owned());
-            let file = draft.file.clone();
-            self.say(&file, action.at, "E0501", message, help);
-            return None;
-        };
-        let text = self.text(draft, node)?;
-        if text.contains("{{") {
-            return Some(TargetTemplate::Ids(text));
-        }
-        match Target::parse_in(&text, &draft.file.source.path) {
-            Ok(target) => Some(TargetTemplate::Expression(text, target)),
-            Err(complaint) => {
-                self.complaints.push(moved(*complaint, &draft.file, node, &text));
-                None
+            Self::Apply { target, states, .. } => {
+                format!("{name} {} on {}", states.join(", "), target.text())
             }
-        }
-    }
-
-    fn states(&mut self, draft: &mut Draft, node: &Node) -> Vec<String> {
-        let items = match &node.value {
-            Yaml::List(items) => items.as_slice(),
-            _ if node.is_null() => &[],
-            _ => std::slice::from_ref(node),
-        };
-        let mut names = Vec::new();
-        for item in items {
-            let Some(name) = self.text(draft, item) else { continue };
-            if !name.contains("{{") && !self.states.contains(&name) {
-                let help = did_you_mean(&name, self.states.iter().map(String::as_str));
-                let file = draft.file.clone();
-                self.say(&file, item.at, "E0118", format!("no state named `{name}`"), help);
+            Self::Run { target, command, .. } => {
+                format!("run `{}` on {}", command.join(" "), target.text())
             }
-            names.push(name);
-        }
-        names
-    }
-
-    fn command(&mut self, draft: &mut Draft, action: &Key, node: Option<&Node>) -> Option<Vec<String>> {
-        let Some(Node { value: Yaml::List(items), .. }) = node.filter(|it| it.kind() == "a list") else {
-            let help =
-                "write `command: [journalctl, --vacuum-size=200M]`; for a shell `[sh, -c, '…']`".to_owned();
-            let (file, at) = (draft.file.clone(), node.map_or(action.at, |it| it.at));
-            self.say(
-                &file,
-                at,
-                "E0501",
-                "`run` needs `command`: a list of program and arguments",
-                Some(help),
-            );
-            return None;
-        };
-        let command: Vec<String> = items.iter().filter_map(|it| self.text(draft, it)).collect();
-        if command.is_empty() {
-            let file = draft.file.clone();
-            self.say(&file, action.at, "E0501", "`command` is empty", None);
-        }
-        Some(command)
-    }
-
-    fn event(
-        &mut self,
-        draft: &mut Draft,
-        action: &Key,
-        tag: Option<&Node>,
-        data: Option<&Node>,
-    ) -> Option<ActionTemplate> {
-        let file = draft.file.clone();
-        let text = tag.and_then(Node::text).unwrap_or("");
-        if text.is_empty() || text.len() > NAME_BYTES || !text.split('/').all(is_level) {
-            let help = Some("a fixed tag such as `disk/full`; it becomes `rule/<name>/disk/full`".to_owned());
-            let at = tag.map_or(action.at, |it| it.at);
-            self.say(&file, at, "E0501", "`event` needs a `tag`", help);
-            return None;
-        }
-        let data = match data {
-            None => Value::Object(serde_json::Map::new()),
-            Some(node) => {
-                self.check_texts(draft, node);
-                scalars::value(node)
+            Self::Event { tag, .. } => format!("event {tag}"),
+            Self::Label { target, set, remove } => {
+                let set = set.iter().map(|(name, value)| format!("{name}={value}"));
+                let words: Vec<String> = set.chain(remove.iter().map(|it| format!("{it}-"))).collect();
+                format!("label {} on {}", words.join(" "), target.text())
             }
-        };
-        match data {
-            Value::Object(data) => Some(ActionTemplate::Event { tag: text.to_owned(), data }),
-            Value::Null => Some(ActionTemplate::Event { tag: text.to_owned(), data: serde_json::Map::new() }),
-            _ => {
-                self.say(&file, action.at, "E0501", "`data` of an event is a mapping", None);
-                None
+            Self::Key { act, id, .. } => format!("{} the key of {id}", format!("{act:?}").to_lowercase()),
+            Self::Notify(it) => format!("notify {}", it.to.join(", ")),
+            Self::Http(it) => format!("{} {}", it.method, it.to.as_deref().unwrap_or(&it.url)),
+            Self::Wait { what: WaitTemplate::Event(filter, _), .. } => format!("wait for {filter}"),
+            Self::Wait { what: WaitTemplate::Presence(minion, up), .. } => {
+                format!("wait until {minion} is {}", if *up { "up" } else { "down" })
             }
-        }
-    }
-
-    fn check_texts(&mut self, draft: &mut Draft, node: &Node) {
-        match &node.value {
-            Yaml::Scalar { .. } => drop(self.text(draft, node)),
-            Yaml::List(nodes) => nodes.iter().for_each(|it| self.check_texts(draft, it)),
-            Yaml::Map(pairs) => pairs.iter().for_each(|it| self.check_texts(draft, &it.1)),
+            Self::Wait { what: WaitTemplate::Job, .. } => "wait for the last job".to_owned(),
+            Self::Wake { target, macs, .. } => {
+                let whom = target.as_ref().map_or_else(|| macs.join(", "), |it| it.text().to_owned());
+                format!("wake {whom}")
+            }
+            Self::Power { target, set, by, .. } => format!("power {} {} by {by}", set.word(), target.text()),
         }
     }
 }

@@ -15,9 +15,9 @@ use model::{Compiled, Diagnostic};
 use std::{collections::HashMap, sync::Arc};
 
 /// Keys of a rule.
-const KEYS: [&str; 4] = ["on", "when", "once_per", "do"];
+const KEYS: [&str; 6] = ["on", "when", "once_per", "concurrency", "do", "on_failure"];
 /// Keys that the design names and nothing honours yet.
-const LATER: [&str; 15] = [
+const LATER: [&str; 13] = [
     "for",
     "throttle",
     "else_after",
@@ -28,8 +28,6 @@ const LATER: [&str; 15] = [
     "any",
     "max_hops",
     "priority",
-    "concurrency",
-    "on_failure",
     "reactor",
     "enabled",
     "within",
@@ -81,6 +79,8 @@ pub(crate) struct Reader {
 pub(crate) struct Draft {
     pub(crate) file: Arc<Rendered>,
     pub(crate) texts: Texts,
+    /// Its `on_failure` is being read.
+    pub(crate) failing: bool,
 }
 
 impl Reader {
@@ -138,7 +138,7 @@ impl Reader {
                 help,
             );
         };
-        let mut draft = Draft { file: file.clone(), texts: Texts::default() };
+        let mut draft = Draft { file: file.clone(), texts: Texts::default(), failing: false };
         for (key, _) in pairs.iter().filter(|it| !KEYS.contains(&it.0.text.as_str())) {
             self.unknown(file, key, &KEYS, &LATER);
         }
@@ -153,6 +153,9 @@ impl Reader {
             true
         });
         let actions = self.actions(&mut draft, name, get("do"));
+        let on_failure =
+            get("on_failure").map(|it| self.on_failure(&mut draft, name, it)).unwrap_or_default();
+        let concurrency = get("concurrency").and_then(|it| self.concurrency(&draft, it));
         let place = format!("{}:{}", file.source.path, name.at.line);
         let rule = Rule {
             name: name.text.clone(),
@@ -161,6 +164,8 @@ impl Reader {
             when,
             once_per_boot,
             actions,
+            on_failure,
+            concurrency,
             condition,
             texts: draft.texts,
             salt: None,

@@ -25,8 +25,14 @@ impl fmt::Debug for Texts {
 }
 
 impl Texts {
-    /// Compiles a text if it is a template, and looks whether its variables can exist at all.
-    pub(crate) fn add(&mut self, body: &str, file: &str) -> Result<(), Vec<Diagnostic>> {
+    /// Compiles a text if it is a template, and looks whether its variables can exist at all: what an event brings, and
+    /// `more`.
+    pub(crate) fn add(
+        &mut self,
+        body: &str,
+        file: &str,
+        more: &[(&str, Value)],
+    ) -> Result<(), Vec<Diagnostic>> {
         if !body.contains("{{") || self.ready.contains_key(body) {
             return Ok(());
         }
@@ -35,7 +41,12 @@ impl Texts {
         let empty = || json!({});
         let scope = [("event", empty()), ("grains", empty()), ("labels", empty())];
         let names = ["minion", "tag", "source"].map(|it| (it, json!(crate::scan::UNKNOWN.to_string())));
-        let scope = scope.into_iter().chain(names).map(|(name, value)| (name.to_owned(), value)).collect();
+        let scope = scope
+            .into_iter()
+            .chain(names)
+            .chain(more.iter().cloned())
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let mut complaints = Complaints::default();
         ready.render(&mut Scope::new(scope, true), &mut complaints);
         if complaints.has_errors() {
@@ -72,7 +83,7 @@ impl Filler<'_> {
         map.iter().map(|(key, value)| Ok((key.clone(), self.fill_value(value)?))).collect()
     }
     /// YAML bounds how deep this goes.
-    fn fill_value(&mut self, value: &Value) -> Result<Value, String> {
+    pub(crate) fn fill_value(&mut self, value: &Value) -> Result<Value, String> {
         match value {
             Value::String(text) => self.fill(text).map(Value::String),
             Value::Array(list) => list.iter().map(|it| self.fill_value(it)).collect(),

@@ -4,7 +4,11 @@ use crate::{Tree, condition::Condition, rule_actions, rule_texts::Texts, salt::r
 use model::{Compiled, Event, Grains, Labels, MinionId};
 use serde_json::{Map, Value, json};
 
-pub use crate::rule_actions::{Action, ActionTemplate, KeyAction, ResolvedTarget, TargetTemplate};
+pub use crate::rule_actions::{
+    ACTIONS_MAX, Action, ActionTemplate, Body, CALL_MS, CALL_MS_MAX, Concurrency, HttpTemplate, HttpWish,
+    KeyAction, KeyPolicy, Notice, NotifyTemplate, PRIORITIES, PowerSet, Priority, ResolvedTarget,
+    TargetTemplate, WAIT_MS_MAX, Wait, WaitTemplate,
+};
 
 /// All rules of a tree, in order of file and place.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,10 @@ pub struct Rule {
     pub once_per_boot: bool,
     /// What to do, in order.
     pub actions: Vec<ActionTemplate>,
+    /// What to do, once, when a job of it ends badly, an action is refused, a wait is not met or a call is given up.
+    pub on_failure: Vec<ActionTemplate>,
+    /// How many of its reactions may be under way; others wait in order.
+    pub concurrency: Option<Concurrency>,
     pub(crate) condition: Option<Condition>,
     pub(crate) texts: Texts,
     /// It is a reaction of Salt's.
@@ -91,6 +99,18 @@ impl Context<'_> {
 }
 
 impl Rule {
+    /// What `on_failure` says, filled in; it also sees `failure.reason` and `failure.job`.
+    pub fn failure_actions(
+        &self,
+        context: Context<'_>,
+        reason: &str,
+        job: Option<model::JobId>,
+    ) -> Result<Vec<Action>, String> {
+        let mut scope = context.scope();
+        let job = job.map(|it| it.to_string()).unwrap_or_default();
+        scope.insert("failure".to_owned(), json!({"reason": reason, "job": job}));
+        rule_actions::fill(&self.name, &self.on_failure, &mut self.texts.filler(scope))
+    }
     /// The reaction file of Salt's that it is, if it is one.
     pub fn reaction(&self) -> Option<&str> {
         self.salt.as_ref().map(SaltRule::path)

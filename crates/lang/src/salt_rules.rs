@@ -85,6 +85,8 @@ impl Reacting {
             when: None,
             once_per_boot: false,
             actions: Vec::new(),
+            on_failure: Vec::new(),
+            concurrency: None,
             condition: None,
             texts: Texts::default(),
             salt: Some(SaltRule::new(tree, tag.to_owned(), path, body)),

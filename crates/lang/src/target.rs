@@ -8,17 +8,32 @@ use crate::{
 };
 use ipnet::IpNet;
 use model::{Diagnostic, Grains, Labels, MinionId, Presence};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-/// A parsed expression.
-#[derive(Clone, Debug)]
+/// A parsed expression; kept as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Target {
     text: String,
     root: Clause,
+}
+
+impl TryFrom<String> for Target {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).map_err(|it| it.message)
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.text
+    }
 }
 
 /// What an expression can look at.

@@ -78,12 +78,13 @@ fn done(rules: &Rules, tag: &str, data: Value) -> Vec<String> {
         match rule.actions(context) {
             Err(error) => said.push(format!("{}: {error}", rule.name)),
             Ok(actions) => said.extend(actions.iter().map(|it| match it {
-                Action::Apply { target, states, pillar } => {
+                Action::Apply { target, states, pillar, .. } => {
                     format!("apply {states:?} {} on {}", Value::Object(pillar.clone()), whom(target))
                 }
-                Action::Run { target, command } => format!("run {command:?} on {}", whom(target)),
+                Action::Run { target, command, .. } => format!("run {command:?} on {}", whom(target)),
                 Action::Event { tag, .. } => format!("event {tag}"),
-                Action::Key { act: KeyAction::Accept, minion } => format!("accept {minion}"),
+                Action::Key { act: KeyAction::Accept, minion, .. } => format!("accept {minion}"),
+                other => panic!("no reaction of Salt does {other:?}"),
                 Action::Key { minion, .. } => format!("key of {minion}"),
             })),
         }

@@ -149,7 +149,7 @@ bad:
         "did you mean `event`?",
         "`once_per` takes `boot`",
         "did you mean `apply`?",
-        "`notify` is not available yet",
+        "`notify` needs `message`",
         "E0301",
         "did you mean `web`?",
         "did you mean `states`?",

@@ -1,6 +1,6 @@
 //! What rules do: jobs, events and decisions about keys, each under the rule's own role and on record.
 
-use super::enroll::Dismissal;
+use super::enroll::{Dismissal, id_matches};
 use super::{
     Master,
     permit::{self, deed_of},
@@ -11,7 +11,7 @@ use super::{
     target::refuse,
 };
 use lang::roles::Deed;
-use lang::rules::{Action, KeyAction, ResolvedTarget, Rule};
+use lang::rules::{Action, KeyAction, KeyPolicy, ResolvedTarget, Rule};
 use model::{
     Caller, DecisionAction, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId, Mode, Source,
     api::{ErrorKind, ErrorView},
@@ -19,8 +19,8 @@ use model::{
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Limit of a rule's command.
-const RUN_MS_MAX: u64 = 600_000;
+/// Limit of a rule's command that says none.
+const RUN_MS: u64 = 600_000;
 
 impl Master {
     pub(crate) fn perform(
@@ -38,15 +38,21 @@ impl Master {
                     done.push(self.act_event(rule, event, tag, data));
                     continue;
                 }
-                Action::Key { act, minion } => {
-                    done.push(self.act_key(rule, event, act, &minion));
+                Action::Key { act, minion, policy } => {
+                    done.push(self.act_key(rule, event, act, &minion, &policy));
                     continue;
                 }
-                Action::Apply { target, states, pillar } => (
-                    target,
-                    JobKind::Apply { states, mode: Mode::Apply, pillar, env: None, confirm_ms: None },
-                ),
-                Action::Run { target, command } => (target, run_kind(command)),
+                Action::Apply { target, states, pillar, check } => {
+                    let mode = if check { Mode::Check } else { Mode::Apply };
+                    (target, JobKind::Apply { states, mode, pillar, env: None, confirm_ms: None })
+                }
+                Action::Run { target, command, timeout_ms } => (target, run_kind(command, timeout_ms)),
+                other => {
+                    let what = format!("{other:?}");
+                    let result = "not available yet".to_owned();
+                    done.push(DecisionAction { what: cut(&what, 128), job: None, result });
+                    continue;
+                }
             };
             let id = reaction_id(&rule.name, identity, index);
             if let Some(minion) = due {
@@ -131,7 +137,14 @@ impl Master {
 
     /// Decides about the key of a name. Who accepts by rule trusts a name, so that never takes a name from its holder
     /// and never brings back what an operator refused.
-    fn act_key(&mut self, rule: &Rule, event: &Event, act: KeyAction, minion: &MinionId) -> DecisionAction {
+    fn act_key(
+        &mut self,
+        rule: &Rule,
+        event: &Event,
+        act: KeyAction,
+        minion: &MinionId,
+        policy: &KeyPolicy,
+    ) -> DecisionAction {
         let caller = self.rule_caller(&rule.name);
         let what = format!("{} the key of {minion}", format!("{act:?}").to_lowercase());
         let function = match act {
@@ -143,6 +156,7 @@ impl Master {
         let permitted = self.permit_rule(&caller, &Deed { function, ..Deed::default() }, Some(about));
         let done = match act {
             _ if permitted.is_err() => Err(permitted.err().map(|it| it.message).unwrap_or_default()),
+            _ if !self.is_for(policy, minion) => Err(format!("{minion} is none that this action is for")),
             KeyAction::Accept if self.book.minions.contains_key(minion) => Err(format!(
                 "{minion} is a member already: an operator decides whether another key replaces it"
             )),
@@ -181,6 +195,20 @@ impl Master {
         }
     }
 
+    /// Whether an action about keys is for those of a name.
+    fn is_for(&self, policy: &KeyPolicy, minion: &MinionId) -> bool {
+        let keys = || self.book.keys.values().filter(|it| it.minion == *minion);
+        let named = policy.ids.as_ref().is_none_or(|it| id_matches(it, minion));
+        let from = |key: &model::Key| {
+            let address: Option<std::net::IpAddr> = key.address.parse().ok();
+            address.is_some_and(|it| policy.cidr.iter().any(|net| net.contains(&it)))
+        };
+        let waiting = |it: &&model::Key| it.status == KeyStatus::Pending;
+        let near = policy.cidr.is_empty() || keys().filter(waiting).all(from);
+        let new = !policy.only_new || keys().all(|it| it.status == KeyStatus::Pending);
+        named && near && new
+    }
+
     /// Ids from a template: members only, never an expression.
     fn members_of(&self, ids: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
         let mut members: Vec<MinionId> =
@@ -210,13 +238,13 @@ fn some(minions: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
     Ok(minions)
 }
 
-fn run_kind(command: Vec<String>) -> JobKind {
+fn run_kind(command: Vec<String>, timeout_ms: Option<u64>) -> JobKind {
     JobKind::Run {
         command,
         shell: false,
         cwd: None,
         user: None,
         environment: BTreeMap::new(),
-        timeout_ms: RUN_MS_MAX,
+        timeout_ms: timeout_ms.unwrap_or(RUN_MS),
     }
 }

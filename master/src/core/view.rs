@@ -1,7 +1,6 @@
 //! What people are shown of the master's memory.
 
 use super::Master;
-use lang::rules::{ActionTemplate, TargetTemplate};
 use model::{
     MinionId, Presence,
     api::{MasterStatus, MinionView, RuleView},
@@ -81,7 +80,7 @@ impl Master {
                 when: rule.when.clone(),
                 does: match rule.reaction() {
                     Some(file) => vec![format!("react as {file} says")],
-                    None => rule.actions.iter().map(describe_action).collect(),
+                    None => rule.actions.iter().map(lang::rules::ActionTemplate::describe).collect(),
                 },
                 fired: counts.fired,
                 held: counts.held,
@@ -94,26 +93,4 @@ impl Master {
 
 fn count(many: usize) -> u32 {
     u32::try_from(many).unwrap_or(u32::MAX)
-}
-
-fn target_text(target: &TargetTemplate) -> &str {
-    match target {
-        TargetTemplate::Ids(text) | TargetTemplate::Expression(text, _) => text,
-    }
-}
-
-/// What an action does, for people.
-fn describe_action(action: &ActionTemplate) -> String {
-    match action {
-        ActionTemplate::Apply { target, states } if states.is_empty() => {
-            format!("apply (top) on {}", target_text(target))
-        }
-        ActionTemplate::Apply { target, states } => {
-            format!("apply {} on {}", states.join(", "), target_text(target))
-        }
-        ActionTemplate::Run { target, command } => {
-            format!("run `{}` on {}", command.join(" "), target_text(target))
-        }
-        ActionTemplate::Event { tag, .. } => format!("event {tag}"),
-    }
 }

@@ -8,7 +8,7 @@
 use super::words::plain_words;
 use crate::{
     jinja::MARKS,
-    rules::{Action, KeyAction, ResolvedTarget},
+    rules::{Action, KeyAction, KeyPolicy, ResolvedTarget},
     say::{Complaints, Rendered, Text},
     scalars,
     target::{Target, literal_ids},
@@ -324,20 +324,24 @@ fn action(function: &str, node: &Node) -> Result<Option<Action>, String> {
                 None | Some(Value::Null) => Map::new(),
                 Some(_) => return Err("`pillar` is a mapping".to_owned()),
             };
-            Action::Apply { target, states, pillar }
+            Action::Apply { target, states, pillar, check: false }
         }
         "local.cmd.run" | "local.cmd.shell" => {
             let target = given.target()?;
             let line = given.first("cmd").as_ref().and_then(Given::text).ok_or("it has no command")?;
             given.0.remove("python_shell");
-            Action::Run { target, command: vec!["/bin/sh".to_owned(), "-c".to_owned(), plain_words(&line)?] }
+            Action::Run {
+                target,
+                command: vec!["/bin/sh".to_owned(), "-c".to_owned(), plain_words(&line)?],
+                timeout_ms: None,
+            }
         }
         "local.service.restart" | "local.service.start" | "local.service.stop" | "local.service.reload" => {
             let target = given.target()?;
             let name = given.first("name").as_ref().and_then(Given::text).ok_or("it names no service")?;
             let verb = function.rsplit('.').next().unwrap_or_default();
             let command = ["systemctl", verb, "--", &plain_words(&name)?].map(str::to_owned).to_vec();
-            Action::Run { target, command }
+            Action::Run { target, command, timeout_ms: None }
         }
         "runner.event.send" => event(&mut given)?,
         "wheel.key.accept" => key(&mut given, KeyAction::Accept)?,
@@ -366,7 +370,7 @@ fn key(given: &mut Given, act: KeyAction) -> Result<Action, String> {
     let minion: MinionId = name.parse().map_err(|_| {
         format!("`{name}` names no single key; for machines that may join by themselves: labctl key enroll")
     })?;
-    Ok(Action::Key { act, minion })
+    Ok(Action::Key { act, minion, policy: KeyPolicy::default() })
 }
 
 fn event(given: &mut Given) -> Result<Action, String> {
@@ -388,12 +392,12 @@ mod tests {
         let made = template.replace("{{ data }}", &format!("{open}{}{close}", clean(printed)));
         understand(&made, "reactors/x.sls").map(|actions| {
             let one = |it: &Action| match it {
-                Action::Apply { target, states, pillar } => {
+                Action::Apply { target, states, pillar, .. } => {
                     format!("apply {states:?} {pillar:?} {}", whom(target))
                 }
-                Action::Run { target, command } => format!("run {command:?} {}", whom(target)),
+                Action::Run { target, command, .. } => format!("run {command:?} {}", whom(target)),
                 Action::Event { tag, data } => format!("event {tag} {data:?}"),
-                Action::Key { act, minion } => format!("{act:?} {minion}"),
+                Action::Key { act, minion, .. } => format!("{act:?} {minion}"),
             };
             actions.iter().map(one).collect::<Vec<_>>().join("; ")
         })
