@@ -398,6 +398,7 @@ mod tests {
                 Action::Run { target, command, .. } => format!("run {command:?} {}", whom(target)),
                 Action::Event { tag, data } => format!("event {tag} {data:?}"),
                 Action::Key { act, minion, .. } => format!("{act:?} {minion}"),
+                other => panic!("no reaction of Salt does {other:?}"),
             };
             actions.iter().map(one).collect::<Vec<_>>().join("; ")
         })
