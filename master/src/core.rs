@@ -11,6 +11,7 @@ mod entry;
 mod input;
 mod jobs;
 mod keys;
+mod launch;
 mod masters;
 mod memory;
 mod permit;
@@ -22,6 +23,7 @@ mod reactor;
 mod refusals;
 mod requests;
 mod retire;
+mod rolling;
 mod roster;
 mod submit;
 mod target;
@@ -99,6 +101,7 @@ pub struct Master {
     rounds: BTreeMap<u64, questions::Round>,
     next_probe: u64,
     reactor: Reactor,
+    rolls: rolling::Rolls,
     roles: Arc<Roles>,
     role_errors: Vec<Diagnostic>,
     refusals: refusals::Refusals,
@@ -146,6 +149,7 @@ impl Master {
             rounds: BTreeMap::new(),
             next_probe: now.0.saturating_mul(1000),
             reactor: Reactor::default(),
+            rolls: rolling::Rolls::default(),
             roles: Arc::default(),
             role_errors: Vec::new(),
             refusals: refusals::Refusals::default(),
@@ -180,7 +184,10 @@ impl Master {
             self.timers.insert((self.now.plus_ms(RETURN_MS), Timer::Presence(id.clone())));
         }
         for (id, open) in &self.book.open {
-            self.timers.insert((open.job.expires, Timer::Expire(*id)));
+            self.timers.extend(open.expiries().into_iter().map(|at| (at, Timer::Expire(*id))));
+            if open.roll.is_some() {
+                self.rolls.look_at(*id);
+            }
         }
         self.timers.insert((self.now.plus_ms(CLOCK_MS), Timer::Clock));
         self.timers.insert((self.now.plus_ms(MASTER_STATE_MS), Timer::MasterState));
@@ -201,7 +208,9 @@ impl Master {
         }
         self.take(input);
         self.run_timers();
+        self.roll_all();
         self.react_to_all();
+        self.roll_later();
         self.flush()
     }
 

@@ -242,7 +242,7 @@ impl Master {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
         let command = it.kind.is_once();
         let began = matches!(target.target.state, TargetState::Received { .. } | TargetState::Running { .. });
-        let (over, cancelled) = (self.now >= it.expires, it.cancelled.is_some());
+        let (over, cancelled) = (self.now >= self.book.expiry(job, minion), it.cancelled.is_some());
         if target.target.state == TargetState::Accepted {
             return self.forward(job, minion);
         }

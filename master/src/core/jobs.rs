@@ -4,12 +4,11 @@ use super::{
     Asked, Effect, Entry, Master, SealedRef,
     memory::{OpenJob, OpenTarget, has_ended, is_good},
     publish::{describe, gist, state_word},
-    timers::Timer,
 };
 use bus::message::{CAN_CONFIRM, CAN_REBOOT, ToMinion};
 use model::{
-    Caller, Diagnostic, Job, JobId, JobKind, JobTarget, LastApply, MinionId, Mode, Revision, Rolling,
-    RunReport, Tally, TargetState, Terminal, Timestamp, api, broken, request::Ask,
+    Diagnostic, Job, JobId, JobKind, JobTarget, LastApply, MinionId, Mode, Revision, RunReport, Tally,
+    TargetState, Terminal, Timestamp, Turn, api, broken, request::Ask,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -22,21 +21,6 @@ pub(crate) const TARGETS_MAX: usize = 20_000;
 pub(crate) const JOBS_PER_MINION_MAX: usize = 64;
 /// Complaints that are kept with one target.
 const DIAGNOSTICS_MAX: usize = 100;
-
-/// A job that was checked and expanded.
-#[derive(Debug)]
-pub(crate) struct Submission {
-    pub(crate) id: JobId,
-    pub(crate) target: String,
-    pub(crate) minions: Vec<MinionId>,
-    pub(crate) kind: JobKind,
-    pub(crate) expires_ms: u64,
-    pub(crate) wait: bool,
-    pub(crate) caller: Caller,
-    pub(crate) hops: u32,
-    pub(crate) retry_of: Option<JobId>,
-    pub(crate) rolling: Option<Box<Rolling>>,
-}
 
 /// How a target ends.
 #[derive(Debug)]
@@ -51,11 +35,6 @@ impl End {
     pub(crate) fn of(word: Terminal, reason: impl Into<String>) -> Self {
         Self { word, reason: reason.into(), report: None, diagnostics: Vec::new() }
     }
-}
-
-fn new_target(job: &Job, minion: &MinionId) -> JobTarget {
-    let state = TargetState::Accepted;
-    JobTarget { job: job.id, minion: minion.clone(), state, diagnostics: Vec::new(), lost: None, turn: None }
 }
 
 /// The time within which it must be confirmed, or it is undone.
@@ -84,59 +63,6 @@ fn is_full(kind: &JobKind) -> bool {
 }
 
 impl Master {
-    /// Puts a job on record. Nothing is sent yet: [`Master::launch`] follows, after the reply.
-    pub(crate) fn accept(&mut self, it: Submission) -> Job {
-        let job = Job {
-            id: it.id,
-            revision: if matches!(it.kind, JobKind::Apply { .. }) { self.revision } else { None },
-            kind: it.kind,
-            target: it.target,
-            minions: it.minions,
-            caller: it.caller,
-            at: self.now,
-            expires: self.now.plus_ms(it.expires_ms),
-            wait: it.wait,
-            retry_of: it.retry_of,
-            ended: None,
-            cancelled: None,
-            hops: it.hops,
-            rolling: it.rolling,
-            roll: None,
-        };
-        self.record(Entry::Job(job.clone()));
-        for minion in &job.minions {
-            let target = new_target(&job, minion);
-            self.record(Entry::Target(target));
-        }
-        self.wake_at(job.expires, Timer::Expire(job.id));
-        job
-    }
-
-    /// Sends an accepted job on its way: ends what cannot be, compiles for the others.
-    pub(crate) fn launch(&mut self, job: &Job) {
-        self.publish_job(job, "accepted", &BTreeMap::new());
-        let data = json!({
-            "job": job.id, "what": gist(&job.kind), "caller": job.caller.name, "minions": job.minions.len(),
-            "target": super::roster::cut(&job.target, 256),
-        });
-        self.emit_as("job/accepted".to_owned(), model::Source::Master, data, job.hops, None);
-        for minion in &job.minions {
-            let open = self.book.open_of.get(minion).map_or(0, std::collections::BTreeSet::len);
-            if !self.is_reachable(minion) && !job.wait {
-                let reason = match self.live.get(minion) {
-                    Some(live) if live.presence == model::Presence::Down => "it said goodbye",
-                    _ => "contact was lost before the job came",
-                };
-                self.end_target(job.id, minion, End::of(Terminal::Unreachable, reason));
-            } else if open > JOBS_PER_MINION_MAX {
-                let reason = format!("{JOBS_PER_MINION_MAX} jobs for it have not ended");
-                self.end_target(job.id, minion, End::of(Terminal::Refused, reason));
-            } else {
-                self.forward(job.id, minion);
-            }
-        }
-    }
-
     /// A full run that is sent replaces older full runs that were not.
     fn supersede_older(&mut self, job: JobId, minion: &MinionId) {
         let Some((newer, _)) = self.book.open_target(job, minion) else { return };
@@ -159,10 +85,10 @@ impl Master {
     pub(crate) fn forward(&mut self, job: JobId, minion: &MinionId) {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
         let sent = !matches!(target.target.state, TargetState::Accepted);
-        if sent {
+        if sent || self.book.open.get(&job).is_some_and(|it| it.is_held(minion)) {
             return;
         }
-        if self.now >= it.expires {
+        if self.now >= self.book.expiry(job, minion) {
             return self.end_target(job, minion, End::of(Terminal::Expired, "not sent in time"));
         }
         if it.cancelled.is_some() {
@@ -200,7 +126,7 @@ impl Master {
         let ended: Vec<JobId> =
             self.book.open.values().filter(|it| it.left == 0).map(|it| it.job.id).collect();
         for job in ended {
-            self.end_job(job);
+            self.end_job_if_over(job);
         }
     }
 
@@ -263,7 +189,7 @@ impl Master {
             self.later(entry);
         }
         let Some(open) = self.book.open.get(&job) else { return };
-        let (kind, expires) = (&open.job.kind, open.job.expires);
+        let (kind, expires) = (&open.job.kind, open.expires(minion));
         let mode = if kind.is_check() { Mode::Check } else { Mode::Apply };
         self.out.push(Effect::Offer {
             minion: minion.clone(),
@@ -304,7 +230,7 @@ impl Master {
     pub(crate) fn show_target(&mut self, job: JobId, minion: &MinionId) {
         let Some(open) = self.book.open.get(&job) else { return };
         let Some(target) = open.targets.get(minion) else { return };
-        let view = self.target_view(&open.job, target);
+        let view = self.target_view(open, target);
         self.publish_target(&view);
         self.out.push(Effect::JobLine { job, line: Box::new(api::JobLine::Target(Box::new(view))) });
     }
@@ -312,8 +238,12 @@ impl Master {
     /// Contact was lost or came back: watchers see it.
     pub(crate) fn show_targets_of(&mut self, minion: &MinionId) {
         for job in self.book.jobs_of(minion) {
-            let Some((it, target)) = self.book.open_target(job, minion) else { continue };
-            let view = self.target_view(it, target);
+            let Some(open) = self.book.open.get(&job) else { continue };
+            let Some(target) = open.targets.get(minion) else { continue };
+            let view = self.target_view(open, target);
+            if open.job.rolling.is_some() {
+                self.rolls.look_at(job);
+            }
             self.out.push(Effect::JobLine { job, line: Box::new(api::JobLine::Target(Box::new(view))) });
         }
     }
@@ -358,8 +288,9 @@ impl Master {
             let line = api::JobLine::Report { minion: minion.clone(), report };
             self.out.push(Effect::JobLine { job, line: Box::new(line) });
         }
+        self.rolled_by_end(job, end.word);
         if self.book.open.get(&job).is_some_and(|it| it.left == 0) {
-            self.end_job(job);
+            self.end_job_if_over(job);
         }
     }
 
@@ -370,16 +301,28 @@ impl Master {
         }
     }
 
-    fn end_job(&mut self, id: JobId) {
+    /// A run in waves ends when all have ended and its last gate is behind it, too.
+    fn end_job_if_over(&mut self, id: JobId) {
+        if self.book.open.get(&id).is_some_and(OpenJob::is_rolled) {
+            self.end_job(id);
+        } else {
+            self.rolls.look_at(id);
+        }
+    }
+
+    pub(crate) fn end_job(&mut self, id: JobId) {
         let Some(open) = self.book.open.get(&id) else { return };
         let mut job = open.job.clone();
-        job.ended = Some(self.now);
+        (job.ended, job.roll) = (Some(self.now), open.roll.clone().map(Box::new));
         let words = self.words(open);
-        let good = open
-            .targets
-            .values()
-            .all(|it| matches!(it.target.state, TargetState::Ended { word, .. } if is_good(word)));
+        let stopped = job.roll.as_ref().is_some_and(|it| it.stopped.is_some());
+        let ended = open.targets.values().map(|it| &it.target.state);
+        let all_good = |it: &TargetState| matches!(it, TargetState::Ended { word, .. } if is_good(*word));
+        let good = !stopped && ended.into_iter().all(all_good);
         self.record(Entry::Job(job.clone()));
+        if job.rolling.is_some() {
+            self.forget_roll(id);
+        }
         self.publish_job(&job, "ended", &words);
         if let Some(view) = self.job_view(id) {
             let line = api::JobLine::Ended(Box::new(view));
@@ -388,9 +331,12 @@ impl Master {
         let data = json!({
             "job": id, "what": gist(&job.kind), "caller": job.caller.name, "ok": good, "words": words,
             "minion": if job.minions.len() == 1 { job.minions.first() } else { None },
+            "stopped": job.roll.as_ref().and_then(|it| it.stopped.as_ref()),
+            "undo": job.roll.as_ref().and_then(|it| it.undo),
         });
         self.emit_as("job/ended".to_owned(), model::Source::Master, data, job.hops, None);
         self.rule_job_ended(&job, good);
+        self.gate_job_ended(&job, good);
     }
 
     /// Offers of a job are no longer good. What was sent may have been received: the minion's next word tells.
@@ -399,6 +345,9 @@ impl Master {
         let minions: Vec<MinionId> = open.targets.keys().cloned().collect();
         for minion in minions {
             let Some((_, target)) = self.book.open_target(job, &minion) else { continue };
+            if self.now < self.book.expiry(job, &minion) {
+                continue;
+            }
             match target.target.state {
                 TargetState::Accepted => {
                     self.end_target(job, &minion, End::of(Terminal::Expired, "not sent in time"));
@@ -447,7 +396,7 @@ impl Master {
             let job = Job { cancelled: Some(self.now), ..open.job.clone() };
             self.record(Entry::Job(job));
         }
-        let (mut ended, mut asked) = (0, 0);
+        let (mut ended, mut asked) = (self.stop_rolling(id, "it was cancelled"), 0);
         for minion in minions {
             let Some((_, target)) = self.book.open_target(id, &minion) else { continue };
             if target.target.state == TargetState::Accepted {
@@ -474,8 +423,12 @@ impl Master {
     pub(crate) fn words(&self, open: &OpenJob) -> BTreeMap<String, u32> {
         let mut words = BTreeMap::new();
         for target in open.targets.values() {
-            let view = self.target_view(&open.job, target);
-            let word = if view.lost.is_some() { "lost contact" } else { state_word(&view.state) };
+            let view = self.target_view(open, target);
+            let word = match &view {
+                JobTarget { lost: Some(_), .. } => "lost contact",
+                JobTarget { turn: Some(Turn { waits: true, .. }), .. } => "waiting",
+                _ => state_word(&view.state),
+            };
             *words.entry(word.to_owned()).or_default() += 1;
         }
         words
@@ -484,8 +437,10 @@ impl Master {
     /// An open or lately ended job for people.
     pub(crate) fn job_view(&self, id: JobId) -> Option<api::JobView> {
         let whole = self.book.whole_job(id)?;
-        let targets = whole.targets.values().map(|it| self.target_view(&whole.job, it)).collect();
-        Some(api::JobView { job: whole.job.clone(), targets, words: self.words(whole) })
+        let targets = whole.targets.values().map(|it| self.target_view(whole, it)).collect();
+        let mut job = whole.job.clone();
+        job.roll = job.roll.or_else(|| whole.roll.clone().map(Box::new));
+        Some(api::JobView { job, targets, words: self.words(whole) })
     }
 
     /// When a job is done for, for tests and views.

@@ -2,9 +2,10 @@
 
 use super::{Entry, Part, SealedRef};
 use model::{
-    Fingerprint, Job, JobId, JobTarget, Key, KeyStatus, Minion, MinionId, Observer, Operator, TargetState,
-    Terminal, Timestamp, Token, broken,
+    Fingerprint, Job, JobId, JobTarget, Key, KeyStatus, Minion, MinionId, Observer, Operator, Phase, Roll,
+    TargetState, Terminal, Timestamp, Token, Turn, broken,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -47,6 +48,57 @@ pub(crate) struct OpenJob {
     pub(crate) targets: BTreeMap<MinionId, OpenTarget>,
     /// Targets that have not ended.
     pub(crate) left: usize,
+    /// How far it has gone in its waves, if it goes in waves.
+    pub(crate) roll: Option<Roll>,
+    /// How many machines each wave has.
+    pub(crate) waves: Vec<usize>,
+    /// Which wave a machine is in, from 0.
+    pub(crate) turns: BTreeMap<MinionId, u32>,
+}
+
+impl OpenJob {
+    fn new(job: &Job, roll: Option<Roll>) -> Self {
+        let waves = job.rolling.as_ref().map(|it| it.waves(job.minions.len())).unwrap_or_default();
+        let waves_of = (0..).zip(&waves).flat_map(|(wave, size)| std::iter::repeat_n(wave, *size));
+        let turns = job.minions.iter().cloned().zip(waves_of).collect();
+        let roll = job.rolling.is_some().then(|| roll.unwrap_or_default());
+        Self { job: job.clone(), targets: BTreeMap::new(), left: 0, roll, waves, turns }
+    }
+    fn begun(&self) -> &[Timestamp] {
+        self.roll.as_ref().map_or(&[], |it| &it.begun)
+    }
+    /// Whether a machine's wave has not begun.
+    pub(crate) fn is_held(&self, minion: &MinionId) -> bool {
+        self.turns.get(minion).is_some_and(|wave| *wave as usize >= self.begun().len())
+    }
+    /// Machines whose wave has not begun.
+    pub(crate) fn held(&self) -> usize {
+        self.waves.iter().skip(self.begun().len()).sum()
+    }
+    /// Whether nothing is to begin any more.
+    pub(crate) fn is_rolled(&self) -> bool {
+        self.roll.as_ref().is_none_or(|it| it.phase == Phase::Over)
+    }
+    /// Offers to a machine expire then: in waves so long after its wave began.
+    pub(crate) fn expires(&self, minion: &MinionId) -> Timestamp {
+        let Some(wave) = self.turns.get(minion) else { return self.job.expires };
+        let began = self.begun().get(*wave as usize);
+        began.map_or(Timestamp(u64::MAX), |at| at.plus_ms(self.job.expires.since_ms(self.job.at)))
+    }
+    /// When offers of it expire, as far as that is known.
+    pub(crate) fn expiries(&self) -> Vec<Timestamp> {
+        if self.roll.is_none() {
+            return vec![self.job.expires];
+        }
+        let good_ms = self.job.expires.since_ms(self.job.at);
+        self.begun().iter().map(|at| at.plus_ms(good_ms)).collect()
+    }
+    /// Whose turn it is, for people.
+    pub(crate) fn turn(&self, target: &JobTarget) -> Option<Turn> {
+        let wave = *self.turns.get(&target.minion)?;
+        let waits = target.state == TargetState::Accepted && self.is_held(&target.minion);
+        Some(Turn { wave: wave + 1, of: u32::try_from(self.waves.len()).unwrap_or(u32::MAX), waits })
+    }
 }
 
 /// One minion's part of an open job.
@@ -143,12 +195,22 @@ impl Book {
             }
             Entry::Clock(at) => self.clock = self.clock.max(*at),
             Entry::Kept { part, key, data: Some(data) } => {
+                if *part == Part::Rolling {
+                    self.remember_roll(key, data);
+                }
                 self.kept.insert((*part, key.clone()), data.clone());
             }
             Entry::Kept { part, key, data: None } => {
                 self.kept.remove(&(*part, key.clone()));
             }
             Entry::Report(..) | Entry::Decision(_) | Entry::Audit(_) => {}
+        }
+    }
+
+    fn remember_roll(&mut self, key: &str, data: &Value) {
+        let open = key.parse().ok().and_then(|it: JobId| self.open.get_mut(&it));
+        if let (Some(open), Ok(roll)) = (open, Roll::deserialize(data)) {
+            open.roll = Some(roll);
         }
     }
 
@@ -179,8 +241,9 @@ impl Book {
         } else if let Some(open) = self.open.get_mut(&job.id) {
             open.job.clone_from(job);
         } else {
-            let open = OpenJob { job: job.clone(), targets: BTreeMap::new(), left: 0 };
-            self.open.insert(job.id, open);
+            let kept = self.kept.get(&(Part::Rolling, job.id.to_string()));
+            let roll = kept.and_then(|it| Roll::deserialize(it).ok());
+            self.open.insert(job.id, OpenJob::new(job, roll));
         }
     }
 
@@ -259,6 +322,11 @@ impl Book {
         let target = open.targets.get(minion)?;
         let open_still = !has_ended(&target.target) || broken::leaves_out("one-terminal-record");
         open_still.then_some((&open.job, target))
+    }
+
+    /// When offers of an open job to a machine expire.
+    pub(crate) fn expiry(&self, job: JobId, minion: &MinionId) -> Timestamp {
+        self.open.get(&job).map_or(Timestamp(u64::MAX), |it| it.expires(minion))
     }
 
     /// Open jobs of a minion, oldest id first.

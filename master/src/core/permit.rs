@@ -12,7 +12,8 @@ use lang::{
     target::Candidate,
 };
 use model::{
-    Caller, Diagnostic, EnrollTerms, JobKind, KeyDecision, MinionId, Replace, Reply, Request,
+    Caller, Diagnostic, EnrollTerms, JobKind, KeyDecision, MinionId, OnStop, Replace, Reply, Request,
+    Rolling,
     api::{CanMinion, CanView, ErrorKind, ErrorView},
 };
 use serde_json::json;
@@ -140,6 +141,25 @@ pub(crate) fn deed_of(kind: &JobKind) -> Deed<'_> {
     }
 }
 
+/// What a run in waves may do beside its job: the gate's command, and the undoing.
+pub(crate) fn deeds_of_waves(rolling: &Rolling) -> Vec<Deed<'_>> {
+    let check = rolling.gate.as_ref().map(|it| it.check.as_slice()).filter(|it| !it.is_empty());
+    let check = check.map(|words| Deed {
+        function: roles::COMMAND,
+        command: Some(Command { words, special: false }),
+        ..Deed::default()
+    });
+    let undo = (rolling.on_stop == OnStop::Undo).then(|| Deed { function: "job.undo", ..Deed::default() });
+    check.into_iter().chain(undo).collect()
+}
+
+fn more_deeds(request: &Request) -> Vec<Deed<'_>> {
+    match request {
+        Request::Submit { rolling: Some(rolling), .. } => deeds_of_waves(rolling),
+        _ => Vec::new(),
+    }
+}
+
 fn forbidden(message: String) -> ErrorView {
     let hint = "`labctl can ROLE FUNCTION TARGET` says by which line";
     refuse(ErrorKind::Forbidden, message, Some(hint))
@@ -177,7 +197,9 @@ impl Master {
             return Ok(());
         }
         let access = access(request);
+        let more = more_deeds(request).into_iter().map(|deed| Access { deed, ..access });
         let judged = self.judge_access(caller, &access);
+        let judged = more.fold(judged, |judged, it| judged.and_then(|()| self.judge_access(caller, &it)));
         if let Err(error) = &judged
             && error.kind == ErrorKind::Forbidden
         {

@@ -1,6 +1,10 @@
 //! What observers see: retained and live topics below `lab/`, plain flat JSON.
 
-use super::{Effect, Master, delivery::REBOOT_MS, memory::OpenTarget};
+use super::{
+    Effect, Master,
+    delivery::REBOOT_MS,
+    memory::{OpenJob, OpenTarget},
+};
 use model::{Job, JobId, JobTarget, MinionId, Presence, TargetState};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -105,7 +109,7 @@ impl Master {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return self.count("sample too large");
         }
-        live.sample = Some(text.into_boxed_str());
+        (live.sample, live.sampled_at) = (Some(text.into_boxed_str()), now);
         self.publish_minion(id, "state", payload);
     }
 
@@ -119,7 +123,8 @@ impl Master {
     /// The job that a minion is at; every change of state, and progress at most once a second.
     pub(crate) fn publish_target(&mut self, target: &JobTarget) {
         let (id, now) = (&target.minion, self.now);
-        let state = state_word(&target.state);
+        let waits = target.turn.is_some_and(|it| it.waits);
+        let state = if waits { "waiting" } else { state_word(&target.state) };
         let mut payload = json!({"id": target.job, "state": state});
         if let TargetState::Running { step, of, .. } = target.state {
             payload["step"] = Value::from(step);
@@ -171,13 +176,14 @@ impl Master {
     }
 
     /// A line for those who watch the job, with "lost contact" filled in.
-    pub(crate) fn target_view(&self, job: &Job, target: &OpenTarget) -> JobTarget {
+    pub(crate) fn target_view(&self, open: &OpenJob, target: &OpenTarget) -> JobTarget {
         let mut view = target.target.clone();
+        view.turn = open.turn(&view);
         let id = &view.minion;
         let away = !self.is_reachable(id);
         let connected = self.is_ready(id);
         let lost = match view.state {
-            TargetState::Offered { .. } => away || (!connected && self.now >= job.expires),
+            TargetState::Offered { .. } => away || (!connected && self.now >= open.expires(id)),
             TargetState::Running { rebooting: Some(at), .. } => away && self.now >= at.plus_ms(REBOOT_MS),
             TargetState::Received { .. } | TargetState::Running { .. } => away,
             TargetState::Accepted | TargetState::Ended { .. } => false,

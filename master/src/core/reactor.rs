@@ -98,6 +98,7 @@ impl Master {
         let number = self.book.last_event + 1;
         let event = Event { number, tag, source, at: self.now, data, hops };
         self.book.last_event = number;
+        self.rolls.hear(&event.tag);
         self.out.push(Effect::Event(Box::new(event.clone())));
         if self.degraded.is_none() {
             self.record(Entry::Event(event.clone()));

@@ -42,6 +42,8 @@ pub(crate) struct Live {
     watched: bool,
     /// Newest sample as JSON text.
     pub(crate) sample: Option<Box<str>>,
+    /// When it came.
+    pub(crate) sampled_at: Timestamp,
     pub(crate) running: Option<(JobId, u32, u32)>,
     pub(crate) shown_at: Timestamp,
     pub(crate) parts: Option<Box<Parts>>,
@@ -71,6 +73,7 @@ impl Live {
             held_events: false,
             watched: true,
             sample: None,
+            sampled_at: Timestamp(0),
             running: None,
             shown_at: Timestamp(0),
             parts: None,
@@ -429,6 +432,7 @@ impl Master {
         if !recovered {
             return;
         }
+        self.look_at_rolls();
         let held = self.live.iter().filter(|it| it.1.connected && it.1.held_events);
         let held: Vec<MinionId> = held.map(|it| it.0.clone()).collect();
         self.out.extend(held.into_iter().map(|minion| Effect::Close { minion }));

@@ -2,7 +2,9 @@
 
 use super::{
     Entry, Master,
-    jobs::{OPEN_JOBS_MAX, Submission, TARGETS_MAX},
+    jobs::{OPEN_JOBS_MAX, TARGETS_MAX},
+    launch::Submission,
+    rolling::{check_rolling, describe},
     roster::cut,
     target::refuse,
 };
@@ -53,7 +55,9 @@ impl Master {
         wish: Wish,
         minions: Result<Vec<MinionId>, ErrorView>,
     ) -> Result<Job, ErrorView> {
-        let gist = format!("submit {} `{}`", super::publish::describe(&wish.kind), cut(&wish.target, 256));
+        let what = super::publish::describe(&wish.kind);
+        let waves = wish.rolling.as_ref().map(|it| describe(it)).unwrap_or_default();
+        let gist = format!("submit {what} `{}`{waves}", cut(&wish.target, 256));
         let caller = wish.caller.clone();
         let checked = self.check_wish(&wish, minions);
         let result = match &checked {
@@ -99,13 +103,6 @@ impl Master {
             let message = "an offer stays good for 1 s to 30 d".to_owned();
             return Err(refuse(ErrorKind::Usage, message, None));
         }
-        if wish.rolling.is_some() {
-            return Err(refuse(
-                ErrorKind::Unavailable,
-                "this master runs everywhere at once".to_owned(),
-                None,
-            ));
-        }
         check_kind(&wish.kind)?;
         if matches!(wish.kind, JobKind::Apply { .. }) && self.revision.is_none() {
             let mut error = refuse(ErrorKind::Compile, "no state tree has been loaded".to_owned(), None);
@@ -127,6 +124,9 @@ impl Master {
         if minions.len() > TARGETS_MAX {
             let message = format!("{} minions are more than {TARGETS_MAX} in one job", minions.len());
             return Err(refuse(ErrorKind::Usage, message, None));
+        }
+        if let Some(rolling) = &wish.rolling {
+            check_rolling(rolling, &wish.kind, minions.len())?;
         }
         Ok(minions)
     }

@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     Retire(MinionId),
     /// A boot that is still to be configured by a rule.
     Due(MinionId, String),
+    /// Look how far a run in waves has come.
+    Roll(JobId),
     /// Store the time.
     Clock,
     /// Delete what is too old.
@@ -59,7 +61,11 @@ impl Master {
         match timer {
             Timer::Presence(minion) => self.check_presence(&minion),
             Timer::Expire(job) => self.expire(job),
-            Timer::Reboot(job, minion) => self.show_target(job, &minion),
+            Timer::Reboot(job, minion) => {
+                self.show_target(job, &minion);
+                self.rolls.look_at(job);
+            }
+            Timer::Roll(job) => self.rolls.look_at(job),
             Timer::Probe(probe) => self.end_probe(probe),
             Timer::Questions(round) => self.end_round(round),
             Timer::Retire(minion) => self.check_absence(&minion),
