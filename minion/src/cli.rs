@@ -103,6 +103,9 @@ pub struct RecipeArgs {
     /// The job that this is a run of
     #[arg(long, value_name = "JOB")]
     pub job: Option<JobId>,
+    /// Alter only what can be put back, and keep that durably first: the run is undone unless it is confirmed
+    #[arg(long, requires = "keep")]
+    pub way_back: bool,
     /// Give a sign of life by the time of this file
     #[arg(long, value_name = "FILE")]
     pub pulse: Option<PathBuf>,

@@ -157,7 +157,9 @@ impl Probe for LinuxHost {
         units::sysctl(name)
     }
     fn query(&self, query: &Query) -> io::Result<Output> {
-        ask(&query.command()).map(|(_, output)| output)
+        let mut collected = Collected::bounded(query.answer_bytes_max());
+        let exit = command::run(&query.command(), &mut collected)?;
+        Ok(collected.into_output(exit))
     }
     fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
         self.shelf().map_or(Ok(None), |it| it.kept(job))
@@ -245,6 +247,12 @@ impl Host for LinuxHost {
     }
     fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
         self.shelf().map_or(Ok(()), |mut it| it.keep(kept, contents))
+    }
+    fn has_way_back(&self) -> bool {
+        self.shelf().is_some_and(|it| it.has_way_back())
+    }
+    fn secure_kept(&mut self) -> io::Result<()> {
+        self.shelf().map_or(Ok(()), |mut it| it.secure())
     }
     fn settle(&mut self) -> io::Result<()> {
         self.shelf().map_or(Ok(()), |it| it.settle())?;

@@ -122,6 +122,7 @@ fn work(config: &Config, args: &RecipeArgs) -> anyhow::Result<ExitCode> {
         sandbox: config.sandbox.clone(),
         keep: args.keep.clone().map(|dir| (dir, args.job)),
         pulse: args.pulse.clone(),
+        way_back: args.way_back,
         halts: args.halts.clone(),
         resume: args.past.map(|step| Resume { step, failed: args.past_failed.clone() }),
     };
@@ -137,6 +138,7 @@ fn work(config: &Config, args: &RecipeArgs) -> anyhow::Result<ExitCode> {
 fn open_host(recipe: &Recipe, order: &Order) -> io::Result<Box<dyn Host>> {
     let blobs = BlobSource::new(recipe, order.blobs.clone())?;
     let shelf = order.keep.as_ref().map(|(dir, job)| Shelf::open(dir, *job)).transpose()?;
+    let shelf = shelf.map(|it| it.with_way_back(order.way_back));
     match &order.sandbox {
         Some(folder) => Ok(Box::new(SandboxHost::new(folder, blobs, shelf)?)),
         None => Ok(Box::new(LinuxHost::new(blobs).keeping(shelf))),

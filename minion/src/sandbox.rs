@@ -154,7 +154,7 @@ impl Probe for SandboxHost {
         Ok(Some(self.pretended.sysctl(name)))
     }
     fn query(&self, query: &Query) -> io::Result<Output> {
-        let mut collected = Collected::default();
+        let mut collected = Collected::bounded(query.answer_bytes_max());
         let exit = self.run(&query.command(), &mut collected)?;
         Ok(collected.into_output(exit))
     }
@@ -246,6 +246,12 @@ impl Host for SandboxHost {
         let exit = self.pretended.act(action, watch);
         self.pretended.save(&self.root.path().join(MODEL_FILE))?;
         Ok(exit)
+    }
+    fn has_way_back(&self) -> bool {
+        self.linux.borrow().has_way_back()
+    }
+    fn secure_kept(&mut self) -> io::Result<()> {
+        self.linux.get_mut().secure_kept()
     }
     fn is_keeping(&self) -> bool {
         self.linux.borrow().is_keeping()

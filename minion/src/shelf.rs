@@ -29,15 +29,38 @@ pub struct Shelf {
     /// Paths that the log has already.
     seen: BTreeSet<PathBuf>,
     log: Option<File>,
+    /// Whether what is kept is made durable before it is altered.
+    way_back: bool,
+    /// Whether there are lines that are not.
+    loose: bool,
 }
 
 impl Shelf {
     /// In this folder, for the run of this job; without one nothing is kept. What an earlier attempt at it kept stays.
     pub fn open(dir: &Path, job: Option<JobId>) -> io::Result<Self> {
-        let mut shelf = Self { dir: dir.to_owned(), job, seen: BTreeSet::new(), log: None };
+        let mut shelf = Self {
+            dir: dir.to_owned(),
+            job,
+            seen: BTreeSet::new(),
+            log: None,
+            way_back: false,
+            loose: false,
+        };
         let lines = job.map(|it| shelf.kept(it)).transpose()?.flatten().unwrap_or_default();
         shelf.seen.extend(lines.into_iter().filter(|it| !it.after).map(|it| it.path));
         Ok(shelf)
+    }
+
+    /// For a run with a way back: it must be possible to put back what it alters even if the machine dies in the middle.
+    #[must_use]
+    pub fn with_way_back(self, way_back: bool) -> Self {
+        // What an earlier attempt kept may not be durable yet.
+        Self { way_back, loose: !self.seen.is_empty(), ..self }
+    }
+
+    /// Whether the run has a way back.
+    pub fn has_way_back(&self) -> bool {
+        self.way_back
     }
 
     /// Whether it is open for a job.
@@ -61,12 +84,31 @@ impl Shelf {
         if let (State::File { hash, .. } | State::Rules { hash }, Some(bytes)) = (&kept.state, contents) {
             // Beside its place and renamed: what a crash leaves torn is no content.
             let draft = self.job_dir(job).join("draft");
-            private(&draft)?.write_all(bytes)?;
+            let mut file = private(&draft)?;
+            file.write_all(bytes)?;
+            if self.way_back {
+                file.sync_all()?;
+            }
             fs::rename(&draft, self.job_dir(job).join(hash.to_string()))?;
         }
         let mut line = serde_json::to_vec(kept)?;
         line.push(b'\n');
+        self.loose = true;
         self.log.as_mut().map_or(Ok(()), |log| log.write_all(&line))
+    }
+
+    /// With a way back: makes durable what was kept so far, the log behind the contents that it names.
+    pub fn secure(&mut self) -> io::Result<()> {
+        if !self.way_back || !self.loose {
+            return Ok(());
+        }
+        if let Some(job) = self.job {
+            let dir = self.job_dir(job);
+            File::open(&dir)?.sync_all()?;
+            File::open(dir.join(LOG))?.sync_all()?;
+        }
+        self.loose = false;
+        Ok(())
     }
 
     fn begin(&mut self, job: JobId) -> io::Result<()> {
@@ -75,6 +117,11 @@ impl Shelf {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         if is_new {
             self.forget_oldest(&dir)?;
+            if self.way_back {
+                for dir in [Some(&*self.dir), self.dir.parent()].into_iter().flatten() {
+                    File::open(dir)?.sync_all()?;
+                }
+            }
         }
         let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(LOG))?;
         // A line that was torn by the end of an earlier attempt stays alone.
@@ -168,6 +215,25 @@ mod tests {
         assert_eq!(kept, [line("/a", old), line("/b", State::Absent)]);
         assert_eq!(shelf.contents(JobId(7), hash).unwrap(), b"old");
         assert_eq!(shelf.kept(JobId(8)).unwrap(), None);
+    }
+
+    #[test]
+    fn with_a_way_back_whatever_is_kept_is_made_durable_also_what_an_earlier_attempt_left() {
+        let dir = tempfile::tempdir().unwrap();
+        for (way_back, is_loose) in [(false, true), (true, false)] {
+            let open = || Shelf::open(dir.path(), Some(JobId(7))).unwrap().with_way_back(way_back);
+            let mut shelf = open();
+            shelf.keep(&line("/a", State::Absent), None).unwrap();
+            assert!(shelf.loose, "it says what is not durable");
+            shelf.secure().unwrap();
+            assert_eq!(shelf.loose, is_loose, "way back: {way_back}");
+            // This attempt died before it could.
+            let mut again = open();
+            assert!(again.loose);
+            again.keep(&line("/a", State::Absent), None).unwrap();
+            again.secure().unwrap();
+            assert_eq!(again.loose, is_loose, "way back: {way_back}");
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Order {
     pub sandbox: Option<PathBuf>,
     /// Where what it alters is kept, and for which job; without one, what jobs kept is only found there.
     pub keep: Option<(PathBuf, Option<JobId>)>,
+    /// Whether the run is undone unless it is confirmed.
+    pub way_back: bool,
     /// A file whose time says that the run is alive.
     pub pulse: Option<PathBuf>,
     /// Where a run writes down how far it has come when it reaches a step that reboots; without, such a step fails.
@@ -216,6 +218,8 @@ pub enum Work {
     Run {
         /// Look only, or change.
         mode: Mode,
+        /// Whether it is undone unless it is confirmed.
+        way_back: bool,
         /// That step.
         resume: Option<Resume>,
     },
@@ -307,18 +311,26 @@ impl Workers {
     }
 
     fn spawn(&self, job: JobId, work: &Work) -> io::Result<Child> {
-        let dir = self.job_dir(job);
-        let path = dir.join(said_by(matches!(work, Work::PutBack)));
+        let path = self.job_dir(job).join(said_by(matches!(work, Work::PutBack)));
         let said = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path)?;
         said.try_lock()?;
+        self.hand_over(job, said, self.command(job, work, &path))
+    }
+
+    /// What a worker is started with.
+    fn command(&self, job: JobId, work: &Work, said: &Path) -> Command {
+        let dir = self.job_dir(job);
         let mut command = Command::new(&self.program);
         command.arg0("labminion").arg("run-recipe").arg("--blobs").arg(&self.blobs);
         command.arg("--cancel").arg(dir.join("cancel"));
-        command.arg("--pulse").arg(&path).arg("--keep").arg(&self.keep);
-        if let Work::Run { mode, resume } = work {
+        command.arg("--pulse").arg(said).arg("--keep").arg(&self.keep);
+        if let Work::Run { mode, way_back, resume } = work {
             command.arg("--job").arg(job.to_string()).arg("--halts").arg(&dir);
             if *mode == Mode::Check {
                 command.arg("--check");
+            }
+            if *way_back {
+                command.arg("--way-back");
             }
             if let Some(Resume { step, failed }) = resume {
                 command.arg("--past").arg(step.to_string());
@@ -328,7 +340,7 @@ impl Workers {
         if let Some(sandbox) = &self.sandbox {
             command.arg("--sandbox").arg(sandbox);
         }
-        self.hand_over(job, said, command)
+        command
     }
 
     /// Starts a worker that holds the lock of `said`.
@@ -558,6 +570,19 @@ mod tests {
             let Some(Told::Ended { end: told, .. }) = hear.recv().await else { panic!("no end") };
             assert_eq!(told == end, !undoing, "{told:?}");
             assert!(!undoing || matches!(told, RunEnd::Lost { .. }), "{told:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_told_that_its_run_has_a_way_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, _, mut child) = deaf(dir.path(), Duration::from_hours(1));
+        child.kill().await.unwrap();
+        for (way_back, put_back) in [(false, false), (true, false), (false, true)] {
+            let work = Work::Run { mode: Mode::Apply, way_back, resume: None };
+            let work = if put_back { Work::PutBack } else { work };
+            let command = workers.command(JOB, &work, dir.path());
+            assert_eq!(command.as_std().get_args().any(|it| it == "--way-back"), way_back, "{work:?}");
         }
     }
 

@@ -6,7 +6,7 @@ mod machine;
 pub use machine::{FakeGroup, FakeUnit, FakeUser, Machine, Node, Reply, Repository, WorkingCopy};
 
 use crate::{
-    Host, Probe,
+    Collected, Host, Probe,
     host::{
         Action, Attributes, Contents, Exit, FileKind, Group, Links, Query, Special, Stat, Unit, User, Watch,
     },
@@ -35,9 +35,13 @@ pub struct FakeHost {
     pub fail_at: Option<usize>,
     /// The job whose run keeps what it alters; `None` keeps nothing.
     pub job: Option<JobId>,
+    /// Whether that run has a way back: what it keeps must be durable before anything is altered.
+    pub way_back: bool,
     /// What jobs kept.
     pub kept: BTreeMap<JobId, Vec<Kept>>,
     calls: Cell<usize>,
+    /// Whether something was kept that is not durable.
+    unsecured: bool,
     /// Whether the lists of packages were fetched by a look.
     fetched: Cell<bool>,
 }
@@ -64,6 +68,14 @@ impl FakeHost {
             return Err(io::Error::other("told to fail"));
         }
         Ok(())
+    }
+
+    /// A call that alters something.
+    fn alter(&self) -> io::Result<()> {
+        if self.way_back && self.unsecured {
+            return Err(io::Error::other("altered before what was there is durable"));
+        }
+        self.call()
     }
 
     fn file(&self, path: &Path) -> io::Result<&Node> {
@@ -230,7 +242,10 @@ impl Probe for FakeHost {
     fn query(&self, query: &Query) -> io::Result<Output> {
         self.call()?;
         let reply = self.machine.answer(query);
-        Ok(Output { stdout: reply.stdout, stderr: reply.stderr, code: Some(reply.code), dropped: 0 })
+        let mut collected = Collected::bounded(query.answer_bytes_max());
+        collected.output(false, reply.stdout.as_bytes());
+        collected.output(true, reply.stderr.as_bytes());
+        Ok(collected.into_output(Exit::Code(reply.code)))
     }
     fn kept(&self, job: JobId) -> io::Result<Option<Vec<Kept>>> {
         self.call()?;
@@ -249,7 +264,7 @@ impl Host for FakeHost {
         how: Attributes,
         links: Links,
     ) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let bytes = match contents {
             Contents::Bytes(bytes) => bytes.to_vec(),
             Contents::Blob(hash) => self.blobs.get(&hash).ok_or(io::ErrorKind::NotFound)?.to_vec(),
@@ -269,7 +284,7 @@ impl Host for FakeHost {
         Ok(())
     }
     fn make_directory(&mut self, path: &Path, how: Attributes) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.machine.follow_parents(path)?;
         self.parent_exists(&place)?;
         if self.machine.node(&place).is_some() {
@@ -281,21 +296,21 @@ impl Host for FakeHost {
         Ok(())
     }
     fn make_symlink(&mut self, path: &Path, target: &Path) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.machine.follow_parents(path)?;
         self.parent_exists(&place)?;
         self.machine.put(&place, Node { link: Some(target.display().to_string()), ..Node::default() });
         Ok(())
     }
     fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.machine.follow_parents(path)?;
         let target = self.machine.follow_parents(target)?;
         self.parent_exists(&place)?;
         self.machine.hard_link(&place, &target)
     }
     fn make_special(&mut self, path: &Path, special: Special, how: Attributes) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.machine.follow_parents(path)?;
         self.parent_exists(&place)?;
         if self.machine.node(&place).is_some() {
@@ -307,13 +322,13 @@ impl Host for FakeHost {
         Ok(())
     }
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let (from, to) = (self.machine.follow_parents(from)?, self.machine.follow_parents(to)?);
         self.parent_exists(&to)?;
         self.machine.rename(&from, &to)
     }
     fn set_times(&mut self, path: &Path, accessed_s: Option<i64>, modified_s: Option<i64>) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.place(path, Links::Follow)?;
         let node = self.machine.files.get_mut(&place.display().to_string()).ok_or(io::ErrorKind::NotFound)?;
         node.atime = accessed_s.unwrap_or(machine::NOW_S);
@@ -321,19 +336,19 @@ impl Host for FakeHost {
         Ok(())
     }
     fn set(&mut self, path: &Path, how: Attributes, links: Links) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.place(path, links)?;
         self.machine.files.get_mut(&place.display().to_string()).ok_or(io::ErrorKind::NotFound)?.take(how);
         Ok(())
     }
     fn remove(&mut self, path: &Path) -> io::Result<()> {
-        self.call()?;
+        self.alter()?;
         let place = self.machine.follow_parents(path)?;
         self.machine.files.retain(|it, _| !Path::new(it).starts_with(&place));
         Ok(())
     }
     fn act(&mut self, action: &Action, watch: &mut dyn Watch) -> io::Result<Exit> {
-        self.call()?;
+        self.alter()?;
         if self.fetched.get() {
             self.machine.available.extend(self.machine.unlisted.clone());
         }
@@ -348,6 +363,7 @@ impl Host for FakeHost {
     fn keep(&mut self, kept: &Kept, contents: Option<&[u8]>) -> io::Result<()> {
         self.call()?;
         let Some(job) = self.job else { return Ok(()) };
+        self.unsecured |= !kept.after;
         let lines = self.kept.entry(job).or_default();
         if kept.after || !lines.iter().any(|it| it.path == kept.path && !it.after) {
             lines.push(kept.clone());
@@ -355,6 +371,13 @@ impl Host for FakeHost {
         if let (State::File { hash, .. } | State::Rules { hash }, Some(bytes)) = (&kept.state, contents) {
             self.blobs.insert(*hash, bytes.into());
         }
+        Ok(())
+    }
+    fn has_way_back(&self) -> bool {
+        self.way_back
+    }
+    fn secure_kept(&mut self) -> io::Result<()> {
+        self.unsecured = false;
         Ok(())
     }
     fn settle(&mut self) -> io::Result<()> {

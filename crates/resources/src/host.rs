@@ -171,8 +171,16 @@ pub trait Host: Probe {
     fn is_keeping(&self) -> bool {
         false
     }
+    /// Whether the run is undone unless it is confirmed: what cannot be put back then must not be altered.
+    fn has_way_back(&self) -> bool {
+        false
+    }
     /// Keeps what is at a path, with its contents if it is a file. The first line of a path counts.
     fn keep(&mut self, _kept: &Kept, _contents: Option<&[u8]>) -> io::Result<()> {
+        Ok(())
+    }
+    /// With a way back: makes durable what was kept so far. Called before what it is of is altered.
+    fn secure_kept(&mut self) -> io::Result<()> {
         Ok(())
     }
     /// [`act`](Host::act) with its output collected: what modules call. While the engine runs, the output is also

@@ -4,7 +4,7 @@
 mod system;
 
 pub use system::UnitState;
-pub(crate) use system::{Filter, plain_name, unit_state};
+pub(crate) use system::{Filter, Rules, plain_name, unit_state};
 
 use crate::{
     Host, Probe,
@@ -150,7 +150,8 @@ impl Keeper {
             return Ok(());
         }
         let path = place(host, path, links)?;
-        self.keep(host, path)
+        self.keep(host, path)?;
+        host.secure_kept()
     }
 
     /// Called before `path` is removed with everything in it.
@@ -170,7 +171,7 @@ impl Keeper {
                 break;
             }
         }
-        Ok(())
+        host.secure_kept()
     }
 
     /// Called before `from` and everything in it becomes `to`.
@@ -188,7 +189,7 @@ impl Keeper {
                 host.keep(&Kept { path, state: State::Absent, after: false }, None)?;
             }
         }
-        Ok(())
+        host.secure_kept()
     }
 
     fn keep(&mut self, host: &mut dyn Host, path: PathBuf) -> io::Result<()> {

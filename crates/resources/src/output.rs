@@ -6,29 +6,46 @@ use crate::{
 };
 use model::Output;
 
-/// Both streams of a command, each cut at [`OUTPUT_BYTES_MAX`].
-#[derive(Clone, Debug, Default)]
+/// Both streams of a command, each cut at [`OUTPUT_BYTES_MAX`] unless it is made with another bound.
+#[derive(Clone, Debug)]
 pub struct Collected {
+    bound: usize,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     dropped: u64,
 }
 
+impl Default for Collected {
+    fn default() -> Self {
+        Self::bounded(OUTPUT_BYTES_MAX)
+    }
+}
+
 impl Collected {
+    /// With each stream cut at so many bytes.
+    pub fn bounded(bound: usize) -> Self {
+        Self { bound, stdout: Vec::new(), stderr: Vec::new(), dropped: 0 }
+    }
+
     /// As it is reported: lossy UTF-8 with a notice where something was cut.
     pub fn into_output(self, exit: Exit) -> Output {
         let code = match exit {
             Exit::Code(code) => Some(code),
             Exit::Signal(_) | Exit::TimedOut(_) | Exit::Cancelled => None,
         };
-        Output { stdout: text(&self.stdout), stderr: text(&self.stderr), code, dropped: self.dropped }
+        Output {
+            stdout: text(&self.stdout, self.bound),
+            stderr: text(&self.stderr, self.bound),
+            code,
+            dropped: self.dropped,
+        }
     }
 }
 
 impl Watch for Collected {
     fn output(&mut self, stderr: bool, bytes: &[u8]) {
         let stream = if stderr { &mut self.stderr } else { &mut self.stdout };
-        let room = OUTPUT_BYTES_MAX.saturating_sub(stream.len()).min(bytes.len());
+        let room = self.bound.saturating_sub(stream.len()).min(bytes.len());
         stream.extend_from_slice(&bytes[..room]);
         self.dropped += (bytes.len() - room) as u64;
     }
@@ -37,10 +54,15 @@ impl Watch for Collected {
     }
 }
 
-fn text(stream: &[u8]) -> String {
+/// For people: `64 KiB`.
+pub(crate) fn size_in_words(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+}
+
+fn text(stream: &[u8], bound: usize) -> String {
     let mut text = String::from_utf8_lossy(stream).into_owned();
-    if stream.len() >= OUTPUT_BYTES_MAX {
-        text.push_str("\n[cut at 64 KiB]\n");
+    if stream.len() >= bound {
+        text.push_str(&format!("\n[cut at {}]\n", size_in_words(bound)));
     }
     text
 }

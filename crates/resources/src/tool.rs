@@ -3,6 +3,7 @@
 use crate::{
     Error, Host, Probe,
     host::{Action, Command, Query},
+    output::size_in_words,
 };
 use model::Output;
 
@@ -19,7 +20,8 @@ pub(crate) fn ask(host: &dyn Probe, query: &Query) -> Result<Output, Error> {
     let program = query.command().argv.remove(0);
     let output = host.query(query).map_err(Error::host("run", &program))?;
     if output.dropped > 0 {
-        let text = format!("`{program}` says more than 64 KiB about this, which is more than is read");
+        let most = size_in_words(query.answer_bytes_max());
+        let text = format!("`{program}` says more than {most} about this, which is more than is read");
         return Err(Error::Refused(text));
     }
     Ok(output)

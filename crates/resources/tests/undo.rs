@@ -4,6 +4,7 @@ use model::{Global, JobId, Link, Mode, Outcome, Recipe, Requisite, RunReport, St
 use resources::{
     RunOptions,
     fake_host::{FakeHost, FakeUnit, Machine, Node, Reply},
+    keep::State,
     run,
 };
 use serde_json::{Value, json};
@@ -312,6 +313,67 @@ fn rules_of_the_packet_filter_are_kept_before_the_first_change_and_loaded_back_a
     let step = &report.steps[0];
     assert_eq!((step.outcome, step.comment.as_str()), (Outcome::Changed, ""));
     assert_eq!(step.plan.changes[0].what, "packet filter (nft)");
+}
+
+/// A host whose packet filter holds so many bytes of rules, and the report of a job that adds a table to them.
+fn with_long_rules(bytes: usize, way_back: bool) -> (FakeHost, String, RunReport) {
+    let mut host = server();
+    let comment = "# a comment that is dropped\n";
+    let rules = format!("table inet filter {{\n{}}}\n", "\t\tip saddr 192.0.2.1 drop\n".repeat(bytes / 25));
+    host.machine.commands.insert(RULES.to_owned(), says(&format!("{comment}{rules}")));
+    host.machine.commands.insert(format!("nft --file - <<< flush ruleset\n{rules}"), Reply::default());
+    host.way_back = way_back;
+    let table = step("nftables.table_present", &json!({"name": "new", "family": "inet"}));
+    let report = work(&mut host, JOB, vec![table]);
+    (host, rules, report)
+}
+
+#[test]
+fn many_rules_are_put_back_and_with_a_way_back_none_are_altered_that_cannot_be() {
+    // Whether the run has a way back, bytes of the rules, whether they are altered, whether they are put back.
+    for (way_back, bytes, altered, back) in [
+        (false, 100 << 10, true, true),
+        (true, 100 << 10, true, true),
+        (false, 5 << 20, true, false),
+        (true, 5 << 20, false, false),
+    ] {
+        let (mut host, rules, report) = with_long_rules(bytes, way_back);
+        let (step_report, case) = (&report.steps[0], format!("{bytes} bytes, way back {way_back}"));
+        // The machine of this test does not show the new table: a command that ran is told so.
+        let ran = step_report.comment.contains("did not converge");
+        assert_eq!(ran, altered, "{case}: {}", step_report.comment);
+        if !altered {
+            let said = &step_report.comment;
+            assert!(said.contains("longer than 4 MiB") && said.contains("--confirm-within"), "{said}");
+            assert!(!host.kept.contains_key(&JOB));
+            continue;
+        }
+        host.machine.commands.insert(RULES.to_owned(), says(CLOSED));
+        host.way_back = false;
+        let undone = undo(&mut host, UNDO, JOB, true);
+        let told = undone.steps[0].plan.changes.iter().any(|it| it.what == "packet filter (nft)");
+        assert_eq!(told, back, "{case}: {undone:?}");
+        assert_eq!(host.kept[&JOB].iter().any(|it| matches!(it.state, State::Rules { .. })), back, "{case}");
+        assert!(rules.len() > 64 << 10);
+    }
+    let mut host = server();
+    host.machine.commands.insert(RULES.to_owned(), Reply { code: 1, ..Reply::default() });
+    host.way_back = true;
+    let table = step("nftables.table_present", &json!({"name": "new", "family": "inet"}));
+    let said = work(&mut host, JOB, vec![table]).steps[0].comment.clone();
+    assert!(said.contains("cannot be read"), "{said}");
+}
+
+#[test]
+fn with_a_way_back_nothing_is_altered_before_what_was_there_is_durable() {
+    let mut host = server();
+    host.way_back = true;
+    let mut steps = changes();
+    steps.extend(unit_changes());
+    let report = work(&mut host, JOB, steps);
+    for step in &report.steps {
+        assert_ne!(step.outcome, Outcome::Failed, "{} {}: {}", step.kind, step.name, step.comment);
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub mod service;
 pub mod ssh;
 pub mod wireguard;
 
-use super::Command;
+use super::{Command, OUTPUT_BYTES_MAX};
 use std::path::PathBuf;
 
 /// A read-only question that is answered by a program. The list is closed: a check cannot run what it likes.
@@ -99,8 +99,20 @@ pub struct GitFolder {
 /// Longest that a query may take; one that asks a remote may take longer.
 pub(super) const TIMEOUT_MS: u64 = 30_000;
 const REMOTE_TIMEOUT_MS: u64 = 120_000;
+/// Longest list of all rules of a packet filter that is read: some thousands of rules, or sets of addresses.
+const RULES_BYTES_MAX: usize = 4 << 20;
 
 impl Query {
+    /// How much of the answer is read, per stream.
+    pub fn answer_bytes_max(&self) -> usize {
+        match self {
+            Self::Nft(nft::Question::Ruleset) | Self::Iptables(iptables::Question::Save(_)) => {
+                RULES_BYTES_MAX
+            }
+            _ => OUTPUT_BYTES_MAX,
+        }
+    }
+
     /// The command that answers it: a program and arguments, never a shell.
     pub fn command(&self) -> Command {
         match self {

@@ -5,6 +5,7 @@ use crate::{
     Host, Probe,
     diff::hash_of,
     host::{Action, Command, Query, UnitAction, query},
+    output::size_in_words,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -66,18 +67,41 @@ impl Filter {
         }
     }
 
-    /// All its rules, without what counts and what is said of the time; `None` if they cannot be had.
-    pub(crate) fn rules(self, host: &dyn Probe) -> io::Result<Option<String>> {
+    /// All its rules, without what counts and what is said of the time.
+    pub(crate) fn rules(self, host: &dyn Probe) -> io::Result<Rules> {
         let output = host.query(&self.query())?;
-        if output.code != Some(0) || output.dropped > 0 {
-            return Ok(None);
+        if output.dropped > 0 {
+            return Ok(Rules::TooLong);
+        }
+        if output.code != Some(0) {
+            return Ok(Rules::Refused);
         }
         let lines = output.stdout.lines().filter(|it| !it.starts_with('#'));
         let plain = lines.map(|it| match it.split_once(" [") {
             Some((chain, _)) if it.starts_with(':') => format!("{chain} [0:0]"),
             _ => it.to_owned(),
         });
-        Ok(Some(plain.fold(String::new(), |all, it| all + &it + "\n")))
+        Ok(Rules::Had(plain.fold(String::new(), |all, it| all + &it + "\n")))
+    }
+}
+
+/// What a packet filter says of its rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// Their text.
+    Had(String),
+    /// They are longer than what is read.
+    TooLong,
+    /// The program failed.
+    Refused,
+}
+
+impl Rules {
+    fn kept(self) -> (State, Option<String>) {
+        match self {
+            Self::Had(rules) => (State::Rules { hash: hash_of(rules.as_bytes()) }, Some(rules)),
+            Self::TooLong | Self::Refused => (State::Other, None),
+        }
     }
 }
 
@@ -98,10 +122,7 @@ pub(super) fn state(host: &dyn Probe, path: &Path) -> io::Result<Option<(State, 
     let Some((kind, name)) = path.to_str().and_then(|it| it.split_once('/')) else { return Ok(None) };
     Ok(match (kind, Filter::of_name(name)) {
         ("unit", _) => Some((State::Unit(unit_state(host, name)?), None)),
-        ("rules", Some(filter)) => Some(match filter.rules(host)? {
-            Some(rules) => (State::Rules { hash: hash_of(rules.as_bytes()) }, Some(rules)),
-            None => (State::Other, None),
-        }),
+        ("rules", Some(filter)) => Some(filter.rules(host)?.kept()),
         _ => None,
     })
 }
@@ -113,21 +134,68 @@ impl Keeper {
             return Ok(());
         }
         match action {
-            Action::Unit(_, UnitAction::DaemonReload) => Ok(()),
-            Action::Unit(name, action) => self.before_unit(host, plain_name(name), *action),
-            Action::Run(command) => match Filter::of_command(command) {
-                Some(filter) => self.keep_named(host, &format!("rules/{}", filter.name())),
-                None => Ok(()),
-            },
-            _ => Ok(()),
+            Action::Unit(_, UnitAction::DaemonReload) => {}
+            Action::Unit(name, action) => self.before_unit(host, plain_name(name), *action)?,
+            Action::Run(command) => {
+                if let Some(filter) = Filter::of_command(command) {
+                    self.keep_rules(host, filter, true)?;
+                }
+            }
+            _ => {}
         }
+        host.secure_kept()
+    }
+
+    /// With a way back, rules that cannot be put back must not be altered: those of a filter that refuses to say its
+    /// rules only if it is the very one that is `meant`.
+    fn keep_rules(&mut self, host: &mut dyn Host, filter: Filter, meant: bool) -> io::Result<()> {
+        let name = filter.name();
+        let path = PathBuf::from(format!("rules/{name}"));
+        if self.paths.contains(&path) {
+            return Ok(());
+        }
+        let rules = filter.rules(host)?;
+        if host.has_way_back() {
+            let why = match &rules {
+                Rules::TooLong => {
+                    format!("are longer than {}", size_in_words(filter.query().answer_bytes_max()))
+                }
+                Rules::Refused if meant => "cannot be read".to_owned(),
+                Rules::Refused | Rules::Had(_) => String::new(),
+            };
+            if !why.is_empty() {
+                let text = format!(
+                    "the rules that {name} has now {why} and could not be put back: apply this without a way back \
+                     (--confirm-within)"
+                );
+                return Err(io::Error::other(text));
+            }
+        }
+        let (state, contents) = rules.kept();
+        self.keep_first(host, path, state, contents.as_deref())
+    }
+
+    fn keep_first(
+        &mut self,
+        host: &mut dyn Host,
+        path: PathBuf,
+        state: State,
+        contents: Option<&str>,
+    ) -> io::Result<()> {
+        host.keep(&Kept { path: path.clone(), state, after: false }, contents.map(str::as_bytes))?;
+        self.paths.insert(path);
+        Ok(())
     }
 
     fn before_unit(&mut self, host: &mut dyn Host, name: &str, action: UnitAction) -> io::Result<()> {
-        self.keep_named(host, &format!("unit/{name}"))?;
+        let path = PathBuf::from(format!("unit/{name}"));
+        if !self.paths.contains(&path) {
+            let state = State::Unit(unit_state(host, name)?);
+            self.keep_first(host, path, state, None)?;
+        }
         if FILTER_UNITS.contains(&name) {
             for filter in Filter::ALL {
-                match self.keep_named(host, &format!("rules/{}", filter.name())) {
+                match self.keep_rules(host, filter, false) {
                     // It is not installed.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     kept => kept?,
@@ -143,17 +211,6 @@ impl Keeper {
         if self.paths.insert(path.clone()) {
             host.keep(&Kept { path, state: State::Again { reload }, after: false }, None)?;
         }
-        Ok(())
-    }
-
-    fn keep_named(&mut self, host: &mut dyn Host, name: &str) -> io::Result<()> {
-        let path = PathBuf::from(name);
-        if self.paths.contains(&path) {
-            return Ok(());
-        }
-        let Some((state, contents)) = state(host, &path)? else { return Ok(()) };
-        host.keep(&Kept { path: path.clone(), state, after: false }, contents.as_deref().map(str::as_bytes))?;
-        self.paths.insert(path);
         Ok(())
     }
 }

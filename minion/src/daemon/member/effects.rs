@@ -202,7 +202,8 @@ impl Agent<'_> {
                     "cancelled before it began".to_owned()
                 }
                 Ok(recipe) => {
-                    let work = Work::Run { mode: offer.mode, resume };
+                    let way_back = offer.confirm_ms.is_some();
+                    let work = Work::Run { mode: offer.mode, way_back, resume };
                     return workers.run(job, &work, recipe).await;
                 }
                 Err(reason) => reason,

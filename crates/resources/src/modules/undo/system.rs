@@ -137,7 +137,7 @@ impl Work {
             State::Rules { hash: wanted } => {
                 let Some(filter) = Filter::of_name(&name) else { return Ok(Since::Unknown) };
                 let now = filter.rules(host).map_err(Error::host("read the rules of", &name))?;
-                let Some(now) = now else { return Ok(Since::Unknown) };
+                let keep::Rules::Had(now) = now else { return Ok(Since::Unknown) };
                 let hash = crate::diff::hash_of(now.as_bytes());
                 if hash != wanted {
                     self.rules.push(Rules { filter, wanted, now });
