@@ -6,6 +6,7 @@ mod blobs;
 mod command;
 mod files;
 mod packages;
+pub mod processes;
 pub mod space;
 pub mod system;
 mod units;

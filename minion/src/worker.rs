@@ -6,15 +6,16 @@
 mod halts;
 mod hang;
 mod last_words;
+mod leader;
 mod words;
 
 pub use hang::HANG_LIMIT;
 
 use crate::core::{Resume, RunEnd, RunLine};
 use crate::home::make_private_dir;
-use crate::linux::system::kill_group;
 use hang::{Pulse, Silence};
 use last_words::LastWords;
+use leader::Leader;
 use model::{JobId, Mode, Recipe, broken};
 use resources::{Ended, Host, Progress, RunOptions};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -345,11 +346,12 @@ impl Workers {
 
     /// Starts a worker that holds the lock of `said`.
     fn hand_over(&self, job: JobId, said: File, mut command: Command) -> io::Result<Child> {
+        Leader::forget(&self.job_dir(job));
         // It begins a session of its own: what ends the agent does not end the worker. The lock goes with standard output.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::from(said)).spawn()?;
         if let Some(process) = child.id() {
             // Needed only to kill it: the run is worth more.
-            let _ = std::fs::write(self.job_dir(job).join("process"), process.to_string());
+            let _ = Leader::note(&self.job_dir(job), process);
         }
         Ok(child)
     }
@@ -366,16 +368,29 @@ impl Workers {
         true
     }
 
-    /// Kills a living worker with its process group.
+    /// Kills a living worker with its commands.
     pub fn kill(&self, job: JobId) -> io::Result<()> {
         let dir = self.job_dir(job);
         if !self.is_alive(job) {
             return Ok(());
         }
-        let text = std::fs::read_to_string(dir.join("process"))?;
-        let group = text.parse::<i32>().ok().filter(|it| *it > 1);
-        let group = group.ok_or_else(|| io::Error::other("`process` holds no process id"))?;
-        kill_group(group)
+        Leader::read(&dir)?.kill()
+    }
+
+    /// Ends the commands of a worker that is gone without having come to the end of its run: they must not go on beside
+    /// what begins next.
+    async fn end_the_rest(&self, job: JobId, end: &RunEnd) {
+        if !matches!(end, RunEnd::Lost { .. } | RunEnd::Fault { .. }) {
+            return;
+        }
+        let dir = self.job_dir(job);
+        let Ok(leader) = Leader::read(&dir) else { return };
+        let signs =
+            [SAID, UNDONE].map(|it| std::fs::metadata(dir.join(it)).and_then(|it| it.modified()).ok());
+        let last_sign = signs.into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH);
+        if !leader.end_session(last_sign).await {
+            tracing::error!(job = %job, "commands of a worker that is gone were killed and do not end");
+        }
     }
 
     async fn feed_and_watch(&self, job: JobId, mut child: Child, recipe: Vec<u8>, said: &str) -> RunEnd {
@@ -391,7 +406,9 @@ impl Workers {
                 status = child.wait() => {
                     self.tell(job, &mut tail).await;
                     let lost = || RunEnd::Lost { reason: silence.reason().unwrap_or_else(|| died(status)) };
-                    return tail.end.take().unwrap_or_else(lost);
+                    let end = tail.end.take().unwrap_or_else(lost);
+                    self.end_the_rest(job, &end).await;
+                    return end;
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     self.tell(job, &mut tail).await;
@@ -415,6 +432,7 @@ impl Workers {
         let gone = || "the worker ended with this machine or was killed".to_owned();
         let lost = || RunEnd::Lost { reason: silence.reason().unwrap_or_else(gone) };
         let end = tail.end.take().unwrap_or_else(lost);
+        self.end_the_rest(job, &end).await;
         let _ = self.told.send(Told::Ended { job, end }).await;
     }
 
@@ -500,11 +518,18 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::processes;
 
     const JOB: JobId = JobId(1);
 
     /// A worker that says and hears nothing.
     fn deaf(dir: &Path, hang_limit: Duration) -> (Workers, mpsc::Receiver<Told>, Child) {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        begun(dir, hang_limit, command)
+    }
+
+    fn begun(dir: &Path, hang_limit: Duration, command: Command) -> (Workers, mpsc::Receiver<Told>, Child) {
         let path = dir.to_owned();
         let (told, hear) = mpsc::channel(1);
         let workers = Workers {
@@ -519,8 +544,6 @@ mod tests {
         workers.prepare(JOB, false).unwrap();
         let said = File::create(workers.job_dir(JOB).join(SAID)).unwrap();
         said.try_lock().unwrap();
-        let mut command = Command::new("sleep");
-        command.arg("600");
         let child = workers.hand_over(JOB, said, command).unwrap();
         (workers, hear, child)
     }
@@ -584,6 +607,95 @@ mod tests {
             let command = workers.command(JOB, &work, dir.path());
             assert_eq!(command.as_std().get_args().any(|it| it == "--way-back"), way_back, "{work:?}");
         }
+    }
+
+    /// A worker in a session of its own with a command in a group of its own; and that command's number.
+    async fn with_a_command(dir: &Path, hang_limit: Duration) -> (Workers, mpsc::Receiver<Told>, Child, i32) {
+        let note = dir.join("command");
+        let mut command = Command::new("setsid");
+        let script = "set -m; sleep 60 >/dev/null 2>&1 & echo $! > \"$1.new\"; mv \"$1.new\" \"$1\"; exec sleep 61";
+        command.args(["bash", "-c", script, "bash"]).arg(&note);
+        let (workers, hear, child) = begun(dir, hang_limit, command);
+        let wait = async {
+            while !note.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
+        let id = std::fs::read_to_string(note).unwrap().trim().parse().unwrap();
+        (workers, hear, child, id)
+    }
+
+    fn lives(id: i32) -> bool {
+        processes::look(id).is_some_and(|it| !it.has_ended)
+    }
+
+    #[tokio::test]
+    async fn commands_of_a_worker_that_is_gone_or_killed_do_not_live_on_beside_the_next_run() {
+        for case in ["killed by somebody", "found gone", "hangs", "told to stop", "aborted"] {
+            let dir = tempfile::tempdir().unwrap();
+            let limit = if case == "hangs" { Duration::from_millis(300) } else { Duration::from_hours(1) };
+            let (workers, mut hear, mut child, command) = with_a_command(dir.path(), limit).await;
+            assert!(lives(command));
+            if case == "aborted" {
+                let said = workers.job_dir(JOB).join(SAID);
+                let end = Said::End(RunEnd::Fault { reason: "a mistake".to_owned() });
+                say(&mut OpenOptions::new().append(true).open(said).unwrap(), &end).unwrap();
+            }
+            if case == "told to stop" {
+                workers.kill(JOB).unwrap();
+            } else if case != "hangs" {
+                child.start_kill().unwrap();
+            }
+            if case == "found gone" {
+                child.wait().await.unwrap();
+                workers.recover(JOB, false).await;
+                assert!(matches!(hear.recv().await, Some(Told::Ended { end: RunEnd::Lost { .. }, .. })));
+            } else {
+                workers.feed_and_watch(JOB, child, Vec::new(), SAID).await;
+            }
+            assert!(!lives(command), "{case}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_run_left_on_purpose_lives_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, _, mut child, command) = with_a_command(dir.path(), Duration::from_hours(1)).await;
+        let end = RunEnd::NotBegun { reason: "an end of its own".to_owned() };
+        let said = workers.job_dir(JOB).join(SAID);
+        say(&mut OpenOptions::new().append(true).open(said).unwrap(), &Said::End(end.clone())).unwrap();
+        child.start_kill().unwrap();
+        assert_eq!(workers.feed_and_watch(JOB, child, Vec::new(), SAID).await, end);
+        assert!(lives(command));
+        crate::linux::system::kill_process(command).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stranger_that_has_the_number_of_a_worker_is_not_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, _, mut child, command) = with_a_command(dir.path(), Duration::from_hours(1)).await;
+        let file = workers.job_dir(JOB).join("process");
+        let noted = std::fs::read_to_string(&file).unwrap();
+        let words: Vec<&str> = noted.split(' ').collect();
+        let lost = RunEnd::Lost { reason: "gone".to_owned() };
+        // Another start, another boot.
+        for other in [format!("{} 1 {}", words[0], words[2]), format!("{} {} another", words[0], words[1])] {
+            std::fs::write(&file, other).unwrap();
+            assert!(workers.kill(JOB).is_err());
+            workers.end_the_rest(JOB, &lost).await;
+            assert!(lives(child.id().unwrap().cast_signed()) && lives(command));
+        }
+        // Its own leader is gone, and it began long after the last sign of life of the worker.
+        std::fs::write(&file, noted).unwrap();
+        let said = OpenOptions::new().append(true).open(workers.job_dir(JOB).join(SAID)).unwrap();
+        said.set_modified(SystemTime::now() - Duration::from_mins(5)).unwrap();
+        child.kill().await.unwrap();
+        workers.end_the_rest(JOB, &lost).await;
+        assert!(lives(command));
+        said.set_modified(SystemTime::now()).unwrap();
+        workers.end_the_rest(JOB, &lost).await;
+        assert!(!lives(command));
     }
 
     /// Whether a second worker of a job can be begun beside one that is alive.

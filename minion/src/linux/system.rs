@@ -27,6 +27,11 @@ pub fn kill_group(group: i32) -> io::Result<()> {
     killpg(leader, Signal::SIGKILL).or_else(|_| kill(leader, Signal::SIGKILL)).map_err(io::Error::from)
 }
 
+/// Kills a process.
+pub fn kill_process(id: i32) -> io::Result<()> {
+    kill(Pid::from_raw(id), Signal::SIGKILL).map_err(io::Error::from)
+}
+
 /// Asks the first process of the machine to boot it anew. Says why if it does not take it.
 pub fn reboot(message: &str) -> io::Result<()> {
     // `shutdown` of systemd tells people who are logged in; others have no such thing.
