@@ -276,7 +276,8 @@ impl Minion {
                     let reason = format!("the minion cannot keep a result: {reason}");
                     self.say(now, FromMinion::Refused { job: offer.job, reason }, effects);
                 }
-                Entry::Intent { job, .. } => self.memory.put_back(job),
+                // Of a run that was begun before, nobody may say that it never was: it waits at work.
+                Entry::Intent { job, attempt: 1 } => self.memory.put_back(job),
                 // There is a later one with each attempt.
                 Entry::Clock(_) => {}
                 other => self.unwritten.push(other),
@@ -299,7 +300,13 @@ impl Minion {
                     self.say_result(now, result.job, effects);
                 }
                 Entry::Rebooting { job, message, .. } => effects.push(Effect::Reboot { job, message }),
-                Entry::Resumed { job, .. } => effects.extend(self.begin_effect(job)),
+                Entry::Intent { job, .. } if self.cancelling.is_some() => {
+                    let reason = "the disk was full, and it was not begun again".to_owned();
+                    self.on_run_ended(now, job, RunEnd::Lost { reason }, effects);
+                }
+                Entry::Intent { job, .. } | Entry::Resumed { job, .. } => {
+                    effects.extend(self.begin_effect(job));
+                }
                 Entry::Undoing { job, .. } => effects.push(Effect::PutBack { job }),
                 _ => {}
             }

@@ -131,6 +131,32 @@ fn a_full_disk_reboots_nothing_before_it_is_on_record() {
 }
 
 #[test]
+fn a_run_that_cannot_be_begun_again_on_a_full_disk_was_begun_all_the_same() {
+    for cancelled in [false, true] {
+        let mut bench = Bench::member();
+        bench.offer(offer(1));
+        let lost = RunEnd::Lost { reason: "gone".to_owned() };
+        let effects = bench.minion.step(NOW, Input::RunEnded { job: JobId(1), end: lost });
+        assert_eq!(gist(&effects[0]), "record intent 1 2");
+        let input = Input::NotRecorded { entries: entries(&effects), reason: "no space".to_owned() };
+        assert_eq!(bench.minion.step(NOW, input), []);
+        assert_eq!(bench.minion.running(), Some(JobId(1)), "it is at work, not one that never began");
+        assert!(bench.minion.memory.waiting().is_empty());
+        if cancelled {
+            let message = Box::new(ToMinion::Cancel { job: JobId(1) });
+            bench.minion.step(NOW, Input::Message { message, sent: NOW.plus_ms(AHEAD_MS) });
+        }
+        bench.now = NOW.plus_ms(DISK_RETRY_MS);
+        let retried: Vec<_> = bench.minion.step(bench.now, Input::Tick).iter().map(gist).collect();
+        if cancelled {
+            assert_eq!(retried[..3], ["record intent 1 2", "record clock", "record ended 1 cancelled"]);
+        } else {
+            assert_eq!(retried, ["record intent 1 2", "record clock", "start 1 2"]);
+        }
+    }
+}
+
+#[test]
 fn a_worker_that_was_told_to_stop_and_does_not_is_killed() {
     let mut bench = Bench::member();
     bench.offer(offer(1));
