@@ -299,7 +299,10 @@ impl Minion {
                     effects.push(Effect::Clean { job: result.job });
                     self.say_result(now, result.job, effects);
                 }
-                Entry::Rebooting { job, message, .. } => effects.push(Effect::Reboot { job, message }),
+                // Unless it was given up meanwhile.
+                Entry::Rebooting { job, message, .. } if self.memory.course.rebooting.is_some() => {
+                    effects.push(Effect::Reboot { job, message });
+                }
                 Entry::Intent { job, .. } if self.cancelling.is_some() => {
                     let reason = "the disk was full, and it was not begun again".to_owned();
                     self.on_run_ended(now, job, RunEnd::Lost { reason }, effects);

@@ -131,6 +131,28 @@ fn a_full_disk_reboots_nothing_before_it_is_on_record() {
 }
 
 #[test]
+fn a_reboot_that_was_given_up_does_not_happen_once_the_disk_has_room() {
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    let full = |bench: &mut Bench, effects: &[Effect]| {
+        let input = Input::NotRecorded { entries: entries(effects), reason: "no space".to_owned() };
+        bench.minion.step(bench.now, input);
+    };
+    let effects = bench.minion.step(NOW, wants_reboot(3));
+    full(&mut bench, &effects);
+    // Each try fails until the reboot is given up.
+    for ms in [REBOOT_LIMIT_MS - 1, REBOOT_LIMIT_MS] {
+        bench.now = NOW.plus_ms(ms);
+        let effects = bench.minion.step(bench.now, Input::Tick);
+        full(&mut bench, &effects);
+    }
+    bench.now = bench.now.plus_ms(DISK_RETRY_MS);
+    let retried: Vec<_> = bench.minion.step(bench.now, Input::Tick).iter().map(gist).collect();
+    assert!(retried.contains(&"start 1 2 behind 3 failed".to_owned()), "{retried:?}");
+    assert!(!retried.contains(&"reboot 1".to_owned()), "{retried:?}");
+}
+
+#[test]
 fn a_run_that_cannot_be_begun_again_on_a_full_disk_was_begun_all_the_same() {
     for cancelled in [false, true] {
         let mut bench = Bench::member();
