@@ -173,6 +173,8 @@ pub struct Minion {
     /// Ends that are not on disk because it is full.
     unwritten: Vec<Entry>,
     pruned_at: Timestamp,
+    /// How far the clock was set forward since that was put on disk.
+    set_forward_ms: u64,
 }
 
 impl Minion {
@@ -194,12 +196,14 @@ impl Minion {
             disk_retry: now,
             unwritten: Vec::new(),
             pruned_at: now,
+            set_forward_ms: 0,
         }
     }
 
     /// Takes in one thing that happened and says what to do about it.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.keep_moved_times(&mut effects);
         match input {
             Input::Started => self.on_started(now, &mut effects),
             Input::Connected => self.on_connected(now, &mut effects),
@@ -258,6 +262,7 @@ impl Minion {
     /// The clock of the inputs was set forward by so much, which the master's was not: what waits is not the older.
     pub fn clock_jumped(&mut self, ms: u64) {
         self.memory.course.set_forward(ms);
+        self.set_forward_ms = self.set_forward_ms.saturating_add(ms);
         self.link.clock.jumped(ms);
     }
 

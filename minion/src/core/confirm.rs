@@ -10,7 +10,22 @@ pub const CONFIRM_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 /// Things that a sentence names.
 const NAMED_MAX: usize = 10;
 
+/// What the clock was set forward by in all before it is put on disk: it is adjusted by a little all the time.
+const SET_FORWARD_MIN_MS: u64 = 1_000;
+
 impl Minion {
+    /// The clock was set forward: the times of the run at work, which were moved with it, are to outlive a restart.
+    pub(super) fn keep_moved_times(&mut self, effects: &mut Vec<Effect>) {
+        if self.set_forward_ms < SET_FORWARD_MIN_MS {
+            return;
+        }
+        self.set_forward_ms = 0;
+        let Some(job) = self.memory.running else { return };
+        for entry in self.memory.course.moved(job) {
+            self.record(entry, effects);
+        }
+    }
+
     /// The run at work is over. Without a way back, or if it altered nothing, it ends with that. What an attempt altered
     /// that was lost stands in no report.
     pub(super) fn run_over(&mut self, now: Timestamp, mut result: Box<JobResult>, effects: &mut Vec<Effect>) {

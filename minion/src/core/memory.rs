@@ -54,25 +54,35 @@ impl Course {
         }
     }
 
+    /// Entries that say anew what [`Self::set_forward`] has moved.
+    pub(super) fn moved(&self, job: JobId) -> Vec<Entry> {
+        let waits = self.unconfirmed.iter().filter(|it| it.undoing.is_none());
+        let over = waits.map(|it| Entry::Unconfirmed { result: it.result.clone(), until: it.until });
+        self.rebooting(job).chain(over).collect()
+    }
+
+    fn rebooting(&self, job: JobId) -> impl Iterator<Item = Entry> {
+        self.rebooting.iter().map(move |it| Entry::Rebooting {
+            job,
+            step: it.step,
+            boot: it.boot.clone(),
+            at: it.at,
+            message: it.message.clone(),
+        })
+    }
+
     fn snapshot(&self, job: JobId, attempt: u32) -> Vec<Entry> {
         // One entry for each reboot, so that they are counted.
         let resumed = self.resume.iter().flat_map(|it| {
             let entry = Entry::Resumed { job, attempt, resume: it.clone() };
             std::iter::repeat_n(entry, self.reboots as usize)
         });
-        let rebooting = self.rebooting.iter().map(|it| Entry::Rebooting {
-            job,
-            step: it.step,
-            boot: it.boot.clone(),
-            at: it.at,
-            message: it.message.clone(),
-        });
         let over = self.unconfirmed.iter().flat_map(|it| {
             let entry = Entry::Unconfirmed { result: it.result.clone(), until: it.until };
             let undoing = it.undoing.map(|attempt| Entry::Undoing { job, attempt });
             std::iter::once(entry).chain(undoing)
         });
-        resumed.chain(rebooting).chain(over).collect()
+        resumed.chain(self.rebooting(job)).chain(over).collect()
     }
 }
 

@@ -172,6 +172,28 @@ fn a_clock_that_is_set_forward_takes_no_time_away() {
 }
 
 #[test]
+fn a_clock_that_was_set_forward_takes_no_time_away_over_a_restart_either() {
+    let day = 86_400_000;
+    let mut bench = applied();
+    bench.minion.clock_jumped(day);
+    bench.now = bench.now.plus_ms(day + 1);
+    assert!(bench.step(Input::Tick)[0].starts_with("record unconfirmed 1"));
+    assert!(bench.step(Input::Tick).iter().all(|it| !it.starts_with("record")), "it is said once");
+    bench.step(Input::Disconnected);
+    let said = bench.crash();
+    assert!(!said.contains(&"put back 1".to_owned()), "{said:?}");
+    assert_eq!(bench.minion.confirm_until(), Some(bench.now.plus_ms(WITHIN_MS - 1)));
+
+    let mut bench = Bench::member();
+    bench.offer(offer(1));
+    bench.step(Input::RunEnded { job: JobId(1), end: RunEnd::Reboot { step: 3, message: String::new() } });
+    bench.minion.clock_jumped(day);
+    bench.now = bench.now.plus_ms(day);
+    bench.step(Input::Tick);
+    assert_eq!(bench.crash(), ["reboot 1"], "it is not given up as one that did not come");
+}
+
+#[test]
 fn nothing_else_begins_before_it_is_decided() {
     let mut bench = applied();
     assert_eq!(bench.offer(offer(2)), ["record received 2", "send received 2"]);
