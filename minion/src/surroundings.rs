@@ -66,7 +66,10 @@ pub fn look(root: &Path, sandbox: bool) -> Surroundings {
     let dmi = |name: &str| text(&sys.join("class/dmi/id").join(name));
     let maker = format!("{} {}", dmi("sys_vendor"), dmi("product_name")).to_lowercase();
     let serial = dmi("product_uuid").to_lowercase();
-    let serial = if tells_apart(&serial) {
+    let serial = if is_container(root) {
+        // The host's: a container that is made anew on another host, with its disk, is the same container.
+        String::new()
+    } else if tells_apart(&serial) {
         serial
     } else {
         // A Raspberry Pi and its like have a tree of devices in place of DMI.
@@ -78,6 +81,14 @@ pub fn look(root: &Path, sandbox: bool) -> Surroundings {
         macs: macs(&sys.join("class/net"), sandbox),
         is_virtual: VIRTUAL.iter().any(|it| maker.contains(it)),
     }
+}
+
+/// Marks that those who run containers leave in them.
+fn is_container(root: &Path) -> bool {
+    let marks = ["run/systemd/container", ".dockerenv", "run/.containerenv"];
+    let environment = std::fs::read(root.join("proc/1/environ")).unwrap_or_default();
+    marks.iter().any(|it| root.join(it).exists())
+        || environment.split(|it| *it == 0).any(|it| it.starts_with(b"container="))
 }
 
 /// Of cards that have a device behind them; a sandbox pretends what it likes.
@@ -182,6 +193,17 @@ mod tests {
         assert_eq!(look(root.path(), true), found);
         found.macs.clear();
         assert_eq!(look(root.path(), false), found, "there is no device behind that card");
+        for mark in ["run/systemd/container", ".dockerenv", "proc/1/environ"] {
+            let mark = root.path().join(mark);
+            std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
+            std::fs::write(&mark, "TERM=x\0container=lxc\0").unwrap();
+            let inside = look(root.path(), false);
+            assert_eq!((inside.hardware.as_str(), &inside.machine_id), ("", &found.machine_id), "{mark:?}");
+            // Made anew on another host, with a machine-id of its own: not a copy, for the old one is gone.
+            let then = Surroundings { machine_id: "another".to_owned(), ..inside.clone() };
+            assert!(matches!(judge(&then, &inside), Judgement::Altered(_)));
+            std::fs::remove_file(&mark).unwrap();
+        }
         std::fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
         let tree = root.path().join("sys/firmware/devicetree/base");
         std::fs::create_dir_all(&tree).unwrap();
