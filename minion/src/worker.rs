@@ -422,7 +422,9 @@ impl Workers {
     /// altered.
     pub async fn recover(&self, job: JobId, undoing: bool) {
         let mut tail = Tail::new(self.job_dir(job).join(said_by(undoing)));
-        let mut silence = Silence::new(self.hang_limit);
+        // One of a release before this is silent all its life.
+        let beats = Leader::read(&self.job_dir(job)).is_ok_and(|it| it.beats());
+        let mut silence = Silence::new(if beats { self.hang_limit } else { Duration::MAX });
         while self.is_alive(job) {
             self.tell(job, &mut tail).await;
             self.end_the_hung(job, &tail.path, &mut silence);
@@ -613,7 +615,8 @@ mod tests {
     async fn with_a_command(dir: &Path, hang_limit: Duration) -> (Workers, mpsc::Receiver<Told>, Child, i32) {
         let note = dir.join("command");
         let mut command = Command::new("setsid");
-        let script = "set -m; sleep 60 >/dev/null 2>&1 & echo $! > \"$1.new\"; mv \"$1.new\" \"$1\"; exec sleep 61";
+        let script =
+            "set -m; sleep 60 >/dev/null 2>&1 & echo $! > \"$1.new\"; mv \"$1.new\" \"$1\"; exec sleep 61";
         command.args(["bash", "-c", script, "bash"]).arg(&note);
         let (workers, hear, child) = begun(dir, hang_limit, command);
         let wait = async {
@@ -656,6 +659,20 @@ mod tests {
             }
             assert!(!lives(command), "{case}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_worker_of_a_release_that_gave_no_signs_of_life_is_not_killed_for_its_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workers, mut hear, mut child) = deaf(dir.path(), Duration::from_millis(100));
+        let id = child.id().unwrap();
+        std::fs::write(workers.job_dir(JOB).join("process"), id.to_string()).unwrap();
+        let watched = tokio::time::timeout(Duration::from_millis(600), workers.recover(JOB, false)).await;
+        assert!(watched.is_err() && lives(id.cast_signed()), "it was killed");
+        workers.kill(JOB).unwrap();
+        assert!(!child.wait().await.unwrap().success());
+        workers.recover(JOB, false).await;
+        assert!(matches!(hear.recv().await, Some(Told::Ended { end: RunEnd::Lost { .. }, .. })));
     }
 
     #[tokio::test]

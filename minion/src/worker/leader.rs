@@ -47,6 +47,11 @@ impl Leader {
         Ok(Self { id, since })
     }
 
+    /// Whether it is one that gives signs of life: a release that noted no more than the number did not know of them.
+    pub(super) fn beats(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// The process of that number, if it is this one.
     fn process(&self) -> Option<Process> {
         let (start, boot) = self.since.as_ref()?;
