@@ -3,6 +3,7 @@
 
 mod access;
 mod clones;
+mod conduct;
 mod delivery;
 mod due;
 mod effect;
@@ -36,7 +37,7 @@ pub(crate) use access::is_user_name;
 pub use access::secret_hash;
 pub use effect::{Effect, Query, Ticket};
 pub use entry::{Entry, Part, SealedRef};
-pub use input::{Input, TokenFault};
+pub use input::{Conducted, Input, TokenFault};
 pub use masters::Listing;
 pub use model::Audit;
 pub use questions::{Asked, Asker, ROUNDS_MAX};
@@ -263,7 +264,9 @@ impl Master {
                 if let Some(live) = self.live.get_mut(&minion) {
                     live.assigned = states;
                 }
+                self.work_out_conduct(&minion);
             }
+            Input::Conducted { minion, result } => self.conducted(&minion, result),
             Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, &text, failure),
             Input::Roles(roles) => self.new_roles(roles),
             Input::BrokenRoles(diagnostics) => self.broken_roles(diagnostics),

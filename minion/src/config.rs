@@ -20,6 +20,7 @@ const KEYS: &[&str] = &[
     "outbox_bytes",
     "grains_file",
     "grains_dir",
+    "beacons_dir",
     "log_format",
     "log_level",
 ];
@@ -78,6 +79,8 @@ pub struct Config {
     pub grains_file: PathBuf,
     /// Programs that print grains.
     pub grains_dir: PathBuf,
+    /// Beacons that states or people set on the machine, a file each.
+    pub beacons_dir: PathBuf,
     /// Pretended machine.
     pub sandbox: Option<PathBuf>,
     /// Root of the machine that grains describe.
@@ -128,6 +131,7 @@ impl Config {
             outbox_bytes: file.outbox_bytes(),
             grains_file: in_root(file.path("grains_file"), etc.join("grains.toml")),
             grains_dir: in_root(file.path("grains_dir"), etc.join("grains.d")),
+            beacons_dir: in_root(file.path("beacons_dir"), etc.join("beacons.d")),
             machine_root: overrides.sandbox.clone().unwrap_or_else(|| PathBuf::from("/")),
             sandbox: overrides.sandbox.clone(),
             log_format: overrides.log_format.unwrap_or_else(|| file.log_format()),

@@ -17,7 +17,7 @@ pub use entry::{Entry, Resume, RunEnd, RunLine};
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 pub use reboot::{REBOOT_LIMIT_MS, REBOOTS_MAX};
 
-use bus::message::{CAN_CONFIRM, CAN_REBOOT, FromMinion, Hello, Speaker, ToMinion};
+use bus::message::{CAN_CONDUCT, CAN_CONFIRM, CAN_REBOOT, FromMinion, Hello, Speaker, ToMinion};
 use clock::MasterClock;
 use memory::Memory;
 use model::{Ask, ContentHash, Grains, JobId, Timestamp};
@@ -60,6 +60,8 @@ pub struct Settings {
     pub grains_hash: ContentHash,
     /// Bytes of events and results that wait for the master, at most; [`OUTBOX_BYTES_MAX`] unless people say otherwise.
     pub outbox_bytes: usize,
+    /// Hash of what it does by itself; none if that is nothing.
+    pub conduct: Option<ContentHash>,
 }
 
 /// Everything that can happen to a minion.
@@ -124,6 +126,8 @@ pub enum Input {
         /// What to say.
         answer: Value,
     },
+    /// To [`Effect::Conduct`]: this is what it does by itself now.
+    Conduct(Option<ContentHash>),
     /// A newer `masters.json` is in use.
     Masters(u64),
     /// These could not be put on disk; whatever was to follow them was not done.
@@ -217,6 +221,7 @@ impl Minion {
                 self.say(now, FromMinion::Answer { probe, answer }, &mut effects);
             }
             Input::Grains { probe, grains, hash } => self.on_grains(now, probe, grains, hash, &mut effects),
+            Input::Conduct(hash) => self.settings.conduct = hash,
             Input::Masters(version) => self.settings.masters = version,
             Input::NotRecorded { entries, reason } => {
                 self.on_not_recorded(now, entries, reason, &mut effects);
@@ -324,7 +329,8 @@ impl Minion {
             next_event: self.memory.next_event(),
             masters: self.settings.masters,
             speaker: Speaker::default(),
-            can: vec![CAN_CONFIRM.to_owned(), CAN_REBOOT.to_owned()],
+            can: [CAN_CONFIRM, CAN_REBOOT, CAN_CONDUCT].map(str::to_owned).to_vec(),
+            conduct: self.settings.conduct,
         };
         self.say(now, FromMinion::Hello(Box::new(hello)), effects);
     }
@@ -366,6 +372,7 @@ impl Minion {
                 effects.push(Effect::AnswerQuestions { probe, questions, commands });
             }
             ToMinion::Masters { text } => effects.push(Effect::Masters(text)),
+            ToMinion::Conduct { hash, sealed } => effects.push(Effect::Conduct { hash, sealed }),
             ToMinion::Removed { reason } => effects.push(Effect::Forget { reason }),
         }
     }
@@ -394,6 +401,9 @@ impl Minion {
                 "unacknowledged": self.memory.unacknowledged(),
             }),
             Ask::Grains => return effects.push(Effect::CollectGrains { probe }),
+            Ask::Beacons { name } => {
+                return effects.push(Effect::ShowBeacons { probe, name: name.clone() });
+            }
         };
         self.say(now, FromMinion::Answer { probe, answer }, effects);
     }

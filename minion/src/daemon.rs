@@ -1,6 +1,7 @@
 //! The loop of the running minion: inputs in, step, effects out, in order; what follows a record waits until it is
 //! synced.
 
+mod beacons;
 mod clock;
 mod copies;
 mod larder;
@@ -19,6 +20,7 @@ use crate::identity::{self, FoundSeed, IdentityError};
 use crate::link::signers;
 use crate::surroundings;
 use crate::telemetry::Space;
+use beacons::Beacons;
 use bus::masters::Masters;
 use bus::message::Speaker;
 use bus::{PublicKey, envelope};
@@ -61,6 +63,9 @@ pub enum DaemonError {
     /// No signals.
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
+    /// No thread for beacons.
+    #[error("cannot start the beacons")]
+    Beacons(#[source] std::io::Error),
     /// The key in the seed or in `member.json`.
     #[error("`{0}` holds no public key of an organization: write the seed anew with `labctl key enroll`")]
     Org(PathBuf),
@@ -123,6 +128,7 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
     let home = Home::open(&setup.config.state_dir)?;
     let mut stop = Stop::new()?;
     let watchdog = Watchdog::start();
+    let mut beacons = Beacons::start(&setup.config).map_err(DaemonError::Beacons)?;
     let mut clock = Clock::of_machine();
     notify(&[sd_notify::NotifyState::Ready]);
     let mut known = true;
@@ -146,7 +152,7 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
             continue;
         };
         let trust = Trust::of_member(setup, &home, &member)?;
-        let agent = Agent::start(setup, &home, member, trust, &speaker, &mut clock, &watchdog)?;
+        let agent = Agent::start(setup, &home, member, trust, &speaker, &mut clock, &watchdog, &mut beacons)?;
         let end = agent.serve(&mut stop).await?;
         watchdog.disconnected();
         let pause = match end {
@@ -168,6 +174,7 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
                 Duration::ZERO
             }
             End::Removed(reason) => {
+                beacons.want(Vec::new());
                 let aside = home.drop_identity(clock.now().0)?;
                 let kept = aside.display();
                 warn!(reason, %kept, "the master removed this minion: the identity was dropped");

@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 const SENT_AWAY: &str = "sent-away";
 /// What was seen around the machine when its key was accepted.
 const SURROUNDINGS: &str = "surroundings.json";
+/// What the minion does by itself, sealed as it came.
+const CONDUCT: &str = "conduct";
 /// Why an identity was dropped, until the next one is accepted.
 const COPIED: &str = "copied";
 /// Dropped identities that are kept aside; the oldest go first.
@@ -205,6 +207,23 @@ impl Home {
         write_private(&self.dir.join("masters.json"), text.as_bytes())
     }
 
+    /// What it does by itself, sealed to its key.
+    pub fn conduct(&self) -> Result<Option<String>, HomeError> {
+        read(&self.dir.join(CONDUCT))
+    }
+
+    /// Keeps what it does by itself; none is nothing.
+    pub fn keep_conduct(&self, sealed: Option<&str>) -> Result<(), HomeError> {
+        let path = self.dir.join(CONDUCT);
+        if let Some(sealed) = sealed {
+            return write_private(&path, sealed.as_bytes());
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether an operator sent this machine away, and nobody has let it in again.
     pub fn is_sent_away(&self) -> bool {
         self.dir.join(SENT_AWAY).exists()
@@ -214,7 +233,10 @@ impl Home {
     /// names the folder.
     pub fn drop_identity(&self, stamp: u64) -> Result<PathBuf, HomeError> {
         write_private(&self.dir.join(SENT_AWAY), b"")?;
-        self.move_aside(stamp, ["member.json", SURROUNDINGS, "key.pem", "key-seal.pem", "journal", "work"])
+        self.move_aside(
+            stamp,
+            ["member.json", SURROUNDINGS, "key.pem", "key-seal.pem", "journal", "work", CONDUCT],
+        )
     }
 
     /// The same for a copy of another machine, which did nothing wrong: it may use a token if it has one. `why` is said
@@ -222,10 +244,13 @@ impl Home {
     pub fn drop_copied_identity(&self, stamp: u64, why: &str) -> Result<PathBuf, HomeError> {
         write_private(&self.dir.join(COPIED), why.as_bytes())?;
         // By the last two it is judged again if it is ended in between.
-        self.move_aside(stamp, ["key.pem", "key-seal.pem", "journal", "work", "member.json", SURROUNDINGS])
+        self.move_aside(
+            stamp,
+            ["key.pem", "key-seal.pem", "journal", "work", CONDUCT, "member.json", SURROUNDINGS],
+        )
     }
 
-    fn move_aside(&self, stamp: u64, names: [&str; 6]) -> Result<PathBuf, HomeError> {
+    fn move_aside(&self, stamp: u64, names: [&str; 7]) -> Result<PathBuf, HomeError> {
         let aside = self.dir.join(format!("dropped-{stamp}"));
         make_private_dir(&aside)?;
         for name in names {

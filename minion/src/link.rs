@@ -200,6 +200,7 @@ mod tests {
                 masters: 1,
                 speaker: bus::message::Speaker::default(),
                 can: Vec::new(),
+                conduct: None,
             };
             let what = text.clone();
             for message in [

@@ -7,6 +7,7 @@ mod command;
 mod files;
 mod packages;
 pub mod processes;
+pub mod ready;
 pub mod space;
 pub mod system;
 mod units;

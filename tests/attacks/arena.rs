@@ -277,6 +277,7 @@ pub(crate) fn hello(version: &str) -> FromMinion {
         next_event: 1,
         masters: 1,
         can: Vec::new(),
+        conduct: None,
         speaker: bus::message::Speaker::default(),
     }))
 }

@@ -213,6 +213,7 @@ fn hello(version: &str) -> FromMinion {
         masters: 1,
         speaker: bus::message::Speaker::default(),
         can: Vec::new(),
+        conduct: None,
     }))
 }
 

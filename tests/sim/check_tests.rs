@@ -190,6 +190,7 @@ fn a_received_offer_that_is_forgotten_is_found() {
             masters: 1,
             speaker: bus::message::Speaker::default(),
             can: Vec::new(),
+            conduct: None,
         }))
     };
     checker.said(&minion(), 0, &hello(vec![JOB])).unwrap();

@@ -241,6 +241,7 @@ impl MinionNode {
             sandbox: false,
             masters: 1,
             outbox_bytes: self.outbox_bytes,
+            conduct: None,
             grains_hash: minion::grains::hash(&grains),
             grains,
         };

@@ -124,9 +124,12 @@ pub struct Hello {
     /// Who speaks, beside the key.
     #[serde(default)]
     pub speaker: Speaker,
-    /// What it can beyond what every release can: see [`CAN_CONFIRM`] and [`CAN_REBOOT`].
+    /// What it can beyond what every release can: see [`CAN_CONFIRM`], [`CAN_REBOOT`] and [`CAN_CONDUCT`].
     #[serde(default)]
     pub can: Vec<String>,
+    /// Hash of what it does by itself; none if that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conduct: Option<ContentHash>,
 }
 
 /// What tells two machines apart that have one key. A release that does not know of it leaves it empty.
@@ -143,6 +146,8 @@ pub struct Speaker {
 pub const CAN_CONFIRM: &str = "confirm";
 /// In [`Hello::can`]: a run goes on behind a step that reboots the machine.
 pub const CAN_REBOOT: &str = "reboot";
+/// In [`Hello::can`]: it does things by itself, as [`ToMinion::Conduct`] says, and can be asked about its beacons.
+pub const CAN_CONDUCT: &str = "conduct";
 
 /// A piece of a command's live output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,6 +234,14 @@ pub enum ToMinion {
     Masters {
         /// The file's text.
         text: String,
+    },
+    /// Do this by yourself from now on, instead of what was said before. Only to those with [`CAN_CONDUCT`].
+    Conduct {
+        /// Of the JSON text of a [`model::Conduct`]; said again in hello.
+        hash: ContentHash,
+        /// That text, sealed to this minion's key with [`crate::seal::conduct_context`] as associated data; unpadded
+        /// base64url.
+        sealed: String,
     },
     /// You are not a member any more: drop the identity, keep the machine. Sent before the connection ends.
     Removed {

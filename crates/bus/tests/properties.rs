@@ -139,6 +139,7 @@ fn hello() -> Hello {
         masters: 5,
         speaker: bus::message::Speaker::default(),
         can: vec!["confirm".to_owned()],
+        conduct: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Compiler, Subject,
     compiler::{recipe, recipe_and_files, set_pillar},
-    environment, extensions, pillar,
+    conduct, environment, extensions, pillar,
     rules::Rules,
     say::{At, Complaints, Say, Text, warning},
     session::{Session, Wish},
@@ -26,6 +26,7 @@ pub(crate) fn check(compiler: &Compiler, subjects: &[Subject<'_>]) -> Vec<Diagno
     for subject in subjects {
         let mut session = Session::new(compiler, Some(*subject));
         set_pillar(&mut session, &Map::new());
+        conduct::compile(&mut session);
         let pillar = session.scope.data().get("pillar").cloned();
         let entries = top::read(&mut session, "states");
         let wishes = top::assigned(&session, &entries, pillar.as_ref());

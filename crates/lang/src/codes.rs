@@ -103,6 +103,14 @@ const CODES: &[(&str, &str)] = &[
         "E0405",
         "a secret is assigned by a grain or an address, which a machine merely asserts. Assign secrets by id or by labels, which are kept on the master.",
     ),
+    (
+        "E0406",
+        "pillar's `beacons` has another shape than name -> settings (or a list of settings), or names a beacon that there is not. docs/reference/beacons.md lists them.",
+    ),
+    (
+        "E0407",
+        "a beacon has no such setting, or the setting has the wrong type or a value that cannot be used.",
+    ),
     ("E0501", "a rule has another shape than name -> on, when, do."),
     ("E0502", "a rule has a key that is not known."),
     ("E0503", "a rule has a value that is not known there."),

@@ -1,7 +1,7 @@
 //! Compiles what a minion should be: top, pillar, states, requisites -> recipe.
 
 use crate::{
-    Options, Tree, arguments, blocks, check, environment,
+    Options, Tree, arguments, blocks, check, conduct, environment,
     environment::BASE,
     extend, glob, inverted, links,
     links::Edge,
@@ -16,12 +16,13 @@ use crate::{
     top,
 };
 use model::{
-    Answers, Compiled, ContentHash, Diagnostic, Grains, Labels, Link, MinionId, Recipe, Severity, Step,
+    Answers, Compiled, Conduct, ContentHash, Diagnostic, Grains, Labels, Link, MinionId, Recipe, Severity,
+    Step,
 };
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// Whom to compile for.
@@ -55,6 +56,7 @@ pub struct Compiler {
     templates: Templates,
     jinja: crate::jinja::Templates,
     plain: Mutex<HashMap<(String, ContentHash), Arc<Parsed>>>,
+    by_itself: OnceLock<bool>,
 }
 
 impl Compiler {
@@ -72,6 +74,7 @@ impl Compiler {
             templates: Templates::default(),
             jinja: crate::jinja::Templates::default(),
             plain: Mutex::default(),
+            by_itself: OnceLock::new(),
         }
     }
     /// Its tree.
@@ -237,6 +240,23 @@ impl Compiler {
         scalars::reveal(&pillar, &mut secrets);
         let masked = scalars::mask_texts(&scalars::masked(&pillar), &pillar::maskable(secrets));
         finish(session, masked)
+    }
+    /// Whether pillar may tell any minion to do something by itself.
+    pub fn has_conduct(&self) -> bool {
+        let is_about = |(path, source): (&String, &crate::Source)| {
+            path.starts_with("pillar") && source.bytes.as_deref().is_some_and(conduct::is_about)
+        };
+        *self.by_itself.get_or_init(|| self.tree.iter().any(is_about))
+    }
+    /// What a minion does by itself.
+    pub fn conduct(&self, subject: Subject<'_>) -> Compiled<Conduct> {
+        let mut session = Session::new(self, Some(subject));
+        if !self.has_conduct() {
+            return finish(session, Conduct::default());
+        }
+        set_pillar(&mut session, &Map::new());
+        let conduct = conduct::compile(&mut session);
+        finish(session, conduct)
     }
     /// Everything that can be said about the tree without a minion (and with each of `subjects`): syntax of every
     /// file, unknown functions and parameters, requisites, top.sls, rules.

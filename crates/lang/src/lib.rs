@@ -8,6 +8,7 @@ mod codes;
 mod compare;
 mod compiler;
 mod condition;
+mod conduct;
 mod config;
 mod content;
 pub mod duration;

@@ -1,7 +1,7 @@
 //! The pillar of one minion: the files that the top files of `pillar` assign, merged in order.
 
 use crate::{
-    environment, limits, merging,
+    conduct, environment, limits, merging,
     say::{At, Say, error},
     scalars,
     session::{Origin, Parsed, Session, absolute},
@@ -65,6 +65,9 @@ pub(crate) fn check_all(session: &mut Session<'_>) {
                 session.read(&root, &name, &path);
             }
         }
+    }
+    for file in session.by_itself.clone() {
+        conduct::check_file(session, &file);
     }
 }
 
@@ -216,6 +219,9 @@ impl Loading<'_, '_> {
                     .at(file.rendered.span(secret.at, "the secret"))
                     .help("target it by id or by a label (`label:role=db`): the master keeps those"),
             );
+        }
+        if pairs.iter().any(|(key, _)| conduct::KEYS.contains(&key.text.as_str())) {
+            self.session.by_itself.push(file.clone());
         }
         let own = pairs.iter().filter(|(key, _)| key.text != "include").cloned().collect();
         let own = Node { value: Yaml::Map(own), ..file.root.clone() };

@@ -1,6 +1,7 @@
 //! Looks through a tree of Salt before it is used here: what will run, what will run with a warning, and what will not.
 //! Renders and runs nothing; it reads what stands in the files.
 
+pub(crate) mod beacons;
 mod calls;
 pub(crate) mod events;
 pub(crate) mod master;

@@ -45,6 +45,8 @@ pub(crate) struct Session<'a> {
     pub(crate) elsewhere: HashSet<String>,
     /// What templates asked and `subject.answers` does not have.
     pub(crate) questions: Vec<Question>,
+    /// Files of pillar that say what a minion does by itself.
+    pub(crate) by_itself: Vec<Arc<Parsed>>,
     workshop: Workshop,
     files: usize,
 }
@@ -96,6 +98,7 @@ impl<'a> Session<'a> {
             environment: None,
             elsewhere: HashSet::new(),
             questions: Vec::new(),
+            by_itself: Vec::new(),
             workshop: Workshop::default(),
             files: 0,
         }

@@ -3,6 +3,7 @@
 pub mod api;
 mod audit;
 pub mod broken;
+pub mod conduct;
 mod diagnostic;
 mod event;
 mod id;
@@ -19,6 +20,7 @@ pub mod surroundings;
 mod time;
 
 pub use audit::{Audit, AuditBreak, AuditCheck, AuditFilter, AuditLine};
+pub use conduct::{BeaconOrder, Conduct};
 pub use diagnostic::{Code, Compiled, Diagnostic, Severity, Span};
 pub use event::{Decision, DecisionAction, Event, Source, Verdict};
 pub use id::{ContentHash, Fingerprint, InvalidId, JobId, MinionId, Revision};

@@ -276,6 +276,12 @@ pub enum Ask {
     Grains,
     /// What is running and waiting.
     Jobs,
+    /// What it watches, and how that goes. Only for those that can ([`crate::conduct`]).
+    Beacons {
+        /// Only those of this name.
+        #[serde(default)]
+        name: Option<String>,
+    },
 }
 
 /// What is told. One variant for each kind of answer.

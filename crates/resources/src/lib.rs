@@ -5,6 +5,7 @@
 
 mod answer;
 mod args;
+pub mod beacons;
 mod diff;
 mod engine;
 pub mod fake_host;

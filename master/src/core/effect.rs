@@ -85,6 +85,14 @@ pub enum Effect {
         /// Whose.
         minion: MinionId,
     },
+    /// Work out what a minion does by itself, and seal it if that is something else than it has; answer with
+    /// [`Input::Conducted`].
+    Conduct {
+        /// Whose.
+        minion: MinionId,
+        /// What it has answered.
+        asked: Asked,
+    },
     /// Read from the store and answer the ticket with it, without another step.
     Read {
         /// For whom.

@@ -1,10 +1,11 @@
 //! Everything that can happen to a master.
 
 use super::{Asked, Asker, Refused, SealedRef, Ticket};
-use bus::message::{EnrollRequest, FromMinion};
+use bus::message::{EnrollRequest, FromMinion, ToMinion};
 use lang::{roles::Roles, rules::Rules};
 use model::{
-    Caller, Diagnostic, Fingerprint, JobId, MinionId, Question, Reply, Request, Revision, TokenTerms,
+    Caller, ContentHash, Diagnostic, Fingerprint, JobId, MinionId, Question, Reply, Request, Revision,
+    TokenTerms,
 };
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, sync::Arc};
@@ -119,6 +120,13 @@ pub enum Input {
         /// Names, or none if it does not compile.
         states: Option<Vec<String>>,
     },
+    /// To [`super::Effect::Conduct`].
+    Conducted {
+        /// Whose.
+        minion: MinionId,
+        /// What it should do by itself, or why that is not known.
+        result: Result<Conducted, Vec<Diagnostic>>,
+    },
     /// To [`super::Effect::KeepMasters`].
     MastersKept {
         /// For whom.
@@ -143,6 +151,15 @@ pub enum Input {
     },
     /// Time passed.
     Tick,
+}
+
+/// What a minion should do by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conducted {
+    /// Of the text of it; none if that is nothing.
+    pub hash: Option<ContentHash>,
+    /// What to say to the minion, unless it has that already.
+    pub message: Option<Box<ToMinion>>,
 }
 
 /// Why a token is not good; whether it is expired, used up or for another name is for the core to say.

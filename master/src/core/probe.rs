@@ -7,7 +7,7 @@ use model::{
     api::{ErrorKind, ErrorView, FoldedProbe, ProbeAnswer, ProbeLine},
     request::Ask,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Probes under way.
@@ -43,8 +43,11 @@ impl Master {
         }
         self.next_probe += 1;
         let number = self.next_probe;
-        let (asked, away): (Vec<MinionId>, Vec<MinionId>) =
+        let (here, away): (Vec<MinionId>, Vec<MinionId>) =
             minions.into_iter().partition(|id| self.is_ready(id) && self.is_reachable(id));
+        // A release that does not know the question could not even say so.
+        let known = |id: &MinionId| !matches!(ask, Ask::Beacons { .. }) || self.can_conduct(id);
+        let (asked, older): (Vec<MinionId>, Vec<MinionId>) = here.into_iter().partition(known);
         let seen = |id: MinionId| {
             let at = self.book.minions.get(&id).map(|it| it.seen_at).unwrap_or_default();
             (id, at)
@@ -55,7 +58,15 @@ impl Master {
         for id in &asked {
             self.send(id, ToMinion::Probe { probe: number, ask: ask.clone() });
         }
-        let folded = FoldedProbe { unreachable: away, ..FoldedProbe::default() };
+        let no = |minion: MinionId| {
+            let answer = json!({ "error": "its release is too old for this question: upgrade labminion" });
+            ProbeAnswer { minion, round_trip_us: 0, answer }
+        };
+        let answers: Vec<ProbeAnswer> = older.into_iter().map(no).collect();
+        for answer in &answers {
+            self.out.push(Effect::ProbeLine { ticket, line: ProbeLine::Answer(answer.clone()) });
+        }
+        let folded = FoldedProbe { unreachable: away, answers, ..FoldedProbe::default() };
         let waiting: BTreeSet<MinionId> = asked.into_iter().collect();
         let nobody = waiting.is_empty();
         self.probes.insert(number, Probe { ticket, waiting, sent_us: self.micros(), folded });

@@ -26,6 +26,8 @@ pub enum Asker {
     View(Ticket, Vec<MinionId>, Vec<String>),
     /// Pillars for people.
     Pillar(Ticket, Vec<MinionId>),
+    /// What a minion does by itself; it is the only one that is asked.
+    Conduct(MinionId),
 }
 
 /// What minions have answered.
@@ -125,6 +127,7 @@ impl Master {
                 self.out.push(Effect::CompileView { ticket, minions, states, asked });
             }
             Asker::Pillar(ticket, minions) => self.out.push(Effect::PillarView { ticket, minions, asked }),
+            Asker::Conduct(minion) => self.out.push(Effect::Conduct { minion, asked }),
         }
     }
 

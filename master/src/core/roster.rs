@@ -1,6 +1,6 @@
 //! Who is there: connections by epoch, heartbeats, hellos, and what each minion says of itself.
 
-use super::{Effect, Entry, Master, clones::Talkers, delivery::Parts, timers::Timer};
+use super::{Effect, Entry, Master, clones::Talkers, conduct::Standing, delivery::Parts, timers::Timer};
 use bus::message::{FromMinion, Hello, ToMinion};
 use model::{Grains, JobId, MinionId, Presence, Source, Timestamp, broken};
 use serde_json::{Map, Value, json};
@@ -57,6 +57,7 @@ pub(crate) struct Live {
     pub(crate) away_since_us: Option<u64>,
     /// What it can beyond what every release can.
     pub(crate) can: Vec<String>,
+    pub(crate) conduct: Standing,
 }
 
 impl Live {
@@ -83,6 +84,7 @@ impl Live {
             masters: None,
             away_since_us: None,
             can: Vec::new(),
+            conduct: Standing::default(),
         }
     }
     /// Just accepted; its connection is still to come.
@@ -321,6 +323,7 @@ impl Master {
             return;
         }
         if let Some(live) = self.live.get_mut(id) {
+            live.conduct.has = hello.conduct;
             live.can = hello.can.iter().take(CAN_MAX).map(|it| cut(it, CAN_CHARS_MAX)).collect();
         }
         let Some(minion) = self.book.minions.get_mut(id) else { return };
@@ -363,6 +366,8 @@ impl Master {
         self.watch_presence(id);
         if unassigned && self.revision.is_some() {
             self.out.push(Effect::Assign { minion: id.clone() });
+        } else {
+            self.compare_conduct(id);
         }
         self.reconcile(id, hello);
         if booted {

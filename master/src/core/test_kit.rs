@@ -111,6 +111,7 @@ pub(crate) fn hello() -> Hello {
         masters: 1,
         speaker: bus::message::Speaker::default(),
         can: vec![bus::message::CAN_CONFIRM.to_owned(), bus::message::CAN_REBOOT.to_owned()],
+        conduct: None,
     }
 }
 

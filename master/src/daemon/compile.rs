@@ -1,13 +1,15 @@
 //! Compiles on a few blocking threads, so that the loop never waits for them.
 
+mod conduct;
+
 use crate::core::{Asked, Asker, Input, Master, ROUNDS_MAX, SealedRef, Ticket, set_id};
 use crate::sources::Generation;
 use bus::SealKey;
 use lang::{Subject, View, Wanted};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
 use model::{
-    Answers, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Question, Recipe, Reply, Revision,
-    SecretBytes, Severity, Step,
+    Answers, ContentHash, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Question, Recipe, Reply,
+    Revision, SecretBytes, Severity, Step,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +41,8 @@ pub(crate) enum Task {
     Pillar(Ticket, Vec<MinionId>, Asked),
     /// What top.sls assigns.
     Assigned(MinionId),
+    /// What a minion does by itself.
+    Conduct(MinionId, Asked),
 }
 
 /// What came of it: the input for the core, and ciphertext to store with what it records.
@@ -88,13 +92,17 @@ impl Pool {
 pub(crate) struct Prepared {
     task: Task,
     subjects: Vec<(Minion, Option<SealKey>)>,
+    /// What a minion does by itself already.
+    conduct: Option<ContentHash>,
     generation: Option<Arc<Generation>>,
 }
 
 /// Copies what a task needs.
 pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Generation>>) -> Prepared {
     let minions = match &task {
-        Task::Recipe { minion, .. } | Task::Assigned(minion) => std::slice::from_ref(minion),
+        Task::Recipe { minion, .. } | Task::Assigned(minion) | Task::Conduct(minion, _) => {
+            std::slice::from_ref(minion)
+        }
         Task::View(_, minions, ..) | Task::Pillar(_, minions, _) => minions,
     };
     let subject = |id: &MinionId| {
@@ -104,7 +112,11 @@ pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Gener
         Some((minion, seal))
     };
     let subjects = minions.iter().filter_map(subject).collect();
-    Prepared { task, subjects, generation: generation.cloned() }
+    let conduct = match &task {
+        Task::Conduct(minion, _) => master.conduct_of(minion),
+        _ => None,
+    };
+    Prepared { task, subjects, conduct, generation: generation.cloned() }
 }
 
 impl Prepared {
@@ -121,6 +133,9 @@ impl Prepared {
                 Input::Answered { ticket: *ticket, reply: Box::new(super::unavailable(message)) }
             }
             Task::Assigned(minion) => Input::Assigned { minion: minion.clone(), states: None },
+            Task::Conduct(minion, _) => {
+                Input::Conducted { minion: minion.clone(), result: Err(vec![complaint(message)]) }
+            }
         };
         Done { input, sealed: None }
     }
@@ -162,6 +177,9 @@ impl Prepared {
                     |(it, _): &(Minion, _)| generation?.compiler.assigned(subject(it, Answers::none())).value;
                 let states = self.subjects.first().and_then(assigned);
                 Done { input: Input::Assigned { minion, states }, sealed: None }
+            }
+            Task::Conduct(minion, asked) => {
+                conduct::work_out(minion, asked, self.subjects.first(), self.conduct, generation)
             }
         }
     }

@@ -37,6 +37,7 @@ impl<O: Outside> Daemon<O> {
                     self.pool.push(Task::Pillar(ticket, minions, asked));
                 }
                 Effect::Assign { minion } => self.pool.push(Task::Assigned(minion)),
+                Effect::Conduct { minion, asked } => self.pool.push(Task::Conduct(minion, asked)),
                 Effect::MakeSeed { ticket, terms, made_by } => {
                     let reply = self.make_seed(*terms, made_by, &mut rows);
                     acts.push(Act::Answer(ticket, Box::new(reply)));
@@ -122,6 +123,7 @@ impl<O: Outside> Daemon<O> {
             | Effect::CompileView { .. }
             | Effect::PillarView { .. }
             | Effect::Assign { .. }
+            | Effect::Conduct { .. }
             | Effect::MakeSeed { .. } => {}
         }
     }

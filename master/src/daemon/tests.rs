@@ -223,6 +223,7 @@ impl Rig {
             masters: 1,
             speaker: bus::message::Speaker::default(),
             can: Vec::new(),
+            conduct: None,
         };
         self.message(FromMinion::Hello(Box::new(hello))).await;
         self.until(|it| matches!(it, Out::Send(ToMinion::Welcome { .. })).then_some(())).await;

@@ -191,6 +191,7 @@ pub(crate) fn hello() -> FromMinion {
         masters: 1,
         speaker: bus::message::Speaker::default(),
         can: Vec::new(),
+        conduct: None,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Entry, Resume};
 use bus::message::{FromMinion, Offer};
-use model::{JobId, Question};
+use model::{ContentHash, JobId, Question};
 
 /// Everything a minion can ask for. Performed in order; what follows a [`Effect::Record`] waits until it is synced.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,20 @@ pub enum Effect {
         questions: Vec<Question>,
         /// Whether commands may be run for it.
         commands: bool,
+    },
+    /// Say how the beacons do: answer with [`super::Input::Answered`].
+    ShowBeacons {
+        /// For which probe.
+        probe: u64,
+        /// Only those of this name.
+        name: Option<String>,
+    },
+    /// Open this, keep it and do it from now on; answer with [`super::Input::Conduct`].
+    Conduct {
+        /// What it is to be.
+        hash: ContentHash,
+        /// Sealed to this minion.
+        sealed: String,
     },
     /// How the master wants it.
     Pace {

@@ -17,6 +17,7 @@ fn settings() -> Settings {
         sandbox: false,
         masters: 1,
         outbox_bytes: OUTBOX_BYTES_MAX,
+        conduct: None,
         grains_hash: crate::grains::hash(&grains),
         grains,
     }
@@ -165,6 +166,8 @@ fn gist(effect: &Effect) -> String {
         Effect::AnswerQuestions { probe, questions, commands } => {
             format!("look {probe} {} {commands}", questions.len())
         }
+        Effect::ShowBeacons { probe, name } => format!("show beacons {probe} {name:?}"),
+        Effect::Conduct { sealed, .. } => format!("conduct {sealed}"),
         Effect::Pace { sample_s, .. } => format!("pace {sample_s}"),
         Effect::Masters(_) => "masters".to_owned(),
         Effect::Forget { reason } => format!("forget {reason}"),

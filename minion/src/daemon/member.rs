@@ -1,10 +1,12 @@
 //! A member at work: one connection after the other, the core, the journal, the workers.
 
+mod conduct;
 mod effects;
 mod start;
 
 pub use effects::give_up;
 
+use super::beacons::{Beacons, Heard as Seen};
 use super::clock::Clock;
 use super::larder::{Larder, chain};
 use super::watch::Watchdog;
@@ -64,6 +66,8 @@ enum Heard {
     Answered(u64, Value),
     /// There was no look.
     Unanswered(u64, Value),
+    /// Of beacons.
+    Seen(Seen),
     /// The machine cannot be booted anew.
     NotRebooted(JobId, String),
     Sample,
@@ -114,6 +118,7 @@ pub(super) struct Agent<'a> {
     collecting: bool,
     collect_at: Instant,
     watchdog: &'a Watchdog,
+    beacons: &'a mut Beacons,
     end: Option<End>,
 }
 
@@ -152,6 +157,7 @@ impl Agent<'_> {
             Some(told) = self.told.recv() => Heard::Told(told),
             Some(grains) = self.collected.1.recv() => Heard::Collected(grains),
             Some((probe, answer)) = self.answered.recv() => Heard::Answered(probe, answer),
+            Some(seen) = self.beacons.heard.recv() => Heard::Seen(seen),
             Some((job, reason)) = self.rebooted.1.recv() => Heard::NotRebooted(job, reason),
             () = stop.wait() => Heard::Stop,
             () = tokio::time::sleep(wait) => Heard::Tick,
@@ -170,6 +176,7 @@ impl Agent<'_> {
             Heard::Told(Told::Ended { job, end }) => {
                 let grains = has_set_grains(&end);
                 self.step(Input::RunEnded { job, end }).await?;
+                self.beacons.run(self.core.running().is_some());
                 self.larder.clean();
                 if grains {
                     self.collect();
@@ -181,6 +188,10 @@ impl Agent<'_> {
                 self.step(Input::Answered { probe, answer }).await?;
             }
             Heard::Unanswered(probe, answer) => self.step(Input::Answered { probe, answer }).await?,
+            Heard::Seen(Seen::Event(told)) => {
+                self.step(Input::Event { tag: told.tag, data: told.data }).await?;
+            }
+            Heard::Seen(Seen::Shown(probe, answer)) => self.step(Input::Answered { probe, answer }).await?,
             Heard::NotRebooted(job, reason) => self.step(Input::RebootFailed { job, reason }).await?,
             Heard::Sample => self.say_sample().await,
             Heard::Collect => {

@@ -83,6 +83,7 @@ impl Light {
             sandbox: true,
             masters: common.masters.version,
             outbox_bytes: minion::core::OUTBOX_BYTES_MAX,
+            conduct: None,
             grains_hash: grains::hash(&grains),
             grains: grains.clone(),
         };
@@ -266,6 +267,11 @@ impl Light {
                             });
                         inputs.push_back(Input::Answered { probe, answer });
                     }
+                    Effect::ShowBeacons { probe, .. } => {
+                        let answer = serde_json::json!({ "beacons": [], "complaints": [] });
+                        inputs.push_back(Input::Answered { probe, answer });
+                    }
+                    Effect::Conduct { hash, .. } => inputs.push_back(Input::Conduct(Some(hash))),
                     Effect::Pace { sample_s, spread_s } => {
                         self.wire.spread_next(u64::from(spread_s) * 1000);
                         self.sample_every = (sample_s > 0).then(|| Duration::from_secs(sample_s.into()));

@@ -134,6 +134,8 @@ impl Agent<'_> {
             Effect::AnswerQuestions { probe, questions, commands } => {
                 self.looks.add(Look::new(probe, questions, commands));
             }
+            Effect::ShowBeacons { probe, name } => self.beacons.show(probe, name),
+            Effect::Conduct { hash, sealed } => self.on_conduct(hash, &sealed).await?,
             Effect::Pace { sample_s, spread_s } => self.pace(sample_s, spread_s),
             Effect::Masters(text) => self.on_masters(&text)?,
             Effect::Forget { reason } => self.end = Some(End::Removed(reason)),
@@ -190,6 +192,7 @@ impl Agent<'_> {
     fn begin(&mut self, offer: Box<Offer>, attempt: u32, resume: Option<Resume>) {
         info!(job = %offer.job, what = offer.what, attempt, resumed = resume.is_some(), "job started");
         let (workers, larder) = (self.workers.clone(), self.larder.clone());
+        self.beacons.run(true);
         let prepared = workers.prepare(offer.job, resume.is_some());
         self.run = Some(tokio::spawn(async move {
             let job = offer.job;

@@ -1,7 +1,8 @@
 //! How a member begins: the connection is made while the journal is read and grains are collected.
 
-use super::{Agent, COLLECT_EVERY};
+use super::{Agent, COLLECT_EVERY, conduct};
 use crate::core::{Minion, Settings};
+use crate::daemon::beacons::Beacons;
 use crate::daemon::clock::Clock;
 use crate::daemon::larder::Larder;
 use crate::daemon::watch::Watchdog;
@@ -14,7 +15,7 @@ use crate::worker::{HANG_LIMIT, Workers};
 use bus::client::ClientConfig;
 use bus::message::Speaker;
 use bus::{Identity, Topic, tls};
-use model::MinionId;
+use model::{ContentHash, MinionId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -37,6 +38,7 @@ impl<'a> Agent<'a> {
         speaker: &'a Speaker,
         clock: &'a mut Clock,
         watchdog: &'a Watchdog,
+        beacons: &'a mut Beacons,
     ) -> Result<Self, DaemonError> {
         if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != member.id.as_str()) {
             let id = &member.id;
@@ -67,7 +69,10 @@ impl<'a> Agent<'a> {
             bytes_max: setup.config.cache_bytes,
         };
         let boot = home.boot_id(&setup.boot, setup.config.sandbox.is_some())?;
-        let (core, journal) = remember(setup, &member, &trust, boot, opened, clock);
+        let (conduct, conduct_hash) = conduct::kept(home, &member.id, &identity)?;
+        let (core, journal) = remember(setup, &member, &trust, boot, opened, clock, conduct_hash);
+        beacons.want(conduct.beacons);
+        beacons.run(core.running().is_some());
         workers.clear(core.running());
         let now = Instant::now();
         let (tell_answer, answered) = mpsc::channel(1);
@@ -105,6 +110,7 @@ impl<'a> Agent<'a> {
             collecting: false,
             collect_at: now + COLLECT_EVERY,
             watchdog,
+            beacons,
             end: None,
         })
     }
@@ -117,6 +123,7 @@ fn remember(
     boot: String,
     opened: Opened,
     clock: &mut Clock,
+    conduct: Option<ContentHash>,
 ) -> (Minion, Journal) {
     let (grains, complaints) = grains::collect(&sources(setup, &member.id));
     for complaint in opened.complaints.iter().chain(&complaints) {
@@ -130,6 +137,7 @@ fn remember(
         outbox_bytes: setup.config.outbox_bytes,
         grains_hash: grains::hash(&grains),
         grains,
+        conduct,
     };
     let core = Minion::restore(settings, clock.now(), opened.entries);
     clock.not_before(core.clock());

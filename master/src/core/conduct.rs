@@ -1,0 +1,79 @@
+//! What minions do by themselves: worked out from pillar when something changed, and told to who has something else.
+
+use super::{Asked, Conducted, Effect, Master, roster::cut};
+use bus::message::CAN_CONDUCT;
+use model::{ContentHash, Diagnostic, MinionId};
+use serde_json::json;
+
+/// What is known of one minion's conduct until the next restart.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// What it said it has, or was told since.
+    pub(crate) has: Option<ContentHash>,
+    /// What it should have, once that was worked out.
+    wanted: Option<Option<ContentHash>>,
+    /// Why it could not be worked out, so that it is told once.
+    broken: Option<String>,
+}
+
+impl Master {
+    /// Whether a minion does things by itself at all.
+    pub(crate) fn can_conduct(&self, id: &MinionId) -> bool {
+        self.live.get(id).is_some_and(|it| it.ready && it.can.iter().any(|can| can == CAN_CONDUCT))
+    }
+
+    /// What it does by itself may be something else now. Who is away gets it when it is back.
+    pub(crate) fn work_out_conduct(&mut self, id: &MinionId) {
+        if let Some(live) = self.live.get_mut(id) {
+            live.conduct.wanted = None;
+        }
+        if self.revision.is_some() && self.can_conduct(id) {
+            self.out.push(Effect::Conduct { minion: id.clone(), asked: Asked::default() });
+        }
+    }
+
+    /// It is back: it may have something else than it should.
+    pub(crate) fn compare_conduct(&mut self, id: &MinionId) {
+        let Some(live) = self.live.get(id) else { return };
+        if live.conduct.wanted != Some(live.conduct.has) {
+            self.work_out_conduct(id);
+        }
+    }
+
+    /// What a minion has; the shell seals nothing that is there already.
+    pub fn conduct_of(&self, id: &MinionId) -> Option<ContentHash> {
+        self.live.get(id)?.conduct.has
+    }
+
+    /// What it does stays as it was while pillar is broken, and that is said once.
+    pub(crate) fn conducted(&mut self, id: &MinionId, result: Result<Conducted, Vec<Diagnostic>>) {
+        let able = self.can_conduct(id);
+        let Some(live) = self.live.get_mut(id) else { return };
+        match result {
+            Ok(conducted) => {
+                live.conduct.wanted = Some(conducted.hash);
+                live.conduct.broken = None;
+                if let Some(message) = conducted.message.filter(|_| able) {
+                    live.conduct.has = conducted.hash;
+                    self.send(id, *message);
+                }
+            }
+            Err(diagnostics) => {
+                let first = diagnostics.first();
+                let message = first.map(|it| cut(&it.message, 1024)).unwrap_or_default();
+                if live.conduct.broken.as_ref() == Some(&message) {
+                    return;
+                }
+                live.conduct.broken = Some(message.clone());
+                let place =
+                    first.and_then(|it| it.spans.first()).map(|it| format!("{}:{}", it.file, it.line));
+                let data =
+                    json!({ "minion": id, "errors": diagnostics.len(), "first": message, "place": place });
+                self.emit_master(format!("minion/{id}/conduct"), data);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

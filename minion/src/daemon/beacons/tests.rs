@@ -1,0 +1,85 @@
+use super::*;
+use serde_json::json;
+
+fn folder(path: &Path) -> Folder {
+    Folder { path: path.to_owned(), pretended: true, seen: Vec::new(), read_at: None }
+}
+
+#[test]
+fn the_folder_holds_a_beacon_a_file_and_says_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    put("disk.json", r#"{"above": "80%"}"#);
+    put("root.json", r#"{"beacon": "disk", "path": "/"}"#);
+    put("broken.json", "{");
+    put("odd.json", r#"{"beacon": 3}"#);
+    put(".hidden.json", "{}");
+    put("readme.txt", "no beacon");
+    let mut folder = folder(dir.path());
+    assert!(folder.is_altered());
+    let (orders, complaints) = folder.read(Duration::ZERO);
+    let names: Vec<(&str, &str)> = orders.iter().map(|it| (it.name.as_str(), it.kind.as_str())).collect();
+    assert_eq!(names, [("disk", "disk"), ("root", "disk")]);
+    assert_eq!(orders[1].settings.0, json!({"path": "/"}).as_object().unwrap().clone());
+    assert_eq!(complaints.len(), 3, "{complaints:?}");
+    assert!(!folder.is_altered());
+    put("disk.json", r#"{"above": "81.5%"}"#);
+    assert!(folder.is_altered());
+    assert_eq!(folder.next(), FOLDER_EVERY);
+}
+
+#[test]
+fn what_others_may_write_is_not_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.json");
+    std::fs::write(&path, "{}").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut folder = Folder { pretended: false, ..folder(dir.path()) };
+    let (orders, complaints) = folder.read(Duration::ZERO);
+    assert!(orders.is_empty() && complaints[0].contains("others than root"), "{complaints:?}");
+}
+
+fn beacons(root: &Path) -> Beacons {
+    let overrides = crate::config::Overrides { sandbox: Some(root.to_owned()), ..Default::default() };
+    Beacons::start(&Config::load(&overrides).unwrap()).unwrap()
+}
+
+fn order(kind: &str, settings: &Value) -> BeaconOrder {
+    let settings = Masked(settings.as_object().unwrap().clone());
+    BeaconOrder { name: kind.to_owned(), kind: kind.to_owned(), settings }
+}
+
+fn next(beacons: &mut Beacons) -> Heard {
+    let wait = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let heard =
+        wait.block_on(async { tokio::time::timeout(Duration::from_secs(20), beacons.heard.recv()).await });
+    heard.expect("something is heard in time").expect("the thread is there")
+}
+
+#[test]
+fn the_thread_tells_what_it_sees_and_how_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut beacons = beacons(dir.path());
+    beacons.want(vec![order("load", &json!({"above": "0%"}))]);
+    let Heard::Event(told) = next(&mut beacons) else { panic!("an event comes first") };
+    assert_eq!((told.tag.as_str(), &told.data["state"]), ("beacon/load", &json!("on")));
+    beacons.show(7, None);
+    let Heard::Shown(7, shown) = next(&mut beacons) else { panic!("then the answer") };
+    assert_eq!(
+        (&shown["beacons"][0]["name"], &shown["beacons"][0]["from"]),
+        (&json!("load"), &json!("pillar"))
+    );
+    let folder = dir.path().join("etc/labctl/beacons.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("mine.json"), r#"{"beacon": "load", "above": "0%"}"#).unwrap();
+    std::fs::write(folder.join("load.json"), "{}").unwrap();
+    beacons.run(true);
+    beacons.run(false);
+    let Heard::Event(told) = next(&mut beacons) else { panic!("a run may have put one there") };
+    assert_eq!(told.tag, "beacon/mine");
+    beacons.show(8, Some("load".to_owned()));
+    let Heard::Shown(8, shown) = next(&mut beacons) else { panic!("the answer") };
+    assert_eq!(shown["beacons"].as_array().unwrap().len(), 1);
+    assert!(shown["complaints"][0].as_str().unwrap().contains("pillar has one of this name"), "{shown}");
+}

@@ -1,0 +1,78 @@
+//! What the minion does by itself: taken from the master, kept on disk, put to work; after a start the same, with no
+//! master there.
+
+use super::Agent;
+use crate::core::Input;
+use crate::daemon::DaemonError;
+use crate::home::Home;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bus::{Identity, seal};
+use model::conduct::CONDUCT_BYTES_MAX;
+use model::{Conduct, ContentHash, MinionId, SecretBytes};
+use tracing::{info, warn};
+
+/// Longest sealed text: base64 makes it a third longer.
+const SEALED_MAX: usize = CONDUCT_BYTES_MAX * 2;
+
+/// Opens what was sealed for this minion; nothing else, and nothing of another hash, counts.
+pub(super) fn open(
+    sealed: &str,
+    hash: Option<ContentHash>,
+    id: &MinionId,
+    identity: &Identity,
+) -> Result<(Conduct, ContentHash), &'static str> {
+    let bytes = Some(sealed).filter(|it| it.len() <= SEALED_MAX).ok_or("it is too large")?;
+    let bytes = URL_SAFE_NO_PAD.decode(bytes).map_err(|_| "it is no base64url")?;
+    let plain = seal::open(&bytes, identity, &seal::conduct_context(id)).map(SecretBytes::from);
+    let plain = plain.ok_or("it was not sealed for this minion")?;
+    let found = bus::seed::sha256(&plain);
+    if hash.is_some_and(|hash| hash != found) {
+        return Err("it has another hash than was said");
+    }
+    let conduct = serde_json::from_slice(&plain).map_err(|_| "it is in no form that this release reads")?;
+    Ok((conduct, found))
+}
+
+/// What is on disk, from the last time; what cannot be opened any more is none.
+pub(super) fn kept(
+    home: &Home,
+    id: &MinionId,
+    identity: &Identity,
+) -> Result<(Conduct, Option<ContentHash>), DaemonError> {
+    let Some(sealed) = home.conduct()? else { return Ok((Conduct::default(), None)) };
+    match open(&sealed, None, id, identity) {
+        Ok((conduct, hash)) => Ok((conduct, Some(hash))),
+        Err(reason) => {
+            warn!(reason, "what this minion did by itself cannot be read: the master says it again");
+            Ok((Conduct::default(), None))
+        }
+    }
+}
+
+impl Agent<'_> {
+    /// Kept first, then put to work: after a restart it is the same.
+    pub(super) async fn on_conduct(&mut self, hash: ContentHash, sealed: &str) -> Result<(), DaemonError> {
+        let (conduct, hash) = match open(sealed, Some(hash), &self.id, &self.identity) {
+            Ok(opened) => opened,
+            Err(reason) => {
+                warn!(reason, "what this minion should do by itself was refused");
+                return Ok(());
+            }
+        };
+        let nothing = conduct.is_empty();
+        let kept = self.home.keep_conduct((!nothing).then_some(sealed));
+        if let Err(failure) = &kept {
+            // It works until the next start, and the hello then says that it has something else.
+            warn!(err = %failure, "what this minion does by itself cannot be kept");
+        }
+        info!(beacons = conduct.beacons.len(), "what this minion does by itself is new");
+        self.put_to_work(conduct);
+        let known = (!nothing && kept.is_ok()).then_some(hash);
+        Box::pin(self.step(Input::Conduct(known))).await
+    }
+
+    pub(super) fn put_to_work(&mut self, conduct: Conduct) {
+        self.beacons.want(conduct.beacons);
+    }
+}

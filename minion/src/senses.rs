@@ -1,0 +1,279 @@
+//! What beacons see of the machine, behind a small trait, so that they can be shown any machine in tests.
+
+use crate::linux::space;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Longest file of the kernel's that is read.
+const TEXT_MAX: u64 = 256 << 10;
+/// Names of one folder.
+const NAMES_MAX: usize = 1024;
+/// File systems that may wait for another machine.
+const NETWORK: &[&str] = &[
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "afs",
+    "autofs",
+    "davfs",
+    "virtiofs",
+];
+
+/// How full a file system is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes that are not free for anyone.
+    pub used: u64,
+    /// Bytes that programs can still use.
+    pub free: u64,
+    /// Inodes in all; none on file systems that make them as they need them.
+    pub inodes: u64,
+    /// Inodes that programs can still use.
+    pub inodes_free: u64,
+}
+
+/// A file system that is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted.
+    pub device: String,
+    /// Where.
+    pub path: String,
+    /// Its type.
+    pub kind: String,
+}
+
+impl Mount {
+    /// Whether it lies on this machine's own disks.
+    pub fn is_disk(&self) -> bool {
+        let on_device = self.device.starts_with("/dev/") && !self.device.starts_with("/dev/loop");
+        let own_names = matches!(self.kind.as_str(), "zfs" | "btrfs" | "bcachefs");
+        (on_device || own_names || self.path == "/") && !self.is_remote() && self.kind != "iso9660"
+    }
+
+    /// Whether it may wait for another machine.
+    pub fn is_remote(&self) -> bool {
+        NETWORK.contains(&self.kind.as_str()) || self.kind.starts_with("fuse.") || self.device.contains(":/")
+    }
+}
+
+/// What a beacon may look at. Nothing of it waits for another machine.
+pub trait Senses {
+    /// A small file of the kernel's.
+    fn text(&self, path: &str) -> io::Result<String>;
+    /// Names in a folder, in order.
+    fn names(&self, path: &str) -> io::Result<Vec<String>>;
+    /// What is mounted, in order.
+    fn mounts(&self) -> io::Result<Vec<Mount>>;
+    /// How full the file system is that is mounted at a path.
+    fn space(&self, mount: &str) -> io::Result<Space>;
+    /// Where the machine's files are.
+    fn root(&self) -> &Path;
+    /// Processors.
+    fn processors(&self) -> usize;
+}
+
+/// The machine, or a pretended one, whose files lie in a folder.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    root: PathBuf,
+    processors: usize,
+}
+
+impl Machine {
+    /// With its files below `root`; what a pretended machine has not there (`/proc`, `/sys`) is that of the real one.
+    pub fn new(root: &Path) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { root: root.to_owned(), processors }
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        let below = self.root.join(path.trim_start_matches('/'));
+        if below.exists() { below } else { PathBuf::from(path) }
+    }
+}
+
+impl Senses for Machine {
+    fn text(&self, path: &str) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        File::open(self.place(path))?.take(TEXT_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(self.place(path))?.flatten();
+        let names = entries.filter_map(|it| it.file_name().into_string().ok());
+        let mut names: Vec<String> = names.take(NAMES_MAX).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn mounts(&self) -> io::Result<Vec<Mount>> {
+        if self.root != Path::new("/") {
+            let all = mounts(&self.text("/proc/self/mounts")?);
+            let below = mount_of(&all, &self.root.to_string_lossy()).cloned();
+            return Ok(below.map(|it| Mount { path: "/".to_owned(), ..it }).into_iter().collect());
+        }
+        Ok(mounts(&self.text("/proc/self/mounts")?))
+    }
+
+    fn space(&self, mount: &str) -> io::Result<Space> {
+        space::whole(&self.root.join(mount.trim_start_matches('/')))
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn processors(&self) -> usize {
+        self.processors
+    }
+}
+
+/// The lines of `/proc/self/mounts`; a later mount at the same place hides the one before.
+pub fn mounts(text: &str) -> Vec<Mount> {
+    let mut all: Vec<Mount> = Vec::new();
+    for line in text.lines().take(NAMES_MAX) {
+        let mut fields = line.split(' ');
+        let (Some(device), Some(path), Some(kind)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let mount = Mount { device: unescaped(device), path: unescaped(path), kind: kind.to_owned() };
+        all.retain(|it| it.path != mount.path);
+        all.push(mount);
+    }
+    all
+}
+
+/// The file system that a path is on, as far as its text says.
+pub fn mount_of<'a>(mounts: &'a [Mount], path: &str) -> Option<&'a Mount> {
+    let holds = |mount: &&Mount| {
+        let rest = path.strip_prefix(mount.path.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    mounts.iter().filter(holds).max_by_key(|it| it.path.len())
+}
+
+/// Spaces and the like stand as `\040` there.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 8).ok());
+        match octal.filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! A machine of a few texts.
+
+    use super::{Mount, Senses, Space};
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    /// Everything is said by the test.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Fake {
+        pub(crate) texts: BTreeMap<String, String>,
+        pub(crate) mounts: Vec<Mount>,
+        pub(crate) spaces: BTreeMap<String, Space>,
+        pub(crate) root: PathBuf,
+    }
+
+    impl Default for Fake {
+        fn default() -> Self {
+            Self {
+                texts: BTreeMap::new(),
+                mounts: Vec::new(),
+                spaces: BTreeMap::new(),
+                root: PathBuf::from("/nowhere"),
+            }
+        }
+    }
+
+    impl Fake {
+        pub(crate) fn put(&mut self, path: &str, text: &str) {
+            self.texts.insert(path.to_owned(), text.to_owned());
+        }
+    }
+
+    impl Senses for Fake {
+        fn text(&self, path: &str) -> io::Result<String> {
+            self.texts.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+        fn names(&self, path: &str) -> io::Result<Vec<String>> {
+            let start = format!("{path}/");
+            let below = self.texts.keys().filter_map(|it| it.strip_prefix(&start)?.split('/').next());
+            let mut names: Vec<String> = below.map(str::to_owned).collect();
+            names.dedup();
+            if names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(names) }
+        }
+        fn mounts(&self) -> io::Result<Vec<Mount>> {
+            Ok(self.mounts.clone())
+        }
+        fn space(&self, mount: &str) -> io::Result<Space> {
+            self.spaces.get(mount).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+        fn root(&self) -> &Path {
+            &self.root
+        }
+        fn processors(&self) -> usize {
+            4
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_read_and_those_on_the_network_are_told_apart() {
+        let text = "rootfs / rootfs rw 0 0\n/dev/sda1 / ext4 rw 0 0\nnas:/x /mnt/nas\\040one nfs4 rw 0 0\n\
+                    tank/data /data zfs rw 0 0\n/dev/loop3 /snap/x squashfs ro 0 0\nproc /proc proc rw 0 0\n\
+                    user@host:/ /mnt/ssh fuse.sshfs rw 0 0\nshort\n";
+        let all = mounts(text);
+        let disks: Vec<&str> = all.iter().filter(|it| it.is_disk()).map(|it| it.path.as_str()).collect();
+        assert_eq!(disks, ["/", "/data"]);
+        let remote: Vec<&str> = all.iter().filter(|it| it.is_remote()).map(|it| it.path.as_str()).collect();
+        assert_eq!(remote, ["/mnt/nas one", "/mnt/ssh"]);
+        for (path, mount) in [("/", "/"), ("/data", "/data"), ("/data/x", "/data"), ("/database", "/")] {
+            assert_eq!(mount_of(&all, path).unwrap().path, mount, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pretended_machine_has_its_own_files_and_one_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        std::fs::write(dir.path().join("proc/loadavg"), "9.00 8.00 7.00 1/2 3\n").unwrap();
+        let machine = Machine::new(dir.path());
+        assert!(machine.text("/proc/loadavg").unwrap().starts_with("9.00"));
+        assert!(machine.text("/proc/uptime").is_ok(), "the real machine's");
+        let mounts = machine.mounts().unwrap();
+        assert_eq!(mounts.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["/"]);
+        let space = machine.space("/").unwrap();
+        assert!(space.total >= space.used && space.total > 0, "{space:?}");
+    }
+}
