@@ -22,6 +22,8 @@ mod functions;
 mod glob;
 mod groups;
 mod helpers;
+mod hook_files;
+pub mod hooks;
 mod inverted;
 mod jinja;
 mod layout;
