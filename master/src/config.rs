@@ -39,6 +39,7 @@ const KEYS: &[&str] = &[
     "failhard",
     "probe_commands",
     "roles",
+    "hooks",
     "state_dir",
     "socket",
     "keep.age",
@@ -78,6 +79,8 @@ pub struct Config {
     pub layout: Layout,
     /// Who may do what.
     pub roles: PathBuf,
+    /// Who may put events on the bus by a webhook.
+    pub hooks: PathBuf,
     /// Store and keys.
     pub state_dir: PathBuf,
     /// The API's Unix socket.
@@ -166,6 +169,9 @@ impl Config {
             roles: reader
                 .one("roles", path)
                 .unwrap_or_else(|| beneath(root, Path::new("/etc/labctl/roles.yaml"))),
+            hooks: reader
+                .one("hooks", path)
+                .unwrap_or_else(|| beneath(root, Path::new("/etc/labctl/hooks.yaml"))),
             state_dir: reader
                 .one("state_dir", path)
                 .unwrap_or_else(|| beneath(root, Path::new("/var/lib/labctl/master"))),

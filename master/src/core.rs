@@ -9,6 +9,7 @@ mod due;
 mod effect;
 mod enroll;
 mod entry;
+mod hooks;
 mod input;
 mod jobs;
 mod keys;
@@ -37,11 +38,14 @@ pub(crate) use access::is_user_name;
 pub use access::secret_hash;
 pub use effect::{Effect, Query, Ticket};
 pub use entry::{Entry, Part, SealedRef};
+pub use hooks::Delivery;
 pub use input::{Conducted, Input, TokenFault};
 pub use masters::Listing;
 pub use model::Audit;
 pub use questions::{Asked, Asker, ROUNDS_MAX};
 pub use refusals::Refused;
+#[cfg(test)]
+pub(crate) use requests::check_event;
 pub(crate) use roster::set_id;
 
 use lang::roles::Roles;
@@ -105,6 +109,7 @@ pub struct Master {
     rolls: rolling::Rolls,
     roles: Arc<Roles>,
     role_errors: Vec<Diagnostic>,
+    hooks: hooks::HookBook,
     refusals: refusals::Refusals,
     /// When waiting keys changed what they say, lately.
     key_changes: BTreeMap<Fingerprint, Timestamp>,
@@ -153,6 +158,7 @@ impl Master {
             rolls: rolling::Rolls::default(),
             roles: Arc::default(),
             role_errors: Vec::new(),
+            hooks: hooks::HookBook::default(),
             refusals: refusals::Refusals::default(),
             key_changes: BTreeMap::new(),
             masters: None,
@@ -270,6 +276,9 @@ impl Master {
             Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, &text, failure),
             Input::Roles(roles) => self.new_roles(roles),
             Input::BrokenRoles(diagnostics) => self.broken_roles(diagnostics),
+            Input::Hooks(keyring) => self.new_hooks(keyring),
+            Input::BrokenHooks(diagnostics) => self.broken_hooks(diagnostics),
+            Input::Hook { ticket, delivery } => self.deliver(ticket, *delivery),
             Input::Refused(refused) => self.audit_refusal(*refused),
             Input::StoreHealth(reason) => self.store_health(reason),
             Input::Clock { set } => self.clock_set = set,

@@ -4,7 +4,9 @@ mod clock;
 mod compile;
 mod drain;
 mod effects;
+mod handle;
 mod held;
+mod hooks;
 mod login;
 mod register;
 mod roles;
@@ -13,29 +15,26 @@ mod tickets;
 mod trees;
 mod watch;
 
-use crate::backup::{Keys, Maker};
-use crate::core::{Effect, Entry, Input, Master, Refused, Ticket};
-use crate::gate::{Directory, FromGate};
-use crate::sources::{Generation, Reading, open_content};
-use crate::store::{Health, Keep, Reader, Row, Store};
+use crate::core::{Delivery, Effect, Entry, Input, Master, Refused, Ticket};
+use crate::gate::FromGate;
+use crate::hooks::Files;
+use crate::sources::{Generation, Reading};
+use crate::store::{Health, Keep, Row, Store};
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Beat;
 use compile::{Done, Pool};
-use model::{
-    Caller, ContentHash, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
-};
+use model::{Caller, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api};
 use register::Register;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tickets::{Tickets, Waiter, unavailable};
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{broadcast, mpsc};
 use tracing::{info, warn};
 
 pub use clock::Clock;
+pub use handle::Handle;
 pub use held::Held;
 pub use login::{Credential, Local, LocalRight, LoginFault};
 pub(crate) use register::known_name;
@@ -60,127 +59,6 @@ const SEALED_MAX: usize = 64;
 /// Requests that wait for the first reading of the trees.
 const EARLY_MAX: usize = 64;
 
-/// What the web server holds of the daemon. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    inputs: mpsc::Sender<Incoming>,
-    register: Arc<Register>,
-    events: broadcast::Sender<Arc<Event>>,
-    reader: Reader,
-    contents: Arc<PathBuf>,
-    backups: Arc<Maker>,
-}
-
-impl Handle {
-    /// Asks and waits for the answer.
-    pub async fn request(&self, caller: Caller, request: Request) -> Reply {
-        let (answer, receiver) = oneshot::channel();
-        self.ask(caller, request, Waiter::Reply(answer), receiver).await.unwrap_or_else(|reply| reply)
-    }
-    /// Asks a probe and gets its lines as they come; the channel closes after the last.
-    pub async fn probe(
-        &self,
-        caller: Caller,
-        request: Request,
-    ) -> Result<mpsc::Receiver<api::ProbeLine>, Reply> {
-        let (started, receiver) = oneshot::channel();
-        self.ask(caller, request, Waiter::Probe(Some(started), None), receiver).await?
-    }
-    /// Lines of a job from now on, a snapshot first; a refusal if there is no such job. Slow readers get a gap.
-    pub async fn watch_job(
-        &self,
-        caller: Caller,
-        job: String,
-    ) -> Result<mpsc::Receiver<api::JobLine>, Reply> {
-        let (started, receiver) = oneshot::channel();
-        self.ask(caller, Request::Job { job }, Waiter::Watch(Some(started)), receiver).await?
-    }
-    /// Events from now on.
-    pub fn watch_events(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.events.subscribe()
-    }
-    /// A sealed recipe's ciphertext, if it is one of this minion's.
-    pub async fn recipe(&self, minion: &MinionId, hash: ContentHash) -> Option<Vec<u8>> {
-        let (job, minion) = self.register.recipe(minion, hash)?;
-        let reader = self.reader.clone();
-        let read = move || reader.sealed(job, &minion).filter(|it| bus::seed::sha256(it) == hash);
-        tokio::task::spawn_blocking(read).await.ok().flatten()
-    }
-    /// A content of the trees, if one of this minion's open recipes grants it.
-    pub async fn content(&self, minion: &MinionId, hash: ContentHash) -> Option<File> {
-        if !self.register.is_granted(minion, hash) {
-            return None;
-        }
-        let places = [self.register.file(hash), Some(trees::place(&self.contents, hash))];
-        let find = move || places.into_iter().flatten().find_map(|path| open_content(&path, hash));
-        tokio::task::spawn_blocking(find).await.ok().flatten()
-    }
-    /// The whole master in a file without a name, at its beginning; the audit log says who has it.
-    pub async fn backup(&self, caller: Caller, keys: Keys) -> Result<File, Reply> {
-        match self.request(caller, Request::Backup { with_keys: keys == Keys::Included }).await {
-            Reply::Done(_) => {}
-            refused => return Err(refused),
-        }
-        let (backups, reader) = (Arc::clone(&self.backups), self.reader.clone());
-        let made = tokio::task::spawn_blocking(move || backups.make(&reader, keys, clock::now())).await;
-        let told = match made {
-            Ok(Ok(file)) => return Ok(file),
-            Ok(Err(error)) => error_chain(&error),
-            Err(bug) => format!("it ended in a bug: {bug}"),
-        };
-        warn!(told, "no backup was made");
-        Err(unavailable(format!("no backup was made: {told}")))
-    }
-    /// Who a token (`Authorization: Bearer`), a client key or a local user is, for the API, and their role.
-    pub fn operator(&self, credential: &Credential) -> Result<Caller, LoginFault> {
-        self.register.operator(credential)
-    }
-    /// Puts on record that somebody was not let in, unless there are too many of them.
-    pub fn refused(&self, refused: Refused) {
-        self.register.refused(refused);
-    }
-    /// The minion of a client key, for `/files/`.
-    pub fn minion(&self, key: &bus::PublicKey) -> Option<MinionId> {
-        Directory::minion(&*self.register, key)
-    }
-    /// The signed list of masters in use; empty if there is none.
-    pub fn masters(&self) -> String {
-        self.register.masters()
-    }
-    /// Jobs that watchers may still be interested in.
-    pub fn is_open(&self, job: JobId) -> bool {
-        self.register.is_open(job)
-    }
-    async fn ask<T>(
-        &self,
-        caller: Caller,
-        request: Request,
-        waiter: Waiter,
-        answer: oneshot::Receiver<T>,
-    ) -> Result<T, Reply> {
-        let mut random = [0; 16];
-        if getrandom::fill(&mut random).is_err() {
-            return Err(unavailable("the system has no randomness".into()));
-        }
-        let incoming = Incoming::Ask { caller, request: Box::new(request), random, waiter };
-        let asked = async {
-            self.inputs.send(incoming).await.ok()?;
-            answer.await.ok()
-        };
-        match timeout(REQUEST_MAX, asked).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(unavailable("the master is stopping".into())),
-            Err(_) => Err(unavailable(format!("no answer within {} s", REQUEST_MAX.as_secs()))),
-        }
-    }
-}
-
-/// An error with its causes, in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |it| it.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
-}
-
 /// What comes to the loop beside the gate's messages.
 #[derive(Debug)]
 pub(crate) enum Incoming {
@@ -203,6 +81,10 @@ pub(crate) enum Incoming {
     MastersKept(Ticket, String, Option<String>),
     /// The roles were read.
     Roles(roles::Reading),
+    /// The hooks were read.
+    Hooks(hooks::Reading),
+    /// A sender of a hook sent something.
+    Hook(Box<Delivery>, Waiter),
     /// Somebody was not let in.
     Refused(Box<Refused>),
     /// Something that was looked up beside the loop.
@@ -246,6 +128,7 @@ pub(crate) struct Daemon<O> {
     pub(crate) keep: Keep,
     pub(crate) contents: Arc<PathBuf>,
     pub(crate) masters_path: PathBuf,
+    pub(crate) hook_files: Files,
     pub(crate) pool: Pool,
     tickets: Tickets,
     generation: Option<Arc<Generation>>,
@@ -277,6 +160,7 @@ pub(crate) struct Parts<O> {
     pub(crate) keep: Keep,
     pub(crate) contents: Arc<PathBuf>,
     pub(crate) masters_path: PathBuf,
+    pub(crate) hook_files: Files,
     pub(crate) threads: usize,
     pub(crate) beat: Beat,
 }
@@ -285,7 +169,7 @@ impl<O: Outside> Daemon<O> {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts<O>) -> Self {
         let Parts { master, store, outside, register, events, loopback, keep, contents, .. } = parts;
-        let Parts { masters_path, threads, beat, .. } = parts;
+        let Parts { masters_path, hook_files, threads, beat, .. } = parts;
         Self {
             master,
             store,
@@ -296,6 +180,7 @@ impl<O: Outside> Daemon<O> {
             keep,
             contents,
             masters_path,
+            hook_files,
             pool: Pool::new(threads),
             tickets: Tickets::default(),
             generation: None,
@@ -374,6 +259,15 @@ impl<O: Outside> Daemon<O> {
                 self.step(Input::Roles(roles), None);
             }
             Incoming::Roles(Err(errors)) => self.step(Input::BrokenRoles(errors), None),
+            Incoming::Hooks(Ok(keyring)) => {
+                self.register.set_hooks(Arc::clone(&keyring));
+                self.step(Input::Hooks(keyring), None);
+            }
+            Incoming::Hooks(Err(errors)) => self.step(Input::BrokenHooks(errors), None),
+            Incoming::Hook(delivery, waiter) => {
+                let ticket = self.tickets.issue(waiter);
+                self.step(Input::Hook { ticket, delivery }, None);
+            }
             Incoming::Refused(refused) => self.step(Input::Refused(refused), None),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
         }

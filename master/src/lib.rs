@@ -6,6 +6,7 @@ pub mod core;
 pub mod daemon;
 pub mod fanout;
 pub mod gate;
+pub mod hooks;
 pub mod init;
 mod limits;
 pub mod roles;

@@ -3,6 +3,7 @@
 mod backup;
 mod caller;
 mod files;
+mod hook;
 mod listen;
 mod mqtt;
 mod openapi;
@@ -12,6 +13,7 @@ mod stream;
 
 use crate::{daemon::Handle, gate::Gate};
 use bus::pulse::Pulse;
+use hook::HookDoor;
 use site::Site;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -52,7 +54,13 @@ impl Web {
         let observers = Box::new(move |stream, address| gate.adopt_observer(stream, address));
         Self::serve(
             config,
-            Site { daemon: Arc::new(handle), observers, limits, backups: Arc::new(Semaphore::new(1)) },
+            Site {
+                daemon: Arc::new(handle),
+                observers,
+                limits,
+                backups: Arc::new(Semaphore::new(1)),
+                hooks: HookDoor::default(),
+            },
             pulse,
         )
         .await

@@ -219,6 +219,21 @@ pub enum Request {
         /// Text of `masters.json`.
         text: String,
     },
+    /// Hooks, with how they are used and without their secrets. -> [`Reply::Hooks`]
+    Hooks,
+    /// What a hook would make of a payload; nothing happens. -> [`Reply::Events`]
+    TryHook {
+        /// Which, and of what.
+        trial: crate::api::HookTrial,
+    },
+    /// Make a new secret for a hook whose secret the master keeps. -> [`Reply::HookSecret`]
+    MakeHookSecret {
+        /// Its name.
+        hook: String,
+        /// The one before ends at once; else it is good until the next is made.
+        #[serde(default)]
+        alone: bool,
+    },
     /// Lines of the audit log. -> [`Reply::Audit`]
     Audit {
         /// Which.
@@ -338,6 +353,12 @@ pub enum Reply {
     Operators(Vec<Operator>),
     /// Who may do what.
     Can(crate::api::CanView),
+    /// Hooks.
+    Hooks(Vec<crate::api::HookView>),
+    /// What a delivery to a hook became.
+    Delivered(crate::api::Delivered),
+    /// A new secret of a hook; the only time it is shown.
+    HookSecret(crate::api::HookSecret),
     /// Lines of the audit log, oldest first.
     Audit(Vec<AuditLine>),
     /// What a walk over the audit log found.

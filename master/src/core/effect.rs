@@ -156,6 +156,19 @@ pub enum Effect {
         /// The signed list.
         text: String,
     },
+    /// Put the secret of a hook on disk, and answer the ticket with it.
+    KeepHookSecret {
+        /// For whom.
+        ticket: Ticket,
+        /// Which hook.
+        hook: String,
+        /// Its recipe, for who pastes it.
+        recipe: String,
+        /// The secret.
+        secret: model::Secret,
+        /// The one before ends at once.
+        alone: bool,
+    },
     /// Delete what is older than the limits; answer the ticket.
     Gc {
         /// For whom; none for the regular one.

@@ -1,6 +1,7 @@
 //! Everything that can happen to a master.
 
-use super::{Asked, Asker, Refused, SealedRef, Ticket};
+use super::{Asked, Asker, Delivery, Refused, SealedRef, Ticket};
+use crate::hooks::Keyring;
 use bus::message::{EnrollRequest, FromMinion, ToMinion};
 use lang::{roles::Roles, rules::Rules};
 use model::{
@@ -140,6 +141,17 @@ pub enum Input {
     Roles(Arc<Roles>),
     /// An edit of `roles.yaml` does not load; the last good one stays in use.
     BrokenRoles(Vec<Diagnostic>),
+    /// New hooks are in use.
+    Hooks(Arc<Keyring>),
+    /// An edit of `hooks.yaml` does not load; the last good ones stay in use.
+    BrokenHooks(Vec<Diagnostic>),
+    /// A sender of a hook sent something that is right.
+    Hook {
+        /// For the answer.
+        ticket: Ticket,
+        /// What.
+        delivery: Box<Delivery>,
+    },
     /// The shell refused somebody whom it does not know, or whose right has ended.
     Refused(Box<Refused>),
     /// The store is full or failing (`Some(reason)`), or well again (`None`).

@@ -107,6 +107,8 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
         Request::Observers | Request::Operators => access_to("token.list", Nobody, Reads),
         Request::AddOperator { .. } => access_to("operator.add", Nobody, Adds),
         Request::RemoveOperator { .. } => access_to("operator.remove", Nobody, Takes),
+        Request::Hooks | Request::TryHook { .. } => access_to("hook.list", Nobody, Reads),
+        Request::MakeHookSecret { .. } => access_to("hook.secret", Nobody, Adds),
         Request::Audit { .. } | Request::VerifyAudit => access_to("audit.list", Nobody, Reads),
         Request::Can { .. } => access_to("role.explain", Nobody, Reads),
     }

@@ -111,6 +111,9 @@ impl Master {
                 done(Vec::new())
             }
             Request::InstallMasters { text } => self.install_masters(ticket, caller, text),
+            Request::MakeHookSecret { hook, alone } => {
+                self.make_hook_secret(ticket, caller, hook, alone, random)
+            }
             Request::RemoveOperator { name } => done(self.remove_operator(caller, &name)?),
             Request::Gc { keep_ms } => {
                 self.audit(caller, "gc".to_owned(), "accepted".to_owned());
@@ -135,6 +138,8 @@ impl Master {
             Request::Operators => {
                 return Ok(Some(Reply::Operators(self.book.operators.values().cloned().collect())));
             }
+            Request::Hooks => return Ok(Some(Reply::Hooks(self.hook_views()))),
+            Request::TryHook { trial } => return self.try_hook(trial).map(Some),
             Request::Keys => return Ok(Some(Reply::Keys(self.book.keys.values().cloned().collect()))),
             Request::Rules => return Ok(Some(Reply::Rules(self.rule_views()))),
             Request::Tokens => return Ok(Some(Reply::Tokens(self.book.tokens.values().cloned().collect()))),

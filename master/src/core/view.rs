@@ -40,7 +40,7 @@ impl Master {
             last_job,
             rules: count(self.reactor.rules.iter().count()),
             revision: self.revision,
-            tree_errors: self.tree_errors.iter().chain(&self.role_errors).cloned().collect(),
+            tree_errors: self.complaints().cloned().collect(),
             refused: self.counters.iter().map(|(reason, it)| ((*reason).to_owned(), *it)).collect(),
             messages_in: 0,
             store_bytes: 0,

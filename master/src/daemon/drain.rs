@@ -73,6 +73,7 @@ impl<O: Outside> Daemon<O> {
     fn refuse(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Ask { waiter, .. } => self.turn_away(waiter),
+            Incoming::Hook(_, waiter) => self.turn_away(waiter),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
             Incoming::MastersKept(ticket, _, failure) => {
                 let kept = "the list of masters is on disk, and in use from the next start on";
@@ -84,7 +85,11 @@ impl<O: Outside> Daemon<O> {
                     },
                 );
             }
-            Incoming::Compiled(_) | Incoming::Trees(_) | Incoming::Roles(_) | Incoming::Refused(_) => {}
+            Incoming::Compiled(_)
+            | Incoming::Trees(_)
+            | Incoming::Roles(_)
+            | Incoming::Hooks(_)
+            | Incoming::Refused(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! One step and what follows from it: records first, the rest when they are on disk, in order.
 
 use super::compile::{self, Task};
+use super::hooks::{NewSecret, keep_secret};
 use super::{Act, Daemon, Incoming, Outside, SEALED_MAX, clock};
 use crate::core::{Effect, Entry, Input, Query, SealedRef, Ticket};
 use crate::store::{GcReport, Keep, Row};
@@ -116,6 +117,10 @@ impl<O: Outside> Daemon<O> {
             Effect::EnrollAnswer { fingerprint, answer } => self.outside.enroll_answer(&fingerprint, &answer),
             Effect::Gc { ticket, keep_ms } => self.gc(ticket, keep_ms),
             Effect::KeepMasters { ticket, text } => self.keep_masters(ticket, text),
+            Effect::KeepHookSecret { ticket, hook, recipe, secret, alone } => {
+                let new = NewSecret { hook, recipe, secret, alone };
+                keep_secret(&self.hook_files, &self.register, self.loopback.clone(), ticket, new);
+            }
             // Taken apart in `step`.
             Effect::Record(_)
             | Effect::Later(_)

@@ -3,6 +3,7 @@
 use super::{Credential, Incoming, Local, LocalRight, LoginFault, clock};
 use crate::core::{Entry, Refused, SealedRef};
 use crate::gate::Directory;
+use crate::hooks::Keyring;
 use bus::{PublicKey, packet};
 use lang::roles::Roles;
 use model::{
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Retained topics in all.
 const TOPICS_MAX: usize = 200_000;
@@ -22,6 +23,8 @@ const TOPICS_MAX: usize = 200_000;
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     tables: RwLock<Tables>,
+    /// Somebody wants the hooks to be read anew.
+    pub(crate) look_at_hooks: Notify,
     /// To the loop, for the audit log.
     audit: OnceLock<mpsc::Sender<Incoming>>,
 }
@@ -32,6 +35,7 @@ struct Tables {
     observers: BTreeMap<String, Observer>,
     operators: BTreeMap<Fingerprint, Operator>,
     roles: Arc<Roles>,
+    hooks: Arc<Keyring>,
     open: BTreeSet<JobId>,
     recipes: BTreeMap<MinionId, BTreeMap<JobId, SealedRef>>,
     retained: BTreeMap<String, String>,
@@ -159,6 +163,14 @@ impl Register {
     /// New roles are in use.
     pub(crate) fn set_roles(&self, roles: Arc<Roles>) {
         self.write().roles = roles;
+    }
+    /// New hooks are in use.
+    pub(crate) fn set_hooks(&self, hooks: Arc<Keyring>) {
+        self.write().hooks = hooks;
+    }
+    /// The hooks in use.
+    pub(crate) fn hooks(&self) -> Arc<Keyring> {
+        Arc::clone(&self.read().hooks)
     }
     /// Where refused logins are put on record.
     pub(crate) fn audit_by(&self, inputs: mpsc::Sender<Incoming>) {

@@ -1,7 +1,7 @@
 //! Puts a master together from its configuration, and takes it apart again.
 
 use super::{
-    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX,
+    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX, hooks,
     register::Register, roles, trees, watch::Watchdog,
 };
 use crate::backup::Maker;
@@ -9,6 +9,7 @@ use crate::config::{Address, Config};
 use crate::core::{Entry, Listing, Master, Settings};
 use crate::fanout::Fanout;
 use crate::gate::{FromGate, Gate, GateConfig, GateError};
+use crate::hooks::Files;
 use crate::init::{KeyRing, SetUpError};
 use crate::sources::Sources;
 use crate::store::{Keep, Store, StoreConfig, StoreError};
@@ -96,6 +97,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let (sign, tls) = (ring.signer.public().to_text(), ring.certificate.pin());
     master.use_masters(Listing { org: ring.org, sign, tls, text: masters });
     master.set_roles(roles);
+    let hook_files = Files { file: config.hooks.clone(), kept: config.state_dir.join("hooks") };
+    let hook_register = Arc::clone(&register);
     let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
     let daemon = Daemon::new(Parts {
         master,
@@ -107,6 +110,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         keep: Keep { age_ms: config.keep_ms, bytes: config.keep_bytes },
         contents: handle.contents,
         masters_path: config.masters_path(),
+        hook_files: hook_files.clone(),
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         beat: watchdog.pulse.beat("turn-core"),
     });
@@ -115,6 +119,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     announce(&config, &mqtt, &https);
     let roles = roles::keep_looking(config.roles, text, again.roles, handle.inputs.clone());
     let roles = tokio::spawn(roles);
+    let looking = hooks::keep_looking(hook_files, hook_register, handle.inputs.clone());
+    let hooks = tokio::spawn(looking);
     let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again.trees, handle.inputs));
     watchdog.start();
     notify(&[NotifyState::Ready]);
@@ -128,6 +134,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     drop(web);
     reader.abort();
     roles.abort();
+    hooks.abort();
     ended.map_err(StartError::Ended)
 }
 

@@ -4,13 +4,16 @@ use super::*;
 use crate::core::{Query, Settings};
 use crate::sources::{Folder, Layout, Sources};
 use crate::store::StoreConfig;
+use crate::{backup::Maker, gate::Directory, store::Reader};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus::Identity;
 use bus::message::{EnrollRequest, FromMinion, Hello, JobResult, SealedRecipe};
+use model::ContentHash;
 use model::{EnrollTerms, JobKind, ObserverRole, Recipe, TokenTerms};
 use std::path::Path;
 use std::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, time::timeout};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -133,6 +136,10 @@ fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {
         keep,
         contents,
         masters_path: PathBuf::from("/nonexistent/masters.json"),
+        hook_files: crate::hooks::Files {
+            file: PathBuf::from("/nonexistent/hooks.yaml"),
+            kept: PathBuf::from("/nonexistent/hooks"),
+        },
         threads: 2,
         beat: bus::pulse::Pulse::default().beat("turn-core"),
     };

@@ -3,7 +3,7 @@
 use model::{
     Ask, AuditFilter, EnrollTerms, Fingerprint, JobId, JobKind, KeyDecision, Labels, MinionId, ObserverRole,
     Request, Timestamp,
-    api::{EventFilter, JobFilter},
+    api::{EventFilter, HookTrial, JobFilter},
 };
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,7 @@ enum Body {
     Probe,
     Submit,
     Backup,
+    Payload,
 }
 
 /// What comes back.
@@ -40,6 +41,8 @@ enum Answer {
     Bytes,
     Document,
     Websocket,
+    /// What a delivery became.
+    Delivered,
 }
 
 /// Who may.
@@ -133,6 +136,14 @@ pub(crate) const PAGES: &[Page] = &[
         .access(Access::Anyone),
     page("get", "/", "As /mqtt, for clients that cannot be told a path", Answer::Websocket)
         .access(Access::Anyone),
+    page(
+        "post",
+        "/hook/{name}",
+        "A webhook: events hook/{name}; signed as its recipe says",
+        Answer::Delivered,
+    )
+    .body(Body::Payload)
+    .access(Access::Anyone),
     page("get", "/openapi.json", "This document", Answer::Document).access(Access::Anyone),
     page("get", "/healthz", "Whether the server answers", Answer::Text("ok")).access(Access::Anyone),
 ];
@@ -194,6 +205,11 @@ fn body(body: Body) -> Option<Value> {
         Body::Probe => ("Request", vec![probe_example()]),
         Body::Submit => return Some(submit_body()),
         Body::Backup => return Some(backup_body()),
+        Body::Payload => {
+            return Some(
+                json!({ "required": true, "content": { "application/json": { "schema": { "type": "object" } } } }),
+            );
+        }
     };
     let examples: Map<String, Value> =
         examples.iter().map(|it| (name_of(it), json!({ "value": it }))).collect();
@@ -246,6 +262,20 @@ fn responses(page: &Page) -> Value {
         Answer::Text(text) => content("text/plain", json!({ "const": text })),
         Answer::Bytes => content("application/octet-stream", json!({ "type": "string", "format": "binary" })),
         Answer::Document => content("application/json", json!({ "type": "object" })),
+        Answer::Delivered => json!({
+            "202": { "description": "on disk", "content": { "application/json": { "schema": {
+                "type": "object",
+                "required": ["event", "events", "again"],
+                "properties": {
+                    "event": { "type": "integer", "description": "number of the first event" },
+                    "events": { "type": "integer" },
+                    "again": { "type": "boolean", "description": "it came before" },
+                },
+            } } } },
+            "401": { "description": "no such hook, or not its secret" },
+            "413": { "description": "too large" },
+            "429": { "description": "too often" },
+        }),
         Answer::Websocket => json!({ "101": { "description": "subprotocol mqtt" } }),
     };
     if page.access == Access::Operator {
@@ -374,6 +404,9 @@ pub(super) fn requests() -> Vec<Request> {
         Request::RevokeToken { name: "bake-7".to_owned() },
         Request::Masters,
         Request::InstallMasters { text: "{\"masters\":\"…\",\"sig\":\"…\"}".to_owned() },
+        Request::Hooks,
+        Request::TryHook { trial: HookTrial { hook: "ci".to_owned(), kind: None, body: None } },
+        Request::MakeHookSecret { hook: "ci".to_owned(), alone: false },
         Request::Audit { filter: AuditFilter { limit: 100, ..AuditFilter::default() } },
         Request::VerifyAudit,
         Request::Operators,
@@ -443,12 +476,15 @@ mod tests {
             Request::Backup { .. } => u32::MAX,
             Request::Masters => 28,
             Request::InstallMasters { .. } => 29,
-            Request::Audit { .. } => 30,
-            Request::VerifyAudit => 31,
-            Request::Operators => 32,
-            Request::RemoveOperator { .. } => 33,
-            Request::Can { .. } => 34,
+            Request::Hooks => 30,
+            Request::TryHook { .. } => 31,
+            Request::MakeHookSecret { .. } => 32,
+            Request::Audit { .. } => 33,
+            Request::VerifyAudit => 34,
+            Request::Operators => 35,
+            Request::RemoveOperator { .. } => 36,
+            Request::Can { .. } => 37,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..35).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..38).collect::<Vec<_>>());
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     backup,
     caller::{self, NotAllowed, Peer, Proof},
-    files, mqtt, openapi,
+    files, hook, mqtt, openapi,
     site::Site,
     stream,
 };
@@ -95,7 +95,7 @@ fn refused(status: StatusCode, kind: ErrorKind, message: String, hint: &str) -> 
 }
 
 /// 429, and when to come again.
-fn too_many(what: &str, wait: Duration) -> Response {
+pub(super) fn too_many(what: &str, wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let message = format!("too many {what}: the master takes the next one in {seconds} s");
     let hint = "ask less often; labctl doctor shows how often that happened";
@@ -128,6 +128,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/observers", get(async |who: Operator| who.ask(Request::Observers).await))
         .route("/api/v1/backup", post(backup::backup))
         .route("/files/{hash}", get(files::file))
+        .route("/hook/{name}", post(hook::deliver))
         .route("/masters.json", get(masters))
         .route("/mqtt", any(mqtt::upgrade))
         .route("/", any(mqtt::upgrade))

@@ -1,14 +1,16 @@
 //! What the pages stand on: the daemon's handle behind a trait, and the door for observers.
 
+use super::hook::HookDoor;
 use crate::{
     backup::Keys,
-    core::Refused,
+    core::{Delivery, Refused},
     daemon::{Credential, Handle, LoginFault},
     gate::ObserverStream,
+    hooks::Keyring,
     limits::Limits,
 };
 use futures_util::future::BoxFuture;
-use model::{Caller, ContentHash, Event, MinionId, Reply, Request, api};
+use model::{Caller, ContentHash, Event, MinionId, Reply, Request, Timestamp, api};
 use std::{fs::File, net::SocketAddr, sync::Arc};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
@@ -22,6 +24,8 @@ pub(crate) struct Site {
     pub(crate) limits: Arc<Limits>,
     /// One backup is made and sent at a time: each takes the room of the store on disk.
     pub(crate) backups: Arc<Semaphore>,
+    /// How hooks are used now.
+    pub(crate) hooks: HookDoor,
 }
 
 /// The daemon as the web server sees it; [`Handle`] is the real one.
@@ -45,6 +49,9 @@ pub(crate) trait Daemon: Send + Sync + 'static {
     fn refused(&self, refused: Refused);
     fn minion(&self, key: &bus::PublicKey) -> Option<MinionId>;
     fn masters(&self) -> String;
+    fn hooks(&self) -> Arc<Keyring>;
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Reply>;
+    fn now(&self) -> Timestamp;
 }
 
 impl Daemon for Handle {
@@ -88,5 +95,14 @@ impl Daemon for Handle {
     }
     fn masters(&self) -> String {
         Self::masters(self)
+    }
+    fn hooks(&self) -> Arc<Keyring> {
+        Self::hooks(self)
+    }
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Reply> {
+        Box::pin(Self::deliver(self, delivery))
+    }
+    fn now(&self) -> Timestamp {
+        Self::now(self)
     }
 }

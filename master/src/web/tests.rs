@@ -1,15 +1,19 @@
 //! Who gets what from the API, against a daemon that answers everything.
 
+mod hooks;
+
 use super::{
     caller::Peer,
+    hook::HookDoor,
     openapi::{Access, PAGES},
     routes,
     site::{Daemon, Site},
 };
 use crate::{
     backup::Keys,
-    core::Refused,
+    core::{Delivery, Refused},
     daemon::{Credential, Local, LocalRight, LoginFault},
+    hooks::Keyring,
 };
 use axum::{
     Extension, Router,
@@ -38,6 +42,8 @@ struct Fake {
     content: PathBuf,
     refused: Arc<Mutex<Vec<Refused>>>,
     gone: Arc<Mutex<bool>>,
+    hooks: Arc<Keyring>,
+    delivered: Arc<Mutex<Vec<Delivery>>>,
 }
 
 fn caller() -> Caller {
@@ -45,6 +51,18 @@ fn caller() -> Caller {
 }
 
 impl Daemon for Fake {
+    fn hooks(&self) -> Arc<Keyring> {
+        Arc::clone(&self.hooks)
+    }
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Reply> {
+        let mut delivered = self.delivered.lock().unwrap();
+        delivered.push(delivery);
+        let event = delivered.len() as u64;
+        Box::pin(async move { Reply::Delivered(api::Delivered { event, events: 1, again: false }) })
+    }
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000)
+    }
     fn masters(&self) -> String {
         "{\"masters\":\"\",\"sig\":\"\"}".to_owned()
     }
@@ -123,6 +141,7 @@ struct Page {
     events: broadcast::Sender<Arc<Event>>,
     refused: Arc<Mutex<Vec<Refused>>>,
     gone: Arc<Mutex<bool>>,
+    delivered: Arc<Mutex<Vec<Delivery>>>,
 }
 
 impl Page {
@@ -133,14 +152,23 @@ impl Page {
         let events = broadcast::channel(8).0;
         let (refused, gone) = (Arc::default(), Arc::default());
         let (events_of, refused_by, gone_of) = (events.clone(), Arc::clone(&refused), Arc::clone(&gone));
-        let daemon = Arc::new(Fake { events: events_of, content, refused: refused_by, gone: gone_of });
+        let delivered: Arc<Mutex<Vec<Delivery>>> = Arc::default();
+        let daemon = Arc::new(Fake {
+            events: events_of,
+            content,
+            refused: refused_by,
+            gone: gone_of,
+            hooks: Arc::new(Keyring::of_text(hooks::HOOKS)),
+            delivered: Arc::clone(&delivered),
+        });
         let site = Arc::new(Site {
             daemon,
             observers: Box::new(|_, _| ()),
             limits: Arc::default(),
             backups: Arc::new(tokio::sync::Semaphore::new(1)),
+            hooks: HookDoor::default(),
         });
-        Self { site, _folder: folder, events, refused, gone }
+        Self { site, _folder: folder, events, refused, gone, delivered }
     }
     fn router(&self, peer: Peer) -> Router {
         routes::router(Arc::clone(&self.site)).layer(Extension(peer))
@@ -203,7 +231,10 @@ async fn every_page_of_the_table_is_answered_to_an_operator() {
     }
     for line in PAGES.iter().filter(|it| it.access == Access::Anyone) {
         let status = page.send(tls(None), example(line.method, line.path)).await.status();
-        let expected = [StatusCode::OK, StatusCode::UPGRADE_REQUIRED];
+        let expected = match line.path {
+            "/hook/{name}" => [StatusCode::UNAUTHORIZED; 2],
+            _ => [StatusCode::OK, StatusCode::UPGRADE_REQUIRED],
+        };
         assert!(expected.contains(&status), "{} {}: {status}", line.method, line.path);
     }
 }
