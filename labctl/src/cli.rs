@@ -3,10 +3,10 @@
 use crate::{
     commands::{
         audit::AuditCommand, can::CanCommand, completion::CompletionCommand, context::ContextCommand,
-        event::EventCommand, explain::ExplainCommand, image::ImageCommand, import::ImportCommand,
-        job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand, minion::MinionCommand,
-        pillar::PillarCommand, rule::RuleCommand, server::MasterCommand, state::StateCommand,
-        target::TargetCommand, token::TokenCommand,
+        event::EventCommand, explain::ExplainCommand, hook::HookCommand, image::ImageCommand,
+        import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand,
+        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, server::MasterCommand,
+        state::StateCommand, target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -229,6 +229,9 @@ pub(crate) enum Command {
     /// The reactor's rules
     #[command(alias = "rules")]
     Rule(RuleCommand),
+    /// Webhooks: events of Gitea, GitHub, Alertmanager and others
+    #[command(alias = "hooks")]
+    Hook(HookCommand),
     /// Trees of other programs, used where they lie
     Import(ImportCommand),
     /// Images of machines

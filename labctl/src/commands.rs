@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod follow;
+pub(crate) mod hook;
 pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod job;
@@ -107,6 +108,7 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Job(command)) => command.run(desk),
         Some(Command::Event(command)) => command.run(desk),
         Some(Command::Rule(command)) => command.run(desk),
+        Some(Command::Hook(command)) => command.run(desk),
         Some(Command::Image(command)) => command.run(desk),
         Some(Command::Master(command)) => command.run(desk),
         Some(Command::Token(command)) => command.run(desk),

@@ -1,6 +1,7 @@
 //! How things are shown: the formats, the terminal, and where lines go.
 
 pub(crate) mod fold;
+pub(crate) mod hooks;
 pub(crate) mod job;
 pub(crate) mod json;
 pub(crate) mod minion;

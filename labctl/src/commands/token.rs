@@ -126,12 +126,12 @@ fn try_it(info: &MasterInfo, view: &ObserverView, secret: &str) -> Outcome<Strin
     ))
 }
 
-fn with_port(address: &str, port: u16) -> String {
+pub(crate) fn with_port(address: &str, port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 /// Where everybody on this machine can read the master's certificate: below /etc as root, else in the own folder.
-fn certificate_file(info: &MasterInfo) -> Outcome<PathBuf> {
+pub(crate) fn certificate_file(info: &MasterInfo) -> Outcome<PathBuf> {
     let pem = format!("{}\n", info.certificate.trim_end());
     let mut last = None;
     for folder in [PathBuf::from("/etc/labctl"), crate::config::folder()] {
