@@ -42,6 +42,7 @@ const HOME_OF: &[(&str, &[&str])] = &[
     ("rusqlite", &["master/src/store.rs", "master/src/store/"]),
     ("axum", &["master/src/web.rs", "master/src/web/"]),
     ("inotify", &["master/src/sources.rs", "master/src/sources/"]),
+    ("hmac", &["master/src/hooks/signature.rs"]),
     ("hpke", &["crates/bus/src/seal.rs"]),
     ("rcgen", &["crates/bus/src/tls.rs", "crates/bus/src/tls/"]),
     (

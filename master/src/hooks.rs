@@ -45,7 +45,7 @@ impl Keyring {
     /// For tests: of a text that holds its secrets.
     #[cfg(test)]
     pub(crate) fn of_text(text: &str) -> Self {
-        let hooks = Hooks::parse("hooks.yaml", text).value.unwrap();
+        let hooks = Hooks::parse("hooks.yaml", text).value.expect("a test writes good hooks");
         let here = |it: &lang::hooks::Hook| match &it.secret {
             Place::Here(secrets) => secrets.clone(),
             _ => Vec::new(),

@@ -5,6 +5,7 @@ mod backup;
 mod content;
 mod crash;
 mod enrolment;
+mod hooks;
 mod identity;
 mod import;
 mod intruder;

@@ -431,7 +431,7 @@ pub struct HookView {
     /// Deliveries that came again, since then.
     pub again: u64,
     /// The last one.
-    pub last: Option<Timestamp>,
+    pub seen_at: Option<Timestamp>,
 }
 
 /// What a hook is tried with.

@@ -23,7 +23,7 @@ pub(crate) fn list(hooks: &[HookView], style: &Style) -> List {
     for hook in hooks {
         let tone = if hook.secret == "none yet" { Tone::Bad } else { Tone::Plain };
         let from = if hook.cidr.is_empty() { "anywhere".to_owned() } else { hook.cidr.join(" ") };
-        let last = hook.last.map_or_else(|| "-".to_owned(), |it| time::ago(it, style.now, style.time));
+        let last = hook.seen_at.map_or_else(|| "-".to_owned(), |it| time::ago(it, style.now, style.time));
         table.row([
             Cell::of(Tone::Strong, hook.name.as_str()),
             hook.recipe.as_str().into(),

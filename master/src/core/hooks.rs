@@ -198,7 +198,7 @@ impl Master {
                 max: u64::try_from(hook.max).unwrap_or(u64::MAX),
                 taken: used.taken,
                 again: used.again,
-                last: used.last,
+                seen_at: used.last,
             }
         };
         self.hooks.keyring.hooks.named.iter().map(view).collect()

@@ -346,6 +346,23 @@ fn run_example() -> JobKind {
     }
 }
 
+fn terms_example() -> EnrollTerms {
+    EnrollTerms {
+        name: None,
+        ids: "vm-*".to_owned(),
+        uses: 20,
+        for_ms: 2_592_000_000,
+        labels: Labels::from([("role".to_owned(), "web".to_owned())]),
+        cidr: Vec::new(),
+        replace: model::Replace::Never,
+        retire_after_ms: None,
+    }
+}
+
+fn trial_example() -> HookTrial {
+    HookTrial { hook: "ci".to_owned(), kind: None, body: None }
+}
+
 /// One of each kind of request.
 pub(super) fn requests() -> Vec<Request> {
     let target = || "vm-*".to_owned();
@@ -353,16 +370,6 @@ pub(super) fn requests() -> Vec<Request> {
     let minion: MinionId = "vm-1".parse().expect("a good id");
     let fingerprint: Fingerprint = format!("SHA256:{}", "A".repeat(43)).parse().expect("a good fingerprint");
     let filter = JobFilter { since: Some(Timestamp(0)), ..JobFilter::default() };
-    let terms = EnrollTerms {
-        name: None,
-        ids: target(),
-        uses: 20,
-        for_ms: 2_592_000_000,
-        labels: Labels::from([("role".to_owned(), "web".to_owned())]),
-        cidr: Vec::new(),
-        replace: model::Replace::Never,
-        retire_after_ms: None,
-    };
     vec![
         Request::Status,
         Request::Expand { target: target() },
@@ -370,7 +377,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::RemoveMinion { minion: minion.clone() },
         Request::Keys,
         Request::DecideKey { key: "vm-1".to_owned(), fingerprint: None, decision: KeyDecision::Accept },
-        Request::Enroll { terms },
+        Request::Enroll { terms: terms_example() },
         Request::Submit {
             job,
             target: target(),
@@ -405,7 +412,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Masters,
         Request::InstallMasters { text: "{\"masters\":\"…\",\"sig\":\"…\"}".to_owned() },
         Request::Hooks,
-        Request::TryHook { trial: HookTrial { hook: "ci".to_owned(), kind: None, body: None } },
+        Request::TryHook { trial: trial_example() },
         Request::MakeHookSecret { hook: "ci".to_owned(), alone: false },
         Request::Audit { filter: AuditFilter { limit: 100, ..AuditFilter::default() } },
         Request::VerifyAudit,
