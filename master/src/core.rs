@@ -198,6 +198,7 @@ impl Master {
         }
         self.timers.insert((self.now.plus_ms(CLOCK_MS), Timer::Clock));
         self.timers.insert((self.now.plus_ms(MASTER_STATE_MS), Timer::MasterState));
+        self.restore_reactor();
     }
 
     /// Takes in one thing that happened and says what to do about it. Records come first.

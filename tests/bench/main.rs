@@ -17,6 +17,7 @@ mod memory;
 mod pace;
 mod ping;
 mod programs;
+mod reactor;
 mod salt;
 mod start;
 mod swarm;
@@ -45,6 +46,7 @@ const PARTS: &[Part] = &[
     (&["idle_minion_pss_kib", "idle_master_pss_kib"], memory::measure),
     (&["file_mb_per_s"], files::measure),
     (&["events_per_s"], events::measure),
+    (&["reactor_events_per_s"], reactor::measure),
     (&["results_5000_s", "swarm_back_s", "master_peak_mib"], fleet::measure),
     (&["written_mb_per_day"], written::measure),
     (&["idle_10000_kb_per_minion", "idle_10000_heartbeat_p99_ms", "idle_10000_cpu_percent"], idle::measure),

@@ -208,7 +208,7 @@ fn events_that_are_lost_or_taken_twice_are_found() {
     assert!(checker.missing_events(&BTreeSet::new()).unwrap().contains("were lost"));
     let source = model::Source::Minion(minion());
     let (tag, at) = ("minion/vm-1/event/made".to_owned(), Timestamp(3));
-    let event = Entry::Event(Event { number: 9, tag, source, at, data, hops: 0 });
+    let event = Entry::Event(Event { number: 9, tag, source, at, data, hops: 0, cause: Vec::new() });
     committed(&mut checker, std::slice::from_ref(&event)).unwrap();
     assert_eq!(checker.missing_events(&BTreeSet::new()), None);
     assert!(committed(&mut checker, &[event]).unwrap_err().contains("taken twice"));

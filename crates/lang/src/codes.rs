@@ -124,6 +124,10 @@ const CODES: &[(&str, &str)] = &[
         "E0507",
         "two rules have one name. Names are what throttling, counting and `labctl rule history` go by.",
     ),
+    (
+        "E0508",
+        "a clause of a rule has a value that it does not understand, or does not go with another one. docs/reference/rules.md lists them all.",
+    ),
     ("E0601", "a file of the tree cannot be read."),
     (
         "E0602",

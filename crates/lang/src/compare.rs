@@ -16,18 +16,46 @@ pub(crate) fn text_of(value: &Value) -> Option<String> {
 
 /// Whether two values mean the same: `12` and `"12"`, `true` and `"true"`; text without regard to ASCII case.
 pub(crate) fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::String(a), Value::String(b)) if a.eq_ignore_ascii_case(b) => return true,
+        (Value::Number(a), Value::Number(b)) => return order_numbers(a, b).is_some_and(Ordering::is_eq),
+        _ => {}
+    }
     match (text_of(left), text_of(right)) {
         (Some(a), Some(b)) => a.eq_ignore_ascii_case(&b) || numbers(&a, &b).is_some_and(Ordering::is_eq),
         _ => left == right,
     }
 }
 
-/// Which of two values is greater; none for lists and mappings, and for nothing.
+/// Which of two values is greater; none for lists and mappings, and for nothing. A number is no version: 0.5 is more
+/// than 0.25.
 pub(crate) fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Null, _) | (_, Value::Null) => return None,
+        (Value::Number(a), Value::Number(b)) => return order_numbers(a, b),
+        (Value::Number(a), Value::String(b)) => {
+            if let (Some(a), Ok(b)) = (a.as_f64(), b.parse::<f64>()) {
+                return a.partial_cmp(&b);
+            }
+        }
+        _ => {}
+    }
+    order_as_text(left, right)
+}
+
+/// For lists of which nobody knows what is in them: one order for all.
+pub(crate) fn order_as_text(left: &Value, right: &Value) -> Option<Ordering> {
     if left.is_null() || right.is_null() {
         return None;
     }
     Some(order_texts(&text_of(left)?, &text_of(right)?))
+}
+
+fn order_numbers(a: &serde_json::Number, b: &serde_json::Number) -> Option<Ordering> {
+    match (a.as_i64(), b.as_i64()) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
 }
 
 fn numbers(a: &str, b: &str) -> Option<Ordering> {
@@ -131,6 +159,9 @@ mod tests {
             assert_eq!(order_texts(great, small), Ordering::Greater, "{small} {great}");
         }
         assert!(same(&json!(12), &json!("12")));
+        assert_eq!(order(&json!(0.5), &json!(0.25)), Some(Ordering::Greater));
+        assert_eq!(order(&json!(0.5), &json!("0.10")), Some(Ordering::Greater));
+        assert_eq!(order(&json!("12.4"), &json!("12.10")), Some(Ordering::Less));
         assert!(same(&json!("Debian"), &json!("debian")));
         assert!(!truthy(&json!("no")));
     }

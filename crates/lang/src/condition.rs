@@ -1,35 +1,94 @@
 //! Conditions of rules: a small language in which every expression has an answer, and which can say why.
 
+mod grammar;
+mod moment;
+
+pub use moment::Moment;
+
 use crate::{
-    compare::{lookup, text_of, truthy},
-    expression::{Cursor, Operand, Operator, Parsed},
-    say::{Say, did_you_mean, shortened},
+    compare::{self, text_of, truthy},
+    expression::{Operand, Operator, Parsed},
+    rules::Context,
+    say::shortened,
 };
-use model::Diagnostic;
+use model::{Clause, Presence};
+use moment::Window;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// A parsed condition.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition {
     text: Arc<str>,
-    root: Clause,
+    root: Part,
+}
+
+/// A part of a condition and the bytes it is written in.
+#[derive(Clone, Debug)]
+struct Part {
+    what: What,
+    byte: usize,
+    length: usize,
 }
 
 #[derive(Clone, Debug)]
-enum Clause {
-    All(Vec<Clause>),
-    Any(Vec<Clause>),
-    Not(Box<Clause>),
+enum What {
+    All(Vec<Part>),
+    Any(Vec<Part>),
+    Not(Box<Part>),
+    Test(Test),
+}
+
+#[derive(Clone, Debug)]
+enum Test {
     /// Whether something is there and not false, zero or empty.
-    Is(Term, usize, usize),
-    Compare(Term, Operator, Right, usize, usize),
+    Is(Term),
+    /// Whether it is there at all, or is not.
+    There(Term, bool),
+    Compare(Term, Operator, Right),
+    /// The time of day.
+    Within(Vec<Window>),
 }
 
+/// What stands on one side of a comparison.
 #[derive(Clone, Debug)]
-enum Term {
+pub(crate) enum Term {
     Literal(Value),
-    Path(String),
+    Path(Path),
+    Sum(Box<Term>, Sign, Box<Term>),
+}
+
+/// A value by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    root: Root,
+    /// All after the root, as written: a key may have dots.
+    rest: String,
+    keys: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Root {
+    Event,
+    Grains,
+    Labels,
+    Telemetry,
+    Minion,
+    Tag,
+    Source,
+    Presence,
+    Online,
+    Maintenance,
+    Time,
+    Weekday,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sign {
+    Plus,
+    Minus,
+    Times,
+    Over,
 }
 
 #[derive(Clone, Debug)]
@@ -38,219 +97,259 @@ enum Right {
     Fixed(Operand, String),
 }
 
-/// What paths begin with.
-const ROOTS: [&str; 6] = ["event", "grains", "labels", "minion", "tag", "source"];
-
 impl Condition {
     pub(crate) fn parse(text: &str, file: &str) -> Parsed<Self> {
-        Self::parse_over(text, file, &ROOTS)
+        Self::parse_over(text, file, &grammar::EVENT_ROOTS)
     }
     /// The same over other names.
     pub(crate) fn parse_over(text: &str, file: &str, roots: &[&str]) -> Parsed<Self> {
-        let mut cursor = Cursor { roots, ..Cursor::new(text, file, "E0505")? };
-        let root = any(&mut cursor)?;
-        if !cursor.at_end() {
-            let mut complaint = *cursor.unexpected("`and`, `or` or a comparison");
-            if cursor.rest().starts_with("&&") || cursor.rest().starts_with("||") {
-                complaint = complaint.help("write `and` and `or`");
-            }
-            return Err(Box::new(complaint));
-        }
-        Ok(Self { text: text.into(), root })
+        Ok(Self { text: text.into(), root: grammar::parse(text, file, roots)? })
     }
-    /// Whether it holds, and the clause that decides with its values.
-    pub(crate) fn holds(&self, scope: &Value) -> (bool, String) {
-        self.root.holds(scope, &self.text)
+    /// Whether it holds, with the parts that decide and their values.
+    pub(crate) fn judge(&self, context: &Context<'_>) -> Clause {
+        self.root.judge(context, &self.text)
+    }
+    /// Whether it looks at the event: its data, tag or source.
+    pub(crate) fn is_about_the_event(&self) -> bool {
+        self.root.is_about_the_event()
     }
 }
 
-impl Clause {
-    fn holds(&self, scope: &Value, text: &str) -> (bool, String) {
-        match self {
-            Self::All(clauses) => several(clauses, scope, text, false),
-            Self::Any(clauses) => several(clauses, scope, text, true),
-            Self::Not(clause) => {
-                let (holds, why) = clause.holds(scope, text);
-                (!holds, format!("not ({why})"))
+/// What decided, in one line.
+pub(crate) fn why(clause: &Clause) -> String {
+    let told = |it: &&Clause| it.held.is_some();
+    match &clause.parts[..] {
+        [] => format!("{}: {} is {}", clause.text, clause.seen, clause.held.unwrap_or_default()),
+        [one] => format!("not ({})", why(one)),
+        several => {
+            let is_all = clause.seen == ALL;
+            let decided = several.iter().filter(told).find(|it| it.held != Some(is_all));
+            match decided {
+                Some(one) => why(one),
+                None => several.iter().filter(told).map(why).collect::<Vec<_>>().join("; "),
             }
-            Self::Is(term, byte, length) => {
-                let value = term.value(scope);
-                let holds = value.is_some_and(truthy);
-                let written = text[*byte..byte + length].trim();
-                (holds, format!("{written}: {} is {holds}", shown(value)))
+        }
+    }
+}
+
+/// What a part says that holds when all of its sides do, and when one does.
+const ALL: &str = "all of these";
+const ANY: &str = "one of these";
+
+impl Part {
+    fn judge(&self, context: &Context<'_>, text: &str) -> Clause {
+        let mut clause = self.unasked(text);
+        let held = match &self.what {
+            What::All(parts) => several(parts, context, text, &mut clause, false),
+            What::Any(parts) => several(parts, context, text, &mut clause, true),
+            What::Not(part) => {
+                let inner = part.judge(context, text);
+                let held = inner.held != Some(true);
+                clause.parts.push(inner);
+                held
             }
-            Self::Compare(left, operator, right, byte, length) => {
-                let value = left.value(scope);
-                let (holds, other) = match right {
-                    Right::Fixed(operand, shown) => (operand.holds(*operator, value), shown.clone()),
-                    Right::Term(term) => compare(*operator, value, term.value(scope)),
-                };
-                let written = text[*byte..byte + length].trim();
-                (holds, format!("{written}: {} {} {other} is {holds}", shown(value), operator.sign()))
+            What::Test(test) => {
+                let (held, seen) = test.judge(context);
+                clause.seen = seen;
+                held
             }
+        };
+        clause.held = Some(held);
+        clause
+    }
+    fn unasked(&self, text: &str) -> Clause {
+        let text = text[self.byte..self.byte + self.length].trim().to_owned();
+        Clause { text, ..Clause::default() }
+    }
+    fn is_about_the_event(&self) -> bool {
+        match &self.what {
+            What::All(parts) | What::Any(parts) => parts.iter().any(Self::is_about_the_event),
+            What::Not(part) => part.is_about_the_event(),
+            What::Test(Test::Is(term) | Test::There(term, _)) => term.is_about_the_event(),
+            What::Test(Test::Compare(left, _, right)) => {
+                let right = matches!(right, Right::Term(term) if term.is_about_the_event());
+                right || left.is_about_the_event()
+            }
+            What::Test(Test::Within(_)) => false,
         }
     }
 }
 
 /// All until one is false, or any until one is true.
-fn several(clauses: &[Clause], scope: &Value, text: &str, wanted: bool) -> (bool, String) {
-    let mut reasons = Vec::new();
-    for clause in clauses {
-        let (holds, why) = clause.holds(scope, text);
-        if holds == wanted {
-            return (wanted, why);
-        }
-        reasons.push(why);
+fn several(parts: &[Part], context: &Context<'_>, text: &str, clause: &mut Clause, wanted: bool) -> bool {
+    clause.seen = if wanted { ANY } else { ALL }.to_owned();
+    let mut decided = false;
+    for part in parts {
+        let inner = if decided { part.unasked(text) } else { part.judge(context, text) };
+        decided |= inner.held == Some(wanted);
+        clause.parts.push(inner);
     }
-    (!wanted, reasons.join("; "))
+    decided == wanted
 }
 
-fn compare(operator: Operator, left: Option<&Value>, right: Option<&Value>) -> (bool, String) {
-    let text = shown(right);
-    let holds = match (operator, right) {
+impl Test {
+    fn judge(&self, context: &Context<'_>) -> (bool, String) {
+        match self {
+            Self::Is(term) => {
+                let value = term.value(context);
+                (value.as_deref().is_some_and(truthy), shown(value.as_deref()))
+            }
+            Self::There(term, wanted) => {
+                let value = term.value(context);
+                let there = value.as_deref().is_some_and(|it| !it.is_null());
+                (there == *wanted, shown(value.as_deref()))
+            }
+            Self::Compare(left, operator, right) => {
+                let value = left.value(context);
+                let value = value.as_deref();
+                let (holds, other) = match right {
+                    Right::Fixed(operand, shown) => (operand.holds(*operator, value), shown.clone()),
+                    Right::Term(term) => {
+                        let right = term.value(context);
+                        (compare(*operator, (left, value), (term, right.as_deref())), shown(right.as_deref()))
+                    }
+                };
+                (holds, format!("{} {} {other}", shown(value), operator.sign()))
+            }
+            Self::Within(windows) => {
+                let minute = context.moment.minute_of_day();
+                let holds = windows.iter().any(|it| it.contains(minute));
+                (holds, format!("{:02}:{:02}", minute / 60, minute % 60))
+            }
+        }
+    }
+}
+
+type Side<'a> = (&'a Term, Option<&'a Value>);
+
+fn compare(operator: Operator, (left_term, left): Side<'_>, (right_term, right): Side<'_>) -> bool {
+    match (operator, right) {
         (Operator::NotEqual, None) => left.is_some_and(|it| !it.is_null()),
         (_, None) => false,
-        (Operator::In, Some(Value::Array(list))) => Operand::List(list.clone()).holds(operator, left),
+        (Operator::In, Some(Value::Array(list))) => {
+            let one = |value: &Value| list.iter().any(|it| compare::same(value, it));
+            match left {
+                None | Some(Value::Null) => false,
+                Some(Value::Array(several)) => several.iter().any(one),
+                Some(value) => one(value),
+            }
+        }
         (Operator::In, Some(Value::String(whole))) => {
             left.and_then(text_of).is_some_and(|it| whole.contains(it.as_str()))
         }
         (Operator::In, Some(Value::Object(map))) => {
             left.and_then(text_of).is_some_and(|it| map.contains_key(it.as_str()))
         }
-        (operator, Some(right)) => Operand::Text(right.clone()).holds(operator, left),
-    };
-    (holds, text)
+        (Operator::NotEqual, Some(right)) => !any_of(left, |it| compare::same(it, right)),
+        (_, Some(right)) => {
+            // What was seen decides how a written number compares: with a version it is one.
+            let written = matches!(left_term, Term::Literal(_)) && !matches!(right_term, Term::Literal(_));
+            match operator.mirrored() {
+                Some(mirrored) if written => left.is_some_and(|left| mirrored.holds(right, left)),
+                _ => any_of(left, |it| operator.holds(it, right)),
+            }
+        }
+    }
+}
+
+fn any_of(value: Option<&Value>, test: impl Fn(&Value) -> bool) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(list)) => list.iter().any(test),
+        Some(value) => test(value),
+    }
 }
 
 fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "absent".to_owned(), |it| shortened(&it.to_string()))
+    match value {
+        None => "absent".to_owned(),
+        Some(Value::String(text)) if text.len() <= 40 && !text.contains(['"', '\\', '\n']) => {
+            format!("\"{text}\"")
+        }
+        Some(value) => shortened(&value.to_string()),
+    }
 }
 
 impl Term {
-    fn value<'a>(&'a self, scope: &'a Value) -> Option<&'a Value> {
+    fn value<'a>(&'a self, context: &Context<'a>) -> Option<Cow<'a, Value>> {
         match self {
-            Self::Literal(value) => Some(value),
-            Self::Path(path) => {
-                if let Some((root, rest)) = path.split_once('.')
-                    && let Some(value) = scope.get(root).and_then(|it| it.get(rest))
-                {
-                    return Some(value);
+            Self::Literal(value) => Some(Cow::Borrowed(value)),
+            Self::Path(path) => path.value(context),
+            Self::Sum(left, sign, right) => {
+                let number = |it: &Self| it.value(context)?.as_f64();
+                let (left, right) = (number(left)?, number(right)?);
+                let sum = match sign {
+                    Sign::Plus => left + right,
+                    Sign::Minus => left - right,
+                    Sign::Times => left * right,
+                    Sign::Over => left / right,
+                };
+                Some(Cow::Owned(serde_json::Number::from_f64(sum).map(Value::Number)?))
+            }
+        }
+    }
+    fn is_about_the_event(&self) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Path(path) => matches!(path.root, Root::Event | Root::Tag | Root::Source),
+            Self::Sum(left, _, right) => left.is_about_the_event() || right.is_about_the_event(),
+        }
+    }
+}
+
+impl Path {
+    /// A path such as `event.mount`, alone.
+    pub(crate) fn parse(text: &str, file: &str) -> Parsed<Self> {
+        grammar::path(text, file)
+    }
+    pub(crate) fn value<'a>(&'a self, context: &Context<'a>) -> Option<Cow<'a, Value>> {
+        let text = |it: &str| Some(Cow::Owned(Value::from(it)));
+        match self.root {
+            Root::Event => self.within(&context.event.data),
+            Root::Grains => {
+                let grains = context.grains?;
+                if let Some(value) = grains.get(&self.rest) {
+                    return Some(Cow::Borrowed(value));
                 }
-                lookup(scope, path.split('.'))
+                let (first, rest) = self.keys.split_first()?;
+                let keys = rest.iter().map(String::as_str);
+                compare::lookup(grains.get(first)?, keys).map(Cow::Borrowed)
             }
-        }
-    }
-}
-
-fn any(cursor: &mut Cursor<'_>) -> Parsed<Clause> {
-    let mut clauses = vec![all(cursor)?];
-    while cursor.eat_word("or") {
-        clauses.push(all(cursor)?);
-    }
-    Ok(if clauses.len() == 1 { clauses.remove(0) } else { Clause::Any(clauses) })
-}
-
-fn all(cursor: &mut Cursor<'_>) -> Parsed<Clause> {
-    let mut clauses = vec![one(cursor)?];
-    while cursor.eat_word("and") {
-        clauses.push(one(cursor)?);
-    }
-    Ok(if clauses.len() == 1 { clauses.remove(0) } else { Clause::All(clauses) })
-}
-
-fn one(cursor: &mut Cursor<'_>) -> Parsed<Clause> {
-    if cursor.eat_word("not") {
-        cursor.descend()?;
-        let inner = one(cursor)?;
-        cursor.depth -= 1;
-        return Ok(Clause::Not(Box::new(inner)));
-    }
-    if cursor.eat("(") {
-        cursor.descend()?;
-        let inner = any(cursor)?;
-        cursor.depth -= 1;
-        return if cursor.eat(")") { Ok(inner) } else { Err(cursor.unexpected("`)`")) };
-    }
-    cursor.skip_space();
-    let start = cursor.byte;
-    let left = term(cursor)?;
-    let before = cursor.byte;
-    let Some(operator) = cursor.operator() else {
-        if let Term::Literal(Value::String(text)) = &left {
-            let message = format!("the text `{}` is no condition", shortened(text));
-            return Err(Box::new(cursor.complain(start, before - start, message)));
-        }
-        cursor.byte = before;
-        return Ok(Clause::Is(left, start, before - start));
-    };
-    let right = right(cursor, operator)?;
-    Ok(Clause::Compare(left, operator, right, start, cursor.byte - start))
-}
-
-fn right(cursor: &mut Cursor<'_>, operator: Operator) -> Parsed<Right> {
-    cursor.skip_space();
-    let start = cursor.byte;
-    match operator {
-        Operator::Matches => match cursor.quoted()? {
-            Some(pattern) => {
-                let regex = cursor.regex(&pattern, start)?;
-                Ok(Right::Fixed(Operand::Regex(regex), format!("\"{}\"", shortened(&pattern))))
+            Root::Telemetry => self.within(context.telemetry?),
+            Root::Labels => text(context.labels?.get(&self.rest)?),
+            Root::Minion => text(context.minion?.as_str()),
+            Root::Tag => text(&context.event.tag),
+            Root::Source => text(&context.source()),
+            Root::Presence => text(presence_word(context.presence?)),
+            Root::Online => {
+                let online = matches!(context.presence?, Presence::Up | Presence::Quiet);
+                Some(Cow::Owned(Value::Bool(online)))
             }
-            None => Err(cursor.unexpected("a regular expression in quotes")),
-        },
-        Operator::In if cursor.rest().starts_with(['[', '(']) => {
-            let list = cursor.list()?;
-            let shown = format!("[{}]", shortened(&list.join(", ")));
-            Ok(Right::Fixed(Operand::List(list.into_iter().map(Value::from).collect()), shown))
-        }
-        _ => {
-            let right = term(cursor)?;
-            let ordered = !matches!(operator, Operator::Equal | Operator::NotEqual | Operator::In);
-            if let (true, Term::Literal(Value::Bool(_))) = (ordered, &right) {
-                let message = format!("`{}` does not go with true or false", operator.sign());
-                return Err(Box::new(cursor.complain(start, cursor.byte - start, message)));
+            Root::Maintenance => Some(Cow::Owned(Value::Bool(context.maintenance))),
+            Root::Time => {
+                let minute = context.moment.minute_of_day();
+                text(&format!("{:02}:{:02}", minute / 60, minute % 60))
             }
-            Ok(Right::Term(right))
+            Root::Weekday => text(context.moment.weekday()),
         }
     }
+    fn within<'a>(&'a self, data: &'a Value) -> Option<Cow<'a, Value>> {
+        if self.rest.is_empty() {
+            return Some(Cow::Borrowed(data));
+        }
+        if let Some(value) = data.get(&self.rest) {
+            return Some(Cow::Borrowed(value));
+        }
+        compare::lookup(data, self.keys.iter().map(String::as_str)).map(Cow::Borrowed)
+    }
 }
 
-fn term(cursor: &mut Cursor<'_>) -> Parsed<Term> {
-    if let Some(text) = cursor.quoted()? {
-        return Ok(Term::Literal(Value::from(text)));
+/// Presence as conditions say it.
+pub(crate) fn presence_word(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Up => "up",
+        Presence::Quiet => "quiet",
+        Presence::Lost => "lost",
+        Presence::Down => "down",
     }
-    let start = cursor.byte;
-    let word = cursor
-        .bare(|rest| rest.starts_with([')', '(', ',', '=', '<', '>', '~', ']']) || rest.starts_with("!="));
-    if word.is_empty() {
-        return Err(cursor.unexpected("a value"));
-    }
-    if let value @ (Value::Bool(_) | Value::Number(_)) = crate::scalars::plain(word) {
-        return Ok(Term::Literal(value));
-    }
-    if word.starts_with(|it: char| it.is_ascii_digit()) {
-        return Ok(Term::Literal(Value::from(word)));
-    }
-    let (root, rest) = word.split_once('.').map_or((word, None), |(root, rest)| (root, Some(rest)));
-    let deep = matches!(root, "event" | "grains" | "labels" | "telemetry");
-    if !cursor.roots.contains(&root) || (deep != rest.is_some() && root != "event") {
-        return Err(unknown(cursor, start, word, root));
-    }
-    Ok(Term::Path(word.to_owned()))
-}
-
-#[expect(clippy::unnecessary_box_returns, reason = "goes into a `Parsed`, whose error is boxed")]
-fn unknown(cursor: &Cursor<'_>, start: usize, word: &str, root: &str) -> Box<Diagnostic> {
-    let complaint = cursor.complain_as("E0506", start, word.len(), format!("unknown name `{word}`"));
-    let help = did_you_mean(root, cursor.roots.iter().copied()).unwrap_or_else(|| {
-        let known: Vec<String> = cursor
-            .roots
-            .iter()
-            .map(|it| {
-                if matches!(*it, "minion" | "tag" | "source") { (*it).to_owned() } else { format!("{it}.x") }
-            })
-            .collect();
-        format!("a condition knows {}; texts stand in quotes", known.join(", "))
-    });
-    Box::new(complaint.help(help))
 }

@@ -36,6 +36,16 @@ impl Operator {
             Self::In => "in",
         }
     }
+    /// The same comparison with its sides exchanged, if it has a direction.
+    pub(crate) fn mirrored(self) -> Option<Self> {
+        match self {
+            Self::Less => Some(Self::Greater),
+            Self::LessOrEqual => Some(Self::GreaterOrEqual),
+            Self::Greater => Some(Self::Less),
+            Self::GreaterOrEqual => Some(Self::LessOrEqual),
+            Self::Equal | Self::NotEqual | Self::Matches | Self::In => None,
+        }
+    }
     /// Whether a comparison holds; `Matches` and `In` are not for here. Nothing compares as unequal to everything.
     pub(crate) fn holds(self, left: &Value, right: &Value) -> bool {
         let ordered = order(left, right);

@@ -1,7 +1,7 @@
 //! What the helpers of templates compute: values in, value out.
 
 use crate::{
-    compare::{lookup, order, same, text_of, truthy},
+    compare::{lookup, order, order_as_text, same, text_of, truthy},
     limits,
 };
 use serde_json::{Map, Value};
@@ -233,7 +233,7 @@ fn end(value: &Value, which: fn(&[Value]) -> Option<&Value>) -> Result<Value, St
 
 fn sort(it: &[Value]) -> Result<Value, String> {
     let mut sorted = list(&it[0])?.clone();
-    sorted.sort_by(|a, b| order(a, b).unwrap_or(Ordering::Equal));
+    sorted.sort_by(|a, b| order_as_text(a, b).unwrap_or(Ordering::Equal));
     Ok(sorted.into())
 }
 

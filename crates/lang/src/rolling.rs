@@ -2,14 +2,16 @@
 //! turns.
 
 use crate::{
-    condition::Condition,
+    condition::{Condition, why},
     rule_files::moved,
-    rules::filter_matches,
+    rules::{Context, filter_matches},
     say::{Complaints, Rendered, Say, did_you_mean, error},
     yaml::{Key, Node, Yaml},
 };
-use model::{Diagnostic, Gate, Grains, Labels, MinionId, OnStop, Order, Rolling, Share, Timestamp};
-use serde_json::{Map, Value, json};
+use model::{
+    Diagnostic, Event, Gate, Grains, Labels, MinionId, OnStop, Order, Rolling, Share, Source, Timestamp,
+};
+use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The words of a run in waves, beside those of what is to be run.
@@ -249,14 +251,24 @@ impl Health {
         labels: &Labels,
     ) -> (bool, String) {
         let Some(condition) = &self.condition else { return (true, String::new()) };
-        let mut scope = Map::new();
-        scope.insert("minion".to_owned(), json!(minion));
-        scope.insert("grains".to_owned(), Value::Object(grains.clone()));
-        scope.insert("labels".to_owned(), json!(labels));
-        if let Some(sample) = sample {
-            scope.insert("telemetry".to_owned(), sample.clone());
-        }
-        condition.holds(&Value::Object(scope))
+        let nothing = Event {
+            number: 0,
+            tag: String::new(),
+            source: Source::Master,
+            at: Timestamp(0),
+            data: Value::Null,
+            hops: 0,
+            cause: Vec::new(),
+        };
+        let context = Context {
+            minion: Some(minion),
+            grains: Some(grains),
+            labels: Some(labels),
+            telemetry: sample,
+            ..Context::of_event(&nothing)
+        };
+        let clause = condition.judge(&context);
+        (clause.held == Some(true), why(&clause))
     }
     /// Whether an event breaks the quiet: what follows `minion/<id>/` of its tag.
     pub fn is_broken_by(&self, below: &str) -> bool {
@@ -290,6 +302,7 @@ mod tests {
         say::Text,
         yaml::{self},
     };
+    use serde_json::json;
     use std::sync::Arc;
 
     fn of(text: &str) -> Result<Option<Rolling>, Vec<String>> {

@@ -4,6 +4,7 @@ use crate::{
     Source, Tree,
     condition::Condition,
     limits,
+    rule_clauses::FILTERS_MAX,
     rule_texts::Texts,
     rules::{Rule, Rules},
     salt_rules,
@@ -12,25 +13,57 @@ use crate::{
     yaml::{self, Key, Node, Yaml},
 };
 use model::{Compiled, Diagnostic};
+use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
-/// Keys of a rule.
-const KEYS: [&str; 6] = ["on", "when", "once_per", "concurrency", "do", "on_failure"];
-/// Keys that the design names and nothing honours yet.
-const LATER: [&str; 13] = [
-    "for",
-    "throttle",
-    "else_after",
-    "group_by",
-    "count",
-    "absent",
-    "all",
+/// Keys of a rule, in the order in which they are asked.
+pub(crate) const KEYS: [&str; 22] = [
+    "on",
     "any",
-    "max_hops",
-    "priority",
-    "reactor",
+    "all",
     "enabled",
+    "max_hops",
+    "group_by",
+    "when",
+    "absent",
+    "for",
+    "count",
+    "debounce",
+    "maintenance",
+    "throttle",
+    "once_per",
+    "priority",
+    "concurrency",
+    "do",
+    "else_after",
+    "on_failure",
+    // Told apart from an unknown key where they are read.
+    "reactor",
     "within",
+    "of",
+];
+/// Keys that belong elsewhere.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("reactor", "`reactor:` is the key of Salt's map and stands alone in its file"),
+    ("within", "write `count: 3 within 10m`, or `all: { within: 10m, of: [..] }`"),
+    ("of", "write `all: { within: 10m, of: [..] }`"),
+];
+/// Those that decide whether a rule acts.
+const ASKED: [&str; 14] = [
+    "on",
+    "any",
+    "all",
+    "enabled",
+    "max_hops",
+    "when",
+    "absent",
+    "for",
+    "count",
+    "debounce",
+    "maintenance",
+    "throttle",
+    "once_per",
+    "concurrency",
 ];
 /// Longest filter, name and tag.
 pub(crate) const NAME_BYTES: usize = 128;
@@ -139,38 +172,44 @@ impl Reader {
             );
         };
         let mut draft = Draft { file: file.clone(), texts: Texts::default(), failing: false };
-        for (key, _) in pairs.iter().filter(|it| !KEYS.contains(&it.0.text.as_str())) {
-            self.unknown(file, key, &KEYS, &LATER);
+        for (key, _) in pairs {
+            self.known_key(file, key);
         }
         let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
-        let on = self.filter(file, name, get("on"));
+        let mut clauses = self.clauses(&mut draft, pairs);
+        let (filters, within) = self.filters(&draft, name, pairs);
+        clauses.all_within_ms = within;
         let (when, condition) = get("when").map(|it| self.condition(file, it)).unwrap_or_default();
-        let once_per_boot = get("once_per").is_some_and(|it| {
-            if it.text() != Some("boot") {
-                let message = "`once_per` takes `boot`";
-                self.say(file, it.at, "E0501", message, None);
-            }
-            true
-        });
         let actions = self.actions(&mut draft, name, get("do"));
         let on_failure =
             get("on_failure").map(|it| self.on_failure(&mut draft, name, it)).unwrap_or_default();
         let concurrency = get("concurrency").and_then(|it| self.concurrency(&draft, it));
-        let place = format!("{}:{}", file.source.path, name.at.line);
+        let asked = ASKED.iter().filter_map(|key| Some(((*key), written(get(key)?))));
         let rule = Rule {
-            name: name.text.clone(),
-            place,
-            on,
+            filters,
             when,
-            once_per_boot,
+            clauses,
             actions,
             on_failure,
             concurrency,
             condition,
             texts: draft.texts,
-            salt: None,
+            words: asked.collect(),
+            fingerprint: fingerprint(&name.text, node),
+            ..Rule::plain(name.text.clone(), format!("{}:{}", file.source.path, name.at.line))
         };
-        self.rules.push(rule);
+        self.rules.push(Rule { on: rule.filters.join(", "), ..rule });
+    }
+
+    fn known_key(&mut self, file: &Rendered, key: &Key) {
+        if let Some((_, help)) = ELSEWHERE.iter().find(|it| it.0 == key.text) {
+            let message = format!("`{}` is no key of a rule", key.text);
+            return self.say(file, key.at, "E0502", message, Some((*help).to_owned()));
+        }
+        let known = &KEYS[..KEYS.len() - ELSEWHERE.len()];
+        if !known.contains(&key.text.as_str()) {
+            self.unknown(file, key, known, &[]);
+        }
     }
 
     pub(crate) fn unknown(&mut self, file: &Rendered, key: &Key, known: &[&str], later: &[&str]) {
@@ -183,12 +222,48 @@ impl Reader {
         self.say(file, key.at, "E0502", format!("unknown key `{}`", key.text), help);
     }
 
-    fn filter(&mut self, file: &Rendered, name: &Key, node: Option<&Node>) -> String {
-        let Some(node) = node else {
+    /// The filters of `on`, `any` or `all`, and for `all` within which time.
+    fn filters(&mut self, draft: &Draft, name: &Key, pairs: &[(Key, Node)]) -> (Vec<String>, Option<u64>) {
+        let get = |name: &str| pairs.iter().find(|it| it.0.text == name);
+        let file = draft.file.clone();
+        let Some((key, node)) = get("on").or_else(|| get("any")).or_else(|| get("all")) else {
             let help = Some("say which events it is for: `on: minion/+/start`".to_owned());
-            self.say(file, name.at, "E0501", format!("`{}` has no `on`", name.text), help);
-            return String::new();
+            self.say(&file, name.at, "E0501", format!("`{}` has no `on`", name.text), help);
+            return (Vec::new(), None);
         };
+        if key.text != "all" {
+            return (self.filter_list(&file, node), None);
+        }
+        let help = || Some("write `all: { within: 10m, of: [ FILTER, FILTER ] }`".to_owned());
+        let Yaml::Map(inner) = &node.value else {
+            self.say(&file, node.at, "E0508", "`all` needs `within` and `of`", help());
+            return (Vec::new(), None);
+        };
+        for (key, _) in inner.iter().filter(|it| !["within", "of"].contains(&it.0.text.as_str())) {
+            self.unknown(&file, key, &["within", "of"], &[]);
+        }
+        let get = |name: &str| inner.iter().find(|it| it.0.text == name);
+        let (Some((within, span)), Some((_, of))) = (get("within"), get("of")) else {
+            self.say(&file, node.at, "E0508", "`all` needs `within` and `of`", help());
+            return (Vec::new(), None);
+        };
+        let filters = self.filter_list(&file, of);
+        if filters.len() == 1 {
+            self.say(&file, of.at, "E0508", "`all` is about several filters", help());
+        }
+        (filters, self.span_of(draft, within, span))
+    }
+
+    fn filter_list(&mut self, file: &Rendered, node: &Node) -> Vec<String> {
+        let Yaml::List(items) = &node.value else { return vec![self.one_filter(file, node)] };
+        if items.is_empty() || items.len() > FILTERS_MAX {
+            let message = format!("a rule has from one to {FILTERS_MAX} filters");
+            self.say(file, node.at, "E0504", message, None);
+        }
+        items.iter().take(FILTERS_MAX).map(|it| self.one_filter(file, it)).collect()
+    }
+
+    pub(crate) fn one_filter(&mut self, file: &Rendered, node: &Node) -> String {
         let text = node.text().unwrap_or("");
         let levels: Vec<&str> = text.split('/').collect();
         let good = |(index, level): (usize, &&str)| match *level {
@@ -226,6 +301,50 @@ impl Reader {
             }
         }
     }
+}
+
+/// What stands at a key, on one line.
+fn written(node: &Node) -> String {
+    let text = match &node.value {
+        Yaml::Scalar { text, .. } => text.clone(),
+        Yaml::List(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
+        Yaml::Map(pairs) => {
+            let pairs = pairs.iter().map(|(key, node)| format!("{}: {}", key.text, written(node)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Tells a rule that was altered from one that was not.
+fn fingerprint(name: &str, node: &Node) -> String {
+    fn add(hash: &mut Sha256, node: &Node) {
+        match &node.value {
+            Yaml::Scalar { text, plain } => {
+                hash.update([1, u8::from(*plain)]);
+                hash.update(text.len().to_le_bytes());
+                hash.update(text);
+            }
+            Yaml::List(items) => {
+                hash.update([2]);
+                items.iter().for_each(|it| add(hash, it));
+                hash.update([3]);
+            }
+            Yaml::Map(pairs) => {
+                hash.update([4]);
+                for (key, node) in pairs {
+                    hash.update(key.text.len().to_le_bytes());
+                    hash.update(&key.text);
+                    add(hash, node);
+                }
+                hash.update([5]);
+            }
+        }
+    }
+    let mut hash = Sha256::new();
+    hash.update(name);
+    add(&mut hash, node);
+    hash.finalize()[..8].iter().map(|it| format!("{it:02x}")).collect()
 }
 
 pub(crate) fn is_level(text: &str) -> bool {

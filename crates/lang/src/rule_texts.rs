@@ -40,7 +40,8 @@ impl Texts {
         let ready = Arc::new(compile(&Tree::default(), &text, false)?);
         let empty = || json!({});
         let scope = [("event", empty()), ("grains", empty()), ("labels", empty())];
-        let names = ["minion", "tag", "source"].map(|it| (it, json!(crate::scan::UNKNOWN.to_string())));
+        let names =
+            ["minion", "tag", "source", "presence"].map(|it| (it, json!(crate::scan::UNKNOWN.to_string())));
         let scope = scope
             .into_iter()
             .chain(names)

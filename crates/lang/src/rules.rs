@@ -1,13 +1,23 @@
 //! Reactor rules: compiled and type-checked at load, evaluated against events.
 
-use crate::{Tree, condition::Condition, rule_actions, rule_texts::Texts, salt::rule::SaltRule};
-use model::{Compiled, Event, Grains, Labels, MinionId};
+use crate::{
+    Tree,
+    condition::{self, Condition, presence_word},
+    rule_actions,
+    rule_texts::Texts,
+    salt::rule::SaltRule,
+};
+use model::{Clause, Compiled, Event, Grains, Labels, MinionId, Presence};
 use serde_json::{Map, Value, json};
 
+pub use crate::condition::Moment;
 pub use crate::rule_actions::{
     ACTIONS_MAX, Action, ActionTemplate, Body, CALL_MS, CALL_MS_MAX, Concurrency, HttpTemplate, HttpWish,
     KeyAction, KeyPolicy, Notice, NotifyTemplate, PRIORITIES, PowerSet, Priority, ResolvedTarget,
     TargetTemplate, WAIT_MS_MAX, Wait, WaitTemplate,
+};
+pub use crate::rule_clauses::{
+    Absent, After, COUNT_MAX, Clauses, Count, FILTERS_MAX, HOPS_MAX, OncePer, Per, Throttle,
 };
 
 /// All rules of a tree, in order of file and place.
@@ -23,20 +33,26 @@ pub struct Rule {
     pub name: String,
     /// `reactors/x.yaml:3`.
     pub place: String,
-    /// MQTT filter over event tags.
+    /// MQTT filter over event tags; several are separated by commas.
     pub on: String,
+    /// The filters of `on`, `any` or `all`.
+    pub filters: Vec<String>,
     /// Condition as written.
     pub when: Option<String>,
-    /// Act at most once for each boot of the minion; due again after the next boot, and until the act has been done.
-    pub once_per_boot: bool,
+    /// What else it asks.
+    pub clauses: Clauses,
     /// What to do, in order.
     pub actions: Vec<ActionTemplate>,
     /// What to do, once, when a job of it ends badly, an action is refused, a wait is not met or a call is given up.
     pub on_failure: Vec<ActionTemplate>,
     /// How many of its reactions may be under way; others wait in order.
     pub concurrency: Option<Concurrency>,
+    /// Tells it from what it was before an edit.
+    pub fingerprint: String,
     pub(crate) condition: Option<Condition>,
     pub(crate) texts: Texts,
+    /// Its clauses as written, in the order in which they are asked.
+    pub(crate) words: Vec<(&'static str, String)>,
     /// It is a reaction of Salt's.
     pub(crate) salt: Option<SaltRule>,
 }
@@ -52,6 +68,14 @@ pub struct Context<'a> {
     pub grains: Option<&'a Grains>,
     /// `labels.<key>` of that minion.
     pub labels: Option<&'a Labels>,
+    /// `presence` of that minion.
+    pub presence: Option<Presence>,
+    /// Whether that minion is in maintenance.
+    pub maintenance: bool,
+    /// `telemetry.<path>` of that minion, where that is asked.
+    pub telemetry: Option<&'a Value>,
+    /// `time` and `weekday`.
+    pub moment: Moment,
 }
 
 impl Rules {
@@ -67,25 +91,40 @@ impl Rules {
     pub fn matching<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Rule> {
         self.rules.iter().filter(move |it| match &it.salt {
             Some(salt) => salt.may_hear(tag),
-            None => filter_matches(&it.on, tag),
+            None => it.filters.iter().any(|filter| filter_matches(filter, tag)),
         })
     }
 }
 
-impl Context<'_> {
-    /// What conditions and templates see.
-    fn scope(&self) -> Map<String, Value> {
-        let source = match &self.event.source {
+impl<'a> Context<'a> {
+    /// An event, and nothing known of any minion.
+    pub fn of_event(event: &'a Event) -> Self {
+        Self {
+            event,
+            minion: None,
+            grains: None,
+            labels: None,
+            presence: None,
+            maintenance: false,
+            telemetry: None,
+            moment: Moment { at: event.at, east_s: 0 },
+        }
+    }
+    pub(crate) fn source(&self) -> String {
+        match &self.event.source {
             model::Source::Master => "master".to_owned(),
             model::Source::Minion(id) => format!("minion/{id}"),
             model::Source::User(name) => format!("user/{name}"),
             model::Source::Integration(name) => format!("integration/{name}"),
             model::Source::Rule(name) => format!("rule/{name}"),
-        };
+        }
+    }
+    /// What templates see.
+    fn scope(&self) -> Map<String, Value> {
         let mut scope = Map::new();
         scope.insert("event".to_owned(), self.event.data.clone());
         scope.insert("tag".to_owned(), json!(self.event.tag));
-        scope.insert("source".to_owned(), json!(source));
+        scope.insert("source".to_owned(), json!(self.source()));
         let mut add = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 scope.insert(name.to_owned(), value);
@@ -94,6 +133,7 @@ impl Context<'_> {
         add("minion", self.minion.map(|it| json!(it)));
         add("grains", self.grains.map(|it| Value::Object(it.clone())));
         add("labels", self.labels.map(|it| json!(it)));
+        add("presence", self.presence.map(|it| json!(presence_word(it))));
         scope
     }
 }
@@ -122,26 +162,68 @@ impl Rule {
             other => other,
         }
     }
-    /// Whether `when` holds, with a sentence that names the clause and its values either way.
-    pub fn holds(&self, context: Context<'_>) -> (bool, String) {
-        if let Some(salt) = &self.salt {
-            return salt.holds(context.event);
-        }
-        match &self.condition {
-            None => (true, "no `when`".to_owned()),
-            Some(condition) => {
-                let (holds, why) = condition.holds(&Value::Object(context.scope()));
-                (holds, format!("when: {why}"))
-            }
+    /// A rule that has nothing but its name.
+    pub(crate) fn plain(name: String, place: String) -> Self {
+        Self {
+            name,
+            place,
+            on: String::new(),
+            filters: Vec::new(),
+            when: None,
+            clauses: Clauses::default(),
+            actions: Vec::new(),
+            on_failure: Vec::new(),
+            concurrency: None,
+            fingerprint: String::new(),
+            condition: None,
+            texts: Texts::default(),
+            words: Vec::new(),
+            salt: None,
         }
     }
-    /// The actions with templates filled in; an error names the action and the variable.
+    /// Whether it acts at most once for each boot of the minion; due again after the next boot, and until the act has
+    /// been done.
+    pub fn once_per_boot(&self) -> bool {
+        self.clauses.once_per == Some(OncePer::Boot)
+    }
+    /// Whether `when` holds, with a sentence that names the clause and its values either way.
+    pub fn holds(&self, context: Context<'_>) -> (bool, String) {
+        match self.judge_when(&context) {
+            None => (true, "no `when`".to_owned()),
+            Some(clause) => (clause.held == Some(true), reason(&clause)),
+        }
+    }
+    /// `when` with its parts and values; none if there is none.
+    pub(crate) fn judge_when(&self, context: &Context<'_>) -> Option<Clause> {
+        if let Some(salt) = &self.salt {
+            let (held, seen) = salt.holds(context.event);
+            let text = self.on.clone();
+            return Some(Clause { name: "on".to_owned(), text, held: Some(held), seen, parts: Vec::new() });
+        }
+        let mut clause = self.condition.as_ref()?.judge(context);
+        "when".clone_into(&mut clause.name);
+        Some(clause)
+    }
+    /// The actions of `do` with templates filled in; an error names the action and the variable.
     pub fn actions(&self, context: Context<'_>) -> Result<Vec<Action>, String> {
         if let Some(salt) = &self.salt {
             return Ok(salt.actions(context.event)?.into_iter().map(|it| self.own(it)).collect());
         }
+        self.fill(&self.actions, context)
+    }
+    /// One of the rule's lists of actions with templates filled in.
+    pub fn fill(&self, list: &[ActionTemplate], context: Context<'_>) -> Result<Vec<Action>, String> {
         let mut filler = self.texts.filler(context.scope());
-        rule_actions::fill(&self.name, &self.actions, &mut filler)
+        rule_actions::fill(&self.name, list, &mut filler)
+    }
+}
+
+/// A clause in one line: its name, and the values that decided.
+pub(crate) fn reason(clause: &Clause) -> String {
+    match clause.name.as_str() {
+        "when" => format!("when: {}", condition::why(clause)),
+        "on" => clause.seen.clone(),
+        name => format!("{name}: {}", clause.seen),
     }
 }
 

@@ -4,7 +4,6 @@
 use crate::{
     Tree, limits,
     rule_files::is_level,
-    rule_texts::Texts,
     rules::Rule,
     salt::{events, master, rule::SaltRule},
     say::{At, Complaints, Rendered, Say, Text, warning},
@@ -79,17 +78,10 @@ impl Reacting {
         let name = names().find(free).unwrap_or_default();
         self.files.insert(path.to_owned());
         self.rules.push(Rule {
-            name,
-            place: format!("{}:{}", file.source.path, at.line),
             on: tag.to_owned(),
-            when: None,
-            once_per_boot: false,
-            actions: Vec::new(),
-            on_failure: Vec::new(),
-            concurrency: None,
-            condition: None,
-            texts: Texts::default(),
+            fingerprint: format!("{tag} {path}"),
             salt: Some(SaltRule::new(tree, tag.to_owned(), path, body)),
+            ..Rule::plain(name, format!("{}:{}", file.source.path, at.line))
         });
     }
 }

@@ -45,7 +45,7 @@ fn fill(text: &str, name: &str) -> Result<Vec<Action>, String> {
     let rules = load(text)?;
     let (event, minion): (Event, MinionId) = (event(name), "vm-1".parse().unwrap());
     let labels = Labels::from([("site".to_owned(), "home".to_owned())]);
-    let context = Context { event: &event, minion: Some(&minion), grains: None, labels: Some(&labels) };
+    let context = Context { minion: Some(&minion), labels: Some(&labels), ..Context::of_event(&event) };
     rules.iter().next().unwrap().actions(context)
 }
 
@@ -98,7 +98,7 @@ fn every_action_is_read_filled_in_kept_and_read_back() {
     let rule = rules.iter().next().unwrap();
     assert_eq!(rule.concurrency, Some(Concurrency { limit: 1, per_minion: true }));
     let (event, minion): (Event, MinionId) = (event("x"), "vm-1".parse().unwrap());
-    let context = Context { event: &event, minion: Some(&minion), grains: None, labels: None };
+    let context = Context { minion: Some(&minion), ..Context::of_event(&event) };
     let failed = rule.failure_actions(context, "the disk is gone", None).unwrap();
     assert!(matches!(&failed[0], Action::Notify { notice, .. } if notice.message == "the disk is gone of "));
 }

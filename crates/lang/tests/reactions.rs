@@ -59,7 +59,15 @@ fn all() -> Rules {
 }
 
 fn event(tag: &str, data: Value) -> Event {
-    Event { number: 1, tag: tag.to_owned(), source: From::Master, at: Timestamp(0), data, hops: 0 }
+    Event {
+        number: 1,
+        tag: tag.to_owned(),
+        source: From::Master,
+        at: Timestamp(0),
+        data,
+        hops: 0,
+        cause: Vec::new(),
+    }
 }
 
 fn whom(target: &ResolvedTarget) -> String {
@@ -72,7 +80,7 @@ fn whom(target: &ResolvedTarget) -> String {
 /// What each rule that hears an event does.
 fn done(rules: &Rules, tag: &str, data: Value) -> Vec<String> {
     let event = event(tag, data);
-    let context = Context { event: &event, minion: None, grains: None, labels: None };
+    let context = Context::of_event(&event);
     let mut said = Vec::new();
     for rule in rules.matching(tag).filter(|it| it.holds(context).0) {
         match rule.actions(context) {

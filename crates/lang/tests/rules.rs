@@ -24,6 +24,7 @@ fn event(data: Value) -> Event {
         at: Timestamp(0),
         data,
         hops: 0,
+        cause: Vec::new(),
     }
 }
 
@@ -46,7 +47,12 @@ impl Fixture {
     }
     fn context(&self) -> Context<'_> {
         let Self { event, minion, grains, labels } = self;
-        Context { event, minion: Some(minion), grains: Some(grains), labels: Some(labels) }
+        Context {
+            minion: Some(minion),
+            grains: Some(grains),
+            labels: Some(labels),
+            ..Context::of_event(event)
+        }
     }
 }
 
@@ -66,7 +72,7 @@ fn a_rule_is_read_judged_and_filled_in() {
     let rules = load(NEW_MACHINE).unwrap();
     let rule = rules.iter().next().unwrap();
     assert_eq!((rule.name.as_str(), rule.place.as_str()), ("configure-new-machine", "reactors/r.yaml:2"));
-    assert!(rule.once_per_boot);
+    assert!(rule.once_per_boot());
     assert_eq!(rules.matching("minion/vm-1/start").count(), 1);
     assert_eq!(rules.matching("minion/vm-1/down").count(), 0);
     let fixture = Fixture::new(json!({"boot": "b1"}));
@@ -128,8 +134,9 @@ bad:
   on: minion/+x/start
   wehn: event.x
   throttle: 1
+  reactor: x
   when: evnt.boot and (
-  once_per: day
+  once_per: dya
   do:
     - aply: { target: '*' }
     - notify: {}
@@ -143,11 +150,12 @@ bad:
         "E0504",
         "E0502",
         "did you mean `when`?",
-        "E0503",
-        "`throttle` is not available yet",
+        "`throttle` says how often for what in which time",
+        "`reactor` is no key of a rule",
         "E0506",
         "did you mean `event`?",
-        "`once_per` takes `boot`",
+        "`once_per` takes `boot`, `day` or `job`",
+        "did you mean `day`?",
         "did you mean `apply`?",
         "`notify` needs `message`",
         "E0301",
@@ -159,7 +167,7 @@ bad:
     ] {
         assert!(told.contains(part), "`{part}` is not in\n{told}");
     }
-    assert!(told.contains("reactors/r.yaml:7:9"), "{told}");
+    assert!(told.contains("reactors/r.yaml:8:9"), "{told}");
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub struct Event {
     pub data: Value,
     /// How many rule-made events led to this one.
     pub hops: u32,
+    /// Numbers of the events that led to it, the first one first; as many as there may be hops.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cause: Vec<u64>,
 }
 
 /// What the reactor decided about one event that some rule's `on` let through.
@@ -61,6 +64,28 @@ pub struct Verdict {
     pub reason: String,
     /// What was done.
     pub actions: Vec<DecisionAction>,
+    /// Every clause of the rule, in the order in which they are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clauses: Vec<Clause>,
+}
+
+/// A clause of a rule as it was judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Clause {
+    /// Its key in the rule: `on`, `when`, `for`; empty for a part of a condition.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// As it is written.
+    pub text: String,
+    /// Whether it let the event pass; none if an earlier one had decided already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
+    /// With which values.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub seen: String,
+    /// The sides of `and`, `or` and `not`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Clause>,
 }
 
 /// One thing a rule did.

@@ -63,7 +63,7 @@ impl Place {
 
 fn event(number: u64) -> Event {
     let (tag, source) = ("minion/a/start".to_owned(), model::Source::Master);
-    Event { number, tag, source, at: NOW, data: serde_json::Value::Null, hops: 0 }
+    Event { number, tag, source, at: NOW, data: serde_json::Value::Null, hops: 0, cause: Vec::new() }
 }
 
 #[test]

@@ -2,13 +2,17 @@
 
 use super::{
     Effect, Entry, Master,
+    memory::Book,
     reactor::{Queued, boot_identity, level, reaction_id},
     timers::Timer,
 };
-use lang::rules::{Context, Rule};
+use lang::rules::Rule;
 use model::{Event, Job, JobId, MinionId, Source, Timestamp};
 use serde_json::json;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Waits between attempts to configure a boot; the last one is repeated.
 pub(crate) const RETRY_MS: &[u64] = &[60_000, 300_000, 900_000, 3_600_000];
@@ -30,15 +34,37 @@ pub(crate) struct Due {
     pub(crate) next_at: Option<Timestamp>,
 }
 
+/// Whether a rule may configure this boot now, and if not, why.
+pub(crate) fn may_begin(
+    book: &Book,
+    dues: &BTreeMap<(MinionId, String), Due>,
+    now: Timestamp,
+    (rule, id, boot): (&str, &MinionId, &str),
+) -> Result<(), String> {
+    let done = book.minions.get(id).and_then(|it| it.configured_boots.get(rule));
+    if done.is_some_and(|it| it == boot) {
+        return Err("this boot is configured already".to_owned());
+    }
+    let Some(due) = dues.get(&(id.clone(), rule.to_owned())).filter(|it| it.boot == boot) else {
+        return Ok(());
+    };
+    if let Some(job) = due.waiting.first() {
+        return Err(format!("job {} is configuring this boot", job.short()));
+    }
+    if due.tries >= ATTEMPTS_MAX || due.attempt >= ATTEMPTS_EVER_MAX {
+        return Err(format!("given up after {} attempts, until the trees change", due.tries));
+    }
+    if due.next_at.is_some_and(|it| it > now) {
+        return Err(format!("attempt {} failed; the next one waits", due.attempt));
+    }
+    Ok(())
+}
+
 impl Master {
     /// Whether a rule may configure this boot now; if so, which attempt it is.
     pub(crate) fn begin_due(&mut self, rule: &str, id: &MinionId, boot: &str) -> Result<u32, String> {
-        let done = self.book.minions.get(id).and_then(|it| it.configured_boots.get(rule));
-        if done.is_some_and(|it| it == boot) {
-            return Err("this boot is configured already".to_owned());
-        }
         self.recall_due(rule, id, boot);
-        let now = self.now;
+        may_begin(&self.book, &self.reactor.dues, self.now, (rule, id, boot))?;
         let key = (id.clone(), rule.to_owned());
         let due = self.reactor.dues.entry(key).or_insert_with(|| Due {
             boot: boot.to_owned(),
@@ -49,15 +75,6 @@ impl Master {
             starting: false,
             next_at: None,
         });
-        if let Some(job) = due.waiting.first() {
-            return Err(format!("job {} is configuring this boot", job.short()));
-        }
-        if due.tries >= ATTEMPTS_MAX || due.attempt >= ATTEMPTS_EVER_MAX {
-            return Err(format!("given up after {} attempts, until the trees change", due.tries));
-        }
-        if due.next_at.is_some_and(|it| it > now) {
-            return Err(format!("attempt {} failed; the next one waits", due.attempt));
-        }
         (due.starting, due.failed, due.next_at) = (true, false, None);
         let attempt = due.attempt;
         due.attempt += 1;
@@ -66,7 +83,7 @@ impl Master {
     }
 
     /// After a restart: jobs of this boot tell which attempt is next, and whether one is under way.
-    fn recall_due(&mut self, rule: &str, id: &MinionId, boot: &str) {
+    pub(crate) fn recall_due(&mut self, rule: &str, id: &MinionId, boot: &str) {
         let key = (id.clone(), rule.to_owned());
         if self.reactor.dues.get(&key).is_some_and(|it| it.boot == boot) {
             return;
@@ -161,7 +178,7 @@ impl Master {
     pub(crate) fn due_boots(&mut self, id: &MinionId) {
         let tag = format!("minion/{id}/start");
         let rules = Arc::clone(&self.reactor.rules);
-        for rule in rules.matching(&tag).filter(|it| it.once_per_boot) {
+        for rule in rules.matching(&tag).filter(|it| it.once_per_boot()) {
             self.due_boot(id, rule);
         }
     }
@@ -182,21 +199,21 @@ impl Master {
         let number = self.book.last_event + 1;
         let tag = format!("rule/{}/due", level(&rule.name));
         let data = json!({"minion": id, "boot_id": boot, "attempt": attempt + 1});
-        let event = Event { number, tag, source: Source::Master, at: now, data, hops: 0 };
+        let cause = Vec::new();
+        let event = Event { number, tag, source: Source::Master, at: now, data, hops: 0, cause };
         if !may || !self.would_hold(id, rule, &event) {
             return;
         }
         self.record(Entry::Event(event.clone()));
         self.out.push(Effect::Event(Box::new(event.clone())));
         let identity = format!("event:{number}");
-        self.reactor.queue.push_back(Queued { event, identity, due: Some(key) });
+        self.enqueue(Queued { event, identity, due: Some(key), kept: false });
     }
 
     /// A boot is due only for rules whose condition it meets; the others say so once, at the start itself.
     fn would_hold(&self, id: &MinionId, rule: &Rule, event: &Event) -> bool {
         let start = Event { tag: format!("minion/{id}/start"), data: self.start_data(id), ..event.clone() };
-        let member = self.book.minions.get(id);
-        let (grains, labels) = (member.map(|it| &it.grains), member.map(|it| &it.labels));
-        rule.holds(Context { event: &start, minion: Some(id), grains, labels }).0
+        let clauses = self.explain_rule(&rule.name, &start).map(|it| it.clauses).unwrap_or_default();
+        clauses.iter().all(|it| it.held != Some(false))
     }
 }

@@ -82,7 +82,7 @@ impl Master {
             self.rule_failed(rule, event, &error.message);
             return DecisionAction { what, job: None, result: error.message };
         }
-        self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
+        self.emit_after(event, tag, Source::Rule(rule.name.clone()), data);
         DecisionAction { what, job: None, result: ACCEPTED.to_owned() }
     }
 
@@ -223,7 +223,7 @@ impl Master {
         if event.hops + 1 < HOPS_MAX {
             let data = json!({"event": event.number, "tag": event.tag, "reason": cut(reason, 1024)});
             let tag = format!("rule/{}/failed", level(&rule.name));
-            self.emit_as(tag, Source::Rule(rule.name.clone()), data, event.hops + 1, None);
+            self.emit_after(event, tag, Source::Rule(rule.name.clone()), data);
         }
     }
 }

@@ -1,10 +1,22 @@
 //! Events and what rules make of them. A boot that a rule has not configured yet stays due until it has.
 
-use super::{Effect, Entry, Master, due::Due, reactions::ACCEPTED, roster::cut};
-use lang::rules::{Context, Rule, Rules};
-use model::{
-    Decision, DecisionAction, Diagnostic, Event, JobId, MinionId, Revision, Source, Verdict, broken,
+use super::{
+    Effect, Entry, Master, Part,
+    due::{Due, may_begin},
+    memory::Book,
+    reactions::ACCEPTED,
+    roster::{Live, cut},
+    timers::Timer,
 };
+use lang::{
+    reactor::{Judged, List, Maintenance, Member, World, minion_of},
+    rules::{Rule, Rules},
+};
+use model::{
+    Decision, DecisionAction, Diagnostic, Event, JobId, MinionId, Presence, Revision, Source, Timestamp,
+    Verdict, broken,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
@@ -13,9 +25,15 @@ use std::{
 };
 
 /// Rule-made events that may lead to each other.
-pub(crate) const HOPS_MAX: u32 = 8;
-/// Events that are reacted to in one step; more are kept on record only.
+pub(crate) const HOPS_MAX: u32 = lang::rules::HOPS_MAX;
+/// Events that are reacted to in one step; the others wait for the next one, which comes at once.
 const REACTIONS_PER_STEP_MAX: usize = 1_000;
+/// Events that may wait for a reaction. Beyond it events are on record and nothing reacts to them, which is counted.
+pub(crate) const QUEUE_MAX: usize = 100_000;
+/// Rows of events that wait, among what rules remember: no rule has this name.
+const QUEUE_ROW: &str = "/queue/";
+/// How long rules wait whose deadlines come while the store is full.
+const FULL_MS: u64 = 10_000;
 
 /// How often a rule did what since the start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,19 +47,56 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Reactor {
     pub(crate) rules: Arc<Rules>,
+    pub(crate) engine: lang::reactor::Reactor,
     pub(crate) counts: BTreeMap<String, Counts>,
     pub(crate) queue: VecDeque<Queued>,
     pub(crate) dues: BTreeMap<(MinionId, String), Due>,
     pub(crate) due_jobs: BTreeMap<JobId, (MinionId, String)>,
+    /// When the rules are woken.
+    pub(crate) wakes_at: Option<Timestamp>,
+    /// Events that nothing reacted to because too many waited.
+    pub(crate) dropped: u64,
 }
 
 /// An event to react to.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Queued {
     pub(crate) event: Event,
     pub(crate) identity: String,
     /// It only says that this boot is due again for this rule.
     pub(crate) due: Option<(MinionId, String)>,
+    /// It is on disk that it waits.
+    #[serde(skip, default = "on_disk")]
+    pub(crate) kept: bool,
+}
+
+fn on_disk() -> bool {
+    true
+}
+
+/// What rules can see of the master's memory.
+struct Around<'a> {
+    book: &'a Book,
+    live: &'a BTreeMap<MinionId, Live>,
+    dues: &'a BTreeMap<(MinionId, String), Due>,
+    now: Timestamp,
+}
+
+impl World for Around<'_> {
+    fn member(&self, id: &MinionId) -> Option<Member<'_>> {
+        let it = self.book.minions.get(id)?;
+        let presence = self.live.get(id).map_or(Presence::Lost, |it| it.presence);
+        Some(Member { grains: &it.grains, labels: &it.labels, presence, boot: it.boot.as_deref() })
+    }
+    fn maintenance(&self, _id: &MinionId) -> Option<Maintenance> {
+        None
+    }
+    fn east_s(&self, _now: Timestamp) -> i32 {
+        0
+    }
+    fn boot_is_due(&self, rule: &str, id: &MinionId, boot: &str) -> Option<Result<(), String>> {
+        Some(may_begin(self.book, self.dues, self.now, (rule, id, boot)))
+    }
 }
 
 impl Reactor {
@@ -95,47 +150,135 @@ impl Master {
         hops: u32,
         identity: Option<String>,
     ) -> Event {
-        let number = self.book.last_event + 1;
-        let event = Event { number, tag, source, at: self.now, data, hops };
-        self.book.last_event = number;
+        let event = Event { number: 0, tag, source, at: self.now, data, hops, cause: Vec::new() };
+        self.emit_event(event, identity)
+    }
+
+    /// Puts an event on record that another one led to.
+    pub(crate) fn emit_after(&mut self, parent: &Event, tag: String, source: Source, data: Value) -> Event {
+        let hops = parent.hops + 1;
+        let cause = chain(parent);
+        self.emit_event(Event { number: 0, tag, source, at: self.now, data, hops, cause }, None)
+    }
+
+    fn emit_event(&mut self, mut event: Event, identity: Option<String>) -> Event {
+        event.number = self.book.last_event + 1;
+        self.book.last_event = event.number;
         self.rolls.hear(&event.tag);
         self.out.push(Effect::Event(Box::new(event.clone())));
         if self.degraded.is_none() {
             self.record(Entry::Event(event.clone()));
-            let identity = identity.unwrap_or_else(|| format!("event:{number}"));
-            self.reactor.queue.push_back(Queued { event: event.clone(), identity, due: None });
+            let identity = identity.unwrap_or_else(|| format!("event:{}", event.number));
+            self.enqueue(Queued { event: event.clone(), identity, due: None, kept: false });
         }
         event
     }
 
-    /// Lets the rules see everything that happened in this step.
-    pub(crate) fn react_to_all(&mut self) {
-        for _ in 0..REACTIONS_PER_STEP_MAX {
-            let Some(queued) = self.reactor.queue.pop_front() else { return };
-            self.react(&queued);
+    /// An event waits for its reaction.
+    pub(crate) fn enqueue(&mut self, queued: Queued) {
+        if self.reactor.queue.len() >= QUEUE_MAX {
+            self.reactor.dropped += 1;
+            return self.count("events without reaction: too many wait");
         }
-        let dropped = self.reactor.queue.len();
-        self.reactor.queue.clear();
-        if dropped > 0 {
-            self.count("events without reaction: too many in one step");
+        self.reactor.queue.push_back(queued);
+    }
+
+    /// Lets the rules see what happened in this step, in order. What is too much for one step is on disk as waiting, and
+    /// the next step comes at once.
+    pub(crate) fn react_to_all(&mut self) {
+        if self.revision.is_some() || !self.tree_errors.is_empty() {
+            for _ in 0..REACTIONS_PER_STEP_MAX {
+                let Some(queued) = self.reactor.queue.pop_front() else { break };
+                if queued.kept {
+                    self.record(queue_row(&queued.event, None));
+                }
+                self.react(&queued);
+            }
+        }
+        if self.degraded.is_some() {
+            return;
+        }
+        let mut queue = std::mem::take(&mut self.reactor.queue);
+        for queued in queue.iter_mut().rev().take_while(|it| !it.kept) {
+            queued.kept = true;
+            let data = serde_json::to_value(&*queued).unwrap_or_default();
+            self.record(queue_row(&queued.event, Some(data)));
+        }
+        if !queue.is_empty() && self.revision.is_some() {
+            self.wake_at(self.now, Timer::Rules);
+        }
+        self.reactor.queue = queue;
+        self.keep_rule_memory();
+    }
+
+    /// What rules remember goes to disk with the event that they remember it of.
+    fn keep_rule_memory(&mut self) {
+        for (key, data) in self.reactor.engine.take_changes() {
+            self.record(Entry::Kept { part: Part::RuleMemory, key, data });
+        }
+        let Some(at) = self.reactor.engine.next_wake() else { return };
+        if self.reactor.wakes_at.is_none_or(|it| it > at) {
+            self.reactor.wakes_at = Some(at);
+            self.wake_at(at, Timer::Rules);
         }
     }
 
-    fn react(&mut self, queued: &Queued) {
-        let rules = Arc::clone(&self.reactor.rules);
-        let mut verdicts = Vec::new();
-        for rule in rules.matching(&queued.event.tag) {
-            verdicts.push(self.judge(rule, &queued.event, &queued.identity));
+    /// After a restart: what rules remembered, and events that waited for them. Nothing happens before there are rules.
+    pub(crate) fn restore_reactor(&mut self) {
+        let rows = self.book.kept_of(Part::RuleMemory).map(|(key, data)| (key.to_owned(), data.clone()));
+        let (waiting, remembered): (Vec<_>, Vec<_>) = rows.partition(|it| it.0.starts_with(QUEUE_ROW));
+        let queued = waiting.into_iter().filter_map(|it| serde_json::from_value(it.1).ok());
+        self.reactor.queue.extend(queued);
+        self.reactor.engine.restore(remembered);
+    }
+
+    /// A deadline of a rule has passed.
+    pub(crate) fn wake_rules(&mut self) {
+        self.reactor.wakes_at = None;
+        if self.degraded.is_some() {
+            return self.wake_at(self.now.plus_ms(FULL_MS), Timer::Rules);
         }
-        if let Some((minion, name)) = &queued.due
-            && let Some(rule) = rules.iter().find(|it| it.name == *name)
-        {
+        let Self { reactor, book, live, now, .. } = self;
+        let world = Around { book, live, dues: &reactor.dues, now: *now };
+        for judged in reactor.engine.wake(*now, &world) {
+            let Some(kept) = judged.kept.clone() else { continue };
+            let tag = format!("rule/{}/time", level(&judged.rule));
+            let clause = judged.identity.rsplit(':').next().unwrap_or_default().to_owned();
+            let data = json!({
+                "key": judged.key, "minion": judged.minion, "clause": clause, "event": kept.number,
+                "tag": kept.tag, "fired": judged.fired,
+            });
+            let event = self.emit_after(&kept, tag, Source::Master, data);
+            let verdict = self.carry_out(judged, &kept);
+            self.decide(&event, vec![verdict]);
+        }
+        self.keep_rule_memory();
+    }
+
+    fn react(&mut self, queued: &Queued) {
+        self.recall_dues(&queued.event.tag);
+        let event = &queued.event;
+        let start = queued.due.as_ref().map(|(minion, name)| {
             let tag = format!("minion/{minion}/start");
-            let start = Event { tag, data: self.start_data(minion), ..queued.event.clone() };
-            let mut verdict = self.judge(rule, &start, &queued.identity);
+            (name, Event { tag, data: self.start_data(minion), ..event.clone() })
+        });
+        let Self { reactor, book, live, now, .. } = self;
+        let world = Around { book, live, dues: &reactor.dues, now: *now };
+        let judged = reactor.engine.react(*now, event, &queued.identity, &world);
+        let again = start
+            .as_ref()
+            .and_then(|(name, start)| reactor.engine.react_by(name, *now, (start, &queued.identity), &world));
+        let mut verdicts: Vec<Verdict> = judged.into_iter().map(|it| self.carry_out(it, event)).collect();
+        if let (Some(again), Some((_, start))) = (again, start) {
+            let mut verdict = self.carry_out(again, &start);
             verdict.reason = format!("due again: {}", verdict.reason);
             verdicts.push(verdict);
         }
+        self.decide(event, verdicts);
+    }
+
+    /// Puts on record what rules made of an event.
+    fn decide(&mut self, event: &Event, verdicts: Vec<Verdict>) {
         if verdicts.is_empty() {
             return;
         }
@@ -148,47 +291,28 @@ impl Master {
             }
             self.publish_rule(&verdict.rule);
         }
-        let event = &queued.event;
         let decision = Decision { event: event.number, tag: event.tag.clone(), at: self.now, verdicts };
         self.record(Entry::Decision(decision));
     }
 
-    /// What one rule makes of one event.
-    fn judge(&mut self, rule: &Rule, event: &Event, identity: &str) -> Verdict {
-        let held =
-            |reason: String| Verdict { rule: rule.name.clone(), fired: false, reason, actions: Vec::new() };
-        if event.hops >= HOPS_MAX && !broken::leaves_out("event-hops") {
-            return held(format!("{HOPS_MAX} rule-made events led to it: a loop is cut here"));
-        }
-        let minion: Option<MinionId> =
-            event.tag.strip_prefix("minion/").and_then(|it| it.split('/').next()?.parse().ok());
-        let member = minion.as_ref().and_then(|id| self.book.minions.get(id));
-        let context = Context {
-            event,
-            minion: minion.as_ref(),
-            grains: member.map(|it| &it.grains),
-            labels: member.map(|it| &it.labels),
-        };
-        let (holds, reason) = rule.holds(context);
-        if !holds {
-            return held(reason);
-        }
-        let actions = rule.actions(context);
-        let boot = member.and_then(|it| it.boot.clone());
-        let mut identity = identity.to_owned();
+    /// Does what a rule decided, under its own role.
+    fn carry_out(&mut self, mut judged: Judged, event: &Event) -> Verdict {
+        let rules = Arc::clone(&self.reactor.rules);
+        let rule = rules.iter().find(|it| it.name == judged.rule);
+        let Some(rule) = rule.filter(|_| judged.fired) else { return judged.verdict(Vec::new()) };
         let mut due = None;
-        if rule.once_per_boot {
-            let (Some(id), Some(boot)) = (minion, boot) else {
-                return held("once_per: boot, and this event is of no minion that has booted".to_owned());
-            };
-            match self.begin_due(&rule.name, &id, &boot) {
-                Ok(attempt) => identity = boot_identity(&id, &boot, attempt),
-                Err(reason) => return held(reason),
+        if rule.once_per_boot() && judged.list == List::Do {
+            match self.begin_boot(rule, judged.minion.as_ref()) {
+                Ok((id, identity)) => (due, judged.identity) = (Some(id), identity),
+                Err(reason) => {
+                    (judged.fired, judged.reason) = (false, reason);
+                    return judged.verdict(Vec::new());
+                }
             }
-            due = Some(id);
         }
+        let actions = std::mem::replace(&mut judged.actions, Ok(Vec::new()));
         let done = match actions {
-            Ok(actions) => self.perform(rule, event, &identity, due.as_ref(), actions),
+            Ok(actions) => self.perform(rule, event, &judged.identity, due.as_ref(), actions),
             Err(reason) => {
                 self.rule_failed(rule, event, &reason);
                 vec![DecisionAction { what: "fill in its templates".to_owned(), job: None, result: reason }]
@@ -198,8 +322,54 @@ impl Master {
             let failed = done.iter().any(|it| it.result != ACCEPTED);
             self.finish_start(&rule.name, &id, failed);
         }
-        Verdict { rule: rule.name.clone(), fired: true, reason, actions: done }
+        judged.verdict(done)
     }
+
+    /// Begins an attempt to configure a boot; what tells it apart.
+    fn begin_boot(&mut self, rule: &Rule, minion: Option<&MinionId>) -> Result<(MinionId, String), String> {
+        let member = minion.and_then(|id| Some((id.clone(), self.book.minions.get(id)?.boot.clone()?)));
+        let Some((id, boot)) = member else {
+            return Err("once_per: boot, and this event is of no minion that has booted".to_owned());
+        };
+        let attempt = self.begin_due(&rule.name, &id, &boot)?;
+        let identity = boot_identity(&id, &boot, attempt);
+        Ok((id, identity))
+    }
+
+    /// After a restart: jobs tell how far rules are with the boot of the minion that an event is about.
+    fn recall_dues(&mut self, tag: &str) {
+        let Some(id) = minion_of(tag) else { return };
+        let Some(boot) = self.book.minions.get(&id).and_then(|it| it.boot.clone()) else { return };
+        let rules = Arc::clone(&self.reactor.rules);
+        let hears = |it: &&Rule| it.filters.iter().any(|it| lang::rules::filter_matches(it, tag));
+        for rule in rules.iter().filter(|it| it.once_per_boot()).filter(hears) {
+            self.recall_due(&rule.name, &id, &boot);
+        }
+    }
+
+    /// What a rule would make of an event now, clause by clause; nothing is remembered of it.
+    pub(crate) fn explain_rule(&self, rule: &str, event: &Event) -> Option<Judged> {
+        self.reactor.engine.explain(rule, self.now, event, &self.around())
+    }
+
+    fn around(&self) -> Around<'_> {
+        Around { book: &self.book, live: &self.live, dues: &self.reactor.dues, now: self.now }
+    }
+}
+
+/// Numbers of the events that led to what a rule makes of this one.
+pub(crate) fn chain(parent: &Event) -> Vec<u64> {
+    let mut cause = parent.cause.clone();
+    cause.push(parent.number);
+    let more = cause.len().saturating_sub(HOPS_MAX as usize);
+    cause.drain(..more);
+    cause
+}
+
+/// That an event waits for its reaction, or does not any more.
+fn queue_row(event: &Event, data: Option<Value>) -> Entry {
+    let key = format!("{QUEUE_ROW}{:020}", event.number);
+    Entry::Kept { part: Part::RuleMemory, key, data }
 }
 
 /// Trees.
@@ -209,8 +379,13 @@ impl Master {
         let changed = self.revision.replace(revision) != Some(revision);
         self.tree_errors.clear();
         self.reactor.rules = Arc::new(rules);
+        let forgetful = self.reactor.engine.replace_rules(self.now, Arc::clone(&self.reactor.rules));
         if changed && !first {
-            self.emit_master("tree/changed".to_owned(), json!({"revision": revision.to_string()}));
+            let mut data = json!({"revision": revision.to_string()});
+            if !forgetful.is_empty() {
+                data["rules_that_begin_anew"] = json!(forgetful);
+            }
+            self.emit_master("tree/changed".to_owned(), data);
         }
         if changed {
             let minions: Vec<MinionId> = self.book.minions.keys().cloned().collect();

@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Due(MinionId, String),
     /// Look how far a run in waves has come.
     Roll(JobId),
+    /// A deadline of a rule, or events that wait for their reaction.
+    Rules,
     /// Store the time.
     Clock,
     /// Delete what is too old.
@@ -70,6 +72,7 @@ impl Master {
             Timer::Questions(round) => self.end_round(round),
             Timer::Retire(minion) => self.check_absence(&minion),
             Timer::Due(minion, rule) => self.due_again(&minion, &rule),
+            Timer::Rules => self.wake_rules(),
             Timer::Clock => {
                 self.later(Entry::Clock(self.now));
                 let before = Timestamp(self.now.0.saturating_sub(self.settings.keep_ms));

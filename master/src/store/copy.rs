@@ -103,6 +103,7 @@ fn note(db: &mut Connection, now: Timestamp, taken: Timestamp) -> rusqlite::Resu
         at: now,
         data: serde_json::json!({ "taken_ms": taken.0 }),
         hops: 0,
+        cause: Vec::new(),
     };
     let line = Audit {
         at: now,

@@ -69,7 +69,15 @@ fn target(job: u128, id: &str, word: Option<Terminal>) -> JobTarget {
 
 fn event(number: u64, tag: &str) -> Entry {
     let data = serde_json::json!({"n": number});
-    Entry::Event(Event { number, tag: tag.into(), source: Source::Master, at: NOW, data, hops: 0 })
+    Entry::Event(Event {
+        number,
+        tag: tag.into(),
+        source: Source::Master,
+        at: NOW,
+        data,
+        hops: 0,
+        cause: Vec::new(),
+    })
 }
 
 fn rows(entries: impl IntoIterator<Item = Entry>) -> Vec<Row> {

@@ -411,6 +411,7 @@ async fn watchers_see_the_events_that_their_filter_lets_through() {
             at: Timestamp(1),
             data: json!({}),
             hops: 0,
+            cause: Vec::new(),
         };
         page.events.send(Arc::new(event)).unwrap();
     }

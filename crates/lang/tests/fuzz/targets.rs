@@ -95,8 +95,9 @@ pub(crate) fn reactions(data: &[u8]) {
         at: model::Timestamp(0),
         data: json!({"id": "*", "word": body.lines().next_back()}),
         hops: 0,
+        cause: Vec::new(),
     };
-    let context = lang::rules::Context { event: &event, minion: None, grains: None, labels: None };
+    let context = lang::rules::Context::of_event(&event);
     for rule in rules.matching("user/a/x") {
         let _ = rule.actions(context);
     }

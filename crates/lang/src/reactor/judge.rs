@@ -1,0 +1,493 @@
+//! Asks the clauses of one rule, one after the other, until one says no or the rule acts.
+
+use super::{
+    Judged, List, Reactor, View,
+    index::Found,
+    memory::{Holding, Kept, Later, Slot, Waiting, of},
+    trail::Trail,
+};
+use crate::{
+    compare::text_of,
+    duration,
+    rules::{After, Moment, OncePer, Per, Rule, Throttle},
+};
+use model::{Clause, Event, MinionId, Timestamp, broken};
+use sha2::{Digest, Sha256};
+
+/// Longest key; of a longer one the rest is a hash.
+const KEY_BYTES_MAX: usize = 160;
+
+/// One rule and what happened.
+pub(super) struct Case<'a, 'b> {
+    pub(super) reactor: &'b mut Reactor,
+    pub(super) rule: &'a Rule,
+    pub(super) place: usize,
+    pub(super) view: &'b View<'a>,
+    /// Where what is remembered of its key lies.
+    pub(super) slot: String,
+    pub(super) trail: Trail<'a>,
+    /// It would act if the machine were not in maintenance until then.
+    pub(super) held_until: Option<Timestamp>,
+}
+
+/// What a rule makes of an event; nothing if the event only says that another one is expected.
+pub(super) fn event<'a>(
+    reactor: &mut Reactor,
+    rule: &'a Rule,
+    found: &Found,
+    view: &View<'a>,
+) -> Option<Judged> {
+    let slot = format!("={}", key_of(rule, view));
+    let mut case =
+        Case { reactor, rule, place: found.rule, view, slot, trail: Trail::new(rule), held_until: None };
+    if found.arms || found.disarms {
+        case.expect_other(found);
+    }
+    if found.filters == 0 {
+        return None;
+    }
+    let fired = case.event(found.filters);
+    Some(case.finish(fired, List::Do, None))
+}
+
+/// A rule whose `on` does not let an event through.
+pub(super) fn unheard(rule: &Rule, event: &Event, identity: &str) -> Judged {
+    let mut trail = Trail::new(rule);
+    let name = rule.words.first().map_or("on", |it| it.0);
+    let filters = rule.filters.iter().map(|it| mismatch(it, &event.tag)).collect::<Vec<_>>().join("; ");
+    let seen =
+        if rule.salt.is_some() { format!("no tag of `{}` for Salt matches", event.tag) } else { filters };
+    trail.add(Clause {
+        name: name.to_owned(),
+        text: rule.on.clone(),
+        held: Some(false),
+        seen,
+        parts: Vec::new(),
+    });
+    let (clauses, reason) = trail.finish();
+    let minion = super::minion_of(&event.tag);
+    Judged {
+        rule: rule.name.clone(),
+        key: String::new(),
+        minion,
+        kept: None,
+        identity: identity.to_owned(),
+        fired: false,
+        list: List::Do,
+        clauses,
+        reason: format!("on: {reason}"),
+        actions: Ok(Vec::new()),
+    }
+}
+
+/// Where a tag and a filter part.
+fn mismatch(filter: &str, tag: &str) -> String {
+    let (mut wanted, mut levels) = (filter.split('/'), tag.split('/'));
+    let mut number = 1;
+    loop {
+        match (wanted.next(), levels.next()) {
+            (Some(a), Some(b)) if a == "+" || a == b => number += 1,
+            (Some(a), Some(b)) => {
+                return format!("`{tag}` has `{b}` at level {number}, `{filter}` wants `{a}`");
+            }
+            (Some(_), None) => return format!("`{tag}` has fewer levels than `{filter}`"),
+            (None, _) => return format!("`{tag}` has more levels than `{filter}`"),
+        }
+    }
+}
+
+/// What tells a rule's events apart.
+fn key_of(rule: &Rule, view: &View<'_>) -> String {
+    let clauses = &rule.clauses;
+    let key = if clauses.group_by.is_empty() {
+        let job = || view.event.data.get("job").and_then(text_of);
+        let job = if clauses.once_per == Some(OncePer::Job) { job() } else { None };
+        let minion = || view.context.minion.map(|it| it.as_str().to_owned());
+        job.or_else(minion).unwrap_or_else(|| view.event.tag.clone())
+    } else {
+        let value = |it: &crate::condition::Path| match it.value(&view.context) {
+            None => "absent".to_owned(),
+            Some(value) => text_of(&value).unwrap_or_else(|| value.to_string()),
+        };
+        clauses.group_by.iter().map(value).collect::<Vec<_>>().join("/")
+    };
+    bounded(key)
+}
+
+fn bounded(key: String) -> String {
+    if key.len() <= KEY_BYTES_MAX {
+        return key;
+    }
+    let hash = Sha256::digest(key.as_bytes());
+    let hash: String = hash[..8].iter().map(|it| format!("{it:02x}")).collect();
+    let end = (0..=KEY_BYTES_MAX - 20).rev().find(|it| key.is_char_boundary(*it)).unwrap_or_default();
+    format!("{}~{hash}", &key[..end])
+}
+
+impl<'a> Case<'a, '_> {
+    fn slot(&self) -> Option<&Slot> {
+        self.reactor.memory.get(self.place, &self.slot)
+    }
+    pub(super) fn alter(&mut self, alter: impl FnOnce(&mut Slot) -> bool) {
+        self.reactor.memory.alter(self.view.now, self.place, &self.slot, alter);
+    }
+    fn kept(&self) -> Kept {
+        Kept { event: self.view.event.clone(), identity: self.view.identity.to_owned() }
+    }
+
+    /// All clauses for an event; whether the rule acts.
+    fn event(&mut self, filters: u32) -> bool {
+        self.heard(filters)
+            && self.may_act()
+            && self.when_or_falls_away()
+            && self.all(filters)
+            && self.came()
+            && self.holds_long_enough()
+            && self.counts()
+            && self.settles()
+            && self.acts()
+    }
+
+    fn heard(&mut self, filters: u32) -> bool {
+        if self.rule.salt.is_some() {
+            return self.rule.judge_when(&self.view.context).is_none_or(|it| self.trail.add(it));
+        }
+        let name = self.rule.words.first().map_or("on", |it| it.0);
+        let place = usize::try_from(filters.trailing_zeros()).unwrap_or_default();
+        let text = if name == "all" {
+            self.rule.filters.get(place).cloned().unwrap_or_default()
+        } else {
+            self.rule.on.clone()
+        };
+        let (name, seen) = ("on".to_owned(), self.view.event.tag.clone());
+        self.trail.add(Clause { name, text, held: Some(true), seen, parts: Vec::new() })
+    }
+
+    /// Whether it is in use at all, and no loop.
+    pub(super) fn may_act(&mut self) -> bool {
+        if !self.rule.clauses.enabled {
+            return self.trail.say("enabled", false, "it says `enabled: false`".to_owned());
+        }
+        if self.reactor.disabled.contains(&self.rule.name) {
+            return self.trail.say("enabled", false, "it is switched off".to_owned());
+        }
+        let most = self.rule.clauses.max_hops;
+        if self.view.event.hops >= most && !broken::leaves_out("event-hops") {
+            let seen = format!("{most} rule-made events led to it: a loop is cut here");
+            return self.trail.say("max_hops", false, seen);
+        }
+        true
+    }
+
+    pub(super) fn when(&mut self) -> bool {
+        if self.rule.salt.is_some() {
+            return true;
+        }
+        self.rule.judge_when(&self.view.context).is_none_or(|it| self.trail.add(it))
+    }
+
+    fn when_or_falls_away(&mut self) -> bool {
+        let held = self.when();
+        if !held {
+            self.fall_away();
+        }
+        held
+    }
+
+    /// The condition does not hold any more: what waited for that begins anew.
+    pub(super) fn fall_away(&mut self) {
+        let clauses = &self.rule.clauses;
+        if clauses.for_ms.is_none() && clauses.else_after.is_empty() {
+            return;
+        }
+        let since = self.slot().and_then(|it| Some(it.holding.as_ref()?.since));
+        if let (Some(since), Some(whole)) = (since, clauses.for_ms) {
+            let part = self.view.now.since_ms(since);
+            self.trail.note("for", format!("fell away after {}", of(part, whole)));
+        }
+        if self.slot().is_some_and(|it| it.later.is_some()) {
+            self.trail.note("else_after", "fell away".to_owned());
+        }
+        self.alter(|slot| {
+            let was = slot.holding.is_some() || slot.later.is_some();
+            (slot.holding, slot.later) = (None, None);
+            was
+        });
+    }
+
+    fn all(&mut self, filters: u32) -> bool {
+        let Some(within) = self.rule.clauses.all_within_ms else { return true };
+        let (now, wanted) = (self.view.now, self.rule.filters.len());
+        let mut missing = Vec::new();
+        let rule = self.rule;
+        self.alter(|slot| {
+            for place in (0..wanted).filter(|place| filters & (1 << place) != 0) {
+                slot.seen.insert(place, now);
+            }
+            slot.seen.retain(|_, at| now.since_ms(*at) <= within);
+            missing = (0..wanted).filter(|place| !slot.seen.contains_key(place)).collect();
+            if missing.is_empty() {
+                slot.seen.clear();
+            }
+            true
+        });
+        let span = duration::show(within);
+        if missing.is_empty() {
+            return self.trail.say("all", true, format!("{wanted} of {wanted} within {span}"));
+        }
+        let names: Vec<String> = missing.iter().map(|it| format!("`{}`", rule.filters[*it])).collect();
+        let seen = format!(
+            "{} of {wanted} within {span}: {} did not come",
+            wanted - missing.len(),
+            names.join(", ")
+        );
+        self.trail.say("all", false, seen)
+    }
+
+    /// Events that say that another one is expected from now on, or is not.
+    fn expect_other(&mut self, found: &Found) {
+        let Some(absent) = &self.rule.clauses.absent else { return };
+        if !self.rule.clauses.enabled || self.reactor.disabled.contains(&self.rule.name) {
+            return;
+        }
+        let waiting = Waiting { at: self.view.now.plus_ms(absent.within_ms), kept: self.kept() };
+        let first_only = absent.after == After::Up;
+        self.alter(|slot| {
+            if found.disarms {
+                return slot.expecting.take().is_some();
+            }
+            if first_only && slot.expecting.is_some() {
+                return false;
+            }
+            slot.expecting = Some(waiting);
+            true
+        });
+    }
+
+    /// `absent`: what was expected came.
+    fn came(&mut self) -> bool {
+        let Some(absent) = &self.rule.clauses.absent else { return true };
+        let span = duration::show(absent.within_ms);
+        if matches!(absent.after, After::Event(_)) {
+            let mut was = false;
+            self.alter(|slot| {
+                was = slot.expecting.take().is_some();
+                was
+            });
+            let seen = if was {
+                format!("it came within {span}")
+            } else {
+                "it came, and was not expected".to_owned()
+            };
+            return self.trail.say("absent", false, seen);
+        }
+        let waiting = Waiting { at: self.view.now.plus_ms(absent.within_ms), kept: self.kept() };
+        self.alter(|slot| {
+            slot.expecting = Some(waiting);
+            true
+        });
+        self.trail.say("absent", false, format!("it came; acts if none comes for {span}"))
+    }
+
+    fn holds_long_enough(&mut self) -> bool {
+        let Some(whole) = self.rule.clauses.for_ms else { return true };
+        let (now, kept) = (self.view.now, self.kept());
+        let mut since = now;
+        self.alter(|slot| {
+            let before = slot.holding.take();
+            since = before.as_ref().map_or(now, |it| it.since);
+            let at = before.map_or(Some(now.plus_ms(whole)), |it| it.at);
+            let at = at.filter(|it| *it > now);
+            slot.holding = Some(Holding { since, at, kept });
+            true
+        });
+        let part = now.since_ms(since);
+        self.trail.say("for", part >= whole, format!("holds for {}", of(part, whole)))
+    }
+
+    fn counts(&mut self) -> bool {
+        let Some(count) = self.rule.clauses.count else { return true };
+        let (now, wanted) = (self.view.now, count.times as usize);
+        let mut came = 0;
+        self.alter(|slot| {
+            slot.came.retain(|it| now.since_ms(*it) < count.within_ms);
+            slot.came.push(now);
+            came = slot.came.len();
+            if came >= wanted {
+                slot.came.clear();
+            }
+            true
+        });
+        let seen = format!("{came} of {wanted} within {}", duration::show(count.within_ms));
+        self.trail.say("count", came >= wanted, seen)
+    }
+
+    fn settles(&mut self) -> bool {
+        let Some(span) = self.rule.clauses.debounce_ms else { return true };
+        let waiting = Waiting { at: self.view.now.plus_ms(span), kept: self.kept() };
+        self.alter(|slot| {
+            slot.settling = Some(waiting);
+            true
+        });
+        self.trail.say("debounce", false, format!("acts if no more comes for {}", duration::show(span)))
+    }
+
+    /// The last clauses: those that keep a rule from acting although all is as it wants.
+    pub(super) fn acts(&mut self) -> bool {
+        if !self.no_maintenance() {
+            return false;
+        }
+        let throttled = self.rule.clauses.throttle.map(|it| (it, self.throttle_slot(it)));
+        if let Some((throttle, slot)) = &throttled
+            && !self.seldom_enough(*throttle, slot)
+        {
+            return false;
+        }
+        let Some(done) = self.not_done() else { return false };
+        let now = self.view.now;
+        if let Some((throttle, slot)) = throttled {
+            self.reactor.memory.alter(now, self.place, &slot, |slot| {
+                slot.acted.retain(|it| now.since_ms(*it) < throttle.within_ms);
+                slot.acted.push(now);
+                true
+            });
+        }
+        if let Some(done) = done {
+            self.alter(|slot| {
+                slot.done = Some(done);
+                true
+            });
+        }
+        self.look_again_later();
+        true
+    }
+
+    pub(super) fn no_maintenance(&mut self) -> bool {
+        let Some(maintenance) = &self.view.maintenance else { return true };
+        if self.rule.clauses.in_maintenance {
+            return self.trail.say("maintenance", true, "the machine is in maintenance".to_owned());
+        }
+        let east_s = self.view.context.moment.east_s;
+        let until = match maintenance.until {
+            Some(at) => format!("until {}", Moment { at, east_s }.show()),
+            None => "until it is said".to_owned(),
+        };
+        let why =
+            if maintenance.reason.is_empty() { String::new() } else { format!(": {}", maintenance.reason) };
+        self.held_until = maintenance.until;
+        self.trail.say("maintenance", false, format!("the machine is in maintenance {until}{why}"))
+    }
+
+    fn throttle_slot(&self, throttle: Throttle) -> String {
+        match (throttle.per, self.view.context.minion) {
+            (Per::Rule, _) => "*".to_owned(),
+            (Per::Minion, Some(id)) if self.slot[1..] != *id.as_str() => format!("@{id}"),
+            _ => self.slot.clone(),
+        }
+    }
+
+    fn seldom_enough(&mut self, throttle: Throttle, slot: &str) -> bool {
+        let now = self.view.now;
+        let slot = self.reactor.memory.get(self.place, slot);
+        let recent = |it: &&Timestamp| now.since_ms(**it) < throttle.within_ms;
+        let acted: Vec<Timestamp> =
+            slot.map(|it| it.acted.iter().filter(recent).copied().collect()).unwrap_or_default();
+        let (times, span) = (acted.len(), duration::show(throttle.within_ms));
+        let wanted = throttle.times as usize;
+        if times < wanted {
+            return self.trail.say(
+                "throttle",
+                true,
+                format!("acted {times} of {wanted} times within {span}"),
+            );
+        }
+        let first = acted.get(times - wanted).copied().unwrap_or_default();
+        let again = duration::roughly(first.plus_ms(throttle.within_ms).since_ms(now));
+        self.trail.say("throttle", false, format!("acted {times} times within {span}; again in {again}"))
+    }
+
+    /// `once_per`: what to remember if it acts; nothing at all if it has done so already.
+    fn not_done(&mut self) -> Option<Option<String>> {
+        let Some(once) = self.rule.clauses.once_per else { return Some(None) };
+        let this = match once {
+            OncePer::Day => Ok(self.view.context.moment.date()),
+            OncePer::Job => {
+                let job = self.view.event.data.get("job").and_then(text_of);
+                job.ok_or_else(|| "job, and this event is about none".to_owned())
+            }
+            OncePer::Boot => self.boot(),
+        };
+        let this = match this {
+            Ok(this) => this,
+            Err(seen) => {
+                self.trail.say("once_per", false, seen);
+                return None;
+            }
+        };
+        if once == OncePer::Boot
+            && let Some((minion, boot)) = self.minion_and_boot()
+            && let Some(due) = self.view.world.boot_is_due(&self.rule.name, minion, &boot)
+        {
+            let held = due.is_ok();
+            self.trail.say("once_per", held, due.err().unwrap_or_else(|| format!("boot {boot} is due")));
+            return held.then_some(None);
+        }
+        let done = self.slot().and_then(|it| it.done.as_ref()) == Some(&this);
+        let word = once.word();
+        let seen = if done { format!("done for this {word} already") } else { format!("{word} {this}") };
+        self.trail.say("once_per", !done, seen).then_some(Some(this))
+    }
+
+    fn minion_and_boot(&self) -> Option<(&'a MinionId, String)> {
+        Some((self.view.context.minion?, self.view.member?.boot?.to_owned()))
+    }
+
+    fn boot(&self) -> Result<String, String> {
+        let found = self.minion_and_boot().map(|it| it.1);
+        found.ok_or_else(|| "boot, and this event is of no minion that has booted".to_owned())
+    }
+
+    /// `else_after`: it looks again, unless it is going to anyway.
+    fn look_again_later(&mut self) {
+        let lists = &self.rule.clauses.else_after;
+        if lists.is_empty() {
+            return;
+        }
+        let (since, kept) = (self.view.now, self.kept());
+        let due: Vec<(Timestamp, usize)> =
+            lists.iter().enumerate().map(|(place, it)| (since.plus_ms(it.0), place)).collect();
+        self.alter(|slot| {
+            let free = slot.later.is_none();
+            if free {
+                slot.later = Some(Later { since, due, kept });
+            }
+            free
+        });
+    }
+
+    /// What came of it, with the actions that follow.
+    pub(super) fn finish(self, fired: bool, list: List, kept: Option<(Event, String)>) -> Judged {
+        let actions = match list {
+            _ if !fired => Ok(Vec::new()),
+            List::Do => self.rule.actions(self.view.context),
+            List::ElseAfter(place) => match self.rule.clauses.else_after.get(place) {
+                Some((_, list)) => self.rule.fill(list, self.view.context),
+                None => Ok(Vec::new()),
+            },
+        };
+        let (clauses, reason) = self.trail.finish();
+        let (event, identity) = kept.unzip();
+        Judged {
+            rule: self.rule.name.clone(),
+            key: self.slot[1..].to_owned(),
+            minion: self.view.context.minion.cloned(),
+            kept: event.map(Box::new),
+            identity: identity.unwrap_or_else(|| self.view.identity.to_owned()),
+            fired,
+            list,
+            clauses,
+            reason,
+            actions,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Runs events through rules with virtual time: what would have been decided, and nothing is done.
+
+use super::{Judged, Maintenance, Member, Reactor, World, minion_of};
+use crate::rules::{Action, Rules};
+use model::{Decision, DecisionAction, Event, Grains, Labels, MinionId, Presence, Timestamp};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Events and deadlines of one replay; what is beyond is left out.
+pub const REPLAYED_MAX: usize = 1_000_000;
+
+/// What a replay knows of a member.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// Grains.
+    pub grains: Grains,
+    /// Labels.
+    pub labels: Labels,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Which boot it said last.
+    pub boot: Option<String>,
+}
+
+/// A world in which nothing happens but what events say: who comes, goes and boots.
+#[derive(Clone, Debug, Default)]
+pub struct StillWorld {
+    /// Members.
+    pub members: BTreeMap<MinionId, Replayed>,
+    /// Who is in maintenance.
+    pub maintenance: BTreeMap<MinionId, Maintenance>,
+    /// Seconds that the clocks on the wall are ahead of UTC.
+    pub east_s: i32,
+}
+
+impl World for StillWorld {
+    fn member(&self, id: &MinionId) -> Option<Member<'_>> {
+        let it = self.members.get(id)?;
+        Some(Member {
+            grains: &it.grains,
+            labels: &it.labels,
+            presence: it.presence,
+            boot: it.boot.as_deref(),
+        })
+    }
+    fn maintenance(&self, id: &MinionId) -> Option<Maintenance> {
+        self.maintenance.get(id).cloned()
+    }
+    fn east_s(&self, _now: Timestamp) -> i32 {
+        self.east_s
+    }
+    fn boot_is_due(&self, _rule: &str, _id: &MinionId, _boot: &str) -> Option<Result<(), String>> {
+        None
+    }
+}
+
+impl StillWorld {
+    /// Takes in what an event says of its minion.
+    pub fn learn(&mut self, event: &Event) {
+        let Some(id) = minion_of(&event.tag) else { return };
+        let what = event.tag.split('/').nth(2).unwrap_or("");
+        if what == "retired" {
+            self.members.remove(&id);
+            return;
+        }
+        self.maintenance.retain(|_, it| it.until.is_none_or(|until| until > event.at));
+        let member = self.members.entry(id).or_insert_with(|| Replayed {
+            grains: Grains::new(),
+            labels: Labels::new(),
+            presence: Presence::Up,
+            boot: None,
+        });
+        match what {
+            "start" => {
+                member.presence = Presence::Up;
+                if let Some(boot) = event.data.get("boot_id").and_then(Value::as_str) {
+                    member.boot = Some(boot.to_owned());
+                }
+            }
+            "lost" => member.presence = Presence::Lost,
+            "down" => member.presence = Presence::Down,
+            _ => member.presence = Presence::Up,
+        }
+    }
+}
+
+/// What rules would decide about events, in order of time, and about the time between and after them. The same input
+/// gives the same decisions, byte for byte.
+pub fn replay(rules: Rules, mut world: StillWorld, events: impl IntoIterator<Item = Event>) -> Vec<Decision> {
+    let mut reactor = Reactor::new(rules);
+    let mut decisions = Vec::new();
+    let mut left = REPLAYED_MAX;
+    for event in events.into_iter().take(REPLAYED_MAX) {
+        pass(&mut reactor, &world, Some(event.at), &mut left, &mut decisions);
+        world.learn(&event);
+        let judged = reactor.react(event.at, &event, &format!("event:{}", event.number), &world);
+        let verdicts: Vec<_> = judged.into_iter().map(verdict).collect();
+        if !verdicts.is_empty() {
+            let (number, tag) = (event.number, event.tag);
+            decisions.push(Decision { event: number, tag, at: reactor.now, verdicts });
+        }
+        // What is to be remembered is of no use here, and would only grow.
+        drop(reactor.take_changes());
+    }
+    pass(&mut reactor, &world, None, &mut left, &mut decisions);
+    decisions
+}
+
+/// Lets time pass, deadline by deadline.
+fn pass(
+    reactor: &mut Reactor,
+    world: &StillWorld,
+    until: Option<Timestamp>,
+    left: &mut usize,
+    decisions: &mut Vec<Decision>,
+) {
+    while *left > 0
+        && let Some(at) = reactor.next_wake()
+        && until.is_none_or(|until| at <= until)
+    {
+        *left -= 1;
+        for judged in reactor.wake(at, world) {
+            let Some(event) = &judged.kept else { continue };
+            let (number, tag) = (event.number, event.tag.clone());
+            decisions.push(Decision { event: number, tag, at: reactor.now, verdicts: vec![verdict(judged)] });
+        }
+    }
+}
+
+fn verdict(judged: Judged) -> model::Verdict {
+    let actions = match &judged.actions {
+        Ok(actions) => actions.iter().map(would).collect(),
+        Err(cause) => {
+            let what = "fill in its templates".to_owned();
+            vec![DecisionAction { what, job: None, result: cause.clone() }]
+        }
+    };
+    judged.verdict(actions)
+}
+
+fn would(action: &Action) -> DecisionAction {
+    DecisionAction { what: format!("{action:?}"), job: None, result: "not done: a replay".to_owned() }
+}

@@ -1,0 +1,446 @@
+//! Cases of `reactor/*.yaml`: rules, and events with their times; what was decided stands beside them (`UPDATE=1` writes
+//! it anew). Each case is also run with a restart at every point, and decides the same.
+
+use lang::{
+    Paint, Tree,
+    reactor::{KEYS_MAX, List, Maintenance, Reactor, Replayed, StillWorld, World, replay},
+    render_diagnostics,
+    rules::{HOPS_MAX, Rules},
+};
+use model::{Clause, Event, MinionId, Presence, Source, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, fmt::Write, path::PathBuf, sync::Arc};
+
+/// 2026-11-20 12:00:00 UTC, a Friday.
+const START: u64 = 20_777 * 86_400_000 + 12 * 3_600_000;
+
+/// One thing that happens in a case.
+#[derive(Clone, Debug)]
+enum Step {
+    Event(Event),
+    /// Time passes.
+    Wait(Timestamp),
+    Maintenance(MinionId, Option<Timestamp>),
+    Off(Vec<String>),
+    Rules(Timestamp, Rules),
+}
+
+struct Case {
+    rules: Rules,
+    world: StillWorld,
+    steps: Vec<Step>,
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reactor")
+}
+
+fn load(text: &str) -> Result<Rules, String> {
+    let compiled = Rules::load(&Tree::of_texts([("states/web.sls", ""), ("reactors/r.yaml", text)]));
+    compiled.value.ok_or_else(|| render_diagnostics(&compiled.diagnostics, Paint::Plain))
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp(START + if text == "0s" { 0 } else { lang::duration::parse(text).unwrap() })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}
+
+fn member(value: &Value) -> Replayed {
+    let labels = value["labels"].as_object().into_iter().flatten();
+    Replayed {
+        grains: value["grains"].as_object().cloned().unwrap_or_default(),
+        labels: labels.map(|(key, value)| (key.clone(), text(value).to_owned())).collect(),
+        presence: match value["presence"].as_str() {
+            Some("lost") => Presence::Lost,
+            Some("down") => Presence::Down,
+            Some("quiet") => Presence::Quiet,
+            _ => Presence::Up,
+        },
+        boot: value["boot"].as_str().map(str::to_owned),
+    }
+}
+
+fn case(name: &str, value: &Value) -> Case {
+    let rules = load(text(&value["rules"])).unwrap_or_else(|told| panic!("{name}:\n{told}"));
+    let mut world = StillWorld { east_s: 3_600, ..StillWorld::default() };
+    for (id, it) in value["members"].as_object().into_iter().flatten() {
+        world.members.insert(id.parse().unwrap(), member(it));
+    }
+    let mut number = 0;
+    let mut steps = Vec::new();
+    for step in value["steps"].as_array().unwrap_or_else(|| panic!("{name} has no steps")) {
+        let words: Vec<&Value> = step.as_array().map_or_else(|| vec![step], |it| it.iter().collect());
+        let now = at(text(words[0]));
+        let made = match words.get(1).map(|it| text(it)) {
+            None => Step::Wait(now),
+            Some("maintenance") => {
+                steps.push(Step::Wait(now));
+                let until = words.get(3).map(|it| at(text(it)));
+                Step::Maintenance(text(words[2]).parse().unwrap(), until)
+            }
+            Some("off") => Step::Off(words[2..].iter().map(|it| text(it).to_owned()).collect()),
+            Some("rules") => Step::Rules(now, load(text(words[2])).unwrap()),
+            Some(tag) => {
+                number += 1;
+                let data = words.get(2).map_or(json!({}), |it| (*it).clone());
+                let hops = data["hops"].as_u64().map_or(0, |it| u32::try_from(it).unwrap());
+                let tag = tag.to_owned();
+                Step::Event(Event { number, tag, source: Source::Master, at: now, data, hops, cause: vec![] })
+            }
+        };
+        steps.push(made);
+    }
+    Case { rules, world, steps }
+}
+
+/// A reactor with the rows that a store would have.
+struct Run {
+    reactor: Reactor,
+    rules: Rules,
+    world: StillWorld,
+    rows: BTreeMap<String, Value>,
+    off: Vec<String>,
+    now: Timestamp,
+    out: String,
+}
+
+impl Run {
+    fn new(case: &Case) -> Self {
+        Self {
+            reactor: Reactor::new(case.rules.clone()),
+            rules: case.rules.clone(),
+            world: case.world.clone(),
+            rows: BTreeMap::new(),
+            off: Vec::new(),
+            now: Timestamp(START),
+            out: String::new(),
+        }
+    }
+
+    fn restart(&mut self) {
+        let rows = json!(self.rows).to_string();
+        let rows: BTreeMap<String, Value> = serde_json::from_str(&rows).unwrap();
+        self.reactor = Reactor::default();
+        self.reactor.restore(rows);
+        self.reactor.replace_rules(self.now, Arc::new(self.rules.clone()));
+        self.reactor.set_disabled(self.off.iter().cloned().collect());
+        self.keep();
+    }
+
+    fn keep(&mut self) {
+        for (key, data) in self.reactor.take_changes() {
+            match data {
+                Some(data) => self.rows.insert(key, data),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+
+    fn tell(&mut self, what: &str, judged: Vec<lang::reactor::Judged>) {
+        let time = lang::duration::show(self.now.0 - START);
+        if what.starts_with("event") || !judged.is_empty() {
+            writeln!(self.out, "{time:>8}  {what}").unwrap();
+        }
+        for it in judged {
+            let word = match (it.fired, it.list) {
+                (false, _) => "held".to_owned(),
+                (true, List::Do) => "ACTS".to_owned(),
+                (true, List::ElseAfter(place)) => format!("ACTS (else_after {})", place + 1),
+            };
+            writeln!(self.out, "          {} [{}] {word}: {}", it.rule, it.key, it.reason).unwrap();
+            let clauses: Vec<String> = it.clauses.iter().map(short).collect();
+            writeln!(self.out, "            {} | {}", clauses.join(" "), it.identity).unwrap();
+            if let Err(cause) = it.actions {
+                writeln!(self.out, "            {cause}").unwrap();
+            }
+        }
+    }
+
+    fn pass(&mut self, until: Timestamp) {
+        while let Some(at) = self.reactor.next_wake().filter(|it| *it <= until) {
+            self.now = at;
+            let judged = self.reactor.wake(at, &self.world);
+            self.tell("time", judged);
+            self.keep();
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Wait(until) => self.pass(*until),
+            Step::Maintenance(id, until) => {
+                if *until == Some(self.now) {
+                    self.world.maintenance.remove(id);
+                } else {
+                    let it = Maintenance { until: *until, reason: "new disks".to_owned() };
+                    self.world.maintenance.insert(id.clone(), it);
+                }
+            }
+            Step::Off(names) => {
+                self.off.clone_from(names);
+                self.reactor.set_disabled(names.iter().cloned().collect());
+            }
+            Step::Rules(now, rules) => {
+                self.pass(*now);
+                self.rules = rules.clone();
+                let lost = self.reactor.replace_rules(*now, Arc::new(rules.clone()));
+                let time = lang::duration::show(self.now.0 - START);
+                writeln!(self.out, "{time:>8}  rules; begin anew: {lost:?}").unwrap();
+                self.keep();
+            }
+            Step::Event(event) => {
+                self.pass(event.at);
+                self.world.learn(event);
+                let identity = format!("e{}", event.number);
+                let rules: Vec<String> = self.rules.iter().map(|it| it.name.clone()).collect();
+                let explained: Vec<_> = rules
+                    .iter()
+                    .map(|it| self.reactor.explain(it, event.at, event, &self.world).unwrap())
+                    .collect();
+                let judged = self.reactor.react(event.at, event, &identity, &self.world);
+                for it in &judged {
+                    let told = explained.iter().find(|one| one.rule == it.rule).unwrap();
+                    assert_eq!(
+                        (told.fired, &told.clauses),
+                        (it.fired, &it.clauses),
+                        "an explanation foretells"
+                    );
+                }
+                for it in explained.iter().filter(|it| judged.iter().all(|one| one.rule != it.rule)) {
+                    assert!(!it.fired && it.reason.starts_with("on: "), "{}", it.reason);
+                }
+                self.tell(&format!("event {} {} {}", event.number, event.tag, event.data), judged);
+                self.keep();
+            }
+        }
+    }
+}
+
+/// `for+` held, `for-` did not, `for?` was not asked.
+fn short(clause: &Clause) -> String {
+    format!("{}{}", clause.name, clause.held.map_or("?", |it| if it { "+" } else { "-" }))
+}
+
+fn run(case: &Case, restart: impl Fn(usize) -> bool) -> String {
+    let mut run = Run::new(case);
+    for (place, step) in case.steps.iter().enumerate() {
+        if restart(place) {
+            run.restart();
+        }
+        run.step(step);
+    }
+    run.out
+}
+
+fn cases() -> Vec<(PathBuf, Vec<(String, Value)>)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .filter(|it| it.extension().is_some_and(|it| it == "yaml"))
+        .collect();
+    files.sort();
+    let read = |path: PathBuf| {
+        let body = std::fs::read_to_string(&path).unwrap();
+        let made = lang::value_of_yaml("cases", &body);
+        let value = made.value.unwrap_or_else(|| panic!("{}: {:?}", path.display(), made.diagnostics));
+        let cases = value.as_object().unwrap().iter().map(|(name, it)| (name.clone(), it.clone())).collect();
+        (path, cases)
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_case_decides_what_is_written_beside_it_also_over_restarts() {
+    let mut count = 0;
+    for (path, cases) in cases() {
+        let mut all = String::new();
+        for (name, value) in cases {
+            let case = case(&name, &value);
+            let out = run(&case, |_| false);
+            for point in 0..case.steps.len() {
+                assert_eq!(run(&case, |it| it == point), out, "{name}, with a restart before step {point}");
+            }
+            assert_eq!(run(&case, |_| true), out, "{name}, with a restart before every step");
+            writeln!(all, "# {name}\n{out}").unwrap();
+            count += 1;
+        }
+        let golden = path.with_extension("out");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &all).unwrap();
+        }
+        let written = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(all, written, "{}: UPDATE=1 writes it anew", golden.display());
+    }
+    assert!(count >= 40, "{count} cases");
+}
+
+#[test]
+fn the_same_events_are_decided_the_same_byte_for_byte() {
+    for (_, cases) in cases() {
+        for (name, value) in cases {
+            let case = case(&name, &value);
+            let events = || {
+                case.steps.iter().filter_map(|it| match it {
+                    Step::Event(event) => Some(event.clone()),
+                    _ => None,
+                })
+            };
+            let decisions = || json!(replay(case.rules.clone(), case.world.clone(), events())).to_string();
+            assert_eq!(decisions(), decisions(), "{name}");
+        }
+    }
+}
+
+const ALL_CLAUSES: &str = r##"
+hold: { on: minion/+/beacon/disk, when: event.percent > 50, for: 5m, throttle: 2 per minion per 15m, else_after: { 10m: [ { event: { tag: late } } ] }, do: [ { event: { tag: a } } ] }
+many: { on: "minion/+/#", count: 3 within 10m, group_by: [ event.mount ], debounce: 30s, do: [ { event: { tag: b } } ] }
+gone: { on: minion/+/beacon/disk, absent: { within: 2m, after: up }, do: [ { event: { tag: c } } ] }
+both: { all: { within: 10m, of: [ minion/+/start, minion/+/beacon/disk ] }, once_per: day, do: [ { event: { tag: d } } ] }
+job: { on: "#", once_per: job, when: has event.job, do: [ { event: { tag: e } } ] }
+"##;
+
+fn any_event() -> impl Strategy<Value = (u64, String, Value)> {
+    let tag = prop_oneof![
+        "[a-c]{1,2}".prop_map(|it| format!("minion/vm-{it}/beacon/disk")),
+        "[a-c]{1,2}".prop_map(|it| format!("minion/vm-{it}/start")),
+        "[a-c]{1,2}".prop_map(|it| format!("minion/vm-{it}/lost")),
+        "[a-z/]{0,12}",
+    ];
+    let data = (0..100_u64, "\\PC{0,300}", any::<bool>());
+    let data = data.prop_map(|(percent, mount, job)| {
+        let job = if job { json!(percent) } else { Value::Null };
+        json!({"percent": percent, "mount": mount, "job": job})
+    });
+    (0..600_000_u64, tag, data)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_events_come_a_restart_alters_nothing(
+        events in prop::collection::vec(any_event(), 1..60),
+        point in 0..60_usize,
+    ) {
+        let mut now = START;
+        let steps = events.into_iter().zip(1..).map(|((wait, tag, data), number)| {
+            now += wait;
+            let at = Timestamp(now);
+            Step::Event(Event { number, tag, source: Source::Master, at, data, hops: 0, cause: vec![] })
+        });
+        let case = Case { rules: load(ALL_CLAUSES).unwrap(), world: StillWorld::default(), steps: steps.collect() };
+        prop_assert_eq!(run(&case, |it| it == point), run(&case, |_| false));
+    }
+}
+
+#[test]
+fn no_stream_of_events_grows_memory_beyond_its_bounds() {
+    let mut reactor = Reactor::new(load(ALL_CLAUSES).unwrap());
+    let world = StillWorld::default();
+    let mut rows = BTreeMap::new();
+    for number in 0..20_000_u64 {
+        let tag = format!("minion/vm-{number}/beacon/disk");
+        let data = json!({"percent": 80, "mount": number, "job": number});
+        let at = Timestamp(START + number);
+        let event = Event { number, tag, source: Source::Master, at, data, hops: 0, cause: vec![] };
+        reactor.react(at, &event, "x", &world);
+        for (key, data) in reactor.take_changes() {
+            match data {
+                Some(data) => rows.insert(key, data),
+                None => rows.remove(&key),
+            };
+        }
+    }
+    let (keys, forgotten) = reactor.keys();
+    assert!(reactor.keys_of_rules().values().all(|it| *it <= KEYS_MAX), "{:?}", reactor.keys_of_rules());
+    assert_eq!(keys, rows.len(), "what is on disk is what is in memory");
+    assert!(forgotten > 10_000, "{forgotten}");
+    let (mut woken, mut turns) = (0, 0);
+    while let Some(at) = reactor.next_wake() {
+        woken += reactor.wake(at, &world).len();
+        turns += 1;
+        assert!(turns < 100_000, "time ends");
+    }
+    assert!(woken > KEYS_MAX, "{woken}");
+}
+
+#[test]
+fn a_loop_is_cut_where_the_rule_says() {
+    let rules = load(
+        "a: { on: x, max_hops: 2, do: [ { event: { tag: b } } ] }\nb: { on: x, do: [ { event: { tag: b } } ] }\n",
+    );
+    let mut reactor = Reactor::new(rules.unwrap());
+    let fired = |hops| {
+        let (at, data) = (Timestamp(START), json!({}));
+        let event =
+            Event { number: 1, tag: "x".into(), source: Source::Master, at, data, hops, cause: vec![] };
+        let judged = reactor.react(at, &event, "x", &StillWorld::default());
+        judged.iter().filter(|it| it.fired).count()
+    };
+    assert_eq!([0, 1, 2, HOPS_MAX - 1, HOPS_MAX].map(fired), [2, 2, 1, 1, 0]);
+}
+
+#[test]
+fn an_event_that_was_missed_while_nobody_listened_gets_its_time_again() {
+    let rules = load("gone: { on: minion/+/event/beat, absent: 2m, do: [ { event: { tag: c } } ] }").unwrap();
+    let world = StillWorld::default();
+    let mut reactor = Reactor::new(rules.clone());
+    let (tag, at) = ("minion/vm-1/event/beat".to_owned(), Timestamp(START));
+    let event = Event { number: 1, tag, source: Source::Master, at, data: json!({}), hops: 0, cause: vec![] };
+    reactor.react(at, &event, "x", &world);
+    let rows: Vec<_> = reactor.take_changes().into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
+    let mut later = Reactor::default();
+    later.restore(rows);
+    let back = at.plus_ms(3_600_000);
+    later.replace_rules(back, Arc::new(rules));
+    assert!(later.wake(back, &world).is_empty());
+    assert!(later.wake(back.plus_ms(120_000), &world)[0].fired);
+}
+
+#[test]
+fn complaints_about_rules_name_their_place_and_a_remedy() {
+    let path = folder().join("complaints.txt");
+    let body = std::fs::read_to_string(folder().join("complaints.rules")).unwrap();
+    let told = load(&body).unwrap_err();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &told).unwrap();
+    }
+    assert_eq!(told, std::fs::read_to_string(&path).unwrap_or_default(), "UPDATE=1 writes it anew");
+}
+
+proptest! {
+    #[test]
+    fn no_clause_makes_the_loader_panic(
+        key in "(on|any|all|when|for|throttle|count|absent|debounce|group_by|once_per|else_after|max_hops|priority|enabled|maintenance|concurrency|on_failure)",
+        value in "\\PC{0,60}",
+    ) {
+        let _ = load(&format!("r:\n  on: x\n  do: [ {{ event: {{ tag: a }} }} ]\n  {key}: {value}\n"));
+        let quoted = json!(value);
+        let _ = load(&format!("r:\n  do: [ {{ event: {{ tag: a }} }} ]\n  on: x\n  {key}: {quoted}\n"));
+        let _ = load(&format!("r:\n  do: [ {{ event: {{ tag: a }} }} ]\n  {key}: {{ within: {quoted}, of: [ {quoted} ], after: {quoted} }}\n"));
+    }
+}
+
+#[test]
+fn a_world_that_knows_nothing_is_no_reason_to_act() {
+    let world = StillWorld::default();
+    assert!(world.member(&"vm-1".parse().unwrap()).is_none());
+    let rules = load("a: { on: x, when: presence = up or online or grains.x or labels.x = 1 or maintenance, do: [ { event: { tag: b } } ] }").unwrap();
+    let at = Timestamp(START);
+    let event = Event {
+        number: 1,
+        tag: "x".into(),
+        source: Source::Master,
+        at,
+        data: json!({}),
+        hops: 0,
+        cause: vec![],
+    };
+    let judged = Reactor::new(rules).react(at, &event, "x", &world);
+    assert!(!judged[0].fired, "{}", judged[0].reason);
+}
