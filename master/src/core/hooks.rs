@@ -224,6 +224,7 @@ impl Master {
             at: self.now,
             data: Value::Object(data),
             hops: 0,
+            cause: Vec::new(),
         };
         Ok(Reply::Events(events.into_iter().map(event).collect()))
     }
