@@ -27,6 +27,7 @@ pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod target;
 pub(crate) mod token;
+pub(crate) mod waves;
 
 use crate::{
     Ended, Outcome,

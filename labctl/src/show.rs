@@ -10,6 +10,7 @@ pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod waves;
 pub(crate) mod yaml;
 
 use crate::{

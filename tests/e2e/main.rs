@@ -14,6 +14,7 @@ mod local;
 mod main_job;
 mod observers;
 mod reactor;
+mod rolling;
 mod stop;
 mod undo;
 mod watchdog;

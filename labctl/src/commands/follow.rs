@@ -15,6 +15,7 @@ use crate::{
         json,
         progress::{News, Watched, heartbeat},
         style::prefixed,
+        waves,
     },
 };
 use model::{
@@ -177,6 +178,7 @@ impl<'a> Following<'a> {
                 }
                 match self.watched.take(line) {
                     News::Nothing => self.greet(desk)?,
+                    News::Rolled(mark) => Self::rolled(desk, &mark)?,
                     News::Ended(minion) => self.ended_on(desk, &minion)?,
                     News::Output { minion, stderr, text } => self.output(desk, &minion, stderr, &text)?,
                     News::Over => return Ok(ControlFlow::Break(())),
@@ -217,6 +219,9 @@ impl<'a> Following<'a> {
     fn greet(&mut self, desk: &mut Desk<'_>) -> Outcome<()> {
         let Some(view) = self.watched.view.as_ref().filter(|_| !self.greeted) else { return Ok(()) };
         self.greeted = true;
+        if let Some(mark) = waves::mark(view) {
+            Self::rolled(desk, &mark)?;
+        }
         if !Self::is_plain(desk) || view.job.kind.is_command() {
             return Ok(());
         }
@@ -356,6 +361,9 @@ impl<'a> Following<'a> {
                     desk.screen.note(drawn.trim_end())?;
                 }
             }
+        }
+        for line in waves::closing(&view) {
+            desk.screen.note(&line)?;
         }
         Ok(self.passed_through(&view).unwrap_or(exit))
     }

@@ -189,7 +189,7 @@ fn retry(desk: &mut Desk<'_>, job: String, failed: bool, follow: Option<&Follow>
         expires_ms: OFFER_MS,
         wait: false,
         retry_of: failed.then_some(job.id),
-        rolling: None,
+        rolling: job.rolling,
     };
     target::submit(desk, &request, &target, follow)
 }
@@ -339,6 +339,7 @@ fn head(view: &JobView, style: &show::Style) -> String {
         ),
         ("Result", result),
     ];
+    lines.extend(show::waves::lines(view, style));
     if let Some(before) = job.retry_of {
         lines.push(("Retry of", before.short()));
     }

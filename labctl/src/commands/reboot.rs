@@ -4,6 +4,7 @@ use super::{
     Desk, confirm,
     follow::{Follow, Until},
     minion, target, unexpected,
+    waves::Waves,
 };
 use crate::{Ended, Outcome, failure::Exit, show::time};
 use clap::Args;
@@ -26,10 +27,13 @@ pub(crate) struct Reboot {
     /// What people who are logged in are told
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
+    #[command(flatten)]
+    waves: Waves,
 }
 
 impl Reboot {
     pub(super) fn run(self, desk: &mut Desk<'_>, target: &str) -> Ended {
+        let rolling = self.waves.rolling()?;
         let found = minion::expand(desk, target)?;
         let names: Vec<String> = found.minions.iter().map(|it| it.id.to_string()).collect();
         confirm::destructive(desk, "reboot", &names, false)?;
@@ -42,9 +46,9 @@ impl Reboot {
             expires_ms: OFFER_MS,
             wait: false,
             retry_of: None,
-            rolling: None,
+            rolling: rolling.clone().map(Box::new),
         };
-        let until = if self.wait { Until::End } else { Until::Rebooting };
+        let until = if self.wait || rolling.is_some() { Until::End } else { Until::Rebooting };
         let follow = Follow { until, ..Follow::plainly(self.timeout.map(Duration::from_millis)) };
         target::submit(desk, &request, &target, Some(&follow))
     }

@@ -6,6 +6,7 @@ use super::{
     key, key_value, minion, nested, ping,
     reboot::Reboot,
     unexpected,
+    waves::{self, Waves},
 };
 use crate::{
     Ended, Outcome,
@@ -17,7 +18,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use model::{
-    Ask, JobId, JobKind, MinionId, Mode, Reply, Request,
+    Ask, JobId, JobKind, MinionId, Mode, Reply, Request, Rolling,
     api::{CompiledView, PillarView, ProbeAnswer},
 };
 use serde_json::{Value, json};
@@ -58,9 +59,10 @@ enum TargetVerb {
         timeout: u64,
     },
     /// Bring states about; without names what top.sls assigns
-    Apply(Apply),
+    #[command(after_help = waves::EXAMPLES)]
+    Apply(Box<Apply>),
     /// Look what apply would change: apply --check --diff
-    Plan(Apply),
+    Plan(Box<Apply>),
     /// The compiled states, in the order in which they would run
     #[command(aliases = ["get", "describe"])]
     Show {
@@ -68,9 +70,9 @@ enum TargetVerb {
         states: Vec<String>,
     },
     /// Run a command
-    Run(Run),
+    Run(Box<Run>),
     /// Boot them anew; asks first where it is more than one
-    Reboot(Reboot),
+    Reboot(Box<Reboot>),
     /// What they say of themselves
     Grains {
         /// Dotted paths, such as os.version
@@ -97,7 +99,7 @@ enum TargetVerb {
 struct Apply {
     /// States; none is what top.sls assigns
     states: Vec<String>,
-    /// Look only, change nothing
+    /// Look only, change nothing; with --batch, --canary or --gate: who would be in which wave
     #[arg(short = 'n', long, visible_aliases = ["dry-run", "test"])]
     check: bool,
     /// Show what changes in files and properties
@@ -120,6 +122,8 @@ struct Apply {
     /// A way back: each machine undoes what it altered unless it reaches the master anew within this time after the run
     #[arg(long, value_name = "D", value_parser = time::parse_duration)]
     confirm_within: Option<u64>,
+    #[command(flatten)]
+    waves: Waves,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +170,8 @@ struct Run {
     no_fold: bool,
     #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    waves: Waves,
     /// Program and arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<String>,
@@ -178,7 +184,7 @@ impl TargetCommand {
             TargetVerb::List { allow_empty } => allowing(allow_empty, list(desk, &target)),
             TargetVerb::Ping { timeout } => ping::ping(desk, &target, timeout),
             TargetVerb::Apply(apply) => apply.run(desk, &target),
-            TargetVerb::Plan(apply) => Apply { check: true, diff: true, ..apply }.run(desk, &target),
+            TargetVerb::Plan(apply) => Apply { check: true, diff: true, ..*apply }.run(desk, &target),
             TargetVerb::Show { states } => show_states(desk, &target, states),
             TargetVerb::Run(run) => run.run(desk, &target),
             TargetVerb::Reboot(reboot) => reboot.run(desk, &target),
@@ -246,7 +252,13 @@ pub(crate) fn new_job_id() -> Outcome<JobId> {
 
 impl Wait {
     /// Submits, and follows unless told not to.
-    fn submit(&self, desk: &mut Desk<'_>, target: &str, kind: JobKind, follow: &Follow) -> Ended {
+    fn submit(
+        &self,
+        desk: &mut Desk<'_>,
+        target: &str,
+        (kind, rolling): (JobKind, Option<Rolling>),
+        follow: &Follow,
+    ) -> Ended {
         let request = Request::Submit {
             job: new_job_id()?,
             target: target.to_owned(),
@@ -254,7 +266,7 @@ impl Wait {
             expires_ms: self.for_absent.unwrap_or(OFFER_MS),
             wait: self.for_absent.is_some(),
             retry_of: None,
-            rolling: None,
+            rolling: rolling.map(Box::new),
         };
         let follow = Follow { timeout: self.timeout.map(Duration::from_millis), ..follow.clone() };
         let ended = submit(desk, &request, target, (!self.detached).then_some(&follow));
@@ -281,6 +293,10 @@ pub(crate) fn submit(desk: &mut Desk<'_>, request: &Request, target: &str, follo
 
 impl Apply {
     fn run(self, desk: &mut Desk<'_>, target: &str) -> Ended {
+        let rolling = self.waves.rolling()?;
+        if let Some(rolling) = rolling.as_ref().filter(|_| self.check) {
+            return allowing(self.wait.allow_empty, waves::show(desk, target, rolling));
+        }
         let mode = if self.check { Mode::Check } else { Mode::Apply };
         let pillar = nested(&self.pillar)?;
         if let Some(ms) = self.confirm_within {
@@ -294,7 +310,7 @@ impl Apply {
             detailed_exitcode: self.detailed_exitcode,
             ..Follow::plainly(None)
         };
-        self.wait.submit(desk, target, kind, &follow)
+        self.wait.submit(desk, target, (kind, rolling), &follow)
     }
 }
 
@@ -313,7 +329,7 @@ impl Run {
         };
         let follow =
             Follow { passthrough: self.passthrough, folding: !self.no_fold, ..Follow::plainly(None) };
-        self.wait.submit(desk, target, kind, &follow)
+        self.wait.submit(desk, target, (kind, self.waves.rolling()?), &follow)
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn word(kind: &JobKind, target: &JobTarget) -> &'static str {
         TargetState::Ended { word: Terminal::Changed, .. } if kind.is_command() => "ok",
         TargetState::Ended { word, .. } => word.word(),
         _ if target.lost.is_some() => "lost contact",
+        _ if super::waves::waits(target) => "waiting",
         TargetState::Accepted => "accepted",
         TargetState::Offered { .. } => "offered",
         TargetState::Received { .. } => "received",
@@ -74,7 +75,7 @@ fn badness(word: &str) -> u8 {
     match word {
         "ok" => 0,
         "changed" | "would change" => 1,
-        "accepted" | "offered" | "received" | "running" | "rebooting" => 2,
+        "waiting" | "accepted" | "offered" | "received" | "running" | "rebooting" => 2,
         "unreachable" | "expired" | "lost contact" => 3,
         _ => 4,
     }
@@ -91,6 +92,7 @@ pub(crate) fn exit(view: &JobView, detailed: bool) -> Exit {
     let words: Vec<&str> = view.targets.iter().map(|it| word(&view.job.kind, it)).collect();
     match words.iter().map(|it| badness(it)).max().unwrap_or(0) {
         4 => Exit::Failed,
+        0 | 1 if super::waves::has_stopped(view) => Exit::Failed,
         2 | 3 => Exit::Unanswered,
         1 if detailed => Exit::Changed,
         _ => Exit::Done,
@@ -170,13 +172,23 @@ pub(crate) fn logfmt_result(view: &JobView, took_ms: u64) -> String {
         let _ = write!(line, " {}={count}", word.replace(' ', "_"));
     }
     let _ = write!(line, " ms={took_ms}");
+    if let Some(roll) = &view.job.roll {
+        let _ = write!(line, " waves={}", roll.begun.len());
+        if let Some(reason) = &roll.stopped {
+            let _ = write!(line, " stopped={reason:?}");
+        }
+        if let Some(undo) = roll.undo {
+            let _ = write!(line, " undo={undo}");
+        }
+    }
     line
 }
 
 /// A word for the whole: the worst.
 pub(crate) fn overall(view: &JobView) -> &'static str {
     let words = view.targets.iter().map(|it| word(&view.job.kind, it));
-    words.max_by_key(|it| badness(it)).unwrap_or("ok")
+    let worst = words.max_by_key(|it| badness(it)).unwrap_or("ok");
+    if badness(worst) < 2 && super::waves::has_stopped(view) { "failed" } else { worst }
 }
 
 /// How many hosts stand where: best first, a host counts once.

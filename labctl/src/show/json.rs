@@ -16,13 +16,17 @@ const TIMES: &[&str] = &[
     "cancelled",
     "ended",
     "expires",
+    "holds_since",
     "lost",
     "not_before",
     "now",
     "seen_at",
     "since",
     "started_at",
+    "until",
 ];
+/// The member that holds times.
+const BEGUN: &str = "begun";
 /// Members that hold people's own data, which is left alone.
 const OPAQUE: &[&str] = &[
     "answer",
@@ -50,6 +54,12 @@ pub(crate) fn dated(value: Value) -> Value {
             members
                 .into_iter()
                 .map(|(key, value)| {
+                    if let Value::Array(times) = &value
+                        && key == BEGUN
+                    {
+                        let written = |it: &Value| it.as_u64().map(|ms| time::rfc3339(Timestamp(ms)));
+                        return (key, times.iter().map(written).collect());
+                    }
                     let value = match value.as_u64() {
                         Some(ms) if TIMES.contains(&key.as_str()) => time::rfc3339(Timestamp(ms)).into(),
                         None if !OPAQUE.contains(&key.as_str()) => dated(value),

@@ -1,6 +1,6 @@
 //! The live view of a job: what is known from its lines, and the few lines that show it.
 
-use super::{Style, job, time};
+use super::{Style, job, time, waves};
 use model::{
     JobTarget, MinionId, Roll, TargetState,
     api::{JobLine, JobView},
@@ -41,6 +41,8 @@ pub(crate) enum News {
     Ended(MinionId),
     /// A command said something.
     Output { minion: MinionId, stderr: bool, text: String },
+    /// A run in waves has gone on.
+    Rolled(String),
     /// All have ended.
     Over,
 }
@@ -66,7 +68,7 @@ impl Watched {
                 self.ended = true;
                 return News::Over;
             }
-            JobLine::Rolling(roll) => self.rolled(*roll),
+            JobLine::Rolling(roll) => return self.rolled(*roll),
             JobLine::Gap(lines) => self.gaps += lines,
         }
         News::Nothing
@@ -88,12 +90,17 @@ impl Watched {
     }
 
     /// A run in waves has gone on: who waited for a wave that has begun waits no longer.
-    fn rolled(&mut self, roll: Roll) {
-        let Some(view) = &mut self.view else { return };
+    fn rolled(&mut self, roll: Roll) -> News {
+        let Some(view) = &mut self.view else { return News::Nothing };
         for turn in view.targets.iter_mut().filter_map(|it| it.turn.as_mut()) {
             turn.waits = turn.wave as usize > roll.begun.len();
         }
+        let before = waves::mark(view);
         view.job.roll = Some(Box::new(roll));
+        match waves::mark(view) {
+            Some(mark) if before.as_ref() != Some(&mark) => News::Rolled(mark),
+            _ => News::Nothing,
+        }
     }
 
     fn stepped(&mut self, minion: &MinionId, done: u32) {
@@ -127,11 +134,13 @@ impl Watched {
                 view.job.id.short()
             ),
         };
-        let mut lines = vec![head, String::new()];
-        let room = rows.saturating_sub(4).clamp(1, LINES_MAX);
+        let mut lines = vec![head];
+        lines.extend(waves::sentence(view).map(|it| format!("  {it}")));
+        lines.push(String::new());
+        let room = rows.saturating_sub(lines.len() + 2).clamp(1, LINES_MAX);
         let name_width = view.targets.iter().map(|it| it.minion.as_str().len()).max().unwrap_or(0);
         let mut order: Vec<&JobTarget> = view.targets.iter().collect();
-        order.sort_by_key(|it| rank(&it.state));
+        order.sort_by_key(|it| rank(it));
         let shown = order.len().min(room);
         lines.extend(order[..shown].iter().map(|it| self.host_line(view, it, name_width, style)));
         lines.push(rest_line(&order[shown..], elapsed, style));
@@ -146,7 +155,7 @@ impl Watched {
             TargetState::Running { rebooting: None, .. } => {
                 step.map(|it| it.what.clone()).unwrap_or_default()
             }
-            _ => job::word(&view.job.kind, target).to_owned(),
+            _ => waves::standing(view, target),
         };
         // The step at work is not done yet.
         let (number, of, done) = match &target.state {
@@ -159,8 +168,9 @@ impl Watched {
 }
 
 /// Who is shown first where there is no room for all.
-fn rank(state: &TargetState) -> u8 {
-    match state {
+fn rank(target: &JobTarget) -> u8 {
+    match target.state {
+        _ if waves::waits(target) => 4,
         TargetState::Running { .. } => 0,
         TargetState::Received { .. } => 1,
         TargetState::Offered { .. } | TargetState::Accepted => 2,
@@ -179,8 +189,8 @@ fn rest_line(rest: &[&JobTarget], elapsed: Duration, style: &Style) -> String {
     if rest.is_empty() {
         return format!("  {clock}");
     }
-    let count = |ranks: &[u8]| rest.iter().filter(|it| ranks.contains(&rank(&it.state))).count();
-    let (done, running, waiting) = (count(&[3]), count(&[0]), count(&[1, 2]));
+    let count = |ranks: &[u8]| rest.iter().filter(|it| ranks.contains(&rank(it))).count();
+    let (done, running, waiting) = (count(&[3]), count(&[0]), count(&[1, 2, 4]));
     format!("  + {} more: {done} done, {running} running, {waiting} waiting    {clock}", rest.len())
 }
 

@@ -230,6 +230,7 @@ fn result_cell(view: &JobView, style: &Style) -> Cell {
         "received",
         "offered",
         "accepted",
+        "waiting",
         "changed",
     ];
     let worst = ORDER.iter().find_map(|word| Some((*word, *view.words.get(*word).filter(|it| **it > 0)?)));

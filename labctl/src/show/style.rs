@@ -106,7 +106,7 @@ impl Style {
             "changed" | "would change" => ("~", "~"),
             "skipped" | "cancelled" | "superseded" => ("○", "-"),
             "unreachable" | "lost contact" => ("?", "?"),
-            "timeout" | "expired" | "running" | "accepted" | "offered" | "received" => ("⧗", "t"),
+            "timeout" | "expired" | "waiting" | "running" | "accepted" | "offered" | "received" => ("⧗", "t"),
             _ => ("✗", "x"),
         };
         if self.unicode { fine } else { plain }

@@ -429,13 +429,10 @@ fn target_text(minions: &[MinionId], otherwise: impl FnOnce() -> String) -> Stri
     minions.iter().map(MinionId::as_str).collect::<Vec<_>>().join(",")
 }
 
-/// Whether there may be something to put back.
+/// Whether there is something to put back: also where a step failed behind one that changed something.
 fn has_changed(target: &JobTarget) -> bool {
     match &target.state {
-        TargetState::Ended { tally, word, duration_ms, .. } => {
-            let ran = duration_ms.is_some();
-            tally.changed > 0 || *word == Terminal::Changed || (ran && *word != Terminal::Ok)
-        }
+        TargetState::Ended { tally, word, .. } => tally.changed > 0 || *word == Terminal::Changed,
         _ => false,
     }
 }

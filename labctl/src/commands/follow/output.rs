@@ -13,6 +13,11 @@ use crate::{
 use model::{JobTarget, api::JobView};
 
 impl Following<'_> {
+    /// A word on a new wave, where no live lines say it.
+    pub(super) fn rolled(desk: &mut Desk<'_>, mark: &str) -> Outcome<()> {
+        if desk.screen.progress && !desk.screen.live { desk.screen.note(mark) } else { Ok(()) }
+    }
+
     pub(super) fn show_run(&mut self, desk: &mut Desk<'_>, view: &JobView, took: u64) -> Outcome<()> {
         let hosts = view.targets.len();
         if self.is_streaming() {
