@@ -19,6 +19,8 @@ use model::{
 use serde_json::json;
 use std::sync::Arc;
 
+/// Undoings of undoings that are looked through.
+const UNDONE_MAX: usize = 20;
 /// Machines that an explanation names.
 const SHOWN_MAX: usize = 1_000;
 
@@ -200,6 +202,8 @@ impl Master {
         }
         let access = access(request);
         let more = more_deeds(request).into_iter().map(|deed| Access { deed, ..access });
+        let undone = self.undone_by(request);
+        let more = more.chain(undone.as_ref().map(|it| Access { deed: deed_of(it), ..access }));
         let judged = self.judge_access(caller, &access);
         let judged = more.fold(judged, |judged, it| judged.and_then(|()| self.judge_access(caller, &it)));
         if let Err(error) = &judged
@@ -217,6 +221,27 @@ impl Master {
             self.audit_refusal(Refused { caller: caller.clone(), what, reason });
         }
         judged
+    }
+
+    /// What an undo puts back: who undoes a job must be allowed to do it. One that is not remembered counts as a run of
+    /// all states.
+    fn undone_by(&self, request: &Request) -> Option<JobKind> {
+        let Request::Submit { kind, .. } = request else { return None };
+        let mut kind = Some(kind).filter(|it| matches!(it, JobKind::Undo { .. }))?;
+        for _ in 0..UNDONE_MAX {
+            let JobKind::Undo { of, .. } = kind else { return Some(kind.clone()) };
+            match self.book.whole_job(*of) {
+                Some(whole) => kind = &whole.job.kind,
+                None => break,
+            }
+        }
+        Some(JobKind::Apply {
+            states: Vec::new(),
+            mode: model::Mode::Apply,
+            pillar: serde_json::Map::new(),
+            env: None,
+            confirm_ms: None,
+        })
     }
 
     fn judge_access(&self, caller: &Caller, access: &Access<'_>) -> Result<(), ErrorView> {

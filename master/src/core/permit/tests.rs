@@ -188,6 +188,31 @@ fn every_machine_of_a_target_must_pass() {
 }
 
 #[test]
+fn who_undoes_a_job_must_be_allowed_to_do_what_it_did() {
+    let mut bench = bench(&["web-1", "web-2"]);
+    bench.master.set_roles(roles(DEPLOYER));
+    let apply = |states: &[&str]| JobKind::Apply {
+        states: states.iter().map(|it| (*it).to_owned()).collect(),
+        mode: model::Mode::Apply,
+        pillar: Map::new(),
+        env: None,
+        confirm_ms: None,
+    };
+    let undo = |of: u128| JobKind::Undo { of: JobId(of), mode: model::Mode::Apply, force: false };
+    for (number, kind) in [(1, apply(&["web"])), (2, apply(&["firewall"])), (3, undo(2)), (4, command())] {
+        assert_eq!(refusal(&bench.submit(number, "web-1", kind)), None);
+    }
+    // 9 is not remembered: it may have been anything.
+    for (of, allowed) in [(1, true), (2, false), (3, false), (4, false), (9, false)] {
+        let effects = bench.ask_as(by("deployer"), submit(100 + of, "web-1", undo(of), false));
+        let forbidden = refusal(&effects).is_some_and(|it| it.0 == ErrorKind::Forbidden);
+        assert_eq!(forbidden, !allowed, "{of}: {effects:?}");
+        let effects = bench.ask(submit(200 + of, "web-1", undo(of), false));
+        assert_eq!(refusal(&effects), None, "who may do everything: {of}");
+    }
+}
+
+#[test]
 fn who_may_act_on_some_machines_sees_these_and_their_jobs_only() {
     let mut bench = bench(&["db-1", "web-1", "web-9"]);
     bench.master.set_roles(roles(DEPLOYER));
