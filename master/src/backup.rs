@@ -20,6 +20,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use restore::cut_off;
 pub use restore::restore;
 
 /// First line.

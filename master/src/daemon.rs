@@ -39,6 +39,8 @@ pub use held::Held;
 pub use login::{Credential, Local, LocalRight, LoginFault};
 pub(crate) use register::known_name;
 pub(crate) use start::lock;
+#[cfg(test)]
+pub(crate) use start::whole;
 pub use start::{StartError, run};
 
 /// Inputs that may wait for the loop.

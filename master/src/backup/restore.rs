@@ -6,12 +6,15 @@ use crate::daemon::{StartError, lock};
 use crate::store::adopt;
 use bus::Identity;
 use model::Timestamp;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 /// Where it is unpacked.
 const DRAFT: &str = "restore.draft";
+/// There while files are moved; says where the old ones are.
+const PENDING: &str = "restore.pending";
 /// What belongs to the store that is replaced.
 const BESIDE: &[&str] = &["store.db-wal", "store.db-shm", "store.ballast"];
 
@@ -71,6 +74,7 @@ fn check_keys(header: &Header, state: &Path) -> Result<(), BackupError> {
 fn replace(header: &Header, state: &Path, aside: &Path) -> Result<bool, BackupError> {
     let owner = std::fs::metadata(state).map_err(io_error("look at", state))?;
     let draft = state.join(DRAFT);
+    begin(state, aside)?;
     let names: Vec<&str> =
         header.files.iter().map(|it| it.path.as_str()).chain(BESIDE.iter().copied()).collect();
     let mut replaced = false;
@@ -102,7 +106,29 @@ fn replace(header: &Header, state: &Path, aside: &Path) -> Result<bool, BackupEr
         own(aside, &owner)?;
     }
     own(&state.join("lock"), &owner)?;
+    let pending = state.join(PENDING);
+    std::fs::remove_file(&pending).map_err(io_error("remove", &pending))?;
+    open(state)?.sync_all().map_err(io_error("sync", state))?;
     Ok(replaced)
+}
+
+/// From now on until all files are in place, what is in the folder is neither the old master nor the new one.
+fn begin(state: &Path, aside: &Path) -> Result<(), BackupError> {
+    let pending = state.join(PENDING);
+    let name = aside.file_name().unwrap_or_default().to_string_lossy();
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().create(true).append(true).open(&pending)?;
+        file.write_all(format!("{name}\n").as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(io_error("write", &pending))?;
+    open(state)?.sync_all().map_err(io_error("sync", state))
+}
+
+/// Whether a restore was cut off in the middle: where it moved what was there before, the oldest first.
+pub(crate) fn cut_off(state: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(state.join(PENDING)).ok()?;
+    Some(text.lines().collect::<Vec<_>>().join(", "))
 }
 
 /// As the folder's owner, who runs the master; root restores for it.

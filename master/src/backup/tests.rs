@@ -135,6 +135,22 @@ fn what_was_there_is_moved_aside_and_a_backup_without_keys_takes_those_that_are_
 }
 
 #[test]
+fn a_restore_that_is_cut_off_in_the_middle_is_no_master_until_it_is_done_again() {
+    let place = Place::new();
+    let file = place.backup(1, Keys::Left);
+    drop(place.open());
+    // The store cannot be moved aside: something is in its place.
+    let aside = place.state(&format!("before-restore-{}", NOW.0 / 1000));
+    std::fs::create_dir_all(aside.join(STORE).join("x")).unwrap();
+    restore(&file, &place.config, NOW).unwrap_err();
+    let told = crate::daemon::whole(&place.config.state_dir).unwrap_err().to_string();
+    assert!(told.contains("labmaster restore FILE") && told.contains("before-restore-"), "{told}");
+    restore(&file, &place.config, NOW.plus_ms(2000)).unwrap();
+    crate::daemon::whole(&place.config.state_dir).unwrap();
+    assert_eq!(place.events().len(), 1);
+}
+
+#[test]
 fn what_cannot_be_restored_is_refused_and_alters_nothing() {
     let (place, other) = (Place::new(), Place::new());
     let file = place.backup(1, Keys::Left);

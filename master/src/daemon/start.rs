@@ -56,6 +56,17 @@ pub enum StartError {
     /// Two processes at once.
     #[error("another labmaster works in `{0}`: stop it first")]
     InUse(std::path::PathBuf),
+    /// What is there is a part of the old and a part of the new.
+    #[error(
+        "a restore into `{state}` was cut off in the middle: run `labmaster restore FILE` again. What was there before it \
+         is in {aside} there"
+    )]
+    HalfRestored {
+        /// Which folder.
+        state: std::path::PathBuf,
+        /// Where the old files are.
+        aside: String,
+    },
     /// Its lock.
     #[error("cannot lock `{path}`")]
     Lock {
@@ -72,6 +83,7 @@ pub enum StartError {
 
 /// Runs a master until a signal ends it.
 pub async fn run(config: Config) -> Result<(), StartError> {
+    whole(&config.state_dir)?;
     let ring = KeyRing::load(&config)?;
     let _lock = lock(&config.state_dir)?;
     let mut watchdog = Watchdog::new();
@@ -136,6 +148,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     roles.abort();
     hooks.abort();
     ended.map_err(StartError::Ended)
+}
+
+/// Refuses a folder in which a restore was cut off: it might begin with an empty store.
+pub(crate) fn whole(state_dir: &Path) -> Result<(), StartError> {
+    match crate::backup::cut_off(state_dir) {
+        None => Ok(()),
+        Some(aside) => Err(StartError::HalfRestored { state: state_dir.to_owned(), aside }),
+    }
 }
 
 /// Holds the state folder for this process alone, as long as the file lives.
