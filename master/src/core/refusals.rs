@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 /// Lines of one caller in a minute.
 const PER_CALLER_MAX: u32 = 10;
-/// Lines of all in a minute.
+/// Lines of all strangers, and of all others, in a minute.
 const PER_MINUTE_MAX: u32 = 60;
-/// Lines of all in a day: some megabytes.
+/// The same in a day: some megabytes.
 const PER_DAY_MAX: u32 = 5_000;
 /// Callers that are told apart in a minute.
 const CALLERS_MAX: usize = 256;
@@ -27,9 +27,16 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// How many lines were written lately.
+/// How many lines were written lately: strangers take nothing away from those who are known.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
+    strangers: Share,
+    known: Share,
+}
+
+/// Lines of some callers.
+#[derive(Debug, Default)]
+struct Share {
     minute: u64,
     day: u64,
     in_minute: u32,
@@ -40,8 +47,19 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// Whether this one is written, and how many before it were not.
+    /// Whether this one is written, and how many of its like before it were not. Who is known counts by name, however
+    /// often it comes from elsewhere; a stranger, who calls itself as it likes, by where it comes from.
     fn admit(&mut self, now: Timestamp, caller: &Caller) -> Option<u64> {
+        if caller.role.is_empty() {
+            self.strangers.admit(now, &caller.via)
+        } else {
+            self.known.admit(now, &caller.name)
+        }
+    }
+}
+
+impl Share {
+    fn admit(&mut self, now: Timestamp, key: &str) -> Option<u64> {
         let (minute, day) = (now.0 / MINUTE_MS, now.0 / DAY_MS);
         if minute != self.minute {
             (self.minute, self.in_minute) = (minute, 0);
@@ -51,14 +69,13 @@ impl Refusals {
             (self.day, self.in_day) = (day, 0);
         }
         let full = self.in_minute >= PER_MINUTE_MAX || self.in_day >= PER_DAY_MAX;
-        let key = format!("{} {}", caller.name, caller.via);
-        let own = self.by_caller.get(&key).copied();
+        let own = self.by_caller.get(key).copied();
         let room = own.map_or(self.by_caller.len() < CALLERS_MAX, |it| it < PER_CALLER_MAX);
         if full || !room {
             self.unsaid += 1;
             return None;
         }
-        self.by_caller.insert(key, own.unwrap_or(0) + 1);
+        self.by_caller.insert(key.to_owned(), own.unwrap_or(0) + 1);
         self.in_minute += 1;
         self.in_day += 1;
         Some(std::mem::take(&mut self.unsaid))
@@ -89,7 +106,7 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_is_counted_and_not_written() {
         let mut refusals = Refusals::default();
-        let caller = |number: u32| Caller::new(format!("c{number}"), "x", "");
+        let caller = |number: u32| Caller::new(format!("c{number}"), "x", "viewer");
         let now = Timestamp(DAY_MS * 20_000);
         let written = (0..1_000).filter(|_| refusals.admit(now, &caller(1)).is_some()).count();
         assert_eq!(written, PER_CALLER_MAX as usize, "of one caller");
@@ -104,6 +121,25 @@ mod tests {
             day += (0..100).filter(|it| refusals.admit(at, &caller(*it)).is_some()).count();
         }
         assert_eq!(day, PER_DAY_MAX as usize);
-        assert!(refusals.by_caller.len() <= CALLERS_MAX);
+        assert!(refusals.known.by_caller.len() <= CALLERS_MAX);
+    }
+
+    #[test]
+    fn strangers_hide_no_refusal_of_somebody_who_is_known_and_have_no_more_by_other_names() {
+        let mut refusals = Refusals::default();
+        let now = Timestamp(DAY_MS * 20_000);
+        let named = |it: u32| Caller::new(format!("c{it}"), "192.0.2.1 mqtt", "");
+        let written = (0..100).filter(|it| refusals.admit(now, &named(*it)).is_some()).count();
+        assert_eq!(written, PER_CALLER_MAX as usize, "of one address");
+        for minute in 0..24 * 60 {
+            let at = now.plus_ms(minute * MINUTE_MS);
+            for from in 0..200 {
+                refusals.admit(at, &Caller::new("c", format!("192.0.2.{from} https"), ""));
+            }
+            let known = Caller::new("ci", format!("192.0.2.{minute} token=ci"), "viewer");
+            if minute % 60 == 0 {
+                assert_eq!(refusals.admit(at, &known), Some(0), "minute {minute}");
+            }
+        }
     }
 }
