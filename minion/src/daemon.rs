@@ -6,6 +6,7 @@ mod clock;
 mod copies;
 mod larder;
 mod member;
+mod refusals;
 mod seek;
 mod watch;
 
@@ -262,6 +263,8 @@ async fn enroll(setup: &Setup, home: &Home, speaker: &Speaker, clock: &mut Clock
         warn!(id = %chosen.id, "it was removed: it asks again without its token, and waits for `labctl key accept`");
     }
     let trust = Trust::newest(home, org, Some(&found))?;
+    // Of several masters one may know less than the others: only as a member it can be told that all refuse it.
+    let is_only_master = trust.masters.masters.len() == 1;
     let identity = home.identity()?;
     let (grains, _) = grains::collect(&sources(setup, &chosen.id));
     let candidate = Candidate {
@@ -292,7 +295,7 @@ async fn enroll(setup: &Setup, home: &Home, speaker: &Speaker, clock: &mut Clock
             }
             return Ok(());
         }
-        Enrolled::Banned if home.membership()?.is_some() => {
+        Enrolled::Banned if is_only_master && home.membership()?.is_some() => {
             let kept = home.drop_identity(clock.borrow_mut().now().0)?;
             let kept = kept.display();
             warn!(%kept, "the master let this key in no more: the identity was dropped");

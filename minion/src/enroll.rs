@@ -93,7 +93,7 @@ impl Candidate<'_> {
                         }
                     }
                     Some(ClientEvent::Message { .. }) => {}
-                    Some(ClientEvent::Disconnected { reason, retry_ms }) => {
+                    Some(ClientEvent::Disconnected { reason, retry_ms, .. }) => {
                         warn!(reason, retry_ms, "not connected");
                         if let Some(enrolled) = talk.disconnected(&reason) {
                             return enrolled;

@@ -82,6 +82,8 @@ pub enum ClientEvent {
     },
     /// Over; it tries again by itself.
     Disconnected {
+        /// Which address; empty if none was tried.
+        address: String,
         /// Why, for people.
         reason: String,
         /// Until the next attempt, in milliseconds.
@@ -238,7 +240,8 @@ impl Task {
                 if connected.is_some() { self.link.spread_ms.swap(0, Ordering::Relaxed) } else { 0 };
             let retry_ms = backoff.next_ms(connected.map(|since| since.elapsed()), spread_ms);
             tracing::debug!(address, reason, retry_ms, "not connected");
-            if self.pause(ClientEvent::Disconnected { reason, retry_ms }, retry_ms).await.is_none() {
+            let event = ClientEvent::Disconnected { address, reason, retry_ms };
+            if self.pause(event, retry_ms).await.is_none() {
                 return;
             }
         }

@@ -113,7 +113,7 @@ async fn connected(events: &mut mpsc::Receiver<ClientEvent>) -> String {
 
 async fn disconnected(events: &mut mpsc::Receiver<ClientEvent>) -> (String, u64) {
     match next(events).await {
-        ClientEvent::Disconnected { reason, retry_ms } => (reason, retry_ms),
+        ClientEvent::Disconnected { reason, retry_ms, .. } => (reason, retry_ms),
         other => panic!("{other:?}"),
     }
 }

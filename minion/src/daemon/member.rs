@@ -9,6 +9,7 @@ pub use effects::give_up;
 use super::beacons::{Beacons, Heard as Seen};
 use super::clock::Clock;
 use super::larder::{Larder, chain};
+use super::refusals::Refusals;
 use super::watch::Watchdog;
 use super::{DaemonError, Setup, Stop, Trust, sources};
 use crate::core::{Entry, Input, Minion, RunEnd};
@@ -19,7 +20,7 @@ use crate::link::{Link, signers};
 use crate::looks::Looks;
 use crate::telemetry::Sampler;
 use crate::worker::{Told, Workers};
-use bus::client::{Client, ClientEvent, Refusal, is_untrusted, refusal};
+use bus::client::{Client, ClientEvent};
 use bus::message::Speaker;
 use bus::{Identity, Topic, envelope};
 use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
@@ -34,8 +35,6 @@ use tracing::{error, info, warn};
 
 /// Between two collections of grains.
 const COLLECT_EVERY: Duration = Duration::from_hours(1);
-/// Refusals in a row before they are believed.
-const REFUSED_MAX: u32 = 3;
 /// A run that is to end because the minion was removed is killed after this; both together are below the watchdog's.
 const CANCEL_LIMIT: Duration = Duration::from_secs(30);
 /// Until a killed worker must be gone.
@@ -99,8 +98,7 @@ pub(super) struct Agent<'a> {
     link: Option<Link>,
     /// Nothing was said on this connection yet.
     fresh: bool,
-    refused: (u32, u32),
-    untrusted: u32,
+    refusals: Refusals,
     workers: Workers,
     larder: Larder,
     told: mpsc::Receiver<Told>,
@@ -212,7 +210,7 @@ impl Agent<'_> {
         match event {
             Some(ClientEvent::Connected { address }) => {
                 info!(address, minion = %self.id, "connected");
-                (self.refused, self.untrusted) = ((0, 0), 0);
+                self.refusals = Refusals::default();
                 let session = envelope::random_session();
                 self.link = Some(Link::new(&self.id, signers(&self.trust.masters), &session));
                 self.fresh = true;
@@ -232,33 +230,18 @@ impl Agent<'_> {
                     }
                 }
             }
-            Some(ClientEvent::Disconnected { reason, retry_ms }) => {
+            Some(ClientEvent::Disconnected { address, reason, retry_ms }) => {
                 warn!(reason, retry_ms, "not connected");
                 self.link = None;
                 self.step(Input::Disconnected).await?;
-                self.count_refusal(&reason);
+                let masters = &self.trust.masters.masters;
+                if let Some(end) = self.refusals.heard(Instant::now(), &address, &reason, masters) {
+                    self.end = Some(end);
+                }
             }
             None => self.end = Some(End::Again),
         }
         Ok(())
-    }
-
-    /// Of one master or of several in turn: only a connection that comes about sets it back.
-    fn count_refusal(&mut self, reason: &str) {
-        let (strange, banned) = self.refused;
-        self.refused = match refusal(reason) {
-            Some(Refusal::Subscription) => (strange + 1, 0),
-            Some(Refusal::Key) => (0, banned + 1),
-            None => (strange, banned),
-        };
-        self.untrusted += u32::from(is_untrusted(reason));
-        if self.untrusted >= REFUSED_MAX {
-            self.end = Some(End::Untrusted);
-        } else if self.refused.0 >= REFUSED_MAX {
-            self.end = Some(End::Unknown);
-        } else if self.refused.1 >= REFUSED_MAX {
-            self.end = Some(End::Removed("the master refuses this key".to_owned()));
-        }
     }
 
     fn pace(&mut self, sample_s: u32, spread_s: u32) {

@@ -241,7 +241,7 @@ impl Agent<'_> {
         self.link = None;
         self.early.clear();
         let reason = "connecting anew, to see whether the master can be reached".to_owned();
-        self.early.push_back(ClientEvent::Disconnected { reason, retry_ms: 0 });
+        self.early.push_back(ClientEvent::Disconnected { address: String::new(), reason, retry_ms: 0 });
     }
 
     fn reboot(&mut self, job: JobId, message: String) -> Result<(), DaemonError> {

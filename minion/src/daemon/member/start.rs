@@ -5,6 +5,7 @@ use crate::core::{Minion, Settings};
 use crate::daemon::beacons::Beacons;
 use crate::daemon::clock::Clock;
 use crate::daemon::larder::Larder;
+use crate::daemon::refusals::Refusals;
 use crate::daemon::watch::Watchdog;
 use crate::daemon::{DaemonError, Setup, Trust, sources};
 use crate::grains;
@@ -93,8 +94,7 @@ impl<'a> Agent<'a> {
             early: VecDeque::new(),
             link: None,
             fresh: false,
-            refused: (0, 0),
-            untrusted: 0,
+            refusals: Refusals::default(),
             workers,
             larder,
             told,
