@@ -5,6 +5,7 @@ use crate::{
     host::{Done, Exit, OUTPUT_BYTES_MAX, Watch},
 };
 use model::Output;
+use std::fmt::Write;
 
 /// Both streams of a command, each cut at [`OUTPUT_BYTES_MAX`] unless it is made with another bound.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ pub(crate) fn size_in_words(bytes: usize) -> String {
 fn text(stream: &[u8], bound: usize) -> String {
     let mut text = String::from_utf8_lossy(stream).into_owned();
     if stream.len() >= bound {
-        text.push_str(&format!("\n[cut at {}]\n", size_in_words(bound)));
+        let _ = write!(text, "\n[cut at {}]\n", size_in_words(bound));
     }
     text
 }
