@@ -59,6 +59,7 @@ const HOME_OF: &[(&str, &[&str])] = &[
         ],
     ),
     ("saphyr_parser", &["crates/lang/src/yaml.rs", "crates/lang/src/yaml/"]),
+    ("croner", &["crates/lang/src/schedule.rs", "crates/lang/src/schedule/"]),
     ("annotate_snippets", &["crates/lang/src/render.rs"]),
     ("similar", &["crates/resources/src/"]),
     ("regex_lite", &["crates/resources/src/pattern.rs"]),

@@ -56,6 +56,7 @@ mod salt_scalars;
 mod say;
 mod scalars;
 mod scan;
+pub mod schedule;
 mod session;
 mod show;
 mod steps;

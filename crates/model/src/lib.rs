@@ -15,6 +15,7 @@ mod recipe;
 mod report;
 pub mod request;
 mod rolling;
+mod schedule;
 mod secret;
 pub mod surroundings;
 mod time;
@@ -32,6 +33,7 @@ pub use recipe::{FileRef, Global, GuardCall, Link, Place, Recipe, Requisite, Ste
 pub use report::{Change, Mode, Outcome, Output, Plan, RunReport, StepReport, Tally, is_put_back};
 pub use request::{Ask, EnrollTerms, KeyDecision, Reply, Request};
 pub use rolling::{Gate, OnStop, Order, Phase, Roll, Rolling, Share, Turn};
+pub use schedule::{CronTimes, MinionSchedule, Missed, Times};
 pub use secret::{Masked, Secret, SecretBytes, Secrets, same_text};
 pub use surroundings::Surroundings;
 pub use time::Timestamp;
