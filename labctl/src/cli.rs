@@ -5,8 +5,8 @@ use crate::{
         audit::AuditCommand, can::CanCommand, completion::CompletionCommand, context::ContextCommand,
         event::EventCommand, explain::ExplainCommand, hook::HookCommand, image::ImageCommand,
         import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand,
-        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, server::MasterCommand,
-        state::StateCommand, target::TargetCommand, token::TokenCommand,
+        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, schedule::ScheduleCommand,
+        server::MasterCommand, state::StateCommand, target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -232,6 +232,9 @@ pub(crate) enum Command {
     /// Webhooks: events of Gitea, GitHub, Alertmanager and others
     #[command(alias = "hooks")]
     Hook(HookCommand),
+    /// What the master does by the clock
+    #[command(alias = "schedules")]
+    Schedule(ScheduleCommand),
     /// Trees of other programs, used where they lie
     Import(ImportCommand),
     /// Images of machines

@@ -15,6 +15,7 @@ pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod local;
+pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod masters;
 pub(crate) mod minion;
@@ -22,6 +23,7 @@ pub(crate) mod pillar;
 pub(crate) mod ping;
 pub(crate) mod reboot;
 pub(crate) mod rule;
+pub(crate) mod schedule;
 pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod status;
@@ -110,6 +112,7 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Event(command)) => command.run(desk),
         Some(Command::Rule(command)) => command.run(desk),
         Some(Command::Hook(command)) => command.run(desk),
+        Some(Command::Schedule(command)) => command.run(desk),
         Some(Command::Image(command)) => command.run(desk),
         Some(Command::Master(command)) => command.run(desk),
         Some(Command::Token(command)) => command.run(desk),

@@ -25,6 +25,14 @@ pub(crate) fn jobs(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
+/// Names of schedules.
+pub(crate) fn schedules(typed: &OsStr) -> Vec<CompletionCandidate> {
+    words("schedules", typed, &|session| match session.request(&Request::Schedules) {
+        Ok(Reply::Schedules(schedules)) => schedules.iter().map(|it| it.name.clone()).collect(),
+        _ => Vec::new(),
+    })
+}
+
 /// Names of keys.
 pub(crate) fn keys(typed: &OsStr) -> Vec<CompletionCandidate> {
     words("keys", typed, &|session| match session.request(&Request::Keys) {

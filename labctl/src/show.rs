@@ -1,11 +1,13 @@
 //! How things are shown: the formats, the terminal, and where lines go.
 
+pub(crate) mod drift;
 pub(crate) mod fold;
 pub(crate) mod hooks;
 pub(crate) mod job;
 pub(crate) mod json;
 pub(crate) mod minion;
 pub(crate) mod progress;
+pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;

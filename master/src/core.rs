@@ -5,6 +5,7 @@ mod access;
 mod clones;
 mod conduct;
 mod delivery;
+mod drift;
 mod due;
 mod effect;
 mod enroll;
@@ -14,6 +15,7 @@ mod input;
 mod jobs;
 mod keys;
 mod launch;
+mod maintenance;
 mod masters;
 mod memory;
 mod permit;
@@ -27,6 +29,7 @@ mod requests;
 mod retire;
 mod rolling;
 mod roster;
+mod schedules;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -107,6 +110,7 @@ pub struct Master {
     next_probe: u64,
     reactor: Reactor,
     rolls: rolling::Rolls,
+    schedules: schedules::Schedules,
     roles: Arc<Roles>,
     role_errors: Vec<Diagnostic>,
     hooks: hooks::HookBook,
@@ -156,6 +160,7 @@ impl Master {
             next_probe: now.0.saturating_mul(1000),
             reactor: Reactor::default(),
             rolls: rolling::Rolls::default(),
+            schedules: schedules::Schedules::default(),
             roles: Arc::default(),
             role_errors: Vec::new(),
             hooks: hooks::HookBook::default(),
@@ -190,6 +195,8 @@ impl Master {
             self.live.insert(id.clone(), Live::at_start(self.now));
             self.timers.insert((self.now.plus_ms(RETURN_MS), Timer::Presence(id.clone())));
         }
+        self.wake_maintenance();
+        self.recall_drift();
         for (id, open) in &self.book.open {
             self.timers.extend(open.expiries().into_iter().map(|at| (at, Timer::Expire(*id))));
             if open.roll.is_some() {
@@ -217,6 +224,7 @@ impl Master {
         self.take(input);
         self.run_timers();
         self.roll_all();
+        self.run_schedules();
         self.react_to_all();
         self.roll_later();
         self.flush()
@@ -289,7 +297,8 @@ impl Master {
 
     /// When the next [`Input::Tick`] is needed at the latest.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| Timestamp(at.0.saturating_sub(self.ahead_ms)))
+        let first = self.timers.first().map(|(at, _)| *at).into_iter().chain(self.schedules_wake()).min();
+        first.map(|at| Timestamp(at.0.saturating_sub(self.ahead_ms)))
     }
 
     /// Takes in an entry that the shell put on disk on behalf of an effect ([`Effect::MakeSeed`]).

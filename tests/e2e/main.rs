@@ -15,6 +15,7 @@ mod main_job;
 mod observers;
 mod reactor;
 mod rolling;
+mod schedule;
 mod stop;
 mod undo;
 mod watchdog;

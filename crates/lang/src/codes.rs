@@ -127,6 +127,9 @@ const CODES: &[(&str, &str)] = &[
     (
         "E0508",
         "a clause of a rule has a value that it does not understand, or does not go with another one. docs/reference/rules.md lists them all.",
+    ),
+    (
+        "E0509",
         "a schedule cannot be read. It has one of `cron`, `every` and `at`, and possibly `zone`, `jitter` and `missed`.",
     ),
     ("E0601", "a file of the tree cannot be read."),

@@ -9,6 +9,7 @@ use crate::{
     rules::{Rule, Rules},
     salt_rules,
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
+    schedule::Schedule,
     top,
     yaml::{self, Key, Node, Yaml},
 };
@@ -17,10 +18,11 @@ use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
 /// Keys of a rule, in the order in which they are asked.
-pub(crate) const KEYS: [&str; 22] = [
+pub(crate) const KEYS: [&str; 23] = [
     "on",
     "any",
     "all",
+    "schedule",
     "enabled",
     "max_hops",
     "group_by",
@@ -49,10 +51,11 @@ const ELSEWHERE: [(&str, &str); 3] = [
     ("of", "write `all: { within: 10m, of: [..] }`"),
 ];
 /// Those that decide whether a rule acts.
-const ASKED: [&str; 14] = [
+const ASKED: [&str; 15] = [
     "on",
     "any",
     "all",
+    "schedule",
     "enabled",
     "max_hops",
     "when",
@@ -177,6 +180,8 @@ impl Reader {
         }
         let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
         let mut clauses = self.clauses(&mut draft, pairs);
+        let schedule =
+            get("schedule").and_then(|it| Schedule::read(&name.text, it, file, &mut self.complaints));
         let (filters, within) = self.filters(&draft, name, pairs);
         clauses.all_within_ms = within;
         let (when, condition) = get("when").map(|it| self.condition(file, it)).unwrap_or_default();
@@ -187,6 +192,7 @@ impl Reader {
         let asked = ASKED.iter().filter_map(|key| Some(((*key), written(get(key)?))));
         let rule = Rule {
             filters,
+            schedule,
             when,
             clauses,
             actions,
@@ -226,8 +232,18 @@ impl Reader {
     fn filters(&mut self, draft: &Draft, name: &Key, pairs: &[(Key, Node)]) -> (Vec<String>, Option<u64>) {
         let get = |name: &str| pairs.iter().find(|it| it.0.text == name);
         let file = draft.file.clone();
+        if get("schedule").is_some() {
+            for (key, _) in pairs.iter().filter(|it| ["on", "any", "all"].contains(&it.0.text.as_str())) {
+                let message = format!("a rule has `{}` or `schedule`, not both", key.text);
+                self.say(&file, key.at, "E0501", message, None);
+            }
+            return (vec![format!("schedule/{}", name.text)], None);
+        }
         let Some((key, node)) = get("on").or_else(|| get("any")).or_else(|| get("all")) else {
-            let help = Some("say which events it is for: `on: minion/+/start`".to_owned());
+            let help = Some(
+                "say which events it is for: `on: minion/+/start`, or when: `schedule: { every: 1h }`"
+                    .to_owned(),
+            );
             self.say(&file, name.at, "E0501", format!("`{}` has no `on`", name.text), help);
             return (Vec::new(), None);
         };

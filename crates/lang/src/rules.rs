@@ -6,6 +6,7 @@ use crate::{
     rule_actions,
     rule_texts::Texts,
     salt::rule::SaltRule,
+    schedule::Schedule,
 };
 use model::{Clause, Compiled, Event, Grains, Labels, MinionId, Presence};
 use serde_json::{Map, Value, json};
@@ -37,6 +38,8 @@ pub struct Rule {
     pub on: String,
     /// The filters of `on`, `any` or `all`.
     pub filters: Vec<String>,
+    /// When it is for moments rather than for what happens: `on` is then `schedule/<name>`.
+    pub schedule: Option<Schedule>,
     /// Condition as written.
     pub when: Option<String>,
     /// What else it asks.
@@ -169,6 +172,7 @@ impl Rule {
             place,
             on: String::new(),
             filters: Vec::new(),
+            schedule: None,
             when: None,
             clauses: Clauses::default(),
             actions: Vec::new(),

@@ -8,8 +8,6 @@
 mod compiled;
 mod reading;
 
-pub(crate) use reading::milliseconds;
-
 use croner::Cron;
 use jiff::{
     civil::DateTime,
@@ -144,6 +142,12 @@ impl Schedule {
         let offset = self.zone.to_offset(moment);
         moment.display_with_offset(offset).to_string()
     }
+}
+
+/// How far east of UTC, in seconds, the clock on the wall of this machine is.
+pub fn east_s(at: Timestamp) -> i32 {
+    let moment = i64::try_from(at.0).ok().and_then(|it| jiff::Timestamp::from_millisecond(it).ok());
+    moment.map_or(0, |it| TimeZone::system().to_offset(it).seconds())
 }
 
 /// `90s` as people say it: the largest unit that gives a whole number.

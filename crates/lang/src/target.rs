@@ -50,6 +50,14 @@ pub trait Candidate {
     fn presence(&self) -> Presence;
     /// Whether the last apply failed.
     fn failed(&self) -> bool;
+    /// Whether the last look found that it is not as it should be.
+    fn drifted(&self) -> bool {
+        false
+    }
+    /// Whether it is left alone for a while.
+    fn in_maintenance(&self) -> bool {
+        false
+    }
     /// Pillar value at a path (`a:b`), for `pillar:`; none if absent.
     fn pillar(&self, path: &str) -> Option<serde_json::Value>;
     /// Assigned states, for `state:`.
@@ -79,6 +87,8 @@ enum Test {
     State(Operand),
     Online(bool),
     Failed,
+    Drifted,
+    Maintenance,
 }
 
 /// What decides whether an expression may be used somewhere.
@@ -165,7 +175,7 @@ impl Target {
                 Test::Grain(..) | Test::Grains(_) | Test::Net(_) => what == Needs::Asserted,
                 Test::Pillar(..) | Test::Pillars(_) => what == Needs::Pillar,
                 Test::State(_) => what == Needs::States,
-                Test::Online(_) | Test::Failed => what == Needs::Now,
+                Test::Online(_) | Test::Failed | Test::Drifted | Test::Maintenance => what == Needs::Now,
                 Test::Id(_) | Test::Label(..) => false,
             };
         });
@@ -233,6 +243,8 @@ impl Test {
             }
             Self::Online(wanted) => matches!(it.presence(), Presence::Up | Presence::Quiet) == *wanted,
             Self::Failed => it.failed(),
+            Self::Drifted => it.drifted(),
+            Self::Maintenance => it.in_maintenance(),
         }
     }
 }
@@ -375,11 +387,8 @@ fn plain_word(cursor: &mut Cursor<'_>, word: &str, start: usize) -> Parsed<Test>
         "online" => Ok(Test::Online(true)),
         "offline" => Ok(Test::Online(false)),
         "failed" => Ok(Test::Failed),
-        "drifted" => Err(Box::new(
-            cursor
-                .complain(start, word.len(), "`drifted` is not available yet")
-                .help("use `plan` to see drift"),
-        )),
+        "drifted" => Ok(Test::Drifted),
+        "maintenance" => Ok(Test::Maintenance),
         "and" | "or" => {
             Err(Box::new(cursor.complain(start, word.len(), format!("`{word}` has nothing before it"))))
         }

@@ -5,8 +5,8 @@
 //! `GET /api/v1/jobs/{id}/watch` gives [`JobLine`]s, `GET /api/v1/events/watch?tag=FILTER` gives [`Event`]s.
 
 use crate::{
-    Diagnostic, Event, Grains, Job, JobId, JobTarget, Key, Labels, MinionId, ObserverRole, Presence,
-    Revision, Roll, StepReport, Timestamp, minion::LastApply,
+    Diagnostic, Drift, Event, Grains, Job, JobId, JobTarget, Key, Labels, Maintenance, MinionId,
+    ObserverRole, Presence, Revision, Roll, StepReport, Timestamp, minion::LastApply,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,6 +79,15 @@ pub struct MasterStatus {
     pub jobs_open: u32,
     /// The newest job.
     pub last_job: Option<JobView>,
+    /// Minions that the last looks found not as they should be.
+    #[serde(default)]
+    pub drifted: u32,
+    /// Some of these, at most 10.
+    #[serde(default)]
+    pub drifted_names: Vec<MinionId>,
+    /// Minions that are left alone for a while.
+    #[serde(default)]
+    pub maintenance: u32,
     /// Rules in use.
     pub rules: u32,
     /// Trees in use.
@@ -137,6 +146,12 @@ pub struct MinionView {
     pub sample: Option<Value>,
     /// Which clause of the target matched, for `target list -v`.
     pub why: Option<String>,
+    /// Steps that the last looks found not as they should be; none if nobody has looked.
+    #[serde(default)]
+    pub drift: Option<u32>,
+    /// It is left alone for a while.
+    #[serde(default)]
+    pub maintenance: Option<Maintenance>,
 }
 
 /// A key for people.
@@ -312,6 +327,67 @@ pub struct RuleView {
     pub held: u64,
     /// How often an action was refused.
     pub refused: u64,
+}
+
+/// A schedule for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleView {
+    /// Name, that of its rule.
+    pub name: String,
+    /// Where it is written, `reactors/x.yaml:3`.
+    pub place: String,
+    /// All that it says of times, for people.
+    pub when: String,
+    /// Time zone.
+    pub zone: String,
+    /// When its work begins next; none if it is paused for good, waits, or has no more slots.
+    pub next: Option<Timestamp>,
+    /// The same by the clock of its zone.
+    pub next_local: Option<String>,
+    /// The newest slot that has passed since it is known.
+    pub last_slot: Option<Timestamp>,
+    /// When it was run last.
+    pub last_run: Option<Timestamp>,
+    /// Its slots pass without it.
+    pub paused: Option<Pause>,
+    /// Why it waits although it is not paused.
+    pub waits: Option<String>,
+    /// What its rule does, for people.
+    pub does: Vec<String>,
+}
+
+/// Who paused something, and until when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, unless somebody resumes it.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// Who.
+    pub by: String,
+}
+
+/// A slot that comes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotView {
+    /// Which schedule's.
+    pub schedule: String,
+    /// The moment it is for.
+    pub slot: Timestamp,
+    /// When its work begins.
+    pub at: Timestamp,
+    /// The same by the clock of its zone.
+    pub local: String,
+}
+
+/// What is not as it should be on a machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DriftView {
+    /// Which.
+    pub minion: MinionId,
+    /// What the last looks found; none if nobody has looked.
+    pub drift: Option<Drift>,
 }
 
 /// An observer for people.

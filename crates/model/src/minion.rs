@@ -58,6 +58,52 @@ pub struct Minion {
     pub retire_after_ms: Option<u64>,
 }
 
+/// A machine that is left alone for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, unless somebody ends it.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+}
+
+/// What the last looks found that is not as it should be on a machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// When it was looked at last.
+    pub at: Timestamp,
+    /// By which job.
+    pub job: JobId,
+    /// Steps that would change; none if all is as it should be.
+    pub items: Vec<DriftItem>,
+    /// More than these, that were not kept.
+    #[serde(default)]
+    pub more: u32,
+}
+
+/// One step that would change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DriftItem {
+    /// The block's name.
+    pub id: String,
+    /// State file, dotted.
+    pub sls: String,
+    /// `module.function`.
+    pub kind: String,
+    /// What it is about.
+    pub name: String,
+    /// When it was found first.
+    pub since: Timestamp,
+    /// What would change; secrets masked, long texts left out.
+    pub changes: Vec<crate::Change>,
+}
+
 /// How the last apply on a minion ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastApply {

@@ -200,6 +200,34 @@ pub enum Request {
         #[serde(default)]
         command: Vec<String>,
     },
+    /// Leave machines alone for a while, or no longer. -> [`Reply::Minions`]
+    Maintain {
+        /// Target expression.
+        target: String,
+        /// What.
+        act: MaintenanceAct,
+    },
+    /// What is not as it should be, as the last looks found it. -> [`Reply::Drift`]
+    Drift {
+        /// Target expression; none is all.
+        target: Option<String>,
+    },
+    /// Schedules, with what they are at. -> [`Reply::Schedules`]
+    Schedules,
+    /// When schedules are next, soonest first. -> [`Reply::Slots`]
+    Slots {
+        /// Only this one.
+        name: Option<String>,
+        /// At most; 0 is 10.
+        limit: u32,
+    },
+    /// Do something with a schedule. -> [`Reply::Done`]
+    Schedule {
+        /// Its name: that of its rule.
+        name: String,
+        /// What.
+        act: ScheduleAct,
+    },
     /// Delete what is older than the limits. -> [`Reply::Done`]
     Gc {
         /// Keep this much, in milliseconds; none is the configured age.
@@ -253,6 +281,39 @@ pub enum KeyDecision {
     Reject,
     /// No longer; closes its connection within a second.
     Revoke,
+}
+
+/// What to do about a machine's maintenance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "maintenance")]
+pub enum MaintenanceAct {
+    /// Rules and schedules pass it over.
+    On {
+        /// For how long, in milliseconds; none is until somebody ends it.
+        #[serde(default)]
+        for_ms: Option<u64>,
+        /// Why, for people.
+        #[serde(default)]
+        reason: String,
+    },
+    /// It is one of all again.
+    Off,
+}
+
+/// What to do with a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "act")]
+pub enum ScheduleAct {
+    /// Make its event now, beside its slots.
+    Run,
+    /// Let its slots pass.
+    Pause {
+        /// For how long, in milliseconds; none is until somebody resumes it.
+        #[serde(default)]
+        for_ms: Option<u64>,
+    },
+    /// Go on with the next slot.
+    Resume,
 }
 
 /// Terms of a new enrolment token.
@@ -351,6 +412,12 @@ pub enum Reply {
     Masters(crate::api::MastersView),
     /// Operators' keys.
     Operators(Vec<Operator>),
+    /// Schedules.
+    Schedules(Vec<crate::api::ScheduleView>),
+    /// Slots that come, soonest first.
+    Slots(Vec<crate::api::SlotView>),
+    /// What is not as it should be.
+    Drift(Vec<crate::api::DriftView>),
     /// Who may do what.
     Can(crate::api::CanView),
     /// Hooks.

@@ -42,6 +42,12 @@ enum MinionVerb {
         #[arg(add = ArgValueCompleter::new(complete::targets))]
         id: MinionId,
     },
+    /// What is not as it should be, as the last looks found it
+    Drift {
+        /// Only those that match; one machine is shown in full
+        #[arg(value_name = "EXPR", add = ArgValueCompleter::new(complete::targets))]
+        target: Option<String>,
+    },
     /// Forget machines: their keys are revoked, their jobs interrupted
     #[command(alias = "rm")]
     Remove {
@@ -57,6 +63,7 @@ impl MinionCommand {
             MinionVerb::List { target, watch: false } => list(desk, target.as_deref()),
             MinionVerb::List { target, watch: true } => watch(desk, target.as_deref()),
             MinionVerb::Show { id } => show_one(desk, &id),
+            MinionVerb::Drift { target } => drift(desk, target.as_deref()),
             MinionVerb::Remove { ids } => remove(desk, &ids),
         }
     }
@@ -155,6 +162,27 @@ fn show_one(desk: &mut Desk<'_>, id: &MinionId) -> Ended {
     let view = view.ok_or_else(|| Failure::not_found(format!("there is no minion `{id}`")))?;
     let text = show::minion::show(&view, &desk.screen.style);
     desk.screen.thing("Minion", show::json::of(&view), id.as_str(), &text)?;
+    Ok(Exit::Done)
+}
+
+fn drift(desk: &mut Desk<'_>, target: Option<&str>) -> Ended {
+    let reply = match desk.ask(&Request::Drift { target: target.map(str::to_owned) }) {
+        Err(failure) if failure.exit == Exit::NoMatch => {
+            return Err(nobody(desk, target.unwrap_or_default()));
+        }
+        reply => reply?,
+    };
+    let Reply::Drift(views) = reply else { return Err(unexpected(&reply)) };
+    match (&views[..], target) {
+        ([view], Some(_)) => {
+            let text = show::drift::show(view, &desk.screen.style);
+            desk.screen.thing("Drift", show::json::of(view), view.minion.as_str(), &text)?;
+        }
+        _ => {
+            let list = show::drift::list(&views, target.is_some(), &desk.screen.style);
+            desk.screen.list(list)?;
+        }
+    }
     Ok(Exit::Done)
 }
 

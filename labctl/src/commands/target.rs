@@ -3,7 +3,9 @@
 use super::{
     Desk,
     follow::{self, Follow},
-    key, key_value, minion, nested, ping,
+    key, key_value,
+    maintenance::MaintenanceCommand,
+    minion, nested, ping,
     reboot::Reboot,
     unexpected,
     waves::{self, Waves},
@@ -86,6 +88,8 @@ enum TargetVerb {
         /// Paths, such as web.port
         paths: Vec<String>,
     },
+    /// Leave them alone for a while: rules and schedules pass them over
+    Maintenance(MaintenanceCommand),
     /// Set labels, and remove them with a minus behind
     Label {
         /// K=V sets, K- removes
@@ -190,6 +194,7 @@ impl TargetCommand {
             TargetVerb::Reboot(reboot) => reboot.run(desk, &target),
             TargetVerb::Grains { paths, refresh } => grains(desk, &target, &paths, refresh),
             TargetVerb::Pillar { paths } => pillar(desk, &target, &paths),
+            TargetVerb::Maintenance(command) => command.run(desk, &target),
             TargetVerb::Label { changes } => label(desk, &target, &changes),
         }
     }

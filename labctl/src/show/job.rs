@@ -390,6 +390,11 @@ fn failure_lines(text: &mut String, step: &StepReport, style: &Style) {
     }
 }
 
+/// One change with its diff, as a plan shows it.
+pub(crate) fn change_in_full(text: &mut String, change: &Change, style: &Style) {
+    change_lines(text, change, Detail { diff: true, whole: true, all: true }, style);
+}
+
 fn change_lines(text: &mut String, change: &Change, detail: Detail, style: &Style) {
     let arrow = style.either("→", "->");
     if let Some(diff) = &change.diff {

@@ -6,7 +6,7 @@ use super::{
     table::{Cell, Column, Table},
     time,
 };
-use model::{Labels, Presence, api::MinionView};
+use model::{Labels, Maintenance, Presence, api::MinionView};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -68,12 +68,26 @@ fn uptime_ms(view: &MinionView) -> Option<u64> {
     u64::try_from(std::time::Duration::try_from_secs_f64(seconds).ok()?.as_millis()).ok()
 }
 
+/// `until 2026-… (new disk), by ann`, or nothing much.
+pub(crate) fn maintenance(it: Option<&Maintenance>, style: &Style) -> String {
+    let Some(it) = it else { return "no".to_owned() };
+    let until = it.until.map_or_else(|| "it is ended".to_owned(), |it| time::absolute(it, style.time));
+    let reason = if it.reason.is_empty() { String::new() } else { format!(" ({})", it.reason) };
+    format!("until {until}{reason}, by {}", it.by)
+}
+
 fn last_apply(view: &MinionView, style: &Style) -> Cell {
     match &view.last_apply {
         None => Cell::of(Tone::Dim, "never"),
         Some(last) => {
             let word = last.word.word();
-            Cell::of(tone_of(word), format!("{} {word}", time::ago(last.at, style.now, style.time)))
+            let ago = time::ago(last.at, style.now, style.time);
+            match view.drift {
+                Some(1..) if tone_of(word) != Tone::Bad => {
+                    Cell::of(Tone::Changed, format!("{ago} {word} ~drift"))
+                }
+                _ => Cell::of(tone_of(word), format!("{ago} {word}")),
+            }
         }
     }
 }
@@ -104,7 +118,10 @@ pub(crate) fn list(views: &[MinionView], footer: Option<String>, style: &Style) 
         let name = if view.sandbox { format!("{} (sandbox)", view.id) } else { view.id.to_string() };
         table.row([
             Cell::of(Tone::Strong, name),
-            Cell::of(tone_of(word), word),
+            match view.maintenance {
+                Some(_) => Cell::of(Tone::Changed, format!("{word} (maintenance)")),
+                None => Cell::of(tone_of(word), word),
+            },
             os(view).into(),
             or_dash(view.address.clone().unwrap_or_default()).into(),
             labels(&view.labels).into(),
@@ -145,6 +162,14 @@ pub(crate) fn footer(views: &[MinionView], of: Option<(u32, &str)>, style: &Styl
     if counts.is_empty() { head } else { format!("{head} {} {}", style.either("·", "-"), counts.join(", ")) }
 }
 
+fn drift(view: &MinionView) -> String {
+    match view.drift {
+        None => "nobody has looked".to_owned(),
+        Some(0) => "none".to_owned(),
+        Some(many) => format!("{many} steps (labctl minion drift {})", view.id),
+    }
+}
+
 /// One in full.
 pub(crate) fn show(view: &MinionView, style: &Style) -> String {
     let word = presence(view.presence);
@@ -170,6 +195,8 @@ pub(crate) fn show(view: &MinionView, style: &Style) -> String {
         ("Labels", labels(&view.labels)),
         ("States", view.assigned.as_ref().map_or("does not compile".to_owned(), |it| or_dash(it.join(" ")))),
         ("Last apply", last),
+        ("Drift", drift(view)),
+        ("Maintained", maintenance(view.maintenance.as_ref(), style)),
         ("Running", running),
         ("Key", view.fingerprint.to_string()),
         ("Version", or_dash(view.version.clone())),

@@ -38,7 +38,15 @@ pub(crate) fn status(status: &MasterStatus, place: &str, style: &Style) -> Strin
         let keys = format!("{} pending keys", status.pending_keys);
         parts.push(format!("{}  {arrow} labctl key list --pending", style.paint(Tone::Changed, &keys)));
     }
+    if status.maintenance > 0 {
+        parts.push(format!("{} in maintenance", status.maintenance));
+    }
     let _ = writeln!(text, "  MINIONS  {total:>4}   {}", parts.join("   "));
+    if status.drifted > 0 {
+        let names: Vec<&str> = status.drifted_names.iter().map(model::MinionId::as_str).collect();
+        let names = style.paint(Tone::Changed, &names.join(" "));
+        let _ = writeln!(text, "  DRIFT    {:>4}   {names}  {arrow} labctl minion drift", status.drifted);
+    }
     let well = status.jobs_day.saturating_sub(status.jobs_failed_day + status.jobs_open);
     let mut jobs = vec![format!("24h  {well} ok")];
     if status.jobs_failed_day > 0 {

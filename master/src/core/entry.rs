@@ -79,6 +79,8 @@ pub enum Part {
     Conduct,
     /// Where events come from.
     Source,
+    /// What is not as it should be on minions.
+    Drift,
 }
 
 impl Entry {

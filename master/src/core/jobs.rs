@@ -251,7 +251,7 @@ impl Master {
     /// The one place where a (job, minion) ends.
     pub(crate) fn end_target(&mut self, job: JobId, minion: &MinionId, end: End) {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
-        let (command, revision) = (it.kind.is_command(), it.revision);
+        let (command, revision, kind) = (it.kind.is_command(), it.revision, it.kind.clone());
         let applied = matches!(it.kind, JobKind::Apply { mode: Mode::Apply, .. });
         let tally = end.report.as_ref().map(|it| it.tally()).unwrap_or_default();
         let output = end.report.as_ref().and_then(|it| it.steps.first()?.output.as_ref());
@@ -279,9 +279,9 @@ impl Master {
             if live.running.is_some_and(|it| it.0 == job) {
                 live.running = None;
             }
-            if end.report.is_some() && !command {
-                live.drift = tally.would_change;
-            }
+        }
+        if let (Some(report), JobKind::Apply { states, .. }) = (&end.report, &kind) {
+            self.note_drift(minion, job, states.is_empty(), report);
         }
         self.show_target(job, minion);
         if let Some(report) = end.report {

@@ -162,6 +162,8 @@ impl Master {
         self.record(Entry::MinionGone(id.clone()));
         self.live.remove(id);
         self.reactor.forget(id);
+        self.forget_maintenance(id);
+        self.forget_drift(id);
         self.send(id, ToMinion::Removed { reason: word.to_owned() });
         if !broken::leaves_out("close-revoked") {
             self.out.push(Effect::Close { minion: id.clone() });

@@ -13,7 +13,7 @@ use lang::{
 };
 use model::{
     Caller, Diagnostic, EnrollTerms, JobKind, KeyDecision, MinionId, OnStop, Replace, Reply, Request,
-    Rolling,
+    Rolling, ScheduleAct,
     api::{CanMinion, CanView, ErrorKind, ErrorView},
 };
 use serde_json::json;
@@ -96,6 +96,12 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
         Request::Report { minion, .. } => access_to("job.list", Scope::One(minion), Reads),
         Request::Probe { target, .. } => access_to("target.ask", Target(target), Reads),
         Request::Label { target, .. } => access_to("target.label", Target(target), Adds),
+        Request::Maintain { target, .. } => access_to("target.maintenance", Target(target), Adds),
+        Request::Drift { target: Some(target) } => access_to("job.list", Target(target), Reads),
+        Request::Drift { target: None } => access_to("job.list", Fleet, Reads),
+        Request::Schedules | Request::Slots { .. } => access_to("schedule.list", Nobody, Reads),
+        Request::Schedule { act: ScheduleAct::Run, .. } => access_to("schedule.run", Nobody, Adds),
+        Request::Schedule { .. } => access_to("schedule.pause", Nobody, Adds),
         Request::Compile { target, states } => {
             let deed = Deed { function: "state.show", states: Some(states), ..Deed::default() };
             Access { deed, scope: Target(target), manner: Reads }

@@ -20,6 +20,7 @@ lab/minion/<id>/availability            online or offline, retained\n\
 lab/minion/<id>/state                   newest telemetry as one flat JSON object, retained\n\
 lab/minion/<id>/grains                  what the minion says of itself, retained\n\
 lab/minion/<id>/job                     the job it is at, retained\n\
+lab/minion/<id>/drift                   what is not as it should be, retained\n\
 lab/minion/<id>/last                    how its last job ended, retained\n\
 lab/minion/<id>/jobevent                started, finished, failed\n\
 lab/job                                 every job's life\n\
@@ -28,14 +29,14 @@ lab/rule/<name>/stats                   how often a rule fired, retained\n\
 lab/in/<user>/<tag>                     integrations write here\n";
 
 /// Retained topics of one minion, below `lab/minion/<id>/`.
-const MINION_TOPICS: &[&str] = &["availability", "state", "grains", "job", "last"];
+const MINION_TOPICS: &[&str] = &["availability", "state", "grains", "job", "last", "drift"];
 
 impl Master {
     fn publish(&mut self, topic: String, payload: String, retain: bool) {
         self.out.push(Effect::Publish { topic, payload, retain });
     }
 
-    fn publish_minion(&mut self, id: &MinionId, leaf: &str, payload: String) {
+    pub(crate) fn publish_minion(&mut self, id: &MinionId, leaf: &str, payload: String) {
         self.publish(format!("lab/minion/{id}/{leaf}"), payload, true);
     }
 

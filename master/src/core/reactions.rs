@@ -104,9 +104,13 @@ impl Master {
                 (text, minions.map(|it| it.into_iter().map(|it| it.0).collect::<Vec<_>>()).and_then(some))
             }
         };
-        let what = format!("{} on {}", super::publish::describe(&kind), cut(&text, 128));
+        let (minions, left_out) = self.leave_out_maintained(minions);
+        let what = format!("{} on {}{left_out}", super::publish::describe(&kind), cut(&text, 128));
         if self.book.knows_job(id) {
             return DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() };
+        }
+        if minions.as_ref().is_ok_and(Vec::is_empty) {
+            return DecisionAction { what, job: None, result: "nobody else is meant".to_owned() };
         }
         let caller = self.rule_caller(&rule.name);
         let minions = minions

@@ -3,6 +3,7 @@
 use super::{
     Effect, Entry, Master, Part,
     due::{Due, may_begin},
+    maintenance::maintenance_in,
     memory::Book,
     reactions::ACCEPTED,
     roster::{Live, cut},
@@ -88,11 +89,12 @@ impl World for Around<'_> {
         let presence = self.live.get(id).map_or(Presence::Lost, |it| it.presence);
         Some(Member { grains: &it.grains, labels: &it.labels, presence, boot: it.boot.as_deref() })
     }
-    fn maintenance(&self, _id: &MinionId) -> Option<Maintenance> {
-        None
+    fn maintenance(&self, id: &MinionId) -> Option<Maintenance> {
+        let it = maintenance_in(self.book, id)?;
+        Some(Maintenance { until: it.until, reason: it.reason })
     }
-    fn east_s(&self, _now: Timestamp) -> i32 {
-        0
+    fn east_s(&self, now: Timestamp) -> i32 {
+        lang::schedule::east_s(now)
     }
     fn boot_is_due(&self, rule: &str, id: &MinionId, boot: &str) -> Option<Result<(), String>> {
         Some(may_begin(self.book, self.dues, self.now, (rule, id, boot)))
@@ -380,6 +382,7 @@ impl Master {
         self.tree_errors.clear();
         self.reactor.rules = Arc::new(rules);
         let forgetful = self.reactor.engine.replace_rules(self.now, Arc::clone(&self.reactor.rules));
+        self.schedules.renew();
         if changed && !first {
             let mut data = json!({"revision": revision.to_string()});
             if !forgetful.is_empty() {

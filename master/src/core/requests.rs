@@ -28,7 +28,7 @@ const LIMIT_MAX: u32 = 10_000;
 /// Ids that a complaint about an ambiguous beginning names.
 const AMBIGUOUS_SHOWN: usize = 5;
 
-fn not_found(message: String) -> ErrorView {
+pub(crate) fn not_found(message: String) -> ErrorView {
     refuse(ErrorKind::NotFound, message, None)
 }
 
@@ -96,6 +96,8 @@ impl Master {
                 Ok(None)
             }
             Request::Label { target, set, remove } => self.label(caller, &target, &set, &remove).map(Some),
+            Request::Maintain { target, act } => self.maintain(caller, &target, act).map(Some),
+            Request::Schedule { name, act } => done(self.act_on_schedule(&caller, &name, act)?),
             Request::SendEvent { tag, data } => self.send_event(&caller, &tag, data).map(Some),
             Request::CreateObserver { name, role, for_ms } => {
                 self.create_observer(caller, name, role, for_ms, random).map(|it| Some(Reply::Observer(it)))
@@ -135,6 +137,9 @@ impl Master {
             Request::Expand { target } => return self.targets(&target).map(Some),
             Request::Minions { target } => return self.minion_views(target.as_deref(), caller).map(Some),
             request @ Request::Can { .. } => return self.can(&request).map(Some),
+            Request::Drift { target } => return self.drift_views(target.as_deref()).map(Some),
+            Request::Schedules => return Ok(Some(Reply::Schedules(self.schedule_views()))),
+            Request::Slots { name, limit } => return self.slots(name.as_deref(), limit).map(Some),
             Request::Operators => {
                 return Ok(Some(Reply::Operators(self.book.operators.values().cloned().collect())));
             }

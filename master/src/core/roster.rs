@@ -48,7 +48,10 @@ pub(crate) struct Live {
     pub(crate) shown_at: Timestamp,
     pub(crate) parts: Option<Box<Parts>>,
     pub(crate) assigned: Option<Vec<String>>,
+    /// Steps that the last looks found not as they should be.
     pub(crate) drift: u32,
+    /// It is left alone for a while.
+    pub(crate) maintenance: bool,
     /// Processes that said hello with its key lately.
     pub(crate) talkers: Talkers,
     /// Version of the list of masters that it said it has.
@@ -80,6 +83,7 @@ impl Live {
             parts: None,
             assigned: None,
             drift: 0,
+            maintenance: false,
             talkers: Talkers::default(),
             masters: None,
             away_since_us: None,

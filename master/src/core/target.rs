@@ -47,6 +47,12 @@ impl Candidate for Seen<'_> {
         let last = self.minion.last_apply.as_ref();
         last.is_some_and(|it| !super::memory::is_good(it.word))
     }
+    fn drifted(&self) -> bool {
+        self.live.is_some_and(|it| it.drift > 0)
+    }
+    fn in_maintenance(&self) -> bool {
+        self.live.is_some_and(|it| it.maintenance)
+    }
     fn pillar(&self, _path: &str) -> Option<serde_json::Value> {
         self.asked_pillar.set(true);
         None

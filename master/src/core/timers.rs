@@ -33,6 +33,8 @@ pub(crate) enum Timer {
     Roll(JobId),
     /// A deadline of a rule, or events that wait for their reaction.
     Rules,
+    /// A machine has been left alone for as long as it was to be.
+    Maintenance(MinionId),
     /// Store the time.
     Clock,
     /// Delete what is too old.
@@ -73,6 +75,7 @@ impl Master {
             Timer::Retire(minion) => self.check_absence(&minion),
             Timer::Due(minion, rule) => self.due_again(&minion, &rule),
             Timer::Rules => self.wake_rules(),
+            Timer::Maintenance(minion) => self.check_maintenance(&minion),
             Timer::Clock => {
                 self.later(Entry::Clock(self.now));
                 let before = Timestamp(self.now.0.saturating_sub(self.settings.keep_ms));

@@ -1,6 +1,6 @@
 //! What people are shown of the master's memory.
 
-use super::Master;
+use super::{Master, drift};
 use model::{
     MinionId, Presence,
     api::{MasterStatus, MinionView, RuleView},
@@ -38,6 +38,9 @@ impl Master {
             jobs_failed_day: failed,
             jobs_open: count(self.book.open.len()),
             last_job,
+            drifted: self.drifted_count(),
+            drifted_names: self.drifted().take(NAMED_MAX).cloned().collect(),
+            maintenance: self.maintained_count(),
             rules: count(self.reactor.rules.iter().count()),
             revision: self.revision,
             tree_errors: self.complaints().cloned().collect(),
@@ -67,6 +70,8 @@ impl Master {
             sandbox: minion.sandbox,
             sample: live.and_then(|it| serde_json::from_str(it.sample.as_ref()?).ok()),
             why,
+            drift: self.drift_of(id).map(|it| drift::size(&it)),
+            maintenance: self.maintenance(id),
         })
     }
 

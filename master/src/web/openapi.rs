@@ -425,6 +425,14 @@ pub(super) fn requests() -> Vec<Request> {
             states: vec!["web".to_owned()],
             command: Vec::new(),
         },
+        Request::Maintain {
+            target: target(),
+            act: model::MaintenanceAct::On { for_ms: Some(3_600_000), reason: "new disk".to_owned() },
+        },
+        Request::Drift { target: None },
+        Request::Schedules,
+        Request::Slots { name: None, limit: 10 },
+        Request::Schedule { name: "nightly".to_owned(), act: model::ScheduleAct::Run },
     ]
 }
 
@@ -491,7 +499,12 @@ mod tests {
             Request::Operators => 35,
             Request::RemoveOperator { .. } => 36,
             Request::Can { .. } => 37,
+            Request::Maintain { .. } => 38,
+            Request::Drift { .. } => 39,
+            Request::Schedules => 40,
+            Request::Slots { .. } => 41,
+            Request::Schedule { .. } => 42,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..38).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..43).collect::<Vec<_>>());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Schedule, When, is_hourly};
 use jiff::tz::TimeZone;
-use model::{CronTimes, MinionSchedule, Timestamp, Times};
+use model::{CronTimes, MinionSchedule, Times, Timestamp};
 
 /// How far ahead a minion knows the changes of its clock: it is told anew long before.
 const AHEAD_S: i64 = 2 * 366 * 86_400;
@@ -24,9 +24,8 @@ impl Schedule {
                 }
                 let bits = |values: Vec<u16>| values.into_iter().fold(0_u64, |bits, it| bits | (1 << it));
                 let narrow = |values: Vec<u16>| u32::try_from(bits(values)).unwrap_or(u32::MAX);
-                let both = pattern.matches_dom_and_dow()
-                    || pattern.is_dom_wildcard()
-                    || pattern.is_dow_wildcard();
+                let both =
+                    pattern.matches_dom_and_dow() || pattern.is_dom_wildcard() || pattern.is_dow_wildcard();
                 Times::Cron(CronTimes {
                     minutes: bits(pattern.minutes.values()),
                     hours: if is_hourly(cron) { 0xff_ffff } else { narrow(pattern.hours.values()) },
@@ -38,12 +37,7 @@ impl Schedule {
                 })
             }
         };
-        Ok(MinionSchedule {
-            name: self.name.clone(),
-            times,
-            jitter_ms: self.jitter_ms,
-            missed: self.missed,
-        })
+        Ok(MinionSchedule { name: self.name.clone(), times, jitter_ms: self.jitter_ms, missed: self.missed })
     }
 }
 
@@ -51,7 +45,8 @@ impl Schedule {
 /// compiles of one day are the same.
 fn offsets(zone: &TimeZone, now: Timestamp) -> Vec<(i64, i32)> {
     let day = i64::try_from(now.0 / 86_400_000).unwrap_or(0) * 86_400;
-    let from = jiff::Timestamp::from_second((day - 400 * 86_400).max(0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let from =
+        jiff::Timestamp::from_second((day - 400 * 86_400).max(0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let first = (0, zone.to_offset(from).seconds());
     let changes = zone
         .following(from)

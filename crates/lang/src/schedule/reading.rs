@@ -2,7 +2,7 @@
 
 use super::{Schedule, When, number_of};
 use crate::{
-    limits,
+    duration, limits,
     say::{At, Complaints, Rendered, Say, did_you_mean, error},
     yaml::{Node, Yaml},
 };
@@ -47,7 +47,7 @@ impl Schedule {
         let Yaml::Map(pairs) = &node.value else {
             let help = "write `schedule: { cron: \"30 3 * * *\" }` or `schedule: { every: 15m }`";
             let message = format!("a schedule is a mapping, not {}", node.kind());
-            complaints.push(error("E0508", message).at(file.span(node.at, "")).help(help));
+            complaints.push(error("E0509", message).at(file.span(node.at, "")).help(help));
             return None;
         };
         let words: Vec<Word> = pairs
@@ -64,7 +64,7 @@ impl Schedule {
                 if KEYS.contains(&key.text.as_str()) { value.at } else { key.at }
             };
             let at = wrong.key.map_or(node.at, at);
-            let complaint = error("E0508", wrong.message).at(file.span(at, ""));
+            let complaint = error("E0509", wrong.message).at(file.span(at, ""));
             complaints.push(complaint.maybe_help(wrong.help));
         }
         schedule
@@ -103,7 +103,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn complain<T>(&mut self, key: Option<usize>, message: impl Into<String>, help: Option<&str>) -> Option<T> {
+    fn complain<T>(
+        &mut self,
+        key: Option<usize>,
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) -> Option<T> {
         self.wrong.push(Wrong { key, message: message.into(), help: help.map(str::to_owned) });
         None
     }
@@ -229,25 +234,9 @@ fn moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
 }
 
 /// `90s`, `15m`, `1h30m`, `2d`, `1w`; a number alone is seconds.
-pub(crate) fn milliseconds(text: &str) -> Option<u64> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return seconds.checked_mul(1_000);
+fn milliseconds(text: &str) -> Option<u64> {
+    match text.parse::<u64>() {
+        Ok(seconds) => seconds.checked_mul(1_000),
+        Err(_) => duration::parse(text).ok(),
     }
-    let (mut all_ms, mut rest) = (0_u64, text);
-    while !rest.is_empty() {
-        let digits = rest.find(|it: char| !it.is_ascii_digit())?;
-        let unit_end = rest[digits..].find(|it: char| it.is_ascii_digit()).map_or(rest.len(), |it| digits + it);
-        let factor = match &rest[digits..unit_end] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 604_800_000,
-            _ => return None,
-        };
-        all_ms = all_ms.checked_add(rest[..digits].parse::<u64>().ok()?.checked_mul(factor)?)?;
-        rest = &rest[unit_end..];
-    }
-    (!text.is_empty()).then_some(all_ms)
 }

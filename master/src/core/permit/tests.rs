@@ -86,7 +86,7 @@ fn without_roles_a_viewer_would_run_commands() {
 
 #[test]
 fn a_viewer_reads_what_observers_see_and_nothing_of_keys_pillar_files_or_the_log() {
-    let may = ["master.status", "master.info", "minion.list", "event.list", "rule.list"];
+    let may = ["master.status", "master.info", "minion.list", "event.list", "rule.list", "schedule.list"];
     for request in crate::web::examples() {
         let access = access(&request);
         let mut bench = Bench::with(&["vm-1"]);

@@ -52,9 +52,18 @@ fn whatever_alters_something_has_an_audit_line() {
             fingerprint: None,
             decision: model::KeyDecision::Revoke,
         },
+        Request::Maintain {
+            target: "vm-1".to_owned(),
+            act: model::MaintenanceAct::On { for_ms: None, reason: String::new() },
+        },
+        Request::Maintain { target: "vm-1".to_owned(), act: model::MaintenanceAct::Off },
+        Request::Schedule { name: "nightly".to_owned(), act: model::ScheduleAct::Run },
+        Request::Schedule { name: "nightly".to_owned(), act: model::ScheduleAct::Pause { for_ms: None } },
+        Request::Schedule { name: "nightly".to_owned(), act: model::ScheduleAct::Resume },
         Request::RemoveMinion { minion: id("vm-1") },
     ];
     let mut bench = Bench::with(&["vm-1", "vm-2"]);
+    bench.rules("nightly:\n  schedule: { every: 1h }\n  do:\n    - event: { tag: x }\n");
     for request in requests {
         let name = format!("{request:?}");
         let effects = bench.ask(request);
