@@ -7,6 +7,7 @@ mod halts;
 mod hang;
 mod last_words;
 mod leader;
+mod tail;
 mod words;
 
 pub use hang::HANG_LIMIT;
@@ -21,11 +22,12 @@ use resources::{Ended, Host, Progress, RunOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
+use tail::Tail;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -39,10 +41,6 @@ const UNDONE: &str = "undone.jsonl";
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longest recipe, as JSON.
 pub const RECIPE_MAX: u64 = 64 << 20;
-/// Bytes read of a worker's file at once.
-const READ_MAX: u64 = 1 << 20;
-/// Longest line of a worker's file: a whole report.
-const LINE_MAX: usize = 256 << 20;
 
 /// A line of a worker's output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -467,54 +465,6 @@ fn died(status: io::Result<ExitStatus>) -> String {
 fn is_held(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
-}
-
-/// Reads a worker's file as it grows.
-#[derive(Debug)]
-struct Tail {
-    path: PathBuf,
-    at: u64,
-    rest: Vec<u8>,
-    steps: u32,
-    end: Option<RunEnd>,
-}
-
-impl Tail {
-    fn new(path: PathBuf) -> Self {
-        Self { path, at: 0, rest: Vec::new(), steps: 0, end: None }
-    }
-
-    fn read(&mut self) -> io::Result<Vec<RunLine>> {
-        let mut lines = Vec::new();
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.at))?;
-        loop {
-            let read = (&mut file).take(READ_MAX).read_to_end(&mut self.rest)? as u64;
-            self.at += read;
-            if read == 0 {
-                return Ok(lines);
-            }
-            self.take_lines(&mut lines);
-            if self.rest.len() > LINE_MAX {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-        }
-    }
-
-    fn take_lines(&mut self, lines: &mut Vec<RunLine>) {
-        let Some(last) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
-        let tail = self.rest.split_off(last + 1);
-        for line in self.rest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match serde_json::from_slice(line) {
-                Ok(Said::Steps(steps)) => self.steps = steps,
-                Ok(Said::Line(line)) => lines.push(line),
-                Ok(Said::End(end)) => self.end = Some(end),
-                // Something that a library printed: not ours.
-                Err(_) => {}
-            }
-        }
-        self.rest = tail;
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Who may do what: every request is a deed, its machines are expanded first, and each of them must pass.
 
+mod undone;
+
 use super::{
     Master,
     enroll::id_matches,
@@ -19,8 +21,6 @@ use model::{
 use serde_json::json;
 use std::sync::Arc;
 
-/// Undoings of undoings that are looked through.
-const UNDONE_MAX: usize = 20;
 /// Machines that an explanation names.
 const SHOWN_MAX: usize = 1_000;
 
@@ -227,27 +227,6 @@ impl Master {
             self.audit_refusal(Refused { caller: caller.clone(), what, reason });
         }
         judged
-    }
-
-    /// What an undo puts back: who undoes a job must be allowed to do it. One that is not remembered counts as a run of
-    /// all states.
-    fn undone_by(&self, request: &Request) -> Option<JobKind> {
-        let Request::Submit { kind, .. } = request else { return None };
-        let mut kind = Some(kind).filter(|it| matches!(it, JobKind::Undo { .. }))?;
-        for _ in 0..UNDONE_MAX {
-            let JobKind::Undo { of, .. } = kind else { return Some(kind.clone()) };
-            match self.book.whole_job(*of) {
-                Some(whole) => kind = &whole.job.kind,
-                None => break,
-            }
-        }
-        Some(JobKind::Apply {
-            states: Vec::new(),
-            mode: model::Mode::Apply,
-            pillar: serde_json::Map::new(),
-            env: None,
-            confirm_ms: None,
-        })
     }
 
     fn judge_access(&self, caller: &Caller, access: &Access<'_>) -> Result<(), ErrorView> {
