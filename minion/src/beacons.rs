@@ -1,13 +1,22 @@
 //! The beacons: what the machine tells by itself. Each is a small state machine that looks at its time, or when a
 //! descriptor of it can be read; who calls it, how often it is told and what a failure leads to is the lookout's work.
 
+mod check;
 mod disk;
+mod docker;
 mod inodes;
+mod libvirt;
 mod load;
+mod log;
 mod memory;
+mod process;
 mod psi;
+mod reboot_required;
+mod script;
+mod service;
 mod swap;
 mod temperature;
+mod updates;
 
 use crate::limit::{Crossing, Gauge, Limit};
 use crate::senses::Senses;
@@ -25,13 +34,22 @@ pub type Make = fn(&Settings<'_>, &dyn Senses) -> Result<Box<dyn Beacon>, String
 
 /// Every beacon, in order of name; what can be set stands in [`resources::beacons`].
 const ALL: &[(&str, Make)] = &[
+    ("check", check::make),
     ("disk", disk::make),
+    ("docker", docker::make),
     ("inodes", inodes::make),
+    ("libvirt", libvirt::make),
     ("load", load::make),
+    ("log", log::make),
     ("memory", memory::make),
+    ("process", process::make),
     ("psi", psi::make),
+    ("reboot_required", reboot_required::make),
+    ("script", script::make),
+    ("service", service::make),
     ("swap", swap::make),
     ("temperature", temperature::make),
+    ("updates", updates::make),
 ];
 
 /// Who makes the beacons of a kind.

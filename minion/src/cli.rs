@@ -3,6 +3,7 @@
 use crate::config::{LogFormat, Overrides};
 use clap::{Args, Parser, Subcommand};
 use model::JobId;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use tracing::Level;
 
@@ -77,6 +78,15 @@ pub enum Command {
     },
     /// Run a compiled recipe from standard input; JSON lines on standard output
     RunRecipe(RecipeArgs),
+    /// Run a program that ends when whoever started this one does
+    #[command(hide = true)]
+    Hold {
+        /// The one that started it
+        parent: i32,
+        /// The program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        argv: Vec<OsString>,
+    },
     /// Stop the service, say goodbye to the master, remove key, journal and unit
     Uninstall {
         /// Do not ask

@@ -55,6 +55,11 @@ impl Limit {
         }
     }
 
+    /// The same, with this limit instead of those that were set.
+    pub fn below(number: f64, other: &Self) -> Self {
+        Self { above: None, below: Some(number), clear: None, percent: false, ..other.clone() }
+    }
+
     fn is_beyond(&self, number: f64) -> bool {
         self.above.is_some_and(|it| number >= it) || self.below.is_some_and(|it| number <= it)
     }

@@ -3,11 +3,13 @@
 mod accounts;
 mod beneath;
 mod blobs;
+pub mod child;
 mod command;
 mod files;
 mod packages;
 pub mod processes;
 pub mod ready;
+pub mod socket;
 pub mod space;
 pub mod system;
 mod units;
@@ -77,7 +79,7 @@ impl LinuxHost {
 }
 
 /// Runs a command and keeps what it says.
-fn ask(command: &Command) -> io::Result<(Exit, Output)> {
+pub(crate) fn ask(command: &Command) -> io::Result<(Exit, Output)> {
     let mut collected = Collected::default();
     let exit = command::run(command, &mut collected)?;
     Ok((exit, collected.into_output(exit)))

@@ -6,11 +6,11 @@ use minion::cli::{Cli, Command, RecipeArgs};
 use minion::config::Config;
 use minion::core::{Resume, RunEnd};
 use minion::linux::system::{leave_no_core, leave_terminal};
-use minion::linux::{BlobSource, LinuxHost, space};
+use minion::linux::{BlobSource, LinuxHost, child, space};
 use minion::sandbox::SandboxHost;
 use minion::shelf::Shelf;
 use minion::worker::{Order, run_recipe};
-use minion::{daemon, grains, identity, log, looks, uninstall};
+use minion::{daemon, grains, identity, log, looks, program, uninstall};
 use model::{Mode, Outcome, Question, Recipe};
 use resources::Host;
 use std::io::{self, Read};
@@ -33,6 +33,10 @@ fn main() -> ExitCode {
         eprintln!("warning: what this process remembers may be written to disk if it crashes: {error}");
     }
     let cli = Cli::parse();
+    if let Command::Hold { parent, argv } = &cli.command {
+        eprintln!("error: {}", child::hold(*parent, argv));
+        return ExitCode::from(EXIT_FAILED);
+    }
     let config = match Config::load(&cli.overrides()) {
         Ok(config) => config,
         Err(mistakes) => {
@@ -73,6 +77,7 @@ fn run(cli: &Cli, config: &Config) -> anyhow::Result<ExitCode> {
                 serde_json::from_str(&text).context("standard input holds no list of questions")?;
             println!("{}", looks::answer(&questions, *commands, config.sandbox.as_deref()));
         }
+        Command::Hold { .. } => unreachable!("it was done before settings were read"),
         Command::RunRecipe(args) => return work(config, args),
         Command::Uninstall { yes } => {
             if !yes {
@@ -94,6 +99,7 @@ fn run_daemon(config: &Config) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     bus::tls::install_provider();
+    program::tie_with(Path::new("/proc/self/exe"));
     let setup = daemon::Setup {
         config: config.clone(),
         program: PathBuf::from("/proc/self/exe"),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest file of the kernel's that is read.
 const TEXT_MAX: u64 = 256 << 10;
-/// Names of one folder.
-const NAMES_MAX: usize = 1024;
+/// Names of one folder: `/proc` has one for each process.
+const NAMES_MAX: usize = 32 << 10;
 /// File systems that may wait for another machine.
 const NETWORK: &[&str] = &[
     "nfs",

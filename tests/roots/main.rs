@@ -1,6 +1,7 @@
 //! Real Debian roots: resources on a real machine, the shipped tree, and the acceptance of the whole.
 
 mod acceptance;
+mod beacons;
 mod differential;
 mod functions;
 mod harness;

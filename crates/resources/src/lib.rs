@@ -32,7 +32,7 @@ pub use answer::{answer, askable, refuses};
 pub use engine::{Ended, Halt, Listener, Past, Progress, RunOptions, run, run_past};
 pub use host::{Host, Probe};
 pub use output::Collected;
-pub use pattern::Selection;
+pub use pattern::{LinePattern, Selection, glob};
 pub use remote::{archive_format, is_remote};
 pub use resource::{Applied, Error, Function, Module, ParamsError, Parse, Reboot, Resource, Variables};
 pub use schema::{Doc, Examples, Param, ParamType};

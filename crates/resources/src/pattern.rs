@@ -397,7 +397,7 @@ fn class(python: &str, rest: &str, out: &mut String) -> Result<usize, String> {
 }
 
 /// Shell-style patterns as Python's `fnmatch`: `*` and `?` match slashes too, `[...]` is a class.
-pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+pub fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -446,6 +446,67 @@ fn glob_class(pattern: &[char], sign: char) -> Option<usize> {
     (hit != negated).then_some(end + 1)
 }
 
+/// A pattern that is looked for in a line: `*` is anything, `{name}` a word, which is captured, and `{name*}` the rest of
+/// the line, which is captured too.
+#[derive(Clone, Debug)]
+pub struct LinePattern {
+    regex: Regex,
+    names: Vec<String>,
+}
+
+/// Captures of one pattern.
+const CAPTURES_MAX: usize = 16;
+/// Longest pattern for lines.
+const LINE_PATTERN_BYTES_MAX: usize = 1024;
+
+impl LinePattern {
+    /// Says what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        if pattern.len() > LINE_PATTERN_BYTES_MAX {
+            return Err(format!("the pattern is longer than {LINE_PATTERN_BYTES_MAX} bytes"));
+        }
+        let (mut out, mut names, mut rest) = (String::new(), Vec::new(), pattern);
+        while let Some(sign) = rest.chars().next() {
+            let mut length = sign.len_utf8();
+            match sign {
+                '*' => out.push_str(".*?"),
+                '{' => {
+                    let end = rest.find('}').ok_or_else(|| format!("`{pattern}`: a `{{` has no `}}`"))?;
+                    let (name, what) = match rest[1..end].strip_suffix('*') {
+                        Some(name) => (name, "(.*)"),
+                        None => (&rest[1..end], "(\\S+)"),
+                    };
+                    let good = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
+                    if name.is_empty() || !name.bytes().all(good) || names.iter().any(|it| it == name) {
+                        return Err(format!("`{pattern}`: `{name}` is no name, or is there twice"));
+                    }
+                    names.push(name.to_owned());
+                    out.push_str(what);
+                    length = end + 1;
+                }
+                sign => push_literal(&mut out, sign),
+            }
+            rest = &rest[length..];
+        }
+        if names.len() > CAPTURES_MAX {
+            return Err(format!("`{pattern}` captures more than {CAPTURES_MAX} parts"));
+        }
+        let regex = compile(&out, pattern, Flags::default())?;
+        Ok(Self { regex, names })
+    }
+
+    /// What it captures, if it is in the line.
+    pub fn captures<'a>(&'a self, line: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+        let captures = self.regex.captures(line)?;
+        let named = self
+            .names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (name.as_str(), captures.get(index + 1).map_or("", |it| it.as_str())));
+        Some(named.collect())
+    }
+}
+
 /// Salt's `include_pat` and `exclude_pat`: globs, or with `E@` in front patterns that match anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -482,6 +543,32 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_for_lines_capture_words_and_rests() {
+        let captured = |pattern: &str, line: &str| {
+            let pattern = LinePattern::new(pattern).unwrap();
+            pattern.captures(line).map(|it| {
+                it.iter().map(|(name, text)| format!("{name}={text}")).collect::<Vec<_>>().join(" ")
+            })
+        };
+        let line = "Failed password for root from 10.1.2.3 port 22 ssh2";
+        let cases = [
+            ("Failed password for {user} from {address} port", Some("user=root address=10.1.2.3")),
+            ("Failed * from {address}", Some("address=10.1.2.3")),
+            ("port {what*}", Some("what=22 ssh2")),
+            ("password", Some("")),
+            ("for  {user}", None),
+            ("p.rt", None),
+        ];
+        for (pattern, wanted) in cases {
+            assert_eq!(captured(pattern, line).as_deref(), wanted, "{pattern}");
+        }
+        assert_eq!(captured("[{level}] a+b", "[warn] a+b").as_deref(), Some("level=warn"));
+        for wrong in ["{", "{}", "{a b}", "{a} {a}", &"x".repeat(2000)] {
+            assert!(LinePattern::new(wrong).is_err(), "{wrong}");
+        }
+    }
 
     fn sub(pattern: &str, with: &str, text: &str) -> String {
         let pattern = Pattern::new(pattern, Flags::from_number(8)).unwrap();

@@ -11,7 +11,7 @@ type Refusal = (String, String);
 const WORDS: [&str; 6] =
     ["averages", "disable_during_state_run", "emitatstartup", "onchangeonly", "services", "beacon_module"];
 /// Salt's beacons that are here under another name.
-const RENAMED: [&str; 4] = ["diskusage", "inotify", "memusage", "swapusage"];
+const RENAMED: [&str; 5] = ["diskusage", "inotify", "memusage", "ps", "swapusage"];
 /// Salt's beacons that are not here as they are, and what to use.
 const OTHERS: [(&str, &str); 14] = [
     ("network_info", "`network` tells of links and addresses; rates are in the telemetry"),
@@ -47,6 +47,8 @@ pub(crate) fn translate(name: &str, value: &Value) -> Result<Option<Vec<Order>>,
         "memusage" => vec![("memory".to_owned(), above(&map))],
         "swapusage" => vec![("swap".to_owned(), above(&map))],
         "load" => loads(&map)?,
+        "service" => services(map)?,
+        "ps" => processes(map)?,
         _ => vec![(kind, map)],
     };
     let with_common =
@@ -133,6 +135,40 @@ fn loads(map: &Map<String, Value>) -> Result<Vec<Order>, Refusal> {
     averages.iter().map(load).collect()
 }
 
+fn services(mut map: Map<String, Value>) -> Result<Vec<Order>, Refusal> {
+    let Some(Value::Object(services)) = map.shift_remove("services") else {
+        let help = "as in `services: {nginx: {}}`, or `service: {unit: nginx}`";
+        return Err((
+            "`services` is a mapping of names to what is wanted of them".to_owned(),
+            help.to_owned(),
+        ));
+    };
+    let units: Vec<&String> = services.keys().collect();
+    map.insert("unit".to_owned(), json!(units));
+    // There each change is told.
+    map.insert("states".to_owned(), json!(["failed", "inactive", "active", "restarting"]));
+    Ok(vec![("service".to_owned(), map)])
+}
+
+fn processes(map: Map<String, Value>) -> Result<Vec<Order>, Refusal> {
+    let Some(Value::Object(processes)) = map.get("processes").cloned() else {
+        let help = "as in `processes: {nginx: running}`, or `process: {process: nginx}`";
+        return Err((
+            "`processes` is a mapping of names to `running` or `stopped`".to_owned(),
+            help.to_owned(),
+        ));
+    };
+    let process = |(name, wanted): (String, Value)| {
+        let mut settings = Map::from_iter([("process".to_owned(), json!(name))]);
+        if wanted == "running" {
+            // It is told as it comes, too.
+            settings.insert("above".to_owned(), json!(1));
+        }
+        ("process".to_owned(), settings)
+    };
+    Ok(processes.into_iter().map(process).collect())
+}
+
 fn files(map: Map<String, Value>) -> Result<Vec<Order>, Refusal> {
     let Some(Value::Object(files)) = map.get("files").cloned() else {
         let help = "as in `files: {/etc/hosts: {mask: [modify]}}`, or `file: {path: /etc/hosts}`";
@@ -204,6 +240,19 @@ mod tests {
                 ]),
             ),
             (
+                "service",
+                json!([{"services": {"nginx": {"onchangeonly": true}, "ssh": {}}}, {"interval": 30}]),
+                json!([[
+                    "service",
+                    {"unit": ["nginx", "ssh"], "states": ["failed", "inactive", "active", "restarting"], "interval": 30}
+                ]]),
+            ),
+            (
+                "ps",
+                json!([{"processes": {"salt-master": "running", "mysql": "stopped"}}]),
+                json!([["process", {"process": "salt-master", "above": 1}], ["process", {"process": "mysql"}]]),
+            ),
+            (
                 "watch-etc",
                 json!([{"files": {"/etc": {}}}, {"beacon_module": "inotify"}]),
                 json!([["file", {"path": "/etc"}]]),
@@ -222,6 +271,8 @@ mod tests {
             ("wtmp", json!([])),
             ("diskusage", json!([{"^/home.*": "90%"}])),
             ("inotify", json!([{"files": 3}])),
+            ("service", json!([{"services": 3}])),
+            ("ps", json!([])),
             ("load", json!([{"averages": {"1m": 3}}])),
         ] {
             assert!(translate(name, &value).is_err(), "{name}");

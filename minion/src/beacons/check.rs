@@ -1,0 +1,265 @@
+//! The beacon `check`: whether a page, a port or a machine answers.
+
+mod http;
+mod probe;
+
+use super::{Beacon, Signal, Source};
+use crate::senses::Senses;
+use probe::{Answer, Target, Trust};
+use resources::beacons::Settings;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Looks at once, of all beacons; whose turn it is then waits a moment.
+const LOOKS_MAX: usize = 4;
+const WAIT: Duration = Duration::from_millis(500);
+/// How long a look may take, and how many in a row must say that it is not well.
+const TIMEOUT_MS: u64 = 10_000;
+const TIMES: u64 = 2;
+/// A thread of a look needs little.
+const STACK_BYTES: usize = 256 << 10;
+
+/// At work now.
+static LOOKS: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
+    let (name, target) = target(settings)?;
+    let time = |name: &str| settings.time_ms(name).map(Duration::from_millis);
+    Ok(Box::new(Check {
+        name,
+        target,
+        timeout: time("timeout").unwrap_or(Duration::from_millis(TIMEOUT_MS)),
+        every: Duration::from_millis(settings.interval_ms()),
+        judge: Judge {
+            latency: time("latency"),
+            times: settings.count("times").unwrap_or(TIMES),
+            hold: time("for").unwrap_or_default(),
+            told: State::Up,
+            since: None,
+            coming: None,
+        },
+        next: Duration::ZERO,
+        look: None,
+    }))
+}
+
+fn target(settings: &Settings<'_>) -> Result<(String, Target), String> {
+    let [page, port, host] = ["http", "tcp", "ping"].map(|it| settings.text(it));
+    let only_of_pages = ["status", "contains", "ca", "pin"].iter().find(|it| settings.value(it).is_some());
+    match (page, port, host) {
+        (Some(page), None, None) => {
+            let address = http::Address::parse(&page)?;
+            let statuses = settings.texts("status");
+            let statuses = if statuses.is_empty() {
+                vec![(200, 399)]
+            } else {
+                statuses.iter().map(|it| status(it)).collect::<Result<_, _>>()?
+            };
+            let trust = match (settings.text("ca"), settings.text("pin")) {
+                (Some(_), Some(_)) => return Err("say `ca` or `pin`, not both".to_owned()),
+                (Some(path), None) => Trust::File(PathBuf::from(path)),
+                (None, Some(pin)) => Trust::Pin(fingerprint(&pin)?),
+                (None, None) => Trust::System,
+            };
+            Ok((page, Target::Http { address, contains: settings.text("contains"), statuses, trust }))
+        }
+        (None, ..) if only_of_pages.is_some() => {
+            Err(format!("`{}` is about pages: it goes with `http`", only_of_pages.unwrap_or(&"")))
+        }
+        (None, Some(port), None) => {
+            let (host, number) =
+                http::host_port(&port, 0).ok_or_else(|| format!("`{port}` is not `host:port`"))?;
+            Ok((port, Target::Tcp { host, port: number }))
+        }
+        (None, None, Some(host)) if http::is_host(&host) => Ok((host.clone(), Target::Ping { host })),
+        (None, None, Some(host)) => Err(format!("`{host}` is no host")),
+        _ => Err("say what is looked at, one of `http`, `tcp` and `ping`".to_owned()),
+    }
+}
+
+/// `200`, `2xx`, `200-299`.
+fn status(text: &str) -> Result<(u16, u16), String> {
+    let number = |it: &str| it.trim().parse::<u16>().ok().filter(|it| (100..1000).contains(it));
+    let range = match (text.strip_suffix("xx"), text.split_once('-')) {
+        (Some(hundreds), _) => number(&format!("{hundreds}00")).map(|it| (it, it + 99)),
+        (_, Some((least, most))) => number(least).zip(number(most)),
+        _ => number(text).map(|it| (it, it)),
+    };
+    range.ok_or_else(|| format!("`{text}` is no status: 200, 2xx or 200-299"))
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    let digits: Vec<u8> = text.bytes().filter(|it| !matches!(it, b':' | b' ')).collect();
+    let byte = |it: &[u8]| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    let bytes = bytes.and_then(|it| <[u8; 32]>::try_from(it).ok());
+    bytes.ok_or_else(|| "`pin` is a SHA-256: 64 hexadecimal digits".to_owned())
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    Slow,
+    Down,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Slow => "slow",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// When a look is worth an event.
+#[derive(Debug)]
+struct Judge {
+    latency: Option<Duration>,
+    times: u64,
+    hold: Duration,
+    told: State,
+    /// Since when it is as it was told.
+    since: Option<Duration>,
+    /// What it is now, since when, and how many looks said so.
+    coming: Option<(State, Duration, u64)>,
+}
+
+impl Judge {
+    /// Whether it is to be told, and how long it was otherwise. It is well again at the first look that says so.
+    fn judge(&mut self, now: Duration, answer: &Answer) -> Option<(State, Duration)> {
+        let slow = self.latency.is_some_and(|it| answer.latency > it);
+        let state = match (&answer.wrong, slow) {
+            (Some(_), _) => State::Down,
+            (None, true) => State::Slow,
+            (None, false) => State::Up,
+        };
+        let told_since = *self.since.get_or_insert(now);
+        if state == self.told {
+            self.coming = None;
+            return None;
+        }
+        let (since, times) = match self.coming {
+            Some((coming, since, times)) if coming == state => (since, times + 1),
+            _ => (now, 1),
+        };
+        self.coming = Some((state, since, times));
+        if state != State::Up && (times < self.times || now.saturating_sub(since) < self.hold) {
+            return None;
+        }
+        (self.told, self.since, self.coming) = (state, Some(since), None);
+        Some((state, since.saturating_sub(told_since)))
+    }
+}
+
+/// The beacon.
+struct Check {
+    name: String,
+    target: Target,
+    timeout: Duration,
+    every: Duration,
+    judge: Judge,
+    next: Duration,
+    look: Option<Look>,
+}
+
+/// A look under way: its thread writes a byte when it has an answer.
+struct Look {
+    bell: UnixStream,
+    answer: Receiver<Answer>,
+}
+
+/// One of a few.
+struct Turn;
+
+impl Turn {
+    fn take() -> Option<Self> {
+        if LOOKS.fetch_add(1, Ordering::Relaxed) < LOOKS_MAX {
+            return Some(Self);
+        }
+        LOOKS.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        LOOKS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Check {
+    fn start(&self, turn: Turn) -> std::io::Result<Look> {
+        let (bell, mut rung) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        let (tell, answer) = channel();
+        let (target, timeout) = (self.target.clone(), self.timeout);
+        std::thread::Builder::new().name("check".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            let _turn = turn;
+            // Who asked may be gone.
+            let _ = tell.send(probe::look(&target, timeout));
+            let _ = rung.write(&[0]);
+        })?;
+        Ok(Look { bell, answer })
+    }
+
+    fn signal(&self, state: State, lasted: Duration, answer: &Answer) -> Signal {
+        let ms = u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX);
+        let mut signal = Signal::new().with("target", self.name.clone()).with("state", state.word());
+        if let Some(wrong) = &answer.wrong {
+            signal = signal.with("reason", wrong.clone());
+        }
+        if let Some(status) = answer.status {
+            signal = signal.with("status", status);
+        }
+        signal.with("latency_ms", ms).with("since_s", lasted.as_secs())
+    }
+}
+
+impl Beacon for Check {
+    fn look(&mut self, now: Duration, _: &dyn Senses) -> Result<Vec<Signal>, String> {
+        let mut signals = Vec::new();
+        if let Some(look) = &self.look {
+            let rung = (&look.bell).read(&mut [0; 8]);
+            if rung.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
+                return Ok(signals);
+            }
+            let answer = look.answer.try_recv();
+            self.look = None;
+            if let Ok(answer) = answer
+                && let Some((state, lasted)) = self.judge.judge(now, &answer)
+            {
+                signals.push(self.signal(state, lasted, &answer));
+            }
+        }
+        if now >= self.next {
+            match Turn::take() {
+                None => self.next = now + WAIT,
+                Some(turn) => {
+                    self.next = now + self.every;
+                    self.look =
+                        Some(self.start(turn).map_err(|error| format!("no thread can be had: {error}"))?);
+                }
+            }
+        }
+        Ok(signals)
+    }
+
+    fn wake(&self) -> Option<Duration> {
+        self.look.is_none().then_some(self.next)
+    }
+
+    fn sources(&self) -> Vec<Source<'_>> {
+        self.look.iter().map(|it| Source { fd: it.bell.as_fd(), urgent: false }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
