@@ -53,62 +53,6 @@ fn the_reference_of_states_is_fresh() {
     assert!(stale.is_empty(), "{}", stale.join("\n"));
 }
 
-/// What every beacon can be told, before the beacons one by one.
-const BEACONS: &str = "\
-# Beacons
-
-What a machine tells by itself, written by `./dev docs`.
-Pillar says what is watched: under `beacons`, names with settings, or with a list of settings.
-A beacon of another name says its kind with `beacon: KIND`.
-Its events are `minion/<id>/beacon/<name>`; their data has `beacon` (the name), `kind` where that is another word, and the fields that stand below.
-What cannot watch tells `error`, once, and `recovered` when it can again.
-
-A program that a beacon listens to is one of 32 at most, runs in a group of its own, and is killed with all that it started when nobody wants it any more, also when the agent is killed.
-One that ends is started again after half a second, then after twice as long, up to two minutes.
-Of its lines those of 64 KiB at most are taken, and 1 MiB in a second.
-";
-
-fn settings_table(page: &mut String, settings: &[resources::beacons::Setting]) {
-    page.push_str("| setting | type | default | meaning |\n|---|---|---|---|\n");
-    for setting in settings {
-        let default = if setting.required { "required" } else { setting.default.text() };
-        let row =
-            [setting.kind.wanted(), default.to_owned(), setting.doc.text().to_owned()].map(|it| cell(&it));
-        let _ = writeln!(page, "| `{}` | {} |", setting.name, row.join(" | "));
-    }
-}
-
-#[test]
-fn the_reference_of_beacons_is_fresh() {
-    let mut page = BEACONS.to_owned();
-    page.push_str("\n| beacon | what it costs |\n|---|---|\n");
-    for kind in resources::beacons::kinds() {
-        let _ = writeln!(page, "| [{0}](#{0}) | {1} |", kind.name, cell(kind.cost.text()));
-    }
-    page.push_str("\n## All beacons\n\n");
-    settings_table(&mut page, resources::beacons::COMMON);
-    page.push_str("\n## Beacons with limits\n\n");
-    settings_table(&mut page, resources::beacons::LIMITS);
-    for kind in resources::beacons::kinds() {
-        let _ = writeln!(page, "\n## {}\n\n{}\n\nCost: {}", kind.name, kind.doc.text(), kind.cost.text());
-        if kind.limits.is_some() {
-            page.push_str("It has limits.\n");
-        }
-        page.push('\n');
-        if !kind.settings.is_empty() {
-            settings_table(&mut page, kind.settings);
-            page.push('\n');
-        }
-        page.push_str("| field | meaning |\n|---|---|\n");
-        for (name, meaning) in kind.fields.text().lines().filter_map(|it| it.split_once(": ")) {
-            let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
-        }
-        let _ = writeln!(page, "\n```yaml\n{}\n```", kind.example.text().trim_end());
-    }
-    let stale = fresh("docs/reference/beacons.md", &page);
-    assert!(stale.is_none(), "{stale:?}");
-}
-
 /// What a program prints, in an environment that is the same everywhere.
 fn printed(name: &str, words: &[&str]) -> String {
     let output = Command::new(program(name)).args(words).env_clear().output().unwrap();
