@@ -203,7 +203,7 @@ fn gate_fault(gate: &Gate) -> Option<String> {
 ///
 /// # Errors
 /// A sentence, and the complaint about the gate's condition if that is it.
-pub fn check(rolling: &Rolling, machines: usize) -> Result<(), (String, Option<Diagnostic>)> {
+pub fn check(rolling: &Rolling, machines: usize) -> Result<(), (String, Option<Box<Diagnostic>>)> {
     let plain = |message: String| Err((message, None));
     if rolling.batch_wait_ms > WAIT_MS_MAX {
         return plain("the wait between waves is at most 7 days".to_owned());
@@ -216,10 +216,8 @@ pub fn check(rolling: &Rolling, machines: usize) -> Result<(), (String, Option<D
     if let Some(message) = gate_fault(gate) {
         return plain(message);
     }
-    match Health::of(gate) {
-        Ok(_) => Ok(()),
-        Err(complaint) => Err(("the gate's condition cannot be read".to_owned(), Some(*complaint))),
-    }
+    let unreadable = |complaint| ("the gate's condition cannot be read".to_owned(), Some(complaint));
+    Health::of(gate).map(drop).map_err(unreadable)
 }
 
 /// A gate's condition and filter, ready to be asked.

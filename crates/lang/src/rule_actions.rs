@@ -6,7 +6,7 @@ mod parse;
 
 use crate::target::Target;
 use ipnet::IpNet;
-use model::{Labels, MinionId};
+use model::{Labels, MinionId, Rolling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -36,6 +36,8 @@ pub enum ActionTemplate {
         pillar: Map<String, Value>,
         /// It is `plan`.
         check: bool,
+        /// In waves: `batch`, `canary`, `gate` and so on stand beside `target`.
+        rolling: Option<Box<Rolling>>,
     },
     /// `run: { target, command: [..], timeout }`; elements may be templates, each stays one argument.
     Run {
@@ -45,6 +47,8 @@ pub enum ActionTemplate {
         command: Vec<String>,
         /// Its limit, in milliseconds.
         timeout_ms: Option<u64>,
+        /// In waves.
+        rolling: Option<Box<Rolling>>,
     },
     /// `event: { tag, data }`: becomes `rule/<name>/<tag>`.
     Event {
@@ -176,6 +180,9 @@ pub enum Action {
         pillar: Map<String, Value>,
         /// Only look.
         check: bool,
+        /// In waves.
+        #[serde(default)]
+        rolling: Option<Box<Rolling>>,
     },
     /// Submit a command job.
     Run {
@@ -185,6 +192,9 @@ pub enum Action {
         command: Vec<String>,
         /// Its limit, in milliseconds.
         timeout_ms: Option<u64>,
+        /// In waves.
+        #[serde(default)]
+        rolling: Option<Box<Rolling>>,
     },
     /// Put an event on the bus.
     Event {

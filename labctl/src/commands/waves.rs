@@ -141,7 +141,7 @@ pub(super) fn show(desk: &mut Desk<'_>, target: &str, rolling: &Rolling) -> Ende
     if let Err((message, complaint)) = lang::rolling::check(rolling, machines.len()) {
         let mut failure = Failure::usage(message);
         if let Some(complaint) = complaint {
-            let drawn = lang::render_diagnostics(&[complaint], desk.screen.err_style.diagnostics());
+            let drawn = lang::render_diagnostics(&[*complaint], desk.screen.err_style.diagnostics());
             failure.message = format!("{}\n{}", failure.message, drawn.trim_end());
         }
         return Err(failure);

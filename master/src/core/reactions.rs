@@ -2,8 +2,7 @@
 
 use super::enroll::{Dismissal, id_matches};
 use super::{
-    Master,
-    permit::{self, deed_of},
+    Master, permit,
     reactor::{HOPS_MAX, is_tag, level, reaction_id},
     requests::check_event,
     roster::cut,
@@ -13,7 +12,7 @@ use super::{
 use lang::roles::Deed;
 use lang::rules::{Action, KeyAction, KeyPolicy, ResolvedTarget, Rule};
 use model::{
-    Caller, DecisionAction, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId, Mode, Source,
+    Caller, DecisionAction, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId, Mode, Rolling, Source,
     api::{ErrorKind, ErrorView},
 };
 use serde_json::{Map, Value, json};
@@ -33,7 +32,7 @@ impl Master {
     ) -> Vec<DecisionAction> {
         let mut done = Vec::new();
         for (index, action) in actions.into_iter().enumerate() {
-            let (target, kind) = match action {
+            let (target, kind, rolling) = match action {
                 Action::Event { tag, data } => {
                     done.push(self.act_event(rule, event, tag, data));
                     continue;
@@ -42,11 +41,13 @@ impl Master {
                     done.push(self.act_key(rule, event, act, &minion, &policy));
                     continue;
                 }
-                Action::Apply { target, states, pillar, check } => {
+                Action::Apply { target, states, pillar, check, rolling } => {
                     let mode = if check { Mode::Check } else { Mode::Apply };
-                    (target, JobKind::Apply { states, mode, pillar, env: None, confirm_ms: None })
+                    (target, JobKind::Apply { states, mode, pillar, env: None, confirm_ms: None }, rolling)
                 }
-                Action::Run { target, command, timeout_ms } => (target, run_kind(command, timeout_ms)),
+                Action::Run { target, command, timeout_ms, rolling } => {
+                    (target, run_kind(command, timeout_ms), rolling)
+                }
                 other => {
                     let what = format!("{other:?}");
                     let result = "not available yet".to_owned();
@@ -58,7 +59,7 @@ impl Master {
             if let Some(minion) = due {
                 self.expect_job(&rule.name, minion, id);
             }
-            done.push(self.act_job(rule, event, id, target, kind));
+            done.push(self.act_job(rule, event, id, target, (kind, rolling)));
         }
         done
     }
@@ -92,7 +93,7 @@ impl Master {
         event: &Event,
         id: JobId,
         target: ResolvedTarget,
-        kind: JobKind,
+        (kind, rolling): (JobKind, Option<Box<Rolling>>),
     ) -> DecisionAction {
         let (text, minions) = match target {
             ResolvedTarget::Ids(ids) => {
@@ -113,8 +114,9 @@ impl Master {
             return DecisionAction { what, job: None, result: "nobody else is meant".to_owned() };
         }
         let caller = self.rule_caller(&rule.name);
-        let minions = minions
-            .and_then(|minions| self.permit_rule(&caller, &deed_of(&kind), Some(&minions)).map(|()| minions));
+        let minions = minions.and_then(|minions| {
+            self.permit_job(&caller, &kind, rolling.as_deref(), &minions).map(|()| minions)
+        });
         let wish = Wish {
             id,
             target: text,
@@ -122,7 +124,7 @@ impl Master {
             expires_ms: self.settings.offer_ms,
             wait: false,
             retry_of: None,
-            rolling: None,
+            rolling,
             caller,
             hops: event.hops + 1,
         };

@@ -4,11 +4,18 @@
 mod gate;
 
 use super::{
-    Effect, Master, entry::Part, jobs::End, memory::OpenJob, submit::Wish, target::refuse, timers::Timer,
+    Effect, Master,
+    entry::Part,
+    jobs::End,
+    memory::OpenJob,
+    permit::{deed_of, deeds_of_waves},
+    submit::Wish,
+    target::refuse,
+    timers::Timer,
 };
 use gate::LiveGate;
 use model::{
-    JobId, JobKind, JobTarget, MinionId, Mode, OnStop, Phase, Roll, Rolling, TargetState, Terminal,
+    Caller, JobId, JobKind, JobTarget, MinionId, Mode, OnStop, Phase, Roll, Rolling, TargetState, Terminal,
     Timestamp,
     api::{self, ErrorKind, ErrorView},
 };
@@ -176,7 +183,7 @@ pub(crate) fn check_rolling(rolling: &Rolling, kind: &JobKind, machines: usize) 
     }
     lang::rolling::check(rolling, machines).map_err(|(message, complaint)| {
         let mut error = refuse(ErrorKind::Usage, message, None);
-        error.diagnostics.extend(complaint);
+        error.diagnostics.extend(complaint.map(|it| *it));
         error
     })
 }
@@ -186,6 +193,19 @@ fn rolling_of(open: &OpenJob) -> Option<(&Rolling, &Roll)> {
 }
 
 impl Master {
+    /// Lets a rule's job through, with what it may do beside: each must be allowed on each machine.
+    pub(crate) fn permit_job(
+        &self,
+        caller: &Caller,
+        kind: &JobKind,
+        rolling: Option<&Rolling>,
+        minions: &[MinionId],
+    ) -> Result<(), ErrorView> {
+        let more = rolling.map(deeds_of_waves).unwrap_or_default();
+        let mut deeds = std::iter::once(deed_of(kind)).chain(more);
+        deeds.try_for_each(|deed| self.permit_rule(caller, &deed, Some(minions)))
+    }
+
     /// Goes on with every run about which something has changed.
     pub(crate) fn roll_all(&mut self) {
         for _ in 0..LOOKS_MAX {

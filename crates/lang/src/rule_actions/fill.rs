@@ -29,16 +29,18 @@ pub(crate) fn fill(
 
 fn one(rule: &str, template: &ActionTemplate, filler: &mut Filler<'_>) -> Result<Action, String> {
     Ok(match template {
-        ActionTemplate::Apply { target, states, pillar, check } => Action::Apply {
+        ActionTemplate::Apply { target, states, pillar, check, rolling } => Action::Apply {
             target: resolve(target, filler)?,
             states: all(states, filler)?,
             pillar: filler.fill_map(pillar)?,
             check: *check,
+            rolling: rolling.clone(),
         },
-        ActionTemplate::Run { target, command, timeout_ms } => Action::Run {
+        ActionTemplate::Run { target, command, timeout_ms, rolling } => Action::Run {
             target: resolve(target, filler)?,
             command: all(command, filler)?,
             timeout_ms: *timeout_ms,
+            rolling: rolling.clone(),
         },
         ActionTemplate::Event { tag, data } => {
             Action::Event { tag: format!("rule/{rule}/{tag}"), data: filler.fill_map(data)? }

@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{
     condition::Condition,
-    duration,
+    duration, rolling,
     rule_files::{Draft, NAME_BYTES, Reader, is_level, moved},
     say::did_you_mean,
     scalars,
     target::Target,
     yaml::{Key, Node, Yaml},
 };
-use model::MinionId;
+use model::{MinionId, Rolling};
 use serde_json::{Map, Value, json};
 
 mod http;
@@ -122,8 +122,10 @@ impl Reader {
             self.say(&file, node.at, "E0501", message, Some(format!("with {}", known.join(", "))));
             return None;
         };
+        let waves: &[&str] = if matches!(key.text.as_str(), "apply" | "run") { &rolling::KEYS } else { &[] };
+        let known: Vec<&str> = known.iter().chain(waves).copied().collect();
         for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
-            self.unknown(&file, key, known, &[]);
+            self.unknown(&file, key, &known, &[]);
         }
         let given = Given { action: key, pairs };
         match key.text.as_str() {
@@ -144,11 +146,13 @@ impl Reader {
         let target = self.target(draft, given.action, given.get("target"));
         let states = given.get("states").map(|it| self.states(draft, it)).unwrap_or_default();
         let pillar = self.mapping(draft, given, "pillar");
+        let rolling = self.waves(draft, given);
         Some(ActionTemplate::Apply {
             target: target?,
             states,
             pillar: pillar?,
             check: given.action.text == "plan",
+            rolling,
         })
     }
 
@@ -156,7 +160,22 @@ impl Reader {
         let target = self.target(draft, given.action, given.get("target"));
         let command = self.command(draft, given.action, given.get("command"));
         let timeout_ms = given.get("timeout").and_then(|it| self.span(draft, "timeout", it, RUN_MS_MAX));
-        Some(ActionTemplate::Run { target: target?, command: command?, timeout_ms })
+        let rolling = self.waves(draft, given);
+        Some(ActionTemplate::Run { target: target?, command: command?, timeout_ms, rolling })
+    }
+
+    /// How it goes over its machines, if not everywhere at once.
+    fn waves(&mut self, draft: &Draft, given: &Given<'_>) -> Option<Box<Rolling>> {
+        if given.action.text == "run"
+            && let Some(node) = given.get("on_stop").filter(|it| it.text() == Some("undo"))
+        {
+            let message = "a command cannot be undone: `on_stop: undo` goes with `apply`";
+            self.say(&draft.file, node.at, "E0503", message, None);
+        }
+        if given.action.text == "plan" {
+            return None;
+        }
+        rolling::read(given.pairs, &draft.file, &mut self.complaints).map(Box::new)
     }
 
     /// Compiles a text that may be a template.

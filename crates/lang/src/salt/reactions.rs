@@ -324,7 +324,7 @@ fn action(function: &str, node: &Node) -> Result<Option<Action>, String> {
                 None | Some(Value::Null) => Map::new(),
                 Some(_) => return Err("`pillar` is a mapping".to_owned()),
             };
-            Action::Apply { target, states, pillar, check: false }
+            Action::Apply { target, states, pillar, check: false, rolling: None }
         }
         "local.cmd.run" | "local.cmd.shell" => {
             let target = given.target()?;
@@ -334,6 +334,7 @@ fn action(function: &str, node: &Node) -> Result<Option<Action>, String> {
                 target,
                 command: vec!["/bin/sh".to_owned(), "-c".to_owned(), plain_words(&line)?],
                 timeout_ms: None,
+                rolling: None,
             }
         }
         "local.service.restart" | "local.service.start" | "local.service.stop" | "local.service.reload" => {
@@ -341,7 +342,7 @@ fn action(function: &str, node: &Node) -> Result<Option<Action>, String> {
             let name = given.first("name").as_ref().and_then(Given::text).ok_or("it names no service")?;
             let verb = function.rsplit('.').next().unwrap_or_default();
             let command = ["systemctl", verb, "--", &plain_words(&name)?].map(str::to_owned).to_vec();
-            Action::Run { target, command, timeout_ms: None }
+            Action::Run { target, command, timeout_ms: None, rolling: None }
         }
         "runner.event.send" => event(&mut given)?,
         "wheel.key.accept" => key(&mut given, KeyAction::Accept)?,

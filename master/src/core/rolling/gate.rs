@@ -78,17 +78,17 @@ impl Master {
             Stands::Failed(why) => drop(self.stop_rolling(id, &fail(&why))),
             Stands::Closed(why) if late => drop(self.stop_rolling(id, &fail(&format!("in time: {why}")))),
             Stands::Closed(why) => {
-                self.tell_gate(id, holds_since, why);
+                self.tell_gate(id, holds_since, &why);
                 self.look_again(id, now.plus_ms(if many { LOOK_MANY_MS } else { LOOK_MS }));
             }
         }
     }
 
     /// What a gate waits for is in memory only, and for who watches.
-    fn tell_gate(&mut self, id: JobId, holds_since: Option<Timestamp>, said: String) {
+    fn tell_gate(&mut self, id: JobId, holds_since: Option<Timestamp>, said: &str) {
         let Some(roll) = self.book.open.get(&id).and_then(|it| it.roll.as_ref()) else { return };
         let Phase::Gate { since, .. } = roll.phase else { return };
-        let phase = Phase::Gate { since, holds_since, said: super::super::roster::cut(&said, SAID_MAX) };
+        let phase = Phase::Gate { since, holds_since, said: super::super::roster::cut(said, SAID_MAX) };
         if roll.phase == phase {
             return;
         }

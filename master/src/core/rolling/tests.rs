@@ -593,3 +593,24 @@ fn a_member_that_is_removed_ends_while_it_waits() {
     assert_eq!(fleet.bench.word(1, "vm-6"), Some(Terminal::Cancelled), "a machine that is gone has failed");
     assert!(matches!(fleet.bench.on_disk(1, "vm-3"), Some(TargetState::Ended { .. })));
 }
+
+#[test]
+fn a_rule_says_waves_in_the_same_words() {
+    let mut fleet = Fleet::new(&FLEET, &[]);
+    fleet.bench.rules(
+        "deploy:\n  on: user/admin/deploy\n  do:\n    - apply: {target: 'vm-*', states: [], batch: 50%, canary: 1, on_stop: undo}\n",
+    );
+    let tag = "deploy".to_owned();
+    let effects = fleet.bench.ask(Request::SendEvent { tag, data: serde_json::Map::new() });
+    fleet.after(&effects);
+    let job = fleet.bench.master.book.open.values().next().unwrap().job.clone();
+    let expected = rolling(r#"{"batch": "50%", "canary": 1, "on_stop": "undo"}"#);
+    assert_eq!(job.rolling.as_deref(), Some(&expected));
+    for _ in 0..5 {
+        while let Some(act) = fleet.acts.pop_front() {
+            fleet.act(act);
+        }
+        fleet.quiet_second();
+    }
+    assert_eq!(fleet.bench.job(job.id.0).roll.unwrap().begun.len(), 3);
+}
