@@ -13,6 +13,24 @@ const RULES: &str = r#"deploy:
   on: minion/+/event/deploy
   do:
     - apply: { target: "{{minion}}", states: [web] }
+often:
+  on: minion/+/event/deploy
+  count: 2 within 10m
+  throttle: 1 per minion per 1m
+  do:
+    - event: { tag: often }
+silent:
+  on: minion/+/event/+
+  absent: { within: 30s, after: up }
+  do:
+    - run: { target: "{{minion}}", command: ["true"] }
+away:
+  on: minion/+/lost
+  when: presence = lost
+  for: 10s
+  else_after: { 20s: [ { event: { tag: still } } ] }
+  do:
+    - event: { tag: away }
 configure:
   on: minion/+/start
   once_per: boot

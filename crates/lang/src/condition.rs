@@ -284,7 +284,7 @@ impl Term {
                     Sign::Times => left * right,
                     Sign::Over => left / right,
                 };
-                Some(Cow::Owned(serde_json::Number::from_f64(sum).map(Value::Number)?))
+                Some(Cow::Owned(number_of(sum)?))
             }
         }
     }
@@ -295,6 +295,15 @@ impl Term {
             Self::Sum(left, _, right) => left.is_about_the_event() || right.is_about_the_event(),
         }
     }
+}
+
+/// A number without a point if it has nothing behind it.
+fn number_of(sum: f64) -> Option<Value> {
+    let exact = sum.fract() == 0.0 && sum.abs() < 9e15;
+    if exact && let Ok(whole) = format!("{sum:.0}").parse::<i64>() {
+        return Some(Value::from(whole));
+    }
+    serde_json::Number::from_f64(sum).map(Value::Number)
 }
 
 impl Path {

@@ -131,6 +131,7 @@ impl<'a> View<'a> {
     ) -> Self {
         let member = minion.and_then(|it| world.member(it));
         let maintenance = minion.and_then(|it| world.maintenance(it));
+        let maintenance = maintenance.filter(|it| it.until.is_none_or(|until| until > now));
         let context = Context {
             event,
             minion,

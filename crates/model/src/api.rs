@@ -104,6 +104,22 @@ pub struct MasterStatus {
     pub degraded: Option<String>,
     /// Whether the observers' fan-out runs.
     pub fanout: bool,
+    /// What rules have before them.
+    #[serde(default)]
+    pub reactor: ReactorStatus,
+}
+
+/// What rules have before them, and what was too much.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReactorStatus {
+    /// Events that wait for a reaction.
+    pub waiting: u32,
+    /// Events since the start that nothing reacted to, because too many waited.
+    pub dropped: u64,
+    /// Keys that rules remember something of.
+    pub keys: u32,
+    /// Keys since the start that gave way to newer ones.
+    pub forgotten: u64,
 }
 
 /// Whom a target matches.

@@ -115,6 +115,16 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
             first.message
         ));
     }
+    let reactor = &status.reactor;
+    if reactor.dropped > 0 {
+        say(format!("{} events had no reaction: too many waited for the rules", reactor.dropped));
+    } else if reactor.waiting > 0 {
+        say(format!("{} events wait for the rules", reactor.waiting));
+    }
+    if reactor.forgotten > 0 {
+        let many = reactor.forgotten;
+        say(format!("rules forgot {many} keys for newer ones: see `group_by` of those with the most"));
+    }
     if !status.fanout {
         say("the fan-out for observers is down: it is being started again".to_owned());
     }

@@ -3,7 +3,7 @@
 use super::{Master, drift};
 use model::{
     MinionId, Presence,
-    api::{MasterStatus, MinionView, RuleView},
+    api::{MasterStatus, MinionView, ReactorStatus, RuleView},
 };
 
 /// Minions that a status names as away, and as suspended.
@@ -49,7 +49,14 @@ impl Master {
             store_bytes: 0,
             degraded: self.degraded.clone(),
             fanout: false,
+            reactor: self.reactor_status(),
         }
+    }
+
+    fn reactor_status(&self) -> ReactorStatus {
+        let (keys, forgotten) = self.reactor.engine.keys();
+        let waiting = count(self.reactor.queue.len());
+        ReactorStatus { waiting, dropped: self.reactor.dropped, keys: count(keys), forgotten }
     }
 
     pub(crate) fn minion_view(&self, id: &MinionId, why: Option<String>) -> Option<MinionView> {

@@ -403,7 +403,11 @@ impl<'a> Case<'a, '_> {
         }
         let first = acted.get(times - wanted).copied().unwrap_or_default();
         let again = duration::roughly(first.plus_ms(throttle.within_ms).since_ms(now));
-        self.trail.say("throttle", false, format!("acted {times} times within {span}; again in {again}"))
+        self.trail.say(
+            "throttle",
+            false,
+            format!("acted {times} of {wanted} times within {span}; again in {again}"),
+        )
     }
 
     /// `once_per`: what to remember if it acts; nothing at all if it has done so already.

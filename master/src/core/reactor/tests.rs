@@ -248,3 +248,155 @@ fn a_reaction_of_salt_that_fails_is_told_as_that_of_a_rule() {
         assert!(tags(&effects).contains(&"rule/salt-drop/failed"), "{:?}", tags(&effects));
     }
 }
+
+/// The process dies and starts again with these rules.
+fn crash(bench: &mut Bench, text: &str) -> Vec<Effect> {
+    bench.lazy.clear();
+    bench.master = Master::restore(settings(), bench.now, bench.disk.clone());
+    sources(bench, text)
+}
+
+const DISK: &str = "disk:\n  on: minion/+/event/disk\n  when: event.percent > 90\n  for: 5m\n  do:\n    - run: { target: \"{{minion}}\", command: [\"true\"] }\n";
+
+fn disk(number: u64, percent: u64) -> FromMinion {
+    FromMinion::Event { number, tag: "event/disk".to_owned(), data: json!({"percent": percent}), gap: 0 }
+}
+
+fn memory(effects: &[Effect]) -> Vec<(&str, bool)> {
+    let kept = records(effects).into_iter().filter_map(|it| match it {
+        Entry::Kept { part: Part::RuleMemory, key, data } => Some((key.as_str(), data.is_some())),
+        _ => None,
+    });
+    kept.collect()
+}
+
+#[test]
+fn what_a_rule_remembers_is_on_disk_with_its_event_and_outlasts_a_crash() {
+    let mut bench = configured(DISK);
+    bench.back("vm-1", hello());
+    let effects = bench.say("vm-1", disk(1, 95));
+    assert_eq!(memory(&effects), [("disk/=vm-1", true)]);
+    assert!(records(&effects).iter().any(|it| matches!(it, Entry::Event(it) if it.tag.ends_with("/disk"))));
+    let decision = decisions(&effects)[0];
+    let clauses: Vec<_> = decision.verdicts[0].clauses.iter().map(|it| (it.name.as_str(), it.held)).collect();
+    assert_eq!(clauses, [("on", Some(true)), ("when", Some(true)), ("for", Some(false))]);
+    bench.pass(60_000);
+    crash(&mut bench, DISK);
+    bench.back("vm-1", hello());
+    assert!(decisions(&bench.pass(239_999)).is_empty());
+    let effects = bench.pass(1);
+    let decision = decisions(&effects)[0];
+    assert_eq!(decision.tag, "rule/disk/time");
+    assert!(
+        decision.verdicts[0].fired && decision.verdicts[0].reason.contains("held for 5m"),
+        "{decision:?}"
+    );
+    assert!(bench.job(job_of(&effects).0).caller.name == "rule:disk");
+}
+
+#[test]
+fn a_deadline_that_passed_while_the_master_was_away_is_dealt_with_at_its_start() {
+    let mut bench = configured(DISK);
+    bench.back("vm-1", hello());
+    bench.say("vm-1", disk(1, 95));
+    bench.now = bench.now.plus_ms(3_600_000);
+    let effects = crash(&mut bench, DISK);
+    let effects = if decisions(&effects).is_empty() { bench.pass(1) } else { effects };
+    assert!(decisions(&effects)[0].verdicts[0].fired);
+    assert!(decisions(&bench.pass(3_600_000)).is_empty(), "once");
+}
+
+#[test]
+fn an_event_names_what_led_to_it() {
+    let text = "a:\n  on: user/+/go\n  do:\n    - event: { tag: x }\nb:\n  on: rule/a/x\n  do:\n    - event: { tag: y }\n";
+    let mut bench = configured(text);
+    let effects = bench.ask(Request::SendEvent { tag: "go".to_owned(), data: Map::new() });
+    let events: Vec<_> = effects
+        .iter()
+        .filter_map(|it| match it {
+            Effect::Event(event) => Some((event.number, event.hops, event.cause.clone())),
+            _ => None,
+        })
+        .collect();
+    let first = events[0].0;
+    assert_eq!(
+        events,
+        [(first, 0, vec![]), (first + 1, 1, vec![first]), (first + 2, 2, vec![first, first + 1])]
+    );
+}
+
+/// One event that leads to so many.
+fn burst(many: usize) -> String {
+    let actions = "    - event: { tag: x }\n".repeat(many);
+    let more = "    - event: { tag: y }\n".repeat(many);
+    format!(
+        "a:\n  on: user/+/go\n  do:\n{actions}b:\n  on: rule/a/x\n  do:\n{more}c:\n  on: rule/b/y\n  count: 100 within 1h\n  group_by: tag\n  do:\n    - event: {{ tag: z }}\n"
+    )
+}
+
+#[test]
+fn what_is_too_much_for_one_step_waits_on_disk_for_the_next_one() {
+    let text = burst(32);
+    let seen = |dies: bool| {
+        let mut bench = configured(&text);
+        let mut effects = bench.ask(Request::SendEvent { tag: "go".to_owned(), data: Map::new() });
+        assert!(bench.master.status().reactor.waiting > 0);
+        assert!(memory(&effects).iter().any(|it| it.0.starts_with("/queue/") && it.1));
+        if dies {
+            effects.extend(crash(&mut bench, &text));
+        }
+        for _ in 0..10 {
+            assert!(
+                bench.master.next_wake().is_some_and(|it| it <= bench.now)
+                    || bench.master.status().reactor.waiting == 0
+            );
+            effects.extend(bench.pass(0));
+        }
+        assert_eq!(bench.master.status().reactor.waiting, 0);
+        let left =
+            bench.master.book.kept_of(Part::RuleMemory).filter(|it| it.0.starts_with("/queue/")).count();
+        assert_eq!(left, 0);
+        tags(&effects).iter().filter(|it| **it == "rule/c/z").count()
+    };
+    assert_eq!((seen(false), seen(true)), (10, 10), "1024 events, each hundredth of them");
+}
+
+#[test]
+fn a_queue_has_a_bound_and_what_is_beyond_it_is_counted() {
+    let mut bench = configured(DISK);
+    for number in 0..(crate::core::reactor::QUEUE_MAX as u64 + 5) {
+        let event = json!({"number": number, "tag": "x", "source": {"kind": "master"}, "at": 0, "data": {}, "hops": 0});
+        let event = serde_json::from_value(event).unwrap();
+        bench.master.enqueue(crate::core::reactor::Queued {
+            event,
+            identity: String::new(),
+            due: None,
+            kept: false,
+        });
+    }
+    let status = bench.master.status().reactor;
+    assert_eq!((status.waiting as usize, status.dropped), (crate::core::reactor::QUEUE_MAX, 5));
+}
+
+#[test]
+fn an_edit_keeps_the_memory_of_rules_that_it_did_not_touch_and_names_the_others() {
+    let both = format!("{DISK}{}", DISK.replace("disk:", "other:"));
+    let mut bench = configured(&both);
+    bench.back("vm-1", hello());
+    bench.say("vm-1", disk(1, 95));
+    let edited = format!("{DISK}{}", DISK.replace("disk:", "other:").replace("5m", "6m"));
+    let effects = bench.step(Input::Sources {
+        revision: model::Revision(model::ContentHash([9; 32])),
+        rules: rules(&edited),
+    });
+    let told = effects.iter().find_map(|it| match it {
+        Effect::Event(event) if event.tag == "tree/changed" => {
+            Some(event.data["rules_that_begin_anew"].clone())
+        }
+        _ => None,
+    });
+    assert_eq!(told, Some(json!(["other"])));
+    assert!(memory(&effects).contains(&("other/=vm-1", false)), "{:?}", memory(&effects));
+    let fired = decisions(&bench.pass(600_000)).iter().filter(|it| it.verdicts[0].fired).count();
+    assert_eq!(fired, 1);
+}
