@@ -148,8 +148,8 @@ impl Part {
                 clause.parts.push(inner);
                 held
             }
-            What::Test(test) => {
-                let (held, seen) = test.judge(context);
+            What::Test(asked) => {
+                let (held, seen) = asked.judge(context);
                 clause.seen = seen;
                 held
             }
@@ -177,7 +177,7 @@ impl Part {
 
 /// All until one is false, or any until one is true.
 fn several(parts: &[Part], context: &Context<'_>, text: &str, clause: &mut Clause, wanted: bool) -> bool {
-    clause.seen = if wanted { ANY } else { ALL }.to_owned();
+    if wanted { ANY } else { ALL }.clone_into(&mut clause.seen);
     let mut decided = false;
     for part in parts {
         let inner = if decided { part.unasked(text) } else { part.judge(context, text) };

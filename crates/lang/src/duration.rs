@@ -61,7 +61,8 @@ pub fn show(ms: u64) -> String {
     let (mut rest, mut text) = (ms, String::new());
     for (unit, length) in [UNITS[4], UNITS[3], UNITS[2], UNITS[1], UNITS[0]] {
         if rest >= length {
-            text.push_str(&format!("{}{unit}", rest / length));
+            text += &(rest / length).to_string();
+            text += unit;
             rest %= length;
         }
     }

@@ -3,6 +3,7 @@
 
 mod index;
 mod judge;
+mod key;
 mod memory;
 mod replay;
 mod trail;

@@ -343,7 +343,9 @@ fn fingerprint(name: &str, node: &Node) -> String {
             }
             Yaml::List(items) => {
                 hash.update([2]);
-                items.iter().for_each(|it| add(hash, it));
+                for item in items {
+                    add(hash, item);
+                }
                 hash.update([3]);
             }
             Yaml::Map(pairs) => {
@@ -360,7 +362,8 @@ fn fingerprint(name: &str, node: &Node) -> String {
     let mut hash = Sha256::new();
     hash.update(name);
     add(&mut hash, node);
-    hash.finalize()[..8].iter().map(|it| format!("{it:02x}")).collect()
+    let hash = hash.finalize()[..8].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    format!("{hash:016x}")
 }
 
 pub(crate) fn is_level(text: &str) -> bool {

@@ -334,7 +334,8 @@ impl Master {
             "stopped": job.roll.as_ref().and_then(|it| it.stopped.as_ref()),
             "undo": job.roll.as_ref().and_then(|it| it.undo),
         });
-        self.emit_as("job/ended".to_owned(), model::Source::Master, data, job.hops, None);
+        self.emit_of_job("job/ended", data, &job);
+        self.reactor.causes.remove(&job.id);
         self.rule_job_ended(&job, good);
         self.gate_job_ended(&job, good);
     }

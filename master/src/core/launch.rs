@@ -86,7 +86,7 @@ impl Master {
             "job": job.id, "what": gist(&job.kind), "caller": job.caller.name, "minions": job.minions.len(),
             "target": super::roster::cut(&job.target, 256),
         });
-        self.emit_as("job/accepted".to_owned(), model::Source::Master, data, job.hops, None);
+        self.emit_of_job("job/accepted", data, job);
         if job.rolling.is_none() {
             for minion in &job.minions {
                 self.send_off(job, minion);

@@ -3,7 +3,7 @@
 use super::enroll::{Dismissal, id_matches};
 use super::{
     Master, permit,
-    reactor::{HOPS_MAX, is_tag, level, reaction_id},
+    reactor::{HOPS_MAX, chain, is_tag, level, reaction_id},
     requests::check_event,
     roster::cut,
     submit::Wish,
@@ -130,6 +130,7 @@ impl Master {
         };
         match self.submit(wish, minions) {
             Ok(job) => {
+                self.reactor.causes.insert(id, chain(event));
                 self.launch(&job);
                 DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() }
             }

@@ -14,7 +14,7 @@ use lang::{
     rules::{Rule, Rules},
 };
 use model::{
-    Decision, DecisionAction, Diagnostic, Event, JobId, MinionId, Presence, Revision, Source, Timestamp,
+    Decision, DecisionAction, Diagnostic, Event, Job, JobId, MinionId, Presence, Revision, Source, Timestamp,
     Verdict, broken,
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ pub(crate) struct Reactor {
     pub(crate) queue: VecDeque<Queued>,
     pub(crate) dues: BTreeMap<(MinionId, String), Due>,
     pub(crate) due_jobs: BTreeMap<JobId, (MinionId, String)>,
+    /// Which events led to open jobs of rules; after a restart only how many is known.
+    pub(crate) causes: BTreeMap<JobId, Vec<u64>>,
     /// When the rules are woken.
     pub(crate) wakes_at: Option<Timestamp>,
     /// Events that nothing reacted to because too many waited.
@@ -163,6 +165,13 @@ impl Master {
         self.emit_event(Event { number: 0, tag, source, at: self.now, data, hops, cause }, None)
     }
 
+    /// Puts an event on record that is about a job.
+    pub(crate) fn emit_of_job(&mut self, tag: &str, data: Value, job: &Job) {
+        let cause = self.reactor.causes.get(&job.id).cloned().unwrap_or_default();
+        let (tag, source, hops) = (tag.to_owned(), Source::Master, job.hops);
+        self.emit_event(Event { number: 0, tag, source, at: self.now, data, hops, cause }, None);
+    }
+
     fn emit_event(&mut self, mut event: Event, identity: Option<String>) -> Event {
         event.number = self.book.last_event + 1;
         self.book.last_event = event.number;
@@ -188,6 +197,9 @@ impl Master {
     /// Lets the rules see what happened in this step, in order. What is too much for one step is on disk as waiting, and
     /// the next step comes at once.
     pub(crate) fn react_to_all(&mut self) {
+        if self.degraded.is_some() {
+            return;
+        }
         if self.revision.is_some() || !self.tree_errors.is_empty() {
             for _ in 0..REACTIONS_PER_STEP_MAX {
                 let Some(queued) = self.reactor.queue.pop_front() else { break };
@@ -196,9 +208,6 @@ impl Master {
                 }
                 self.react(&queued);
             }
-        }
-        if self.degraded.is_some() {
-            return;
         }
         let mut queue = std::mem::take(&mut self.reactor.queue);
         for queued in queue.iter_mut().rev().take_while(|it| !it.kept) {
@@ -219,6 +228,8 @@ impl Master {
             self.record(Entry::Kept { part: Part::RuleMemory, key, data });
         }
         let Some(at) = self.reactor.engine.next_wake() else { return };
+        // What is left of too many deadlines is for the next step.
+        let at = at.max(self.now.plus_ms(1));
         if self.reactor.wakes_at.is_none_or(|it| it > at) {
             self.reactor.wakes_at = Some(at);
             self.wake_at(at, Timer::Rules);

@@ -64,13 +64,11 @@ pub(super) fn path(text: &str, file: &str) -> Parsed<Path> {
     if !cursor.at_end() {
         return Err(cursor.unexpected("the end of a path such as `event.mount`"));
     }
-    match found {
-        Term::Path(path) => Ok(path),
-        _ => {
-            let message = format!("`{}` is no path such as `event.mount`", shortened(text));
-            Err(Box::new(cursor.complain(start, text.len(), message)))
-        }
+    if let Term::Path(path) = found {
+        return Ok(path);
     }
+    let message = format!("`{}` is no path such as `event.mount`", shortened(text));
+    Err(Box::new(cursor.complain(start, text.len(), message)))
 }
 
 fn any(cursor: &mut Cursor<'_>) -> Parsed<Part> {
@@ -168,13 +166,11 @@ fn test(cursor: &mut Cursor<'_>, start: usize, left: Term) -> Parsed<Test> {
 }
 
 fn only_path(cursor: &Cursor<'_>, start: usize, term: Term) -> Parsed<Term> {
-    match term {
-        Term::Path(_) => Ok(term),
-        _ => {
-            let message = "only what has a name, such as `event.x`, can be absent";
-            Err(Box::new(cursor.complain(start, cursor.byte - start, message)))
-        }
+    if matches!(term, Term::Path(_)) {
+        return Ok(term);
     }
+    let message = "only what has a name, such as `event.x`, can be absent";
+    Err(Box::new(cursor.complain(start, cursor.byte - start, message)))
 }
 
 /// `"22:00-06:00"`, or a list of such.

@@ -61,8 +61,12 @@ impl Index {
             }
             match rule.clauses.absent.as_ref().map(|it| &it.after) {
                 Some(After::Up) => {
-                    COMES.iter().for_each(|it| index.root.add(it, (place, Role::Arms)));
-                    GOES.iter().for_each(|it| index.root.add(it, (place, Role::Disarms)));
+                    for filter in COMES {
+                        index.root.add(filter, (place, Role::Arms));
+                    }
+                    for filter in GOES {
+                        index.root.add(filter, (place, Role::Disarms));
+                    }
                 }
                 Some(After::Event(filter)) => index.root.add(filter, (place, Role::Arms)),
                 Some(After::Itself) | None => {}

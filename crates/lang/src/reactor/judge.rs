@@ -3,6 +3,7 @@
 use super::{
     Judged, List, Reactor, View,
     index::Found,
+    key::key_of,
     memory::{Holding, Kept, Later, Slot, Waiting, of},
     trail::Trail,
 };
@@ -12,10 +13,6 @@ use crate::{
     rules::{After, Moment, OncePer, Per, Rule, Throttle},
 };
 use model::{Clause, Event, MinionId, Timestamp, broken};
-use sha2::{Digest, Sha256};
-
-/// Longest key; of a longer one the rest is a hash.
-const KEY_BYTES_MAX: usize = 160;
 
 /// One rule and what happened.
 pub(super) struct Case<'a, 'b> {
@@ -29,6 +26,9 @@ pub(super) struct Case<'a, 'b> {
     /// It would act if the machine were not in maintenance until then.
     pub(super) held_until: Option<Timestamp>,
 }
+
+/// `once_per` says no.
+struct AlreadyDone;
 
 /// What a rule makes of an event; nothing if the event only says that another one is expected.
 pub(super) fn event<'a>(
@@ -94,34 +94,6 @@ fn mismatch(filter: &str, tag: &str) -> String {
             (None, _) => return format!("`{tag}` has more levels than `{filter}`"),
         }
     }
-}
-
-/// What tells a rule's events apart.
-fn key_of(rule: &Rule, view: &View<'_>) -> String {
-    let clauses = &rule.clauses;
-    let key = if clauses.group_by.is_empty() {
-        let job = || view.event.data.get("job").and_then(text_of);
-        let job = if clauses.once_per == Some(OncePer::Job) { job() } else { None };
-        let minion = || view.context.minion.map(|it| it.as_str().to_owned());
-        job.or_else(minion).unwrap_or_else(|| view.event.tag.clone())
-    } else {
-        let value = |it: &crate::condition::Path| match it.value(&view.context) {
-            None => "absent".to_owned(),
-            Some(value) => text_of(&value).unwrap_or_else(|| value.to_string()),
-        };
-        clauses.group_by.iter().map(value).collect::<Vec<_>>().join("/")
-    };
-    bounded(key)
-}
-
-fn bounded(key: String) -> String {
-    if key.len() <= KEY_BYTES_MAX {
-        return key;
-    }
-    let hash = Sha256::digest(key.as_bytes());
-    let hash: String = hash[..8].iter().map(|it| format!("{it:02x}")).collect();
-    let end = (0..=KEY_BYTES_MAX - 20).rev().find(|it| key.is_char_boundary(*it)).unwrap_or_default();
-    format!("{}~{hash}", &key[..end])
 }
 
 impl<'a> Case<'a, '_> {
@@ -343,7 +315,7 @@ impl<'a> Case<'a, '_> {
         {
             return false;
         }
-        let Some(done) = self.not_done() else { return false };
+        let Ok(done) = self.not_done() else { return false };
         let now = self.view.now;
         if let Some((throttle, slot)) = throttled {
             self.reactor.memory.alter(now, self.place, &slot, |slot| {
@@ -410,9 +382,9 @@ impl<'a> Case<'a, '_> {
         )
     }
 
-    /// `once_per`: what to remember if it acts; nothing at all if it has done so already.
-    fn not_done(&mut self) -> Option<Option<String>> {
-        let Some(once) = self.rule.clauses.once_per else { return Some(None) };
+    /// `once_per`: what to remember if it acts.
+    fn not_done(&mut self) -> Result<Option<String>, AlreadyDone> {
+        let Some(once) = self.rule.clauses.once_per else { return Ok(None) };
         let this = match once {
             OncePer::Day => Ok(self.view.context.moment.date()),
             OncePer::Job => {
@@ -425,7 +397,7 @@ impl<'a> Case<'a, '_> {
             Ok(this) => this,
             Err(seen) => {
                 self.trail.say("once_per", false, seen);
-                return None;
+                return Err(AlreadyDone);
             }
         };
         if once == OncePer::Boot
@@ -434,12 +406,12 @@ impl<'a> Case<'a, '_> {
         {
             let held = due.is_ok();
             self.trail.say("once_per", held, due.err().unwrap_or_else(|| format!("boot {boot} is due")));
-            return held.then_some(None);
+            return if held { Ok(None) } else { Err(AlreadyDone) };
         }
         let done = self.slot().and_then(|it| it.done.as_ref()) == Some(&this);
         let word = once.word();
         let seen = if done { format!("done for this {word} already") } else { format!("{word} {this}") };
-        self.trail.say("once_per", !done, seen).then_some(Some(this))
+        if self.trail.say("once_per", !done, seen) { Ok(Some(this)) } else { Err(AlreadyDone) }
     }
 
     fn minion_and_boot(&self) -> Option<(&'a MinionId, String)> {

@@ -130,7 +130,7 @@ impl Memory {
         self.rules.get(rule)?.by_key.get(key)
     }
 
-    /// Alters what is remembered of a key; the closure says whether it did.
+    /// Alters what is remembered of a key; the closure says whether it did, and if not, has altered nothing.
     pub(crate) fn alter(
         &mut self,
         now: Timestamp,
@@ -139,18 +139,19 @@ impl Memory {
         alter: impl FnOnce(&mut Slot) -> bool,
     ) {
         let Some(slots) = self.rules.get_mut(rule) else { return };
-        let mut slot = slots.by_key.remove(key);
-        let was_there = slot.is_some();
-        let mut new = slot.clone().unwrap_or_default();
+        let old = slots.by_key.remove(key);
+        let was_there = old.is_some();
+        let mut new = old.unwrap_or_default();
+        let (altered, deadlines) = (new.altered, new.deadlines().collect::<Vec<_>>());
         if !alter(&mut new) {
-            if let Some(slot) = slot {
-                slots.by_key.insert(key.to_owned(), slot);
+            if was_there {
+                slots.by_key.insert(key.to_owned(), new);
             }
             return;
         }
-        if let Some(old) = slot.take() {
-            slots.oldest.remove(&(old.altered, key.to_owned()));
-            for (at, what) in old.deadlines() {
+        if was_there {
+            slots.oldest.remove(&(altered, key.to_owned()));
+            for (at, what) in deadlines {
                 self.deadlines.remove(&(at, rule, key.to_owned(), what));
             }
         }
@@ -233,24 +234,24 @@ impl Memory {
     pub(crate) fn adopt(&mut self, now: Timestamp, old: &Rules, rules: &Rules) -> Vec<String> {
         let rows = self.rows(old);
         self.asleep.extend(rows);
-        let place = |name: &str| rules.rules.iter().position(|it| it.name == name);
+        let places: BTreeMap<&str, usize> =
+            rules.rules.iter().enumerate().map(|(place, rule)| (rule.name.as_str(), place)).collect();
         let mut lost = BTreeSet::new();
         let before = self.take_changes(old);
         let mut memory = Self { forgotten: self.forgotten, before, ..Self::default() };
         memory.rules.resize_with(rules.rules.len(), Slots::default);
         for (row, data) in std::mem::take(&mut self.asleep) {
             let Some((name, key)) = row.split_once('/') else { continue };
-            let known = place(name).filter(|it| data["rule"] == rules.rules[*it].fingerprint.as_str());
-            match (known, serde_json::from_value::<Slot>(data["slot"].clone())) {
-                (Some(rule), Ok(mut slot)) => {
-                    slot.wait_again(now, &rules.rules[rule].clauses);
-                    memory.insert(rule, key, slot);
-                    memory.make_room(rule, key);
-                }
-                _ => {
-                    lost.insert(name.to_owned());
-                    memory.before.push((row, None));
-                }
+            let same = |it: &&usize| data["rule"] == rules.rules[**it].fingerprint.as_str();
+            let known = places.get(name).filter(same);
+            let slot = known.and_then(|_| serde_json::from_value::<Slot>(data["slot"].clone()).ok());
+            if let (Some(&rule), Some(mut slot)) = (known, slot) {
+                slot.wait_again(now, &rules.rules[rule].clauses);
+                memory.insert(rule, key, slot);
+                memory.make_room(rule, key);
+            } else {
+                lost.insert(name.to_owned());
+                memory.before.push((row, None));
             }
         }
         *self = memory;

@@ -37,12 +37,11 @@ impl<'a> Trail<'a> {
     /// All clauses, those that were not asked at the end, and the reason.
     pub(super) fn finish(mut self) -> (Vec<Clause>, String) {
         let failed = self.clauses.iter().find(|it| it.held == Some(false));
-        let why = match failed {
-            Some(clause) => reason(clause),
-            None => {
-                let telling = self.clauses.iter().filter(|it| TELLING.contains(&it.name.as_str()));
-                telling.map(reason).collect::<Vec<_>>().join("; ")
-            }
+        let why = if let Some(clause) = failed {
+            reason(clause)
+        } else {
+            let telling = self.clauses.iter().filter(|it| TELLING.contains(&it.name.as_str()));
+            telling.map(reason).collect::<Vec<_>>().join("; ")
         };
         let salt = self.rule.salt.is_some().then(|| self.clauses.first().map(reason)).flatten();
         let why = if why.is_empty() { salt.unwrap_or_else(|| "no `when`".to_owned()) } else { why };

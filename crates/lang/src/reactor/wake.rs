@@ -129,7 +129,7 @@ impl Case<'_, '_> {
             return None;
         }
         // What began it may be another kind of event: of that the condition says nothing.
-        let about_it = rule.condition.as_ref().is_some_and(|it| it.is_about_the_event());
+        let about_it = rule.condition.as_ref().is_some_and(crate::condition::Condition::is_about_the_event);
         let asked = absent.after == After::Itself || !about_it;
         let span = duration::show(absent.within_ms);
         let acts = self.may_act()
