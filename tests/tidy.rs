@@ -41,7 +41,10 @@ const HOME_OF: &[(&str, &[&str])] = &[
     ("rumqttd", &["master/src/fanout.rs"]),
     ("rusqlite", &["master/src/store.rs", "master/src/store/"]),
     ("axum", &["master/src/web.rs", "master/src/web/"]),
-    ("inotify", &["master/src/sources.rs", "master/src/sources/"]),
+    (
+        "inotify",
+        &["master/src/sources.rs", "master/src/sources/", "minion/src/beacons/file.rs", "minion/src/beacons/file/"],
+    ),
     ("hmac", &["master/src/hooks/signature.rs"]),
     ("hpke", &["crates/bus/src/seal.rs"]),
     ("rcgen", &["crates/bus/src/tls.rs", "crates/bus/src/tls/"]),

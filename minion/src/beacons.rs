@@ -4,11 +4,13 @@
 mod check;
 mod disk;
 mod docker;
+mod file;
 mod inodes;
 mod libvirt;
 mod load;
 mod log;
 mod memory;
+mod network;
 mod process;
 mod psi;
 mod reboot_required;
@@ -37,11 +39,13 @@ const ALL: &[(&str, Make)] = &[
     ("check", check::make),
     ("disk", disk::make),
     ("docker", docker::make),
+    ("file", file::make),
     ("inodes", inodes::make),
     ("libvirt", libvirt::make),
     ("load", load::make),
     ("log", log::make),
     ("memory", memory::make),
+    ("network", network::make),
     ("process", process::make),
     ("psi", psi::make),
     ("reboot_required", reboot_required::make),

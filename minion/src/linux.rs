@@ -6,6 +6,7 @@ mod blobs;
 pub mod child;
 mod command;
 mod files;
+pub mod network;
 mod packages;
 pub mod processes;
 pub mod ready;

@@ -1,6 +1,6 @@
 //! What beacons see of the machine, behind a small trait, so that they can be shown any machine in tests.
 
-use crate::linux::space;
+use crate::linux::{network, space};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -66,6 +66,17 @@ impl Mount {
     }
 }
 
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// It is switched on and has a carrier.
+    pub up: bool,
+    /// Addresses with their prefix, in order; without those that only count on the link itself.
+    pub addresses: Vec<String>,
+}
+
 /// What a beacon may look at. Nothing of it waits for another machine.
 pub trait Senses {
     /// A small file of the kernel's.
@@ -76,6 +87,8 @@ pub trait Senses {
     fn mounts(&self) -> io::Result<Vec<Mount>>;
     /// How full the file system is that is mounted at a path.
     fn space(&self, mount: &str) -> io::Result<Space>;
+    /// Network interfaces, in order of name.
+    fn interfaces(&self) -> io::Result<Vec<Interface>>;
     /// Where the machine's files are.
     fn root(&self) -> &Path;
     /// Processors.
@@ -128,6 +141,10 @@ impl Senses for Machine {
 
     fn space(&self, mount: &str) -> io::Result<Space> {
         space::whole(&self.root.join(mount.trim_start_matches('/')))
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        network::interfaces()
     }
 
     fn root(&self) -> &Path {
@@ -187,7 +204,7 @@ fn unescaped(text: &str) -> String {
 pub(crate) mod fake {
     //! A machine of a few texts.
 
-    use super::{Mount, Senses, Space};
+    use super::{Interface, Mount, Senses, Space};
     use std::collections::BTreeMap;
     use std::io;
     use std::path::{Path, PathBuf};
@@ -198,6 +215,7 @@ pub(crate) mod fake {
         pub(crate) texts: BTreeMap<String, String>,
         pub(crate) mounts: Vec<Mount>,
         pub(crate) spaces: BTreeMap<String, Space>,
+        pub(crate) interfaces: Vec<Interface>,
         pub(crate) root: PathBuf,
     }
 
@@ -207,6 +225,7 @@ pub(crate) mod fake {
                 texts: BTreeMap::new(),
                 mounts: Vec::new(),
                 spaces: BTreeMap::new(),
+                interfaces: Vec::new(),
                 root: PathBuf::from("/nowhere"),
             }
         }
@@ -234,6 +253,9 @@ pub(crate) mod fake {
         }
         fn space(&self, mount: &str) -> io::Result<Space> {
             self.spaces.get(mount).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+        fn interfaces(&self) -> io::Result<Vec<Interface>> {
+            Ok(self.interfaces.clone())
         }
         fn root(&self) -> &Path {
             &self.root

@@ -307,6 +307,11 @@ pub fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(good)
 }
 
+/// Whether a name matches a pattern: `*` is any text, `?` one character, `[a-c]` one of these.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    crate::pattern::glob(pattern, name)
+}
+
 /// Settings that were checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {

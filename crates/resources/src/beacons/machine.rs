@@ -3,11 +3,13 @@
 use super::{BeaconKind, Limits, Setting, SettingKind};
 use crate::Doc;
 
+/// Words of `mask` of the beacon `file`.
+const CHANGES: &[&str] = &["create", "modify", "delete", "move", "attributes"];
 /// Resources whose pressure the kernel measures.
 const PRESSURES: &[&str] = &["cpu", "memory", "io"];
 
 /// In order of name.
-pub(super) const KINDS: &[BeaconKind] = &[DISK, INODES, LOAD, MEMORY, PSI, SWAP, TEMPERATURE];
+pub(super) const KINDS: &[BeaconKind] = &[DISK, FILE, INODES, LOAD, MEMORY, NETWORK, PSI, SWAP, TEMPERATURE];
 
 const PERCENT_OR_BYTES: Limits = Limits { percent: true, plain: true, above: Some("90%") };
 
@@ -148,4 +150,92 @@ const TEMPERATURE: BeaconKind = BeaconKind {
         "Only sensors whose name has one of these texts in it.",
     )],
     example: Doc::new("beacons:\n  temperature: { sensor: coretemp, above: 85, clear: 75, for: 1m }"),
+};
+
+const FILE: BeaconKind = BeaconKind {
+    name: "file",
+    doc: Doc::new(
+        "Files and folders that are made, altered, moved or removed. The folder that a file lies in is watched, so that a file that an editor replaces, or that is not there yet, is watched too. Links are not followed. What is in a file is never told.",
+    ),
+    cost: Doc::new("Nothing while nothing changes; a kilobyte of kernel memory for each folder."),
+    fields: Doc::new(
+        "path: what changed\nchange: create, modify, delete, move or attributes; `rescan` when the kernel lost track and it was looked at again\nfrom: where it was before, if it was moved within what is watched\nfolder: true if it is a folder\nfolders: how many are watched, with `limit` when there are more",
+    ),
+    interval_ms: 0,
+    limits: None,
+    settings: &[
+        Setting::of("path", SettingKind::Paths, "", "Files and folders.").required(),
+        Setting::of(
+            "mask",
+            SettingKind::Words(CHANGES),
+            "create, modify, delete, move",
+            "Which changes are told.",
+        ),
+        Setting::of(
+            "recursive",
+            SettingKind::Flag,
+            "false",
+            "Whether folders below a folder are watched too, up to `watches`.",
+        ),
+        Setting::of(
+            "watches",
+            SettingKind::Count(1, 65_536),
+            "4096",
+            "Folders that are watched at most; when there are more, an event says so.",
+        ),
+        Setting::of(
+            "match",
+            SettingKind::Texts,
+            "all",
+            "Only names that one of these patterns matches: `*` any text, `?` one character.",
+        ),
+        Setting::of(
+            "ignore",
+            SettingKind::Texts,
+            "what editors leave: `*.swp`, `*~`, `.#*`, `4913`",
+            "Names that do not count.",
+        ),
+        Setting::of(
+            "settle",
+            SettingKind::Time(0, 60_000),
+            "50ms",
+            "Changes of one path within this time are one event.",
+        ),
+    ],
+    example: Doc::new("beacons:\n  file:\n    - path: [/etc/ssh/sshd_config, /etc/nginx]\n      recursive: true\n      mask: [create, modify, delete, move]"),
+};
+
+const NETWORK: BeaconKind = BeaconKind {
+    name: "network",
+    doc: Doc::new(
+        "Network interfaces that come up or go down, and addresses that come and go. The kernel tells; one that flaps is told when it holds still.",
+    ),
+    cost: Doc::new("Nothing while nothing changes."),
+    fields: Doc::new(
+        "interface: its name\nwhat: `link` or `address`\nstate: `on` (up, or there) or `off`\naddress: with its prefix, for addresses\nflaps: changes since the last event, if there were more than one",
+    ),
+    interval_ms: 0,
+    limits: None,
+    settings: &[
+        Setting::of(
+            "interface",
+            SettingKind::Texts,
+            "all but `lo`",
+            "Only interfaces whose name one of these patterns matches.",
+        ),
+        Setting::of(
+            "ignore",
+            SettingKind::Texts,
+            "`veth*`",
+            "Interfaces that do not count.",
+        ),
+        Setting::of("what", SettingKind::Words(&["link", "address"]), "both", "What is told."),
+        Setting::of(
+            "settle",
+            SettingKind::Time(0, 600_000),
+            "2s",
+            "How long it must hold still before it is told.",
+        ),
+    ],
+    example: Doc::new("beacons:\n  network: { interface: [eth*, en*], settle: 5s }"),
 };

@@ -53,6 +53,10 @@ fn every_mistake_of_settings_is_told_at_once() {
         ("temperature", json!({"above": "80%"}), &["cannot be a percentage"]),
         ("psi", json!({"above": 80}), &["must be a percentage"]),
         ("psi", json!({"resource": ["cpu", "gpu"]}), &["a list of cpu, memory, io"]),
+        ("file", json!({}), &["the beacon `file` needs `path`"]),
+        ("file", json!({"path": "/etc", "recursive": "perhaps"}), &["`recursive` must be true or false"]),
+        ("file", json!({"path": "/etc", "watches": 0}), &["a whole number from 1 to 65536"]),
+        ("file", json!({"path": "/etc", "interval": "1ms"}), &["from 100ms to 30d"]),
         ("memory", json!({"rate": 100_000, "enabled": "no"}), &["a whole number from 1 to 1000"]),
     ];
     for (kind, settings, wanted) in cases {
@@ -67,7 +71,7 @@ fn every_mistake_of_settings_is_told_at_once() {
 #[test]
 fn what_is_missing_is_no_mistake_of_a_part() {
     let empty = Map::new();
-    assert_eq!(kind("disk").unwrap().check(&empty, false), []);
+    assert_eq!(kind("file").unwrap().check(&empty, false), []);
 }
 
 #[test]

@@ -1,0 +1,170 @@
+use super::*;
+use crate::linux::ready;
+use crate::senses::fake::Fake;
+use serde_json::{Value, json};
+use std::fs;
+use std::time::Instant;
+
+/// A beacon that watches a folder on disk as the root of a machine.
+struct Bench {
+    dir: tempfile::TempDir,
+    beacon: Box<dyn Beacon>,
+    senses: Fake,
+    start: Instant,
+}
+
+impl Bench {
+    fn new(settings: &Value, prepare: impl Fn(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let senses = Fake { root: dir.path().to_owned(), ..Fake::default() };
+        let kind = resources::beacons::kind("file").unwrap();
+        let mut beacon = make(&Settings::read(kind, settings.as_object().unwrap()).unwrap(), &senses).unwrap();
+        assert_eq!(beacon.look(Duration::ZERO, &senses).unwrap(), [], "what is there is no news");
+        Self { dir, beacon, senses, start: Instant::now() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.path(path), text).unwrap();
+    }
+
+    /// What is told until nothing is left to tell.
+    fn told(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            let now = self.start.elapsed();
+            let signals = self.beacon.look(now, &self.senses).unwrap();
+            said.extend(signals.iter().map(|it| shown(&it.0)));
+            let limit = self.beacon.wake().map_or(Duration::ZERO, |at| at.saturating_sub(now));
+            let sources: Vec<_> = self.beacon.sources().iter().map(|it| (it.fd, it.urgent)).collect();
+            let woken = ready::wait(&sources, limit).unwrap();
+            if woken.is_empty() && self.beacon.wake().is_none() {
+                return said;
+            }
+        }
+    }
+}
+
+fn shown(fields: &serde_json::Map<String, Value>) -> String {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let from = if fields.contains_key("from") { format!(" from {}", text("from")) } else { String::new() };
+    let folder = if fields.contains_key("folder") { "/" } else { "" };
+    format!("{} {}{folder}{from}", text("change"), text("path"))
+}
+
+fn etc(root: &Path) {
+    fs::create_dir(root.join("etc")).unwrap();
+    fs::write(root.join("etc/app.conf"), "1").unwrap();
+    fs::write(root.join("etc/other"), "1").unwrap();
+}
+
+#[test]
+fn a_file_is_watched_however_it_is_written() {
+    let mut bench = Bench::new(&json!({"path": "/etc/app.conf", "mask": ["create", "modify", "delete", "move", "attributes"]}), etc);
+    bench.write("etc/app.conf", "2");
+    bench.write("etc/other", "2");
+    assert_eq!(bench.told(), ["modify /etc/app.conf"]);
+    bench.write("etc/app.conf.new", "3");
+    fs::rename(bench.path("etc/app.conf.new"), bench.path("etc/app.conf")).unwrap();
+    assert_eq!(bench.told(), ["modify /etc/app.conf"], "as programs replace files");
+    fs::rename(bench.path("etc/app.conf"), bench.path("etc/app.conf~")).unwrap();
+    bench.write("etc/app.conf", "4");
+    assert_eq!(bench.told(), ["modify /etc/app.conf"], "as editors keep the old one");
+    fs::remove_file(bench.path("etc/app.conf")).unwrap();
+    assert_eq!(bench.told(), ["delete /etc/app.conf"]);
+    bench.write("etc/app.conf", "5");
+    assert_eq!(bench.told(), ["create /etc/app.conf"], "made anew");
+    fs::rename(bench.path("etc/app.conf"), bench.path("away")).unwrap();
+    assert_eq!(bench.told(), ["move /etc/app.conf"]);
+    fs::rename(bench.path("away"), bench.path("etc/app.conf")).unwrap();
+    assert_eq!(bench.told(), ["modify /etc/app.conf"]);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(bench.path("etc/app.conf"), mode).unwrap();
+    assert_eq!(bench.told(), ["attributes /etc/app.conf"]);
+}
+
+#[test]
+fn a_file_in_folders_that_are_not_there_yet_is_waited_for() {
+    let mut bench = Bench::new(&json!({"path": "/srv/a/b/file"}), |_| {});
+    fs::create_dir(bench.path("srv")).unwrap();
+    assert_eq!(bench.told(), [] as [&str; 0]);
+    fs::create_dir_all(bench.path("srv/a/b")).unwrap();
+    bench.write("srv/a/b/file", "1");
+    assert_eq!(bench.told(), ["create /srv/a/b/file"]);
+    fs::remove_dir_all(bench.path("srv/a")).unwrap();
+    assert_eq!(bench.told(), ["delete /srv/a/b/file"]);
+    fs::create_dir_all(bench.path("srv/a/b")).unwrap();
+    bench.told();
+    bench.write("srv/a/b/file", "2");
+    assert_eq!(bench.told(), ["create /srv/a/b/file"]);
+}
+
+#[test]
+fn folders_are_watched_with_those_below_them_but_not_behind_links() {
+    let settings = json!({"path": "/etc", "recursive": true, "match": "*.conf"});
+    let outside = tempfile::tempdir().unwrap();
+    let behind = outside.path().to_owned();
+    let mut bench = Bench::new(&settings, |root| {
+        etc(root);
+        std::os::unix::fs::symlink(&behind, root.join("etc/link")).unwrap();
+    });
+    fs::write(outside.path().join("x.conf"), "1").unwrap();
+    bench.write("etc/other", "2");
+    bench.write("etc/.app.conf.swp", "2");
+    assert_eq!(bench.told(), [] as [&str; 0]);
+    fs::create_dir_all(bench.path("etc/d/deep")).unwrap();
+    bench.write("etc/d/deep/a.conf", "1");
+    let told = bench.told();
+    assert!(told.contains(&"create /etc/d/".to_owned()), "{told:?}");
+    assert!(told.contains(&"create /etc/d/deep/a.conf".to_owned()), "{told:?}");
+    bench.write("etc/d/deep/a.conf", "2");
+    assert_eq!(bench.told(), ["modify /etc/d/deep/a.conf"]);
+    fs::rename(bench.path("etc/d/deep/a.conf"), bench.path("etc/b.conf")).unwrap();
+    assert_eq!(bench.told(), ["move /etc/b.conf from /etc/d/deep/a.conf"]);
+    fs::rename(bench.path("etc"), bench.path("etc2")).unwrap();
+    assert_eq!(bench.told(), ["move /etc/"]);
+    fs::create_dir(bench.path("etc")).unwrap();
+    bench.told();
+    bench.write("etc/new.conf", "1");
+    assert_eq!(bench.told(), ["create /etc/new.conf"]);
+}
+
+#[test]
+fn more_folders_than_may_be_watched_are_said_once() {
+    let mut bench = Bench::new(&json!({"path": "/etc", "recursive": true, "watches": 3}), etc);
+    for number in 0..5 {
+        fs::create_dir(bench.path(&format!("etc/{number}"))).unwrap();
+    }
+    let told = bench.told();
+    assert_eq!(told.iter().filter(|it| it.starts_with("limit")).count(), 1, "{told:?}");
+    fs::create_dir(bench.path("etc/x")).unwrap();
+    assert_eq!(bench.told(), ["create /etc/x/"]);
+}
+
+#[test]
+fn when_the_kernel_loses_track_it_is_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    etc(dir.path());
+    let senses = Fake { root: dir.path().to_owned(), ..Fake::default() };
+    let kind = resources::beacons::kind("file").unwrap();
+    let settings = json!({"path": "/etc"});
+    let settings = Settings::read(kind, settings.as_object().unwrap()).unwrap();
+    let mut beacon = make(&settings, &senses).unwrap();
+    beacon.look(Duration::ZERO, &senses).unwrap();
+    let most: usize =
+        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    // More than the kernel keeps: of two paths in turn, so that none is the same as the one before.
+    for number in 0..=most / 2 {
+        fs::write(dir.path().join(format!("etc/{}", number % 2)), "x").unwrap();
+    }
+    fs::write(dir.path().join("etc/last"), "x").unwrap();
+    let mut signals = beacon.look(Duration::from_secs(1), &senses).unwrap();
+    signals.extend(beacon.look(Duration::from_secs(9), &senses).unwrap());
+    let said: Vec<String> = signals.iter().map(|it| shown(&it.0)).collect();
+    assert!(said.contains(&"rescan /etc".to_owned()), "{said:?}");
+    assert!(said.iter().any(|it| it.ends_with("/etc/last")), "{said:?}");
+}
