@@ -43,7 +43,12 @@ const HOME_OF: &[(&str, &[&str])] = &[
     ("axum", &["master/src/web.rs", "master/src/web/"]),
     (
         "inotify",
-        &["master/src/sources.rs", "master/src/sources/", "minion/src/beacons/file.rs", "minion/src/beacons/file/"],
+        &[
+            "master/src/sources.rs",
+            "master/src/sources/",
+            "minion/src/beacons/file.rs",
+            "minion/src/beacons/file/",
+        ],
     ),
     ("hmac", &["master/src/hooks/signature.rs"]),
     ("hpke", &["crates/bus/src/seal.rs"]),

@@ -2,11 +2,12 @@
 
 use crate::{
     commands::{
-        audit::AuditCommand, can::CanCommand, completion::CompletionCommand, context::ContextCommand,
-        event::EventCommand, explain::ExplainCommand, hook::HookCommand, image::ImageCommand,
-        import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand, man::ManCommand,
-        minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand, schedule::ScheduleCommand,
-        server::MasterCommand, state::StateCommand, target::TargetCommand, token::TokenCommand,
+        audit::AuditCommand, beacon::BeaconCommand, can::CanCommand, completion::CompletionCommand,
+        context::ContextCommand, event::EventCommand, explain::ExplainCommand, hook::HookCommand,
+        image::ImageCommand, import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand,
+        man::ManCommand, minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand,
+        schedule::ScheduleCommand, server::MasterCommand, state::StateCommand, target::TargetCommand,
+        token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -220,6 +221,9 @@ pub(crate) enum Command {
     Local(LocalCommand),
     /// Data of machines
     Pillar(PillarCommand),
+    /// What machines watch by themselves
+    #[command(alias = "beacons")]
+    Beacon(BeaconCommand),
     /// What was done and is being done
     #[command(visible_alias = "j", alias = "jobs")]
     Job(JobCommand),

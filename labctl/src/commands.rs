@@ -1,6 +1,7 @@
 //! One file a command; here is what they share.
 
 pub(crate) mod audit;
+pub(crate) mod beacon;
 pub(crate) mod can;
 pub(crate) mod completion;
 pub(crate) mod confirm;
@@ -108,6 +109,7 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Local(command)) => command.run(desk),
         Some(Command::Import(command)) => command.run(desk),
         Some(Command::Pillar(command)) => command.run(desk),
+        Some(Command::Beacon(command)) => command.run(desk),
         Some(Command::Job(command)) => command.run(desk),
         Some(Command::Event(command)) => command.run(desk),
         Some(Command::Rule(command)) => command.run(desk),

@@ -4,6 +4,7 @@
 //! median of its runs. `bench swarm` is the process of many light minions that some figures start.
 
 mod apply;
+mod beacons;
 mod compile;
 mod enrolment;
 mod events;
@@ -48,6 +49,7 @@ const PARTS: &[Part] = &[
     (&["events_per_s"], events::measure),
     (&["reactor_events_per_s"], reactor::measure),
     (&["results_5000_s", "swarm_back_s", "master_peak_mib"], fleet::measure),
+    (&["beacons_idle_cpu_percent", "beacons_idle_kib", "file_beacon_ms"], beacons::measure),
     (&["written_mb_per_day"], written::measure),
     (&["idle_10000_kb_per_minion", "idle_10000_heartbeat_p99_ms", "idle_10000_cpu_percent"], idle::measure),
 ];

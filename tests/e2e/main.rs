@@ -2,6 +2,7 @@
 
 mod access;
 mod backup;
+mod beacons;
 mod content;
 mod crash;
 mod enrolment;

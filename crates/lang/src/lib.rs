@@ -76,6 +76,7 @@ pub use layout::{Environment, Folder, Layout, is_left_out};
 pub use options::{Options, Strategy};
 pub use questions::runs_a_command;
 pub use render::{Paint, render_diagnostics};
+pub use resources::beacons;
 pub use resources::{Function, Module, Param, ParamType, modules};
 pub use tree::{Dialect, Renderer, Source, Tree};
 pub use values::value_of_yaml;

@@ -5,6 +5,7 @@ mod alternatives;
 mod archive;
 mod at;
 mod base64;
+mod beacon;
 mod blockdev;
 mod cmd;
 mod cron;
@@ -72,6 +73,7 @@ pub(crate) const ALL: &[&Module] = &[
     &alternatives::MODULE,
     &archive::MODULE,
     &at::MODULE,
+    &beacon::MODULE,
     &blockdev::MODULE,
     &cmd::MODULE,
     &cron::MODULE,

@@ -225,8 +225,11 @@ impl Files {
                     kept.insert(number, Watched { watch, folder, interest });
                 }
                 // It went in between.
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                Err(error) => limited = Some(format!("the kernel does not watch `{}`: {error}", interest.shown)),
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(error) => {
+                    limited = Some(format!("the kernel does not watch `{}`: {error}", interest.shown))
+                }
             }
         }
         let old = std::mem::replace(&mut self.watched, kept);

@@ -30,7 +30,8 @@ struct Network {
 }
 
 pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
-    let socket = network::listen().map_err(|error| format!("the kernel does not tell of interfaces: {error}"))?;
+    let socket =
+        network::listen().map_err(|error| format!("the kernel does not tell of interfaces: {error}"))?;
     let mut ignore = settings.texts("ignore");
     if ignore.is_empty() {
         ignore.push("veth*".to_owned());
@@ -51,7 +52,8 @@ pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Be
 
 impl Beacon for Network {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
-        let messages = network::drain(&self.socket).map_err(|error| format!("the kernel tells no more: {error}"))?;
+        let messages =
+            network::drain(&self.socket).map_err(|error| format!("the kernel tells no more: {error}"))?;
         if messages > 0 {
             let (first, _, before) = self.changed.unwrap_or((now, now, 0));
             self.changed = Some((first, now, before + messages));
@@ -185,7 +187,14 @@ mod tests {
             let none = Vec::new;
             let settle = Duration::from_secs(2);
             let network = Network {
-                socket, settle, only: none(), ignore: none(), links: true, addresses: true, known: None, changed,
+                socket,
+                settle,
+                only: none(),
+                ignore: none(),
+                links: true,
+                addresses: true,
+                known: None,
+                changed,
             };
             network.wake()
         };

@@ -6,7 +6,8 @@ use nix::{
     ifaddrs::getifaddrs,
     net::if_::InterfaceFlags,
     sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv, socket,
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv,
+        socket,
     },
 };
 use std::{

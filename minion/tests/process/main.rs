@@ -1,5 +1,6 @@
 //! The real program against a scripted gate: enrolment, jobs, strangers, crashes.
 
+mod conduct;
 mod course;
 mod gate;
 

@@ -202,7 +202,9 @@ const FILE: BeaconKind = BeaconKind {
             "Changes of one path within this time are one event.",
         ),
     ],
-    example: Doc::new("beacons:\n  file:\n    - path: [/etc/ssh/sshd_config, /etc/nginx]\n      recursive: true\n      mask: [create, modify, delete, move]"),
+    example: Doc::new(
+        "beacons:\n  file:\n    - path: [/etc/ssh/sshd_config, /etc/nginx]\n      recursive: true\n      mask: [create, modify, delete, move]",
+    ),
 };
 
 const NETWORK: BeaconKind = BeaconKind {
@@ -223,12 +225,7 @@ const NETWORK: BeaconKind = BeaconKind {
             "all but `lo`",
             "Only interfaces whose name one of these patterns matches.",
         ),
-        Setting::of(
-            "ignore",
-            SettingKind::Texts,
-            "`veth*`",
-            "Interfaces that do not count.",
-        ),
+        Setting::of("ignore", SettingKind::Texts, "`veth*`", "Interfaces that do not count."),
         Setting::of("what", SettingKind::Words(&["link", "address"]), "both", "What is told."),
         Setting::of(
             "settle",

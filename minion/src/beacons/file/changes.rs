@@ -112,7 +112,8 @@ impl Changes {
 
     /// Something came to a path. `named` says that people named this very path: what comes there takes its place.
     pub(super) fn came(&mut self, now: Duration, path: &str, folder: bool, cookie: u32, named: bool) {
-        let from = self.waiting.iter().find(|(_, it)| it.change.is_end() && it.cookie == cookie && cookie != 0);
+        let from =
+            self.waiting.iter().find(|(_, it)| it.change.is_end() && it.cookie == cookie && cookie != 0);
         let from = from.map(|(from, _)| from.clone());
         if let Some(from) = &from {
             self.waiting.remove(from);
@@ -190,7 +191,11 @@ mod tests {
         let mut said = Vec::new();
         while let Some(at) = changes.next() {
             for it in changes.due(at) {
-                let from = if let Change::Move(Some(from)) = &it.change { format!(" from {from}") } else { String::new() };
+                let from = if let Change::Move(Some(from)) = &it.change {
+                    format!(" from {from}")
+                } else {
+                    String::new()
+                };
                 said.push(format!("{} {} {}{from}", at.as_millis(), it.change.word(), it.path));
             }
         }
@@ -210,7 +215,10 @@ mod tests {
             (&["left a 7"], &["50 move a"]),
             (&["came a 7"], &["50 move a"]),
             (&["left a 7", "create a", "closed a"], &["50 modify a"]),
-            (&["left a 7", "came a~ 7", "create a", "closed a", "delete a~"], &["51 delete a~", "52 create a"]),
+            (
+                &["left a 7", "came a~ 7", "create a", "closed a", "delete a~"],
+                &["51 delete a~", "52 create a"],
+            ),
             (&["came-to-named a 7"], &["50 modify a"]),
             (&["attributes a", "closed a"], &["50 modify a"]),
             (&["create a", "attributes a"], &["50 create a"]),

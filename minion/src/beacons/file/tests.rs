@@ -19,7 +19,8 @@ impl Bench {
         prepare(dir.path());
         let senses = Fake { root: dir.path().to_owned(), ..Fake::default() };
         let kind = resources::beacons::kind("file").unwrap();
-        let mut beacon = make(&Settings::read(kind, settings.as_object().unwrap()).unwrap(), &senses).unwrap();
+        let mut beacon =
+            make(&Settings::read(kind, settings.as_object().unwrap()).unwrap(), &senses).unwrap();
         assert_eq!(beacon.look(Duration::ZERO, &senses).unwrap(), [], "what is there is no news");
         Self { dir, beacon, senses, start: Instant::now() }
     }
@@ -64,7 +65,10 @@ fn etc(root: &Path) {
 
 #[test]
 fn a_file_is_watched_however_it_is_written() {
-    let mut bench = Bench::new(&json!({"path": "/etc/app.conf", "mask": ["create", "modify", "delete", "move", "attributes"]}), etc);
+    let mut bench = Bench::new(
+        &json!({"path": "/etc/app.conf", "mask": ["create", "modify", "delete", "move", "attributes"]}),
+        etc,
+    );
     bench.write("etc/app.conf", "2");
     bench.write("etc/other", "2");
     assert_eq!(bench.told(), ["modify /etc/app.conf"]);
