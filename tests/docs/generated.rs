@@ -53,6 +53,46 @@ fn the_reference_of_states_is_fresh() {
     assert!(stale.is_empty(), "{}", stale.join("\n"));
 }
 
+/// A setting as a row of a table.
+fn setting_row(setting: &resources::beacons::Setting) -> String {
+    let default = if setting.required { "required" } else { setting.default.text() };
+    let wanted = cell(&setting.kind.wanted());
+    format!("| `{}` | {wanted} | {} | {} |\n", setting.name, cell(default), cell(setting.doc.text()))
+}
+
+#[test]
+fn the_reference_of_beacons_is_fresh() {
+    use resources::beacons::{COMMON, LIMITS, kinds};
+    let head = "| setting | type | default | meaning |\n|---|---|---|---|\n";
+    let mut page = String::from(
+        "# Beacons\n\nMade from the beacons' own tables by `./dev docs`. [How to use them](../how-to/beacons.md).\n\nEvery event has `beacon`, the name; `kind` if the kind has another name; `dropped`, how many events were left out before it, if there were any.\n\n## What all of them take\n\n",
+    );
+    page.push_str(head);
+    page.extend(COMMON.iter().map(setting_row));
+    page.push_str("\nThose that compare a number with a limit also take:\n\n");
+    page.push_str(head);
+    page.extend(LIMITS.iter().map(setting_row));
+    for kind in kinds() {
+        let _ = writeln!(page, "\n## {}\n\n{}\n\nCost: {}\n", kind.name, kind.doc.text(), kind.cost.text());
+        if let Some(above) = kind.limits.and_then(|it| it.above) {
+            let _ = writeln!(page, "It compares with limits; `above` is {above} if no limit is said.\n");
+        }
+        if !kind.settings.is_empty() {
+            page.push_str(head);
+            page.extend(kind.settings.iter().map(setting_row));
+            page.push('\n');
+        }
+        page.push_str("| field | what it holds |\n|---|---|\n");
+        for line in kind.fields.text().lines() {
+            let (name, meaning) = line.split_once(": ").unwrap_or((line, ""));
+            let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
+        }
+        let _ = writeln!(page, "\n```yaml\n{}\n```", kind.example.text().trim_end());
+    }
+    let stale = fresh("docs/reference/beacons.md", &page);
+    assert!(stale.is_none(), "{stale:?}");
+}
+
 /// What a program prints, in an environment that is the same everywhere.
 fn printed(name: &str, words: &[&str]) -> String {
     let output = Command::new(program(name)).args(words).env_clear().output().unwrap();

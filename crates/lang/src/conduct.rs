@@ -210,3 +210,6 @@ fn walk(node: &Node, path: &[&str]) -> (usize, crate::say::At) {
         (depth, at) => (depth + 1, at),
     }
 }
+
+#[cfg(test)]
+mod tests;
