@@ -117,6 +117,8 @@ impl Config {
             None => default,
         };
         let state = file.path("state_dir");
+        // States put beacons where the machine is, which is not where its agent is when the machine is pretended.
+        let machine_root = overrides.sandbox.clone().unwrap_or_else(|| PathBuf::from("/"));
         let seed = file.path("seed").map(|seed| in_root(Some(seed), PathBuf::new()));
         let config = Self {
             id: overrides.id.clone().or(file.text("id")),
@@ -131,8 +133,8 @@ impl Config {
             outbox_bytes: file.outbox_bytes(),
             grains_file: in_root(file.path("grains_file"), etc.join("grains.toml")),
             grains_dir: in_root(file.path("grains_dir"), etc.join("grains.d")),
-            beacons_dir: in_root(file.path("beacons_dir"), etc.join("beacons.d")),
-            machine_root: overrides.sandbox.clone().unwrap_or_else(|| PathBuf::from("/")),
+            beacons_dir: in_root(file.path("beacons_dir"), machine_root.join("etc/labctl/beacons.d")),
+            machine_root,
             sandbox: overrides.sandbox.clone(),
             log_format: overrides.log_format.unwrap_or_else(|| file.log_format()),
             log_level: overrides.log_level.unwrap_or_else(|| file.log_level()),
