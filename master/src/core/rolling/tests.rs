@@ -595,17 +595,22 @@ fn a_member_that_is_removed_ends_while_it_waits() {
 }
 
 #[test]
-fn a_rule_says_waves_in_the_same_words() {
+fn a_rule_says_waves_in_the_same_words_and_needs_its_rights() {
     let mut fleet = Fleet::new(&FLEET, &[]);
-    fleet.bench.rules(
-        "deploy:\n  on: user/admin/deploy\n  do:\n    - apply: {target: 'vm-*', states: [], batch: 50%, canary: 1, on_stop: undo}\n",
-    );
-    let tag = "deploy".to_owned();
-    let effects = fleet.bench.ask(Request::SendEvent { tag, data: serde_json::Map::new() });
+    let fire = |fleet: &mut Fleet, words: &str| {
+        fleet.bench.rules(&format!(
+            "deploy:\n  on: user/admin/deploy\n  do:\n    - apply: {{target: 'vm-*', states: [], {words}}}\n"
+        ));
+        let tag = "deploy".to_owned();
+        fleet.bench.ask(Request::SendEvent { tag, data: serde_json::Map::new() })
+    };
+    let effects = fire(&mut fleet, "batch: 50%, on_stop: undo");
+    assert!(format!("{:?}", records(&effects)).contains("role rule may not job.undo"), "{effects:?}");
+    assert!(!fleet.is_open());
+    let effects = fire(&mut fleet, "batch: 50%, canary: 1");
     fleet.after(&effects);
     let job = fleet.bench.master.book.open.values().next().unwrap().job.clone();
-    let expected = rolling(r#"{"batch": "50%", "canary": 1, "on_stop": "undo"}"#);
-    assert_eq!(job.rolling.as_deref(), Some(&expected));
+    assert_eq!(job.rolling.as_deref(), Some(&rolling(r#"{"batch": "50%", "canary": 1}"#)));
     for _ in 0..5 {
         while let Some(act) = fleet.acts.pop_front() {
             fleet.act(act);
