@@ -2,6 +2,7 @@
 //! randomness of its own.
 
 mod access;
+mod by_itself;
 mod clones;
 mod conduct;
 mod delivery;

@@ -10,17 +10,21 @@ mod memory;
 mod outbox;
 mod progress;
 mod reboot;
+mod release;
+mod schedules;
 
 pub use confirm::CONFIRM_MS;
 pub use effect::Effect;
 pub use entry::{Entry, Resume, RunEnd, RunLine};
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 pub use reboot::{REBOOT_LIMIT_MS, REBOOTS_MAX};
+pub use release::compatible;
+pub use schedules::{NEVER, Scheduled, what};
 
 use bus::message::{CAN_CONDUCT, CAN_CONFIRM, CAN_REBOOT, FromMinion, Hello, Speaker, ToMinion};
 use clock::MasterClock;
 use memory::Memory;
-use model::{Ask, ContentHash, Grains, JobId, Timestamp};
+use model::{Ask, ContentHash, Grains, JobId, MinionId, MinionSchedule, Timestamp};
 use progress::Pending;
 use serde_json::{Value, json};
 
@@ -128,6 +132,15 @@ pub enum Input {
     },
     /// To [`Effect::Conduct`]: this is what it does by itself now.
     Conduct(Option<ContentHash>),
+    /// These are its schedules from now on.
+    Schedules {
+        /// Its name.
+        id: MinionId,
+        /// In order.
+        list: Vec<MinionSchedule>,
+    },
+    /// To [`Effect::Due`].
+    Scheduled(Box<Scheduled>),
     /// A newer `masters.json` is in use.
     Masters(u64),
     /// These could not be put on disk; whatever was to follow them was not done.
@@ -179,6 +192,7 @@ pub struct Minion {
     pruned_at: Timestamp,
     /// How far the clock was set forward since that was put on disk.
     set_forward_ms: u64,
+    schedules: Vec<schedules::Own>,
 }
 
 impl Minion {
@@ -201,6 +215,7 @@ impl Minion {
             unwritten: Vec::new(),
             pruned_at: now,
             set_forward_ms: 0,
+            schedules: Vec::new(),
         }
     }
 
@@ -222,6 +237,8 @@ impl Minion {
             }
             Input::Grains { probe, grains, hash } => self.on_grains(now, probe, grains, hash, &mut effects),
             Input::Conduct(hash) => self.settings.conduct = hash,
+            Input::Schedules { id, list } => self.on_schedules(&id, list),
+            Input::Scheduled(scheduled) => self.on_scheduled(now, *scheduled, &mut effects),
             Input::Masters(version) => self.settings.masters = version,
             Input::NotRecorded { entries, reason } => {
                 self.on_not_recorded(now, entries, reason, &mut effects);
@@ -239,6 +256,7 @@ impl Minion {
             }
             Input::Tick => self.on_tick(now, &mut effects),
         }
+        self.look_at_schedules(now, &mut effects);
         self.begin_next(now, &mut effects);
         effects
     }
@@ -250,7 +268,8 @@ impl Minion {
         let prune = Some(self.pruned_at.plus_ms(PRUNE_EVERY_MS));
         let course = [self.kill_at(), self.reboot_until(), self.confirm_until()];
         let welcome = self.is_opening().then(|| self.link.hello_at.plus_ms(WELCOME_LIMIT_MS));
-        let others = [heartbeat, disk, prune, self.pending.due(), self.next_expiry(), welcome];
+        let others =
+            [heartbeat, disk, prune, self.pending.due(), self.next_expiry(), welcome, self.next_slot()];
         others.into_iter().chain(course).flatten().min()
     }
 
@@ -474,20 +493,6 @@ impl Minion {
     fn later(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
         self.memory.remember(&entry);
         effects.push(Effect::Later(Box::new(entry)));
-    }
-}
-
-/// Whether two releases work together: the same major version and at most one minor version apart.
-pub fn compatible(ours: &str, theirs: &str) -> bool {
-    let parts = |text: &str| -> Option<(u32, u32)> {
-        let mut numbers = text.split('.');
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    };
-    match (parts(ours), parts(theirs)) {
-        (Some((major, minor)), Some((their_major, their_minor))) => {
-            major == their_major && minor.abs_diff(their_minor) <= 1
-        }
-        _ => false,
     }
 }
 

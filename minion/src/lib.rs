@@ -19,6 +19,7 @@ pub mod lookout;
 pub mod looks;
 pub mod program;
 pub mod sandbox;
+pub mod schedule;
 pub mod senses;
 pub mod shelf;
 pub mod surroundings;

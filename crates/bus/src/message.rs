@@ -149,6 +149,14 @@ pub const CAN_REBOOT: &str = "reboot";
 /// In [`Hello::can`]: it does things by itself, as [`ToMinion::Conduct`] says, and can be asked about its beacons.
 pub const CAN_CONDUCT: &str = "conduct";
 
+/// Id of the job that a slot of a minion's own schedule is: the same for all who know of it.
+pub fn scheduled_job(minion: &model::MinionId, schedule: &str, slot: Timestamp) -> JobId {
+    let text = format!("lab1-schedule\0{minion}\0{schedule}\0{}", slot.0);
+    let mut first = [0; 16];
+    first.copy_from_slice(&crate::seed::sha256(text.as_bytes()).0[..16]);
+    JobId(u128::from_be_bytes(first))
+}
+
 /// A piece of a command's live output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputPart {

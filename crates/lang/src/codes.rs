@@ -111,6 +111,10 @@ const CODES: &[(&str, &str)] = &[
         "E0407",
         "a beacon has no such setting, or the setting has the wrong type or a value that cannot be used.",
     ),
+    (
+        "E0408",
+        "pillar's `schedule` has another shape than name -> when and what. docs/how-to/schedules.md shows it.",
+    ),
     ("E0501", "a rule has another shape than name -> on, when, do."),
     ("E0502", "a rule has a key that is not known."),
     ("E0503", "a rule has a value that is not known there."),

@@ -1,5 +1,7 @@
 //! What a minion does by itself: the pillar's `beacons`, checked, for the minion to keep.
 
+mod schedules;
+
 use crate::{
     salt,
     say::{Say, did_you_mean, error},
@@ -27,7 +29,8 @@ pub(crate) fn is_about(bytes: &[u8]) -> bool {
 pub(crate) fn compile(session: &mut Session<'_>) -> Conduct {
     let pillar = session.scope.data().get("pillar").cloned().unwrap_or_default();
     let beacons = pillar.get("beacons").map(|it| Reader { session, whole: true }.beacons(it));
-    let conduct = Conduct { beacons: beacons.unwrap_or_default(), ..Conduct::default() };
+    let schedule = pillar.get("schedule").map(|it| Reader { session, whole: true }.schedules(it));
+    let conduct = Conduct { beacons: beacons.unwrap_or_default(), schedule: schedule.unwrap_or_default() };
     let bytes = serde_json::to_vec(&conduct).map_or(usize::MAX, |it| it.len());
     if bytes > CONDUCT_BYTES_MAX {
         let message = format!("beacons and schedules of one minion are {bytes} bytes of JSON");
@@ -41,10 +44,15 @@ pub(crate) fn compile(session: &mut Session<'_>) -> Conduct {
 /// What can be said about the beacons of one file without a minion: what is missing may stand in another.
 pub(crate) fn check_file(session: &mut Session<'_>, file: &Arc<Parsed>) {
     let Yaml::Map(pairs) = &file.root.value else { return };
-    let Some((_, node)) = pairs.iter().find(|(key, _)| key.text == "beacons") else { return };
-    let value = scalars::with_secrets(node, file.salt);
-    let value = scalars::reveal(&value, &mut Vec::new());
-    Reader { session, whole: false }.beacons(&value);
+    for (key, node) in pairs.iter().filter(|it| KEYS.contains(&it.0.text.as_str())) {
+        let value = scalars::with_secrets(node, file.salt);
+        let value = scalars::reveal(&value, &mut Vec::new());
+        let mut reader = Reader { session, whole: false };
+        match key.text.as_str() {
+            "beacons" => drop(reader.beacons(&value)),
+            _ => drop(reader.schedules(&value)),
+        }
+    }
 }
 
 struct Reader<'a, 'b> {

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod blocks;
+mod candidate;
 mod check;
 mod codes;
 mod compare;

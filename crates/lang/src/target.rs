@@ -1,5 +1,7 @@
 //! Target expressions: whom a command, a rule or a top file means. The grammar is in `docs/reference/targeting.md`.
 
+pub use crate::candidate::Candidate;
+
 use crate::{
     expression::{Cursor, Operand, Operator, Parsed, is_glob},
     limits,
@@ -7,7 +9,7 @@ use crate::{
     subdict::{How, Subdict},
 };
 use ipnet::IpNet;
-use model::{Diagnostic, Grains, Labels, MinionId, Presence};
+use model::{Diagnostic, Grains, MinionId, Presence};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -34,34 +36,6 @@ impl From<Target> for String {
     fn from(target: Target) -> Self {
         target.text
     }
-}
-
-/// What an expression can look at.
-pub trait Candidate {
-    /// Name.
-    fn id(&self) -> &MinionId;
-    /// Grains.
-    fn grains(&self) -> &Grains;
-    /// Labels.
-    fn labels(&self) -> &Labels;
-    /// Addresses.
-    fn addresses(&self) -> Vec<IpAddr>;
-    /// Reachable? `online` is `up` or `quiet`, `offline` the others.
-    fn presence(&self) -> Presence;
-    /// Whether the last apply failed.
-    fn failed(&self) -> bool;
-    /// Whether the last look found that it is not as it should be.
-    fn drifted(&self) -> bool {
-        false
-    }
-    /// Whether it is left alone for a while.
-    fn in_maintenance(&self) -> bool {
-        false
-    }
-    /// Pillar value at a path (`a:b`), for `pillar:`; none if absent.
-    fn pillar(&self, path: &str) -> Option<serde_json::Value>;
-    /// Assigned states, for `state:`.
-    fn assigned(&self) -> Vec<String>;
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What a minion does by itself, without being told each time: its beacons and its schedules, from its pillar.
 
-use crate::Masked;
+use crate::{Masked, MinionSchedule, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -15,21 +15,33 @@ pub const BEACONS_MAX: usize = 64;
 pub struct Conduct {
     /// What it watches.
     pub beacons: Vec<BeaconOrder>,
-    /// What it does at its times, as the compiler of schedules wrote it.
-    pub schedule: Masked<Vec<Value>>,
-}
-
-impl Default for Masked<Vec<Value>> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
+    /// What it does at its times.
+    pub schedule: Vec<ScheduleOrder>,
 }
 
 impl Conduct {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.beacons.is_empty() && self.schedule.0.is_empty()
+        self.beacons.is_empty() && self.schedule.is_empty()
     }
+}
+
+/// States that a minion brings about at its times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleOrder {
+    /// When.
+    pub schedule: MinionSchedule,
+    /// Names of the states; empty is what top.sls assigns.
+    #[serde(default)]
+    pub states: Vec<String>,
+    /// Look only, or change.
+    pub mode: Mode,
+    /// The recipe of these states, whole.
+    #[serde(default)]
+    pub recipe: Option<Masked<Value>>,
+    /// Why there is none.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// One beacon as it is wanted.

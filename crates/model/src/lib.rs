@@ -21,7 +21,7 @@ pub mod surroundings;
 mod time;
 
 pub use audit::{Audit, AuditBreak, AuditCheck, AuditFilter, AuditLine};
-pub use conduct::{BeaconOrder, Conduct};
+pub use conduct::{BeaconOrder, Conduct, ScheduleOrder};
 pub use diagnostic::{Code, Compiled, Diagnostic, Severity, Span};
 pub use event::{Clause, Decision, DecisionAction, Event, Source, Verdict};
 pub use id::{ContentHash, Fingerprint, InvalidId, JobId, MinionId, Revision};

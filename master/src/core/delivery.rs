@@ -126,6 +126,10 @@ impl Master {
         } else if self.book.knows_job(job) {
             self.count("result that was known");
         } else {
+            if self.degraded.is_some() {
+                // Perhaps one that it began by itself: who told of that was not heard, either.
+                return self.count("result of an unknown job while the store is full");
+            }
             self.count("result of an unknown job");
         }
         self.send(minion, ToMinion::Ack { jobs: vec![job], events: None });

@@ -19,7 +19,7 @@ impl Master {
     }
 
     /// Whether rules and schedules pass a machine over.
-    pub(crate) fn is_maintained(&self, id: &MinionId) -> bool {
+    pub fn is_maintained(&self, id: &MinionId) -> bool {
         self.live.get(id).is_some_and(|it| it.maintenance)
     }
 
@@ -70,6 +70,7 @@ impl Master {
             live.maintenance = false;
         }
         self.keep(Part::Maintenance, id.as_str(), None);
+        self.work_out_conduct(id);
         let data = json!({"minion": id, "on": false, "until": null, "reason": reason});
         self.emit_master(format!("minion/{id}/maintenance"), data);
     }
@@ -126,6 +127,7 @@ impl Master {
         if let Some(until) = it.until {
             self.wake_at(until, Timer::Maintenance(id.clone()));
         }
+        self.work_out_conduct(id);
         let data = json!({"minion": id, "on": true, "until": it.until, "reason": it.reason, "by": it.by});
         self.emit_master(format!("minion/{id}/maintenance"), data);
     }

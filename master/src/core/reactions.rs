@@ -105,7 +105,10 @@ impl Master {
                 (text, minions.map(|it| it.into_iter().map(|it| it.0).collect::<Vec<_>>()).and_then(some))
             }
         };
-        let (minions, left_out) = self.leave_out_maintained(minions);
+        let (minions, left_out) = match rule.clauses.in_maintenance {
+            true => (minions, String::new()),
+            false => self.leave_out_maintained(minions),
+        };
         let what = format!("{} on {}{left_out}", super::publish::describe(&kind), cut(&text, 128));
         if self.book.knows_job(id) {
             return DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() };

@@ -466,10 +466,11 @@ impl Master {
                 let data = json!({"minion": id, "dropped": gap});
                 self.emit_as(format!("minion/{id}/gap"), Source::Minion(id.clone()), data, 0, None);
             }
-            let below = tag.starts_with("beacon/") || tag.starts_with("event/");
+            let below = ["beacon/", "event/", "schedule/"].iter().any(|it| tag.starts_with(it));
             if below && super::reactor::is_tag(tag) {
                 let key = self.book.minions.get(id).map(|it| it.fingerprint.as_str().to_owned());
                 let identity = format!("minion:{}:{number}", key.unwrap_or_default());
+                self.begun_by_minion(id, tag, &data);
                 let tag = format!("minion/{id}/{tag}");
                 let small = data.to_string().len() <= super::requests::EVENT_BYTES_MAX;
                 let data = if small { data } else { json!({"dropped": "larger than 16 KiB"}) };

@@ -94,6 +94,8 @@ pub(crate) struct Prepared {
     subjects: Vec<(Minion, Option<SealKey>)>,
     /// What a minion does by itself already.
     conduct: Option<ContentHash>,
+    /// It is left alone for a while: it does nothing by the clock.
+    maintained: bool,
     generation: Option<Arc<Generation>>,
 }
 
@@ -116,7 +118,8 @@ pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Gener
         Task::Conduct(minion, _) => master.conduct_of(minion),
         _ => None,
     };
-    Prepared { task, subjects, conduct, generation: generation.cloned() }
+    let maintained = matches!(&task, Task::Conduct(minion, _) if master.is_maintained(minion));
+    Prepared { task, subjects, conduct, maintained, generation: generation.cloned() }
 }
 
 impl Prepared {
@@ -179,7 +182,8 @@ impl Prepared {
                 Done { input: Input::Assigned { minion, states }, sealed: None }
             }
             Task::Conduct(minion, asked) => {
-                conduct::work_out(minion, asked, self.subjects.first(), self.conduct, generation)
+                let known = conduct::Known { has: self.conduct, maintained: self.maintained };
+                conduct::work_out(minion, asked, self.subjects.first(), known, generation)
             }
         }
     }

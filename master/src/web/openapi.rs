@@ -335,6 +335,11 @@ fn apply_example() -> JobKind {
     }
 }
 
+fn maintain_example(target: String) -> Request {
+    let act = model::MaintenanceAct::On { for_ms: Some(3_600_000), reason: "new disk".to_owned() };
+    Request::Maintain { target, act }
+}
+
 fn run_example() -> JobKind {
     JobKind::Run {
         command: vec!["uptime".to_owned()],
@@ -425,10 +430,7 @@ pub(super) fn requests() -> Vec<Request> {
             states: vec!["web".to_owned()],
             command: Vec::new(),
         },
-        Request::Maintain {
-            target: target(),
-            act: model::MaintenanceAct::On { for_ms: Some(3_600_000), reason: "new disk".to_owned() },
-        },
+        maintain_example(target()),
         Request::Drift { target: None },
         Request::Schedules,
         Request::Slots { name: None, limit: 10 },

@@ -2,7 +2,7 @@
 
 use super::{Entry, Resume};
 use bus::message::{FromMinion, Offer};
-use model::{ContentHash, JobId, Question};
+use model::{ContentHash, JobId, Question, Timestamp};
 
 /// Everything a minion can ask for. Performed in order; what follows a [`Effect::Record`] waits until it is synced.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,19 @@ pub enum Effect {
         hash: ContentHash,
         /// Sealed to this minion.
         sealed: String,
+    },
+    /// A slot of a schedule has come: answer with [`super::Input::Scheduled`].
+    Due {
+        /// What its job is to be.
+        job: JobId,
+        /// Which schedule.
+        name: String,
+        /// Which slot.
+        slot: Timestamp,
+        /// How late it is.
+        late_ms: u64,
+        /// Slots before it that nobody acts for.
+        missed: u32,
     },
     /// How the master wants it.
     Pace {

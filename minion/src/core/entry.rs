@@ -80,6 +80,15 @@ pub enum Entry {
     },
     /// The master has stored events up to this number.
     EventsTaken(u64),
+    /// The slots of a schedule until then have had their turn.
+    Slot {
+        /// Which.
+        name: String,
+        /// What its slots go by.
+        of: String,
+        /// Until when.
+        at: Timestamp,
+    },
     /// The start of this boot was noted.
     Boot(String),
     /// The master answered a hello of this boot and knows these grains.

@@ -44,7 +44,7 @@ impl Minion {
         self.record(entry, effects);
     }
 
-    fn refusal(&self) -> Option<String> {
+    pub(super) fn refusal(&self) -> Option<String> {
         if self.stopping {
             return Some("the minion is stopping".to_owned());
         }
@@ -132,7 +132,11 @@ impl Minion {
         if busy || self.stopping || self.disk_fault.is_some() || self.is_opening() {
             return None;
         }
-        self.link.clock.offset_ms()?;
+        // What it does by itself has no expiry, and waits for nobody's clock.
+        if self.link.clock.offset_ms().is_none() {
+            let job = self.first_own()?;
+            return self.start_effect(job, 1, effects);
+        }
         self.expire(now, effects);
         let job = *self.memory.queue.front()?;
         self.start_effect(job, 1, effects)

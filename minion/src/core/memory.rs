@@ -6,6 +6,9 @@ use model::{ContentHash, JobId, Terminal, Timestamp, broken};
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, VecDeque};
 
+/// Schedules whose last slot is remembered.
+const SLOTS_MAX: usize = 256;
+
 /// Where a job stands here.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Held {
@@ -96,6 +99,8 @@ pub(super) struct Memory {
     pub(super) welcomed: Option<(String, ContentHash)>,
     pub(super) clock: Timestamp,
     pub(super) course: Course,
+    /// Of each schedule what its slots go by, and until when they have had their turn.
+    pub(super) slots: BTreeMap<String, (String, Timestamp)>,
 }
 
 impl Memory {
@@ -110,6 +115,7 @@ impl Memory {
             welcomed: None,
             clock: Timestamp(0),
             course: Course::default(),
+            slots: BTreeMap::new(),
         }
     }
 
@@ -167,6 +173,13 @@ impl Memory {
             }
             Entry::Event { number, tag, data, gap } => self.outbox.push(*number, tag, data, *gap),
             Entry::EventsTaken(number) => self.outbox.take(*number),
+            Entry::Slot { name, of, at } => {
+                self.clock = self.clock.max(*at);
+                self.slots.insert(name.clone(), (of.clone(), *at));
+                if self.slots.len() > SLOTS_MAX {
+                    self.slots.pop_first();
+                }
+            }
             Entry::Boot(boot) => self.boot = Some(boot.clone()),
             Entry::Welcomed { boot, grains } => self.welcomed = Some((boot.clone(), *grains)),
             Entry::Clock(at) => self.clock = self.clock.max(*at),
@@ -242,6 +255,12 @@ impl Memory {
     pub(super) fn snapshot(&self) -> Vec<Entry> {
         let mut entries = vec![Entry::Clock(self.clock)];
         entries.extend(self.boot.clone().map(Entry::Boot));
+        let slot = |(name, (of, at)): (&String, &(String, Timestamp))| Entry::Slot {
+            name: name.clone(),
+            of: of.clone(),
+            at: *at,
+        };
+        entries.extend(self.slots.iter().map(slot));
         let welcomed = self.welcomed.clone();
         entries.extend(welcomed.map(|(boot, grains)| Entry::Welcomed { boot, grains }));
         for (job, held) in &self.jobs {

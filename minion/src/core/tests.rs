@@ -168,6 +168,7 @@ fn gist(effect: &Effect) -> String {
         }
         Effect::ShowBeacons { probe, name } => format!("show beacons {probe} {name:?}"),
         Effect::Conduct { sealed, .. } => format!("conduct {sealed}"),
+        Effect::Due { name, .. } => format!("due {name}"),
         Effect::Pace { sample_s, .. } => format!("pace {sample_s}"),
         Effect::Masters(_) => "masters".to_owned(),
         Effect::Forget { reason } => format!("forget {reason}"),
@@ -188,6 +189,7 @@ fn entry_gist(entry: &Entry) -> String {
         Entry::Known { job, word, .. } => format!("known {} {}", job.0, word.word()),
         Entry::Event { number, tag, .. } => format!("event {number} {tag}"),
         Entry::EventsTaken(number) => format!("taken {number}"),
+        Entry::Slot { name, .. } => format!("slot {name}"),
         Entry::Boot(_) => "boot".to_owned(),
         Entry::Welcomed { .. } => "welcomed".to_owned(),
         Entry::Clock(_) => "clock".to_owned(),
@@ -217,6 +219,7 @@ const NOTHING: [&str; 0] = [];
 mod confirm;
 mod outbox;
 mod reboot;
+mod schedules;
 
 #[test]
 fn the_start_of_a_boot_is_an_event_once_and_the_hello_says_first_until_it_was_answered() {

@@ -23,7 +23,7 @@ use crate::worker::{Told, Workers};
 use bus::client::{Client, ClientEvent};
 use bus::message::Speaker;
 use bus::{Identity, Topic, envelope};
-use model::{ContentHash, Grains, JobId, MinionId, Outcome, Timestamp};
+use model::{ContentHash, Grains, JobId, MinionId, Outcome, ScheduleOrder, Timestamp};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -117,6 +117,8 @@ pub(super) struct Agent<'a> {
     collect_at: Instant,
     watchdog: &'a Watchdog,
     beacons: &'a mut Beacons,
+    /// What it does by the clock.
+    orders: Vec<ScheduleOrder>,
     end: Option<End>,
 }
 
@@ -124,6 +126,7 @@ impl Agent<'_> {
     /// Serves until there is a reason to stop.
     pub(super) async fn serve(mut self, stop: &mut Stop) -> Result<End, DaemonError> {
         self.step(Input::Started).await?;
+        self.tell_schedules().await?;
         loop {
             if let Some(end) = self.end.take() {
                 return self.finish(end).await;

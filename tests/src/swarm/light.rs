@@ -241,6 +241,7 @@ impl Light {
                     | Effect::Clean { .. }
                     | Effect::Masters(_)
                     | Effect::Kill { .. }
+                    | Effect::Due { .. }
                     | Effect::Reconnect => {}
                     Effect::Send(message) => self.say(&message).await,
                     Effect::Start { offer, .. } if self.orders.borrow().hold => {

@@ -2,16 +2,17 @@
 
 use super::{Schedule, When, is_hourly};
 use jiff::tz::TimeZone;
-use model::{CronTimes, MinionSchedule, Times, Timestamp};
+use model::{CronTimes, MinionSchedule, Times};
 
-/// How far ahead a minion knows the changes of its clock: it is told anew long before.
-const AHEAD_S: i64 = 2 * 366 * 86_400;
-/// Changes of the clock that a minion is told.
-const OFFSETS_MAX: usize = 64;
+/// The changes of its clock that a minion is told: from 2025 to 2046.
+const FROM_S: i64 = 1_735_689_600;
+const UNTIL_S: i64 = FROM_S + 21 * 366 * 86_400;
+/// At most so many.
+const OFFSETS_MAX: usize = 128;
 
 impl Schedule {
-    /// As numbers that hold for two years from now on; or why that cannot be.
-    pub fn for_minion(&self, now: Timestamp) -> Result<MinionSchedule, String> {
+    /// As numbers that hold for twenty years; or why that cannot be.
+    pub fn for_minion(&self) -> Result<MinionSchedule, String> {
         let times = match &self.when {
             When::Every { every_ms, offset_ms } => {
                 Times::Every { every_ms: *every_ms, offset_ms: *offset_ms }
@@ -33,7 +34,7 @@ impl Schedule {
                     months: u16::try_from(bits(pattern.months.values())).unwrap_or(u16::MAX),
                     weekdays: u8::try_from(bits(pattern.days_of_week.values())).unwrap_or(u8::MAX),
                     any_day: !both,
-                    offsets: offsets(&self.zone, now),
+                    offsets: offsets(&self.zone),
                 })
             }
         };
@@ -41,17 +42,14 @@ impl Schedule {
     }
 }
 
-/// The offsets of a zone's clock from a while ago to two years ahead. From the day's begin on, so that the numbers of two
-/// compiles of one day are the same.
-fn offsets(zone: &TimeZone, now: Timestamp) -> Vec<(i64, i32)> {
-    let day = i64::try_from(now.0 / 86_400_000).unwrap_or(0) * 86_400;
-    let from =
-        jiff::Timestamp::from_second((day - 400 * 86_400).max(0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+/// The offsets of a zone's clock.
+fn offsets(zone: &TimeZone) -> Vec<(i64, i32)> {
+    let from = jiff::Timestamp::from_second(FROM_S).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let first = (0, zone.to_offset(from).seconds());
     let changes = zone
         .following(from)
         .map(|it| (it.timestamp().as_second(), it.offset().seconds()))
-        .take_while(|(at, _)| *at < day + AHEAD_S);
+        .take_while(|(at, _)| *at < UNTIL_S);
     let mut offsets = vec![first];
     for (at, offset) in changes.take(OFFSETS_MAX) {
         if offsets.last().is_some_and(|it| it.1 != offset) {

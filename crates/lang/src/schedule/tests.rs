@@ -140,15 +140,15 @@ fn a_schedule_explains_itself() {
 }
 
 #[test]
-fn a_minion_gets_numbers_for_two_years() {
+fn a_minion_gets_numbers_for_twenty_years() {
     let cron = schedule(&json!({"cron": "*/15 8-17 * * MON-FRI", "zone": "Europe/Berlin"}));
-    let compiled = cron.for_minion(at("2026-01-01T00:00Z")).unwrap();
+    let compiled = cron.for_minion().unwrap();
     let model::Times::Cron(times) = compiled.times else { panic!("cron") };
     assert_eq!(times.minutes, 1 | 1 << 15 | 1 << 30 | 1 << 45);
     assert_eq!(times.weekdays, 0b11_1110);
     assert!(!times.any_day);
     assert!(times.offsets.contains(&(1_774_746_000, 7_200)), "{:?}", times.offsets);
-    assert!(times.offsets.len() < 10);
+    assert!((40..50).contains(&times.offsets.len()), "{}", times.offsets.len());
     let last = schedule(&json!({"cron": "0 0 L * *"}));
-    assert!(last.for_minion(Timestamp(0)).is_err());
+    assert!(last.for_minion().is_err());
 }

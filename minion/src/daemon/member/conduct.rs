@@ -2,14 +2,16 @@
 //! master there.
 
 use super::Agent;
-use crate::core::Input;
+use crate::core::{Input, NEVER, Scheduled, what};
 use crate::daemon::DaemonError;
 use crate::home::Home;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bus::message::{Offer, SealedRecipe};
 use bus::{Identity, seal};
 use model::conduct::CONDUCT_BYTES_MAX;
-use model::{Conduct, ContentHash, MinionId, SecretBytes};
+use model::{Conduct, ContentHash, MinionId, ScheduleOrder, SecretBytes};
+use serde_json::Value;
 use tracing::{info, warn};
 
 /// Longest sealed text: base64 makes it a third longer.
@@ -66,13 +68,49 @@ impl Agent<'_> {
             // It works until the next start, and the hello then says that it has something else.
             warn!(err = %failure, "what this minion does by itself cannot be kept");
         }
-        info!(beacons = conduct.beacons.len(), "what this minion does by itself is new");
-        self.put_to_work(conduct);
+        info!(
+            beacons = conduct.beacons.len(),
+            schedules = conduct.schedule.len(),
+            "what this minion does by itself is new"
+        );
+        self.beacons.want(conduct.beacons);
+        self.orders = conduct.schedule;
         let known = (!nothing && kept.is_ok()).then_some(hash);
-        Box::pin(self.step(Input::Conduct(known))).await
+        Box::pin(self.step(Input::Conduct(known))).await?;
+        Box::pin(self.tell_schedules()).await
     }
 
-    pub(super) fn put_to_work(&mut self, conduct: Conduct) {
-        self.beacons.want(conduct.beacons);
+    /// The core judges when it is time; what is to be done then stays here.
+    pub(super) async fn tell_schedules(&mut self) -> Result<(), DaemonError> {
+        let list = self.orders.iter().map(|it| it.schedule.clone()).collect();
+        self.step(Input::Schedules { id: self.id.clone(), list }).await
+    }
+
+    /// A slot has come: its recipe becomes an offer of its own, sealed as those of the master are.
+    pub(super) async fn on_due(&mut self, mut due: Scheduled) -> Result<(), DaemonError> {
+        if let Some(order) = self.orders.iter().find(|it| it.schedule.name == due.name) {
+            due.states.clone_from(&order.states);
+            due.offer = match &order.recipe {
+                Some(recipe) => Ok(Box::new(self.own_offer(&due, order, &recipe.0))),
+                None => Err(order.why.clone()),
+            };
+        }
+        Box::pin(self.step(Input::Scheduled(Box::new(due)))).await
+    }
+
+    fn own_offer(&self, due: &Scheduled, order: &ScheduleOrder, recipe: &Value) -> Offer {
+        let plain = SecretBytes::from(recipe.to_string().into_bytes());
+        let context = seal::recipe_context(&self.id, due.job);
+        let sealed = URL_SAFE_NO_PAD.encode(seal::seal(&plain, &self.identity.seal_key(), &context));
+        Offer {
+            job: due.job,
+            mode: order.mode,
+            command: false,
+            full: order.states.is_empty(),
+            expires: NEVER,
+            what: what(&due.name),
+            recipe: SealedRecipe::Here { sealed },
+            confirm_ms: None,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::start::connection;
 use super::{Agent, End};
-use crate::core::{Effect, Entry, Input, Resume, RunEnd};
+use crate::core::{Effect, Entry, Input, Resume, RunEnd, Scheduled};
 use crate::daemon::DaemonError;
 use crate::daemon::larder::chain;
 use crate::linux::system;
@@ -136,6 +136,11 @@ impl Agent<'_> {
             }
             Effect::ShowBeacons { probe, name } => self.beacons.show(probe, name),
             Effect::Conduct { hash, sealed } => self.on_conduct(hash, &sealed).await?,
+            Effect::Due { job, name, slot, late_ms, missed } => {
+                let offer = Err("it is not wanted any more".to_owned());
+                let due = Scheduled { job, name, slot, late_ms, missed, states: Vec::new(), offer };
+                self.on_due(due).await?;
+            }
             Effect::Pace { sample_s, spread_s } => self.pace(sample_s, spread_s),
             Effect::Masters(text) => self.on_masters(&text)?,
             Effect::Forget { reason } => self.end = Some(End::Removed(reason)),

@@ -111,6 +111,7 @@ impl<'a> Agent<'a> {
             collect_at: now + COLLECT_EVERY,
             watchdog,
             beacons,
+            orders: conduct.schedule,
             end: None,
         })
     }
