@@ -39,13 +39,13 @@ pub(crate) fn may_begin(
     book: &Book,
     dues: &BTreeMap<(MinionId, String), Due>,
     now: Timestamp,
-    (rule, id, boot): (&str, &MinionId, &str),
+    (rule, id, this): (&str, &MinionId, &str),
 ) -> Result<(), String> {
     let done = book.minions.get(id).and_then(|it| it.configured_boots.get(rule));
-    if done.is_some_and(|it| it == boot) {
+    if done.is_some_and(|it| it == this) {
         return Err("this boot is configured already".to_owned());
     }
-    let Some(due) = dues.get(&(id.clone(), rule.to_owned())).filter(|it| it.boot == boot) else {
+    let Some(due) = dues.get(&(id.clone(), rule.to_owned())).filter(|it| it.boot == this) else {
         return Ok(());
     };
     if let Some(job) = due.waiting.first() {
