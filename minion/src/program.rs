@@ -194,13 +194,11 @@ impl Program {
         let mut child = self.child.take()?;
         PROGRAMS.fetch_sub(1, Ordering::Relaxed);
         // Who closed its output and goes on does so for nobody.
-        let status = match child.try_wait() {
-            Ok(Some(status)) => Some(status),
-            _ => {
-                std::thread::sleep(Duration::from_millis(5));
-                child.try_wait().ok().flatten()
-            }
-        };
+        let mut status = child.try_wait().ok().flatten();
+        if status.is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+            status = child.try_wait().ok().flatten();
+        }
         put_out(child);
         let how = match status.map(|it| (it.code(), it.signal())) {
             Some((Some(code), _)) => format!("ended with {code}"),
@@ -281,10 +279,10 @@ fn spawn(order: &Order, path: &Path, arguments: &[String], root: &Path) -> io::R
     command.envs(order.env.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn()?;
-    for fd in [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)] {
-        if let Some(fd) = fd {
-            child::never_wait(fd)?;
-        }
+    for fd in
+        [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+    {
+        child::never_wait(fd)?;
     }
     Ok(child)
 }

@@ -8,7 +8,7 @@ use tests::{roots_missing, skip, wait};
 const PILLAR: &str = "\
 beacons:
   service:
-    - { unit: \"victim*\", states: [failed, restarting] }
+    - { unit: \"victim*\", states: [failed, restarting], settle: 0s }
   log:
     - { identifier: lab, pattern: \"door {door} is {state}\" }
 ";

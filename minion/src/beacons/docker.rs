@@ -19,13 +19,8 @@ const NAME_BYTES_MAX: usize = 256;
 const STANDARD: [&str; 5] = ["start", "die", "oom", "healthy", "unhealthy"];
 
 pub(super) fn make(settings: &Settings<'_>, senses: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
-    let engine = match settings.text("engine") {
-        Some(engine) => engine,
-        None => {
-            let here = ENGINES.iter().find(|it| find(it, senses.root()).is_some());
-            (*here.ok_or("this machine has neither docker nor podman")?).to_owned()
-        }
-    };
+    let here = || ENGINES.iter().find(|it| find(it, senses.root()).is_some()).map(|it| (*it).to_owned());
+    let engine = settings.text("engine").or_else(here).ok_or("this machine has neither docker nor podman")?;
     Ok(Follower::boxed(Engine { engine, watch: Watch::new(settings) }))
 }
 
@@ -267,6 +262,7 @@ mod tests {
     const PODMAN: &str = r#"{"ContainerExitCode":137,"ID":"4f1e","Image":"docker.io/library/nginx:1","Name":"web","Status":"died","time":1795206804,"timeNano":1795206804146426763,"Type":"container","Attributes":{"tier":"front"}}
 {"ID":"4f1e","Image":"docker.io/library/nginx:1","Name":"web","Status":"health_status","time":1,"timeNano":1,"Type":"container","health_status":"unhealthy","Attributes":null}"#;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn watch(settings: Value) -> Watch {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("docker").unwrap(), &map).unwrap())

@@ -108,9 +108,10 @@ impl Watch {
     }
 
     fn event(&self, name: &str, event: &str, detail: &str) -> Option<Map<String, Value>> {
-        let wanted = match self.events.is_empty() {
-            true => !QUIET.contains(&event),
-            false => self.events.iter().any(|it| it == event),
+        let wanted = if self.events.is_empty() {
+            !QUIET.contains(&event)
+        } else {
+            self.events.iter().any(|it| it == event)
         };
         let named = self.names.is_empty() || self.names.iter().any(|it| glob(it, name));
         if !wanted || !named {
@@ -160,6 +161,7 @@ mod tests {
     use super::*;
     use resources::beacons::kind;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn watch(settings: Value) -> Watch {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("libvirt").unwrap(), &map).unwrap()).unwrap()

@@ -118,16 +118,15 @@ impl Watch {
 
     /// Takes a line in; the data of an event, if there is one.
     fn take(&mut self, now: Duration, text: &str) -> Option<Map<String, Value>> {
-        let line = match &self.file {
-            Some(_) => Line { text: cut(text, LINE_BYTES_MAX).to_owned(), ..Line::default() },
-            None => {
-                let record: Map<String, Value> = serde_json::from_str(text).ok()?;
-                let cursor = record.get("__CURSOR").and_then(Value::as_str);
-                if let Some(cursor) = cursor.filter(|it| it.len() <= CURSOR_BYTES_MAX && it.is_ascii()) {
-                    self.cursor = Some(cursor.to_owned());
-                }
-                entry(&record)?
+        let line = if self.file.is_some() {
+            Line { text: cut(text, LINE_BYTES_MAX).to_owned(), ..Line::default() }
+        } else {
+            let record: Map<String, Value> = serde_json::from_str(text).ok()?;
+            let cursor = record.get("__CURSOR").and_then(Value::as_str);
+            if let Some(cursor) = cursor.filter(|it| it.len() <= CURSOR_BYTES_MAX && it.is_ascii()) {
+                self.cursor = Some(cursor.to_owned());
             }
+            entry(&record)?
         };
         let captures = self.fits(&line)?;
         self.held += 1;
@@ -219,6 +218,7 @@ mod tests {
 {"MESSAGE":"Failed password for root from 10.1.2.3 port 22 ssh2","__CURSOR":"s=022710253bbf45ec9c89519381a59b92;i=4d;b=0d3edc6eb92a4b779ae7d49a776c3fde;m=889010193;t=660bb25c09f9d;x=e6fb0109a71a4981","__REALTIME_TIMESTAMP":"1795206768795549","_PID":"81","__MONOTONIC_TIMESTAMP":"36658282899","_BOOT_ID":"0d3edc6eb92a4b779ae7d49a776c3fde","PRIORITY":"3","SYSLOG_IDENTIFIER":"labtest"}
 {"_BOOT_ID":"0d3edc6eb92a4b779ae7d49a776c3fde","SYSLOG_IDENTIFIER":"labtest","__MONOTONIC_TIMESTAMP":"36658301619","PRIORITY":"6","__REALTIME_TIMESTAMP":"1795206768814270","MESSAGE":[98,105,110,1,97,114,121],"_PID":"83","__CURSOR":"s=022710253bbf45ec9c89519381a59b92;i=4e;b=0d3edc6eb92a4b779ae7d49a776c3fde;m=889014ab3;t=660bb25c0e8be;x=8c6a9dc8393a7382"}"#;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn watch(settings: Value) -> Result<Watch, String> {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("log").unwrap(), &map).unwrap())

@@ -225,6 +225,7 @@ mod tests {
     use crate::senses::fake::Fake;
     use resources::beacons::kind;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn watch(settings: Value) -> Result<Watch, String> {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("process").unwrap(), &map).unwrap())

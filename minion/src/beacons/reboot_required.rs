@@ -16,6 +16,7 @@ const MODULES: &str = "/lib/modules";
 const PACKAGES_MAX: usize = 20;
 const KERNELS_MAX: usize = 64;
 
+#[expect(clippy::unnecessary_wraps, reason = "all beacons are made so")]
 pub(super) fn make(_: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
     Ok(Box::new(Watch::default()))
 }
@@ -96,6 +97,9 @@ mod tests {
     use super::*;
     use crate::senses::fake::Fake;
 
+    /// Its name, the machine, what is told.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+
     const RUNNING: &str = "5.14.0-9.el9.x86_64";
 
     fn machine(texts: &[(&str, &str)]) -> Fake {
@@ -120,7 +124,7 @@ mod tests {
     fn every_case_says_what_stands_beside_it() {
         let newer = r#"{"required":true,"kernel":"5.14.0-9.el9.x86_64","installed":"5.14.0-10.el9.x86_64"}"#;
         let flag = r#"{"required":true,"kernel":"5.14.0-9.el9.x86_64","packages":["libc6","linux-image"]}"#;
-        let cases: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+        let cases: &[Case<'_>] = &[
             ("nothing", &[], None),
             (
                 "Debian's flag",

@@ -184,6 +184,7 @@ mod tests {
     use serde_json::json;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn script(settings: Value) -> Result<Script, String> {
         let map = settings.as_object().unwrap().clone();
         Script::new(&Settings::read(kind("script").unwrap(), &map).unwrap())

@@ -98,9 +98,8 @@ impl Watch {
         }
         let words = settings.texts("states");
         let standard = [State::Failed, State::Active, State::Restarting];
-        let states = State::ALL.into_iter().filter(|it| match words.is_empty() {
-            true => standard.contains(it),
-            false => words.iter().any(|word| word == it.word()),
+        let states = State::ALL.into_iter().filter(|it| {
+            if words.is_empty() { standard.contains(it) } else { words.iter().any(|word| word == it.word()) }
         });
         let settle_ms = settings.time_ms("settle").unwrap_or(SETTLE_MS);
         Ok(Self {
@@ -256,6 +255,7 @@ mod tests {
     use super::*;
     use resources::beacons::kind;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn watch(settings: Value) -> Watch {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("service").unwrap(), &map).unwrap()).unwrap()

@@ -147,6 +147,7 @@ mod tests {
     /// From apt 2.6.1 on Debian 12.
     const APT: &str = "Reading package lists...\nCalculating upgrade...\nInst bash [5.2.15-2+b8] (5.2.15-2+b13 Debian:12.15/oldstable [amd64])\nInst apt [2.6.1] (2.6.2 Debian-Security:12/oldstable-security [amd64])\nInst hello (2.10-3 Debian:12.15/oldstable [amd64])\nConf bash (5.2.15-2+b13 Debian:12.15/oldstable [amd64])\n";
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
     fn watch(settings: Value) -> Watch {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("updates").unwrap(), &map).unwrap())

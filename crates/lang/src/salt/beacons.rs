@@ -48,7 +48,7 @@ pub(crate) fn translate(name: &str, value: &Value) -> Result<Option<Vec<Order>>,
         "swapusage" => vec![("swap".to_owned(), above(&map))],
         "load" => loads(&map)?,
         "service" => services(map)?,
-        "ps" => processes(map)?,
+        "ps" => processes(&map)?,
         _ => vec![(kind, map)],
     };
     let with_common =
@@ -150,7 +150,7 @@ fn services(mut map: Map<String, Value>) -> Result<Vec<Order>, Refusal> {
     Ok(vec![("service".to_owned(), map)])
 }
 
-fn processes(map: Map<String, Value>) -> Result<Vec<Order>, Refusal> {
+fn processes(map: &Map<String, Value>) -> Result<Vec<Order>, Refusal> {
     let Some(Value::Object(processes)) = map.get("processes").cloned() else {
         let help = "as in `processes: {nginx: running}`, or `process: {process: nginx}`";
         return Err((

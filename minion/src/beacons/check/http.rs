@@ -191,6 +191,6 @@ mod tests {
         assert!(is_enough(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         assert!(!is_enough(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"));
         assert!(!is_enough(b"HTTP/1.1 200 OK\r\n\r\nok"));
-        assert!(is_enough(&[b'x'; HEAD_BYTES_MAX]));
+        assert!(is_enough(&vec![b'x'; HEAD_BYTES_MAX]));
     }
 }

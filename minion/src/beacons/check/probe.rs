@@ -98,12 +98,12 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String
     let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
     let mut why = format!("`{host}` has no address");
     for (index, address) in found.iter().enumerate() {
-        // Each one has its part of the time that is left.
-        let part = left(deadline)? / u32::try_from(found.len() - index).unwrap_or(1);
-        match TcpStream::connect_timeout(address, part.max(Duration::from_millis(1))) {
+        // Each one has its share of the time that is left.
+        let share = left(deadline)? / u32::try_from(found.len() - index).unwrap_or(1);
+        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                why = "no answer in time".to_owned()
+                "no answer in time".clone_into(&mut why)
             }
             Err(error) => why = reason(&error),
         }

@@ -64,7 +64,8 @@ pub(super) struct Bus {
 impl Bus {
     /// Says hello as this user.
     pub(super) fn new(names: Vec<String>, uid: u32) -> Self {
-        let hex: String = uid.to_string().bytes().map(|it| format!("{it:02x}")).collect();
+        // A digit is 3 and itself in hexadecimal.
+        let hex: String = uid.to_string().chars().flat_map(|it| ['3', it]).collect();
         let output = format!("\0AUTH EXTERNAL {hex}\r\n").into_bytes();
         let input = Vec::new();
         Self { names, greeted: false, input, output, serial: 0, asking: None, again: false }

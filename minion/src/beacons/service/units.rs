@@ -1,6 +1,7 @@
 //! Names of systemd's units, and of their objects on the bus.
 
 use resources::glob;
+use std::fmt::Write;
 
 /// Where the objects of units are.
 const FOLDER: &str = "/org/freedesktop/systemd1/unit/";
@@ -47,7 +48,7 @@ pub(super) fn object_path(unit: &str) -> String {
         if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
             path.push(byte.into());
         } else {
-            path.push_str(&format!("_{byte:02x}"));
+            let _ = write!(path, "_{byte:02x}");
         }
     }
     path

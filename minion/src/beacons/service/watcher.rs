@@ -115,10 +115,7 @@ impl Watcher {
         let Way::Programs { next, asked, said, at } = &mut self.way else { return Ok(()) };
         let Some((program, until)) = asked else {
             if self.now >= *at {
-                let argv = match is_openrc {
-                    true => openrc_question(names, *next)?,
-                    false => show(names),
-                };
+                let argv = if is_openrc { openrc_question(names, *next)? } else { show(names) };
                 *asked = Some((Program::start(&Order::new(argv), senses.root())?, self.now + ASK_MAX));
                 said.clear();
             }
