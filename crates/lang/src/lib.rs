@@ -32,6 +32,8 @@ mod limits;
 mod links;
 mod low;
 mod merging;
+mod notifier_files;
+pub mod notifiers;
 mod options;
 mod order;
 mod partials;

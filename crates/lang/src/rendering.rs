@@ -82,7 +82,8 @@ pub(crate) fn turn() -> Result<(), RenderErrorReason> {
 pub(crate) fn may_be_unknown(path: &str) -> bool {
     let root = path.trim_start_matches("@root.").trim_start_matches("../");
     let root = root.split(['.', '/']).next().unwrap_or("");
-    matches!(root, "grains" | "pillar" | "labels" | "event") && STATE.with_borrow(|state| state.lenient)
+    matches!(root, "grains" | "pillar" | "labels" | "event" | "data")
+        && STATE.with_borrow(|state| state.lenient)
 }
 
 /// Where a helper stands.
