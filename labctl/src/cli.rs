@@ -5,9 +5,9 @@ use crate::{
         audit::AuditCommand, beacon::BeaconCommand, can::CanCommand, completion::CompletionCommand,
         context::ContextCommand, event::EventCommand, explain::ExplainCommand, hook::HookCommand,
         image::ImageCommand, import::ImportCommand, job::JobCommand, key::KeyCommand, local::LocalCommand,
-        man::ManCommand, minion::MinionCommand, pillar::PillarCommand, rule::RuleCommand,
-        schedule::ScheduleCommand, server::MasterCommand, state::StateCommand, target::TargetCommand,
-        token::TokenCommand,
+        man::ManCommand, minion::MinionCommand, notify::NotifyCommand, pillar::PillarCommand,
+        rule::RuleCommand, schedule::ScheduleCommand, server::MasterCommand, state::StateCommand,
+        target::TargetCommand, token::TokenCommand,
     },
     show::time::Spelling,
 };
@@ -233,6 +233,9 @@ pub(crate) enum Command {
     /// The reactor's rules
     #[command(alias = "rules")]
     Rule(RuleCommand),
+    /// Who rules tell, and other services that they call
+    #[command(alias = "notifiers")]
+    Notify(NotifyCommand),
     /// Webhooks: events of Gitea, GitHub, Alertmanager and others
     #[command(alias = "hooks")]
     Hook(HookCommand),

@@ -20,6 +20,7 @@ pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod masters;
 pub(crate) mod minion;
+pub(crate) mod notify;
 pub(crate) mod pillar;
 pub(crate) mod ping;
 pub(crate) mod reboot;
@@ -113,6 +114,7 @@ pub(crate) fn run(cli: Cli, screen: &mut Screen) -> Ended {
         Some(Command::Job(command)) => command.run(desk),
         Some(Command::Event(command)) => command.run(desk),
         Some(Command::Rule(command)) => command.run(desk),
+        Some(Command::Notify(command)) => command.run(desk),
         Some(Command::Hook(command)) => command.run(desk),
         Some(Command::Schedule(command)) => command.run(desk),
         Some(Command::Image(command)) => command.run(desk),

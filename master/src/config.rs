@@ -40,6 +40,7 @@ const KEYS: &[&str] = &[
     "probe_commands",
     "roles",
     "hooks",
+    "notify",
     "state_dir",
     "socket",
     "keep.age",
@@ -81,6 +82,8 @@ pub struct Config {
     pub roles: PathBuf,
     /// Who may put events on the bus by a webhook.
     pub hooks: PathBuf,
+    /// Who can be told, and other services.
+    pub notify: PathBuf,
     /// Store and keys.
     pub state_dir: PathBuf,
     /// The API's Unix socket.
@@ -172,6 +175,9 @@ impl Config {
             hooks: reader
                 .one("hooks", path)
                 .unwrap_or_else(|| beneath(root, Path::new("/etc/labctl/hooks.yaml"))),
+            notify: reader
+                .one("notify", path)
+                .unwrap_or_else(|| beneath(root, Path::new("/etc/labctl/notify.yaml"))),
             state_dir: reader
                 .one("state_dir", path)
                 .unwrap_or_else(|| beneath(root, Path::new("/var/lib/labctl/master"))),

@@ -47,6 +47,7 @@ pub use input::{Conducted, Input, TokenFault};
 pub use masters::Listing;
 pub use model::Audit;
 pub use questions::{Asked, Asker, ROUNDS_MAX};
+pub use reactions::Called;
 pub use refusals::Refused;
 #[cfg(test)]
 pub(crate) use requests::check_event;
@@ -73,6 +74,9 @@ pub const RECIPE_STEPS_MAX: usize = 10_000;
 const AHEAD_MS_MAX: u64 = 60_000;
 /// Bytes of one recipe as JSON.
 pub const RECIPE_BYTES_MAX: usize = 16 << 20;
+
+/// Reactions and calls that go on in one step; the rest goes on in the next one.
+const ROUNDS_PER_STEP_MAX: usize = 10_000;
 
 /// What the core is told once.
 #[derive(Clone, Debug)]
@@ -112,6 +116,8 @@ pub struct Master {
     reactor: Reactor,
     rolls: rolling::Rolls,
     schedules: schedules::Schedules,
+    reactions: reactions::Reactions,
+    outbox: reactions::Outbox,
     roles: Arc<Roles>,
     role_errors: Vec<Diagnostic>,
     hooks: hooks::HookBook,
@@ -162,6 +168,8 @@ impl Master {
             reactor: Reactor::default(),
             rolls: rolling::Rolls::default(),
             schedules: schedules::Schedules::default(),
+            reactions: reactions::Reactions::default(),
+            outbox: reactions::Outbox::default(),
             roles: Arc::default(),
             role_errors: Vec::new(),
             hooks: hooks::HookBook::default(),
@@ -204,6 +212,8 @@ impl Master {
                 self.rolls.look_at(*id);
             }
         }
+        self.recall_reactions();
+        self.recall_outgoing();
         self.timers.insert((self.now.plus_ms(CLOCK_MS), Timer::Clock));
         self.timers.insert((self.now.plus_ms(MASTER_STATE_MS), Timer::MasterState));
         self.restore_reactor();
@@ -227,7 +237,15 @@ impl Master {
         self.roll_all();
         self.run_schedules();
         self.react_to_all();
+        for _ in 0..ROUNDS_PER_STEP_MAX {
+            // What goes on may make events, which rules hear.
+            if !self.run_ready() && !self.run_outbox() {
+                break;
+            }
+            self.react_to_all();
+        }
         self.roll_later();
+        self.keep_reactions();
         self.flush()
     }
 
@@ -285,6 +303,9 @@ impl Master {
             Input::Conducted { minion, result } => self.conducted(&minion, result),
             Input::MastersKept { ticket, text, failure } => self.masters_kept(ticket, &text, failure),
             Input::Roles(roles) => self.new_roles(roles),
+            Input::Notifiers(notifiers) => self.use_notifiers(notifiers),
+            Input::BrokenNotifiers(diagnostics) => self.broken_notifiers(diagnostics),
+            Input::Called { id, called } => self.called(&id, &called),
             Input::BrokenRoles(diagnostics) => self.broken_roles(diagnostics),
             Input::Hooks(keyring) => self.new_hooks(keyring),
             Input::BrokenHooks(diagnostics) => self.broken_hooks(diagnostics),

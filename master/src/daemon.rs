@@ -8,6 +8,8 @@ mod handle;
 mod held;
 mod hooks;
 mod login;
+mod notify;
+mod outgoing;
 mod register;
 mod roles;
 mod start;
@@ -15,7 +17,7 @@ mod tickets;
 mod trees;
 mod watch;
 
-use crate::core::{Delivery, Effect, Entry, Input, Master, Refused, Ticket};
+use crate::core::{Called, Delivery, Effect, Entry, Input, Master, Refused, Ticket};
 use crate::gate::FromGate;
 use crate::hooks::Files;
 use crate::sources::{Generation, Reading};
@@ -87,6 +89,10 @@ pub(crate) enum Incoming {
     Hooks(hooks::Reading),
     /// A sender of a hook sent something.
     Hook(Box<Delivery>, Waiter),
+    /// `notify.yaml` was read.
+    Notifiers(notify::Reading),
+    /// A call to another service is over.
+    Called(String, Called),
     /// Somebody was not let in.
     Refused(Box<Refused>),
     /// Something that was looked up beside the loop.
@@ -270,6 +276,9 @@ impl<O: Outside> Daemon<O> {
                 let ticket = self.tickets.issue(waiter);
                 self.step(Input::Hook { ticket, delivery }, None);
             }
+            Incoming::Notifiers(Ok(notifiers)) => self.step(Input::Notifiers(notifiers), None),
+            Incoming::Notifiers(Err(errors)) => self.step(Input::BrokenNotifiers(errors), None),
+            Incoming::Called(id, called) => self.step(Input::Called { id, called }, None),
             Incoming::Refused(refused) => self.step(Input::Refused(refused), None),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
         }

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod hooks;
 pub mod init;
 mod limits;
+pub mod notify;
 pub mod roles;
 pub mod rotation;
 pub mod sources;

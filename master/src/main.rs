@@ -17,8 +17,8 @@ use std::time::Duration;
 const EXIT_CONFIG: u8 = 64;
 /// How long `labmaster health` waits.
 const HEALTH_MAX: Duration = Duration::from_secs(5);
-/// Threads for compiles, reads and files.
-const BLOCKING_MAX: usize = 16;
+/// Threads for compiles, reads, files and calls to other services.
+const BLOCKING_MAX: usize = 24;
 
 /// The unit, as packages have it, and where they have the program.
 const UNIT: &str = include_str!("../labmaster.service");

@@ -21,7 +21,7 @@ pub use reboot::{REBOOT_LIMIT_MS, REBOOTS_MAX};
 pub use release::compatible;
 pub use schedules::{NEVER, Scheduled, what};
 
-use bus::message::{CAN_CONDUCT, CAN_CONFIRM, CAN_REBOOT, FromMinion, Hello, Speaker, ToMinion};
+use bus::message::{CAN_CONDUCT, CAN_CONFIRM, CAN_REBOOT, CAN_WAKE, FromMinion, Hello, Speaker, ToMinion};
 use clock::MasterClock;
 use memory::Memory;
 use model::{Ask, ContentHash, Grains, JobId, MinionId, MinionSchedule, Timestamp};
@@ -348,7 +348,7 @@ impl Minion {
             next_event: self.memory.next_event(),
             masters: self.settings.masters,
             speaker: Speaker::default(),
-            can: [CAN_CONFIRM, CAN_REBOOT, CAN_CONDUCT].map(str::to_owned).to_vec(),
+            can: [CAN_CONFIRM, CAN_REBOOT, CAN_CONDUCT, CAN_WAKE].map(str::to_owned).to_vec(),
             conduct: self.settings.conduct,
         };
         self.say(now, FromMinion::Hello(Box::new(hello)), effects);
@@ -423,6 +423,7 @@ impl Minion {
             Ask::Beacons { name } => {
                 return effects.push(Effect::ShowBeacons { probe, name: name.clone() });
             }
+            Ask::Wake { macs } => return effects.push(Effect::Wake { probe, macs: macs.clone() }),
         };
         self.say(now, FromMinion::Answer { probe, answer }, effects);
     }

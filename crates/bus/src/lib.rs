@@ -16,6 +16,7 @@ pub mod seal;
 pub mod seed;
 pub mod tls;
 pub mod topic;
+pub mod wake;
 
 pub use envelope::{Header, Rejected, Verified};
 pub use keys::{Identity, PublicKey, SealKey};

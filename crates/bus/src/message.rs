@@ -124,7 +124,7 @@ pub struct Hello {
     /// Who speaks, beside the key.
     #[serde(default)]
     pub speaker: Speaker,
-    /// What it can beyond what every release can: see [`CAN_CONFIRM`], [`CAN_REBOOT`] and [`CAN_CONDUCT`].
+    /// What it can beyond what every release can: see [`CAN_CONFIRM`], [`CAN_REBOOT`], [`CAN_CONDUCT`] and [`CAN_WAKE`].
     #[serde(default)]
     pub can: Vec<String>,
     /// Hash of what it does by itself; none if that is nothing.
@@ -148,6 +148,8 @@ pub const CAN_CONFIRM: &str = "confirm";
 pub const CAN_REBOOT: &str = "reboot";
 /// In [`Hello::can`]: it does things by itself, as [`ToMinion::Conduct`] says, and can be asked about its beacons.
 pub const CAN_CONDUCT: &str = "conduct";
+/// In [`Hello::can`]: it sends packets that wake other machines ([`model::Ask::Wake`]).
+pub const CAN_WAKE: &str = "wake";
 
 /// Id of the job that a slot of a minion's own schedule is: the same for all who know of it.
 pub fn scheduled_job(minion: &model::MinionId, schedule: &str, slot: Timestamp) -> JobId {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(crate) use fill::fill;
+pub use parse::parse_mac;
 
 /// Actions of one list.
 pub const ACTIONS_MAX: usize = 32;

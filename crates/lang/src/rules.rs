@@ -15,7 +15,7 @@ pub use crate::condition::Moment;
 pub use crate::rule_actions::{
     ACTIONS_MAX, Action, ActionTemplate, Body, CALL_MS, CALL_MS_MAX, Concurrency, HttpTemplate, HttpWish,
     KeyAction, KeyPolicy, Notice, NotifyTemplate, PRIORITIES, PowerSet, Priority, ResolvedTarget,
-    TargetTemplate, WAIT_MS_MAX, Wait, WaitTemplate,
+    TargetTemplate, WAIT_MS_MAX, Wait, WaitTemplate, parse_mac,
 };
 pub use crate::rule_clauses::{
     Absent, After, COUNT_MAX, Clauses, Count, FILTERS_MAX, HOPS_MAX, OncePer, Per, Throttle,
@@ -112,6 +112,11 @@ impl<'a> Context<'a> {
             telemetry: None,
             moment: Moment { at: event.at, east_s: 0 },
         }
+    }
+    /// Whether a condition that was checked at load holds.
+    pub fn meets(&self, condition: &str) -> bool {
+        let parsed = Condition::parse(condition, "wait_for");
+        parsed.is_ok_and(|it| it.judge(self).held == Some(true))
     }
     pub(crate) fn source(&self) -> String {
         match &self.event.source {

@@ -347,6 +347,30 @@ pub struct RuleView {
     pub held: u64,
     /// How often an action was refused.
     pub refused: u64,
+    /// How often a reaction or a call was left out because too many waited.
+    #[serde(default)]
+    pub dropped: u64,
+}
+
+/// Somebody to tell, a switch or an endpoint of `notify.yaml`, without secrets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NotifierView {
+    /// Its name.
+    pub name: String,
+    /// `ntfy`, `webhook` and the like; `power` and `endpoint` of the others.
+    pub kind: String,
+    /// `notify.yaml:3`.
+    pub place: String,
+    /// When it is not told.
+    pub quiet_hours: Option<String>,
+    /// How often it is told at most.
+    pub rate: Option<String>,
+    /// Calls that have not gone through.
+    pub waiting: u32,
+    /// Since the start.
+    pub sent: u64,
+    /// Given up since the start.
+    pub failed: u64,
 }
 
 /// An observer for people.

@@ -3,6 +3,7 @@
 use crate::{JobId, MinionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Who an event is from. Set by the gate from the connection, never by the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ pub struct Clause {
 }
 
 /// One thing a rule did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecisionAction {
     /// For people: `apply (top) on vm-1`.
     pub what: String,
@@ -97,4 +98,37 @@ pub struct DecisionAction {
     pub job: Option<JobId>,
     /// What came of it at once: `accepted`, or why it was refused.
     pub result: String,
+    /// What came of it in the end; none while it is under way, and where there is nothing to wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<ActionEnd>,
+}
+
+/// How something that a rule did has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ActionEnd {
+    /// Whether as it should.
+    pub ok: bool,
+    /// Of a job: on how many minions how.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub words: BTreeMap<String, u32>,
+    /// Of a call and of a wait: what was answered, or why it was given up. Without secrets.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub answer: String,
+    /// Of a call: how often it was tried.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// From the decision on, in milliseconds.
+    pub duration_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl DecisionAction {
+    /// What came of it at once.
+    pub fn new(what: String, job: Option<JobId>, result: impl Into<String>) -> Self {
+        Self { what, job, result: result.into(), end: None }
+    }
 }

@@ -23,7 +23,7 @@ mod time;
 pub use audit::{Audit, AuditBreak, AuditCheck, AuditFilter, AuditLine};
 pub use conduct::{BeaconOrder, Conduct, ScheduleOrder};
 pub use diagnostic::{Code, Compiled, Diagnostic, Severity, Span};
-pub use event::{Clause, Decision, DecisionAction, Event, Source, Verdict};
+pub use event::{ActionEnd, Clause, Decision, DecisionAction, Event, Source, Verdict};
 pub use id::{ContentHash, Fingerprint, InvalidId, JobId, MinionId, Revision};
 pub use job::{Caller, Job, JobKind, JobTarget, TargetState, Terminal};
 pub use key::{Key, KeyStatus, Observer, ObserverRole, Operator, Replace, Token, TokenTerms};

@@ -120,6 +120,21 @@ pub enum Request {
         /// To remove.
         remove: Vec<String>,
     },
+    /// Who can be told, and other services that rules call. -> [`Reply::Notifiers`]
+    Notifiers,
+    /// Tell somebody now that it works, and show what was answered. -> [`Reply::Done`]
+    TestNotifier {
+        /// Its name in `notify.yaml`.
+        name: String,
+    },
+    /// Wake machines over the network. -> [`Reply::Done`], or [`Reply::Probed`] with `via`
+    Wake {
+        /// Target expression.
+        target: String,
+        /// The minion that sends the packets; none is the master.
+        #[serde(default)]
+        via: Option<MinionId>,
+    },
     /// Stored events, newest last. -> [`Reply::Events`]
     Events {
         /// Which.
@@ -358,6 +373,11 @@ pub enum Ask {
         #[serde(default)]
         name: Option<String>,
     },
+    /// Send packets that wake machines; only to minions that say that they can.
+    Wake {
+        /// Addresses of network cards.
+        macs: Vec<String>,
+    },
 }
 
 /// What is told. One variant for each kind of answer.
@@ -398,6 +418,8 @@ pub enum Reply {
     Event(Event),
     /// Rules.
     Rules(Vec<RuleView>),
+    /// Who can be told.
+    Notifiers(Vec<crate::api::NotifierView>),
     /// Decision records.
     Decisions(Vec<Decision>),
     /// A new observer; the only time its secret is shown.

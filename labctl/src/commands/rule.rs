@@ -56,6 +56,20 @@ impl RuleCommand {
     }
 }
 
+/// How something that a rule did has ended, if it has.
+fn ended(action: &model::DecisionAction) -> String {
+    let Some(end) = &action.end else { return String::new() };
+    let mut words: Vec<String> = end.words.iter().map(|(word, many)| format!("{many} {word}")).collect();
+    if !end.answer.is_empty() {
+        words.push(end.answer.clone());
+    }
+    if end.attempts > 1 {
+        words.push(format!("{} attempts", end.attempts));
+    }
+    let mark = if end.ok { "ended" } else { "ended badly" };
+    format!("  {mark} after {} ms: {}", end.duration_ms, words.join(", "))
+}
+
 fn history(desk: &mut Desk<'_>, rule: Option<String>, limit: u32) -> Ended {
     let reply = desk.ask(&Request::Decisions { rule, limit })?;
     let Reply::Decisions(decisions) = reply else { return Err(unexpected(&reply)) };
@@ -68,7 +82,8 @@ fn history(desk: &mut Desk<'_>, rule: Option<String>, limit: u32) -> Ended {
             let _ = writeln!(text, "{at}  {mark} {}  {}  {}", verdict.rule, decision.tag, verdict.reason);
             for action in &verdict.actions {
                 let job = action.job.map(|it| format!("  job {}", it.short())).unwrap_or_default();
-                let _ = writeln!(text, "            {}: {}{job}", action.what, action.result);
+                let _ =
+                    writeln!(text, "            {}: {}{job}{}", action.what, action.result, ended(action));
             }
         }
     }

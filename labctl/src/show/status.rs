@@ -271,6 +271,7 @@ pub(crate) fn rules(rules: &[RuleView]) -> List {
         Column::new("FIRED").right(),
         Column::new("HELD").right(),
         Column::new("REFUSED").right(),
+        Column::new("DROPPED").right().wide(),
         Column::new("PLACE").wide(),
     ]);
     for rule in rules {
@@ -282,6 +283,7 @@ pub(crate) fn rules(rules: &[RuleView]) -> List {
             rule.fired.to_string().into(),
             rule.held.to_string().into(),
             rule.refused.to_string().into(),
+            rule.dropped.to_string().into(),
             rule.place.as_str().into(),
         ]);
     }

@@ -2,6 +2,7 @@
 
 use super::{Asked, Entry, SealedRef};
 use bus::message::{EnrollAnswer, ToMinion};
+use lang::notifiers::Call;
 use model::{Event, Fingerprint, JobId, MinionId, Mode, Reply, Timestamp, TokenTerms, api};
 
 /// Names who waits for a [`Reply`]; made by the shell.
@@ -168,6 +169,25 @@ pub enum Effect {
         secret: model::Secret,
         /// The one before ends at once.
         alone: bool,
+    },
+    /// Call another service; answer with [`super::Input::Called`].
+    Call {
+        /// Which.
+        id: String,
+        /// All of it; prints without secrets.
+        call: Box<Call>,
+    },
+    /// Call it once and answer the ticket with what it said.
+    TestCall {
+        /// For whom.
+        ticket: Ticket,
+        /// All of it.
+        call: Box<Call>,
+    },
+    /// Send packets that wake machines to the networks of this one.
+    Wake {
+        /// Addresses of network cards.
+        macs: Vec<String>,
     },
     /// Delete what is older than the limits; answer the ticket.
     Gc {

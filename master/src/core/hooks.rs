@@ -79,7 +79,7 @@ impl Master {
 
     /// What is wrong with the newest edits of what people write.
     pub(crate) fn complaints(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.tree_errors.iter().chain(&self.role_errors).chain(&self.hooks.errors)
+        self.tree_errors.iter().chain(&self.role_errors).chain(&self.hooks.errors).chain(&self.outbox.errors)
     }
 
     /// Takes a delivery in; it is answered when its events are on disk, and what came before is answered as it was then.

@@ -1,9 +1,9 @@
 //! Everything that can happen to a master.
 
-use super::{Asked, Asker, Delivery, Refused, SealedRef, Ticket};
+use super::{Asked, Asker, Called, Delivery, Refused, SealedRef, Ticket};
 use crate::hooks::Keyring;
 use bus::message::{EnrollRequest, FromMinion, ToMinion};
-use lang::{roles::Roles, rules::Rules};
+use lang::{notifiers::Notifiers, roles::Roles, rules::Rules};
 use model::{
     Caller, ContentHash, Diagnostic, Fingerprint, JobId, MinionId, Question, Reply, Request, Revision,
     TokenTerms,
@@ -151,6 +151,17 @@ pub enum Input {
         ticket: Ticket,
         /// What.
         delivery: Box<Delivery>,
+    },
+    /// An edit of `notify.yaml` is in use.
+    Notifiers(Arc<Notifiers>),
+    /// An edit of it does not load; the last good one stays in use.
+    BrokenNotifiers(Vec<Diagnostic>),
+    /// To [`super::Effect::Call`].
+    Called {
+        /// Which.
+        id: String,
+        /// What came of it.
+        called: Called,
     },
     /// The shell refused somebody whom it does not know, or whose right has ended.
     Refused(Box<Refused>),

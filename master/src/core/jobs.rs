@@ -338,6 +338,7 @@ impl Master {
         self.reactor.causes.remove(&job.id);
         self.rule_job_ended(&job, good);
         self.gate_job_ended(&job, good);
+        self.reaction_job_ended(&job, &words);
     }
 
     /// Offers of a job are no longer good. What was sent may have been received: the minion's next word tells.

@@ -37,6 +37,8 @@ pub(crate) struct Book {
     pub(crate) events_taken: BTreeMap<MinionId, u64>,
     pub(crate) last_event: u64,
     pub(crate) clock: Timestamp,
+    /// Records of decisions that reactions may still add to.
+    pub(crate) decisions: BTreeMap<u64, model::Decision>,
     /// What parts of the core are at.
     pub(crate) kept: BTreeMap<(Part, String), Value>,
 }
@@ -145,7 +147,7 @@ pub(crate) fn rank(entry: &Entry) -> u8 {
 }
 
 impl Book {
-    /// Takes one entry in. Entries that only the store keeps (reports, decisions, audit) change nothing here.
+    /// Takes one entry in. Entries that only the store keeps (reports, audit) change nothing here.
     pub(crate) fn remember(&mut self, entry: &Entry) {
         match entry {
             Entry::Key(key) => self.remember_key(key),
@@ -203,7 +205,10 @@ impl Book {
             Entry::Kept { part, key, data: None } => {
                 self.kept.remove(&(*part, key.clone()));
             }
-            Entry::Report(..) | Entry::Decision(_) | Entry::Audit(_) => {}
+            Entry::Decision(decision) => {
+                self.decisions.insert(decision.event, decision.clone());
+            }
+            Entry::Report(..) | Entry::Audit(_) => {}
         }
     }
 

@@ -107,6 +107,9 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
             Access { deed, scope: Target(target), manner: Reads }
         }
         Request::Pillar { target } => access_to("pillar.show", Target(target), Reads),
+        Request::Notifiers => access_to("notify.list", Nobody, Reads),
+        Request::TestNotifier { .. } => access_to("notify.send", Nobody, Takes),
+        Request::Wake { target, .. } => access_to("target.wake", Target(target), Takes),
         Request::Events { .. } => access_to("event.list", Fleet, Reads),
         Request::SendEvent { .. } => access_to("event.send", Nobody, Adds),
         Request::Rules | Request::Decisions { .. } => access_to("rule.list", Nobody, Reads),

@@ -26,6 +26,8 @@ lab/minion/<id>/jobevent                started, finished, failed\n\
 lab/job                                 every job's life\n\
 lab/event/<tag>                         every event\n\
 lab/rule/<name>/stats                   how often a rule fired, retained\n\
+lab/notify/<name>                       what rules tell a notifier of type mqtt\n\
+lab/power/<name>                        what rules switch\n\
 lab/in/<user>/<tag>                     integrations write here\n";
 
 /// Retained topics of one minion, below `lab/minion/<id>/`.
@@ -171,8 +173,8 @@ impl Master {
     pub(crate) fn publish_rule(&mut self, name: &str) {
         let plain = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it));
         let Some(counts) = self.reactor.counts.get(name).filter(|_| plain) else { return };
-        let payload =
-            json!({"fired": counts.fired, "held": counts.held, "refused": counts.refused, "time": self.now});
+        let payload = json!({"fired": counts.fired, "held": counts.held, "refused": counts.refused, "dropped": counts.dropped,
+            "time": self.now});
         self.publish(format!("lab/rule/{name}/stats"), payload.to_string(), true);
     }
 

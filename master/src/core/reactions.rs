@@ -1,18 +1,29 @@
-//! What rules do: jobs, events and decisions about keys, each under the rule's own role and on record.
+//! What rules do: jobs, events and decisions about keys, each under the rule's own role and on record. A firing of a rule
+//! is a reaction, which may wait; what leaves the master goes through a queue on disk.
+
+mod acts;
+mod kept;
+mod outbox;
+mod reaction;
+mod waits;
+
+pub use outbox::Called;
+pub(crate) use outbox::Outbox;
+pub(crate) use reaction::{Firing, Reactions};
 
 use super::enroll::{Dismissal, id_matches};
 use super::{
     Master, permit,
-    reactor::{HOPS_MAX, chain, is_tag, level, reaction_id},
+    reactor::{HOPS_MAX, chain, is_tag, level},
     requests::check_event,
     roster::cut,
     submit::Wish,
     target::refuse,
 };
 use lang::roles::Deed;
-use lang::rules::{Action, KeyAction, KeyPolicy, ResolvedTarget, Rule};
+use lang::rules::{KeyAction, KeyPolicy, ResolvedTarget};
 use model::{
-    Caller, DecisionAction, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId, Mode, Rolling, Source,
+    Caller, DecisionAction, Event, JobId, JobKind, KeyDecision, KeyStatus, MinionId, Rolling, Source,
     api::{ErrorKind, ErrorView},
 };
 use serde_json::{Map, Value, json};
@@ -22,51 +33,9 @@ use std::collections::BTreeMap;
 const RUN_MS: u64 = 600_000;
 
 impl Master {
-    pub(crate) fn perform(
-        &mut self,
-        rule: &Rule,
-        event: &Event,
-        identity: &str,
-        due: Option<&MinionId>,
-        actions: Vec<Action>,
-    ) -> Vec<DecisionAction> {
-        let mut done = Vec::new();
-        for (index, action) in actions.into_iter().enumerate() {
-            let (target, kind, rolling) = match action {
-                Action::Event { tag, data } => {
-                    done.push(self.act_event(rule, event, tag, data));
-                    continue;
-                }
-                Action::Key { act, minion, policy } => {
-                    done.push(self.act_key(rule, event, act, &minion, &policy));
-                    continue;
-                }
-                Action::Apply { target, states, pillar, check, rolling } => {
-                    let mode = if check { Mode::Check } else { Mode::Apply };
-                    (target, JobKind::Apply { states, mode, pillar, env: None, confirm_ms: None }, rolling)
-                }
-                Action::Run { target, command, timeout_ms, rolling } => {
-                    (target, run_kind(command, timeout_ms), rolling)
-                }
-                other => {
-                    let what = format!("{other:?}");
-                    let result = "not available yet".to_owned();
-                    done.push(DecisionAction { what: cut(&what, 128), job: None, result });
-                    continue;
-                }
-            };
-            let id = reaction_id(&rule.name, identity, index);
-            if let Some(minion) = due {
-                self.expect_job(&rule.name, minion, id);
-            }
-            done.push(self.act_job(rule, event, id, target, (kind, rolling)));
-        }
-        done
-    }
-
     fn act_event(
         &mut self,
-        rule: &Rule,
+        rule: &str,
         event: &Event,
         tag: String,
         data: Map<String, Value>,
@@ -76,47 +45,39 @@ impl Master {
         if !is_tag(&tag) || check_event(&data).is_err() {
             let reason = "no tag, or more data than 16 KiB or 16 levels".to_owned();
             self.rule_failed(rule, event, &reason);
-            return DecisionAction { what, job: None, result: reason };
+            return DecisionAction::new(what, None, reason);
         }
         let deed = Deed { function: "event.send", ..Deed::default() };
-        if let Err(error) = self.permit_rule(&self.rule_caller(&rule.name), &deed, None) {
+        if let Err(error) = self.permit_rule(&self.rule_caller(rule), &deed, None) {
             self.rule_failed(rule, event, &error.message);
-            return DecisionAction { what, job: None, result: error.message };
+            return DecisionAction::new(what, None, error.message);
         }
-        self.emit_after(event, tag, Source::Rule(rule.name.clone()), data);
-        DecisionAction { what, job: None, result: ACCEPTED.to_owned() }
+        self.emit_after(event, tag, Source::Rule(rule.to_owned()), data);
+        DecisionAction::new(what, None, ACCEPTED)
     }
 
     fn act_job(
         &mut self,
-        rule: &Rule,
+        rule: &str,
         event: &Event,
         id: JobId,
         target: ResolvedTarget,
         (kind, rolling): (JobKind, Option<Box<Rolling>>),
     ) -> DecisionAction {
-        let (text, minions) = match target {
-            ResolvedTarget::Ids(ids) => {
-                let text = ids.iter().map(MinionId::as_str).collect::<Vec<_>>().join(",");
-                (text, self.members_of(ids))
-            }
-            ResolvedTarget::Expression(text, target) => {
-                let minions = self.expand_parsed(&target, false);
-                (text, minions.map(|it| it.into_iter().map(|it| it.0).collect::<Vec<_>>()).and_then(some))
-            }
-        };
-        let (minions, left_out) = match rule.clauses.in_maintenance {
+        let (text, minions) = self.meant(target);
+        let in_maintenance = self.reactor_rule(rule).is_some_and(|it| it.clauses.in_maintenance);
+        let (minions, left_out) = match in_maintenance {
             true => (minions, String::new()),
             false => self.leave_out_maintained(minions),
         };
         let what = format!("{} on {}{left_out}", super::publish::describe(&kind), cut(&text, 128));
         if self.book.knows_job(id) {
-            return DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() };
+            return DecisionAction::new(what, Some(id), ACCEPTED);
         }
         if minions.as_ref().is_ok_and(Vec::is_empty) {
-            return DecisionAction { what, job: None, result: "nobody else is meant".to_owned() };
+            return DecisionAction::new(what, None, NOBODY_ELSE);
         }
-        let caller = self.rule_caller(&rule.name);
+        let caller = self.rule_caller(rule);
         let minions = minions.and_then(|minions| {
             self.permit_job(&caller, &kind, rolling.as_deref(), &minions).map(|()| minions)
         });
@@ -135,12 +96,12 @@ impl Master {
             Ok(job) => {
                 self.reactor.causes.insert(id, chain(event));
                 self.launch(&job);
-                DecisionAction { what, job: Some(id), result: ACCEPTED.to_owned() }
+                DecisionAction::new(what, Some(id), ACCEPTED)
             }
             Err(error) => {
                 self.reactor.due_jobs.remove(&id);
                 self.rule_failed(rule, event, &error.message);
-                DecisionAction { what, job: None, result: error.message }
+                DecisionAction::new(what, None, error.message)
             }
         }
     }
@@ -149,13 +110,13 @@ impl Master {
     /// and never brings back what an operator refused.
     fn act_key(
         &mut self,
-        rule: &Rule,
+        rule: &str,
         event: &Event,
         act: KeyAction,
         minion: &MinionId,
         policy: &KeyPolicy,
     ) -> DecisionAction {
-        let caller = self.rule_caller(&rule.name);
+        let caller = self.rule_caller(rule);
         let what = format!("{} the key of {minion}", format!("{act:?}").to_lowercase());
         let function = match act {
             KeyAction::Accept => permit::decides(KeyDecision::Accept),
@@ -174,7 +135,7 @@ impl Master {
             KeyAction::Reject => self.decide_waiting(caller, minion, KeyDecision::Reject),
             KeyAction::Delete if self.book.minions.contains_key(minion) => {
                 self.audit(caller, what.clone(), ACCEPTED.to_owned());
-                self.dismiss(minion, &format!("removed by rule:{}", rule.name), Dismissal::Removed);
+                self.dismiss(minion, &format!("removed by rule:{rule}"), Dismissal::Removed);
                 Ok(())
             }
             KeyAction::Delete => Err(format!("{minion} is no member")),
@@ -186,7 +147,7 @@ impl Master {
                 reason
             }
         };
-        DecisionAction { what, job: None, result }
+        DecisionAction::new(what, None, result)
     }
 
     fn decide_waiting(
@@ -228,18 +189,25 @@ impl Master {
         some(members)
     }
 
-    pub(crate) fn rule_failed(&mut self, rule: &Rule, event: &Event, reason: &str) {
-        self.reactor.counts.entry(rule.name.clone()).or_default().refused += 1;
+    pub(crate) fn rule_failed(&mut self, rule: &str, event: &Event, reason: &str) {
+        self.reactor.counts.entry(rule.to_owned()).or_default().refused += 1;
+        let data = json!({"event": event.number, "tag": event.tag, "reason": cut(reason, 1024)});
+        self.emit_of_rule(rule, event, "failed", data);
+    }
+
+    /// What became of a rule, as an event `rule/<name>/<word>`; not where it could go round.
+    pub(crate) fn emit_of_rule(&mut self, rule: &str, event: &Event, word: &str, data: Value) {
         if event.hops + 1 < HOPS_MAX {
-            let data = json!({"event": event.number, "tag": event.tag, "reason": cut(reason, 1024)});
-            let tag = format!("rule/{}/failed", level(&rule.name));
-            self.emit_after(event, tag, Source::Rule(rule.name.clone()), data);
+            let tag = format!("rule/{}/{word}", level(rule));
+            self.emit_after(event, tag, Source::Rule(rule.to_owned()), data);
         }
     }
 }
 
 /// What an action that became a job or an event says.
 pub(crate) const ACCEPTED: &str = "accepted";
+/// What an action says whose machines are all in maintenance: nothing went wrong.
+pub(crate) const NOBODY_ELSE: &str = "nobody else is meant";
 
 fn some(minions: Vec<MinionId>) -> Result<Vec<MinionId>, ErrorView> {
     if minions.is_empty() {
@@ -258,3 +226,6 @@ fn run_kind(command: Vec<String>, timeout_ms: Option<u64>) -> JobKind {
         timeout_ms: timeout_ms.unwrap_or(RUN_MS),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use super::{
     due::{Due, may_begin},
     maintenance::maintenance_in,
     memory::Book,
-    reactions::ACCEPTED,
+    reactions::Firing,
     roster::{Live, cut},
     timers::Timer,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Counts {
     pub(crate) fired: u64,
     pub(crate) held: u64,
     pub(crate) refused: u64,
+    /// Reactions and calls that were left out because too many waited.
+    pub(crate) dropped: u64,
 }
 
 /// Rules in use and what they are at.
@@ -262,13 +264,16 @@ impl Master {
                 "tag": kept.tag, "fired": judged.fired,
             });
             let event = self.emit_after(&kept, tag, Source::Master, data);
+            self.reactions.decision = Some(event.number);
             let verdict = self.carry_out(judged, &kept);
+            self.reactions.decision = None;
             self.decide(&event, vec![verdict]);
         }
         self.keep_rule_memory();
     }
 
     fn react(&mut self, queued: &Queued) {
+        self.reaction_event(&queued.event);
         self.recall_dues(&queued.event.tag);
         let event = &queued.event;
         let start = queued.due.as_ref().map(|(minion, name)| {
@@ -325,16 +330,23 @@ impl Master {
         }
         let actions = std::mem::replace(&mut judged.actions, Ok(Vec::new()));
         let done = match actions {
-            Ok(actions) => self.perform(rule, event, &judged.identity, due.as_ref(), actions),
+            Ok(actions) => {
+                let firing = Firing {
+                    key: judged.key.clone(),
+                    minion: judged.minion.clone(),
+                    identity: judged.identity.clone(),
+                    due,
+                };
+                self.perform(rule, event, firing, actions)
+            }
             Err(reason) => {
-                self.rule_failed(rule, event, &reason);
-                vec![DecisionAction { what: "fill in its templates".to_owned(), job: None, result: reason }]
+                self.rule_failed(&rule.name, event, &reason);
+                if let Some(id) = due {
+                    self.finish_start(&rule.name, &id, true);
+                }
+                vec![DecisionAction::new("fill in its templates".to_owned(), None, reason)]
             }
         };
-        if let Some(id) = due {
-            let failed = done.iter().any(|it| it.result != ACCEPTED);
-            self.finish_start(&rule.name, &id, failed);
-        }
         judged.verdict(done)
     }
 
@@ -406,6 +418,7 @@ impl Master {
             self.out.extend(minions.into_iter().map(|minion| Effect::Assign { minion }));
         }
         self.forward_all();
+        self.resume_reactions();
         for due in self.reactor.dues.values_mut() {
             (due.tries, due.next_at) = (0, None);
         }

@@ -1,10 +1,9 @@
 //! The one door: every request is answered here, at once or by an effect. What alters something has an audit line.
 
 use super::{
-    Asked, Effect, Entry, Master, Query, Ticket,
+    Asked, Effect, Master, Query, Ticket,
     access::Terms,
     enroll::Dismissal,
-    keys::check_labels,
     permit::{Manner, access},
     reactor::is_tag,
     roster::cut,
@@ -12,7 +11,7 @@ use super::{
     target::refuse,
 };
 use model::{
-    Caller, JobId, Labels, Minion, MinionId, Reply, Request, Source,
+    Ask, Caller, JobId, Labels, MinionId, Reply, Request, Source,
     api::{ErrorKind, ErrorView, JobFilter, TargetList},
     broken,
 };
@@ -23,6 +22,8 @@ pub(crate) const EVENT_BYTES_MAX: usize = 16 << 10;
 /// Objects and lists in one another in what an event carries: as deep as a minion's may be. Who reads it back parses it
 /// within an answer, and parsers end at a depth of their own.
 const EVENT_DEPTH_MAX: usize = 16;
+/// How long a minion has to say that it sent packets.
+const WAKE_MS: u64 = 3_000;
 /// Rows of one answer.
 const LIMIT_MAX: u32 = 10_000;
 /// Ids that a complaint about an ambiguous beginning names.
@@ -90,6 +91,10 @@ impl Master {
                 self.out.push(Effect::MakeSeed { ticket, terms, made_by: caller.name });
                 Ok(None)
             }
+            // What wakes machines has a right of its own, and takes the addresses that are known.
+            Request::Probe { ask: Ask::Wake { .. }, .. } => {
+                Err(refuse(ErrorKind::Usage, "ask to wake machines by `wake`".to_owned(), None))
+            }
             Request::Probe { target, ask, timeout_ms } => {
                 let minions = self.expand(&target)?;
                 self.start_probe(ticket, minions, &ask, timeout_ms)?;
@@ -98,6 +103,11 @@ impl Master {
             Request::Label { target, set, remove } => self.label(caller, &target, &set, &remove).map(Some),
             Request::Maintain { target, act } => self.maintain(caller, &target, act).map(Some),
             Request::Schedule { name, act } => done(self.act_on_schedule(&caller, &name, act)?),
+            Request::TestNotifier { name } => {
+                self.audit(caller, format!("test notifier {}", cut(&name, 64)), "accepted".to_owned());
+                self.test_notifier(ticket, &name)
+            }
+            Request::Wake { target, via } => self.wake_request(ticket, caller, &target, via),
             Request::SendEvent { tag, data } => self.send_event(&caller, &tag, data).map(Some),
             Request::CreateObserver { name, role, for_ms } => {
                 self.create_observer(caller, name, role, for_ms, random).map(|it| Some(Reply::Observer(it)))
@@ -146,6 +156,7 @@ impl Master {
             Request::Hooks => return Ok(Some(Reply::Hooks(self.hook_views()))),
             Request::TryHook { trial } => return self.try_hook(trial).map(Some),
             Request::Keys => return Ok(Some(Reply::Keys(self.book.keys.values().cloned().collect()))),
+            Request::Notifiers => return Ok(Some(Reply::Notifiers(self.notifier_views()))),
             Request::Rules => return Ok(Some(Reply::Rules(self.rule_views()))),
             Request::Tokens => return Ok(Some(Reply::Tokens(self.book.tokens.values().cloned().collect()))),
             Request::Observers => return Ok(Some(Reply::Observers(self.observer_views()))),
@@ -269,29 +280,35 @@ impl Master {
         set: &Labels,
         remove: &[String],
     ) -> Result<Reply, ErrorView> {
-        check_labels(set)?;
         let minions = self.expand(target)?;
-        let relabel = |minion: &Minion| {
-            let mut labels = minion.labels.clone();
-            labels.retain(|name, _| !remove.contains(name));
-            labels.extend(set.clone());
-            Minion { labels, ..minion.clone() }
-        };
-        let changed: Vec<Minion> =
-            minions.iter().filter_map(|id| self.book.minions.get(id).map(relabel)).collect();
-        changed.iter().try_for_each(|it| check_labels(&it.labels))?;
-        self.audit(
-            caller,
-            format!("label `{}` set {set:?} remove {remove:?}", cut(target, 256)),
-            "accepted".to_owned(),
-        );
-        for minion in changed {
-            if self.revision.is_some() {
-                self.out.push(Effect::Assign { minion: minion.id.clone() });
-            }
-            self.record(Entry::Minion(minion));
-        }
+        self.relabel(caller, &minions, target, set, remove)?;
         Ok(Reply::Minions(minions.iter().filter_map(|id| self.minion_view(id, None)).collect()))
+    }
+
+    /// By the master, or by a minion that is in the same network: then its answer is shown.
+    fn wake_request(
+        &mut self,
+        ticket: Ticket,
+        caller: Caller,
+        target: &str,
+        via: Option<MinionId>,
+    ) -> Result<Option<Reply>, ErrorView> {
+        let minions = self.expand(target)?;
+        let macs: Vec<String> = self.macs_of(&minions).into_iter().collect();
+        if macs.is_empty() {
+            let hint = "it must have said hello once, with its grains";
+            return Err(refuse(ErrorKind::NotFound, "no network card of it is known".to_owned(), Some(hint)));
+        }
+        let by = via.as_ref().map(|it| format!(" by {it}")).unwrap_or_default();
+        self.audit(caller, format!("wake `{}`{by}", cut(target, 256)), "accepted".to_owned());
+        if let Some(via) = via {
+            self.can_wake(&via)?;
+            self.start_probe(ticket, vec![via], &Ask::Wake { macs }, WAKE_MS)?;
+            return Ok(None);
+        }
+        let done = vec![format!("packets were sent to {}", macs.join(", "))];
+        self.send_wake(macs, None)?;
+        Ok(Some(Reply::Done(done)))
     }
 
     fn send_event(

@@ -238,6 +238,7 @@ impl Master {
             let data = json!({"minion": id, "reason": why, "seen_at": seen_at, "at": now});
             self.emit_master(format!("minion/{id}/{tag}"), data);
         }
+        self.reaction_presence(id);
     }
 
     fn heard(&mut self, id: &MinionId) {

@@ -35,6 +35,10 @@ pub(crate) enum Timer {
     Rules,
     /// A machine has been left alone for as long as it was to be.
     Maintenance(MinionId),
+    /// The limit of a reaction's wait.
+    Reaction(String),
+    /// A call may go out.
+    Outgoing,
     /// Store the time.
     Clock,
     /// Delete what is too old.
@@ -76,6 +80,8 @@ impl Master {
             Timer::Due(minion, rule) => self.due_again(&minion, &rule),
             Timer::Rules => self.wake_rules(),
             Timer::Maintenance(minion) => self.check_maintenance(&minion),
+            Timer::Reaction(id) => self.reaction_timer(&id),
+            Timer::Outgoing => self.look_at_outbox(),
             Timer::Clock => {
                 self.later(Entry::Clock(self.now));
                 let before = Timestamp(self.now.0.saturating_sub(self.settings.keep_ms));

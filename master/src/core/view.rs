@@ -97,6 +97,7 @@ impl Master {
                 fired: counts.fired,
                 held: counts.held,
                 refused: counts.refused,
+                dropped: counts.dropped,
             }
         };
         self.reactor.rules.iter().map(view).collect()

@@ -85,10 +85,13 @@ impl<O: Outside> Daemon<O> {
                     },
                 );
             }
+            // Calls that were made go out again after the start, unless their end is on record.
             Incoming::Compiled(_)
             | Incoming::Trees(_)
             | Incoming::Roles(_)
             | Incoming::Hooks(_)
+            | Incoming::Notifiers(_)
+            | Incoming::Called(..)
             | Incoming::Refused(_) => {}
         }
     }

@@ -154,7 +154,7 @@ impl Handle {
 }
 
 /// An error with its causes, in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |it| it.source());
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }

@@ -1,7 +1,7 @@
 //! Puts a master together from its configuration, and takes it apart again.
 
 use super::{
-    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX, hooks,
+    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX, hooks, notify,
     register::Register, roles, trees, watch::Watchdog,
 };
 use crate::backup::Maker;
@@ -111,6 +111,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     master.set_roles(roles);
     let hook_files = Files { file: config.hooks.clone(), kept: config.state_dir.join("hooks") };
     let hook_register = Arc::clone(&register);
+    let told = use_notifiers(&mut master, &config.notify);
     let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
     let daemon = Daemon::new(Parts {
         master,
@@ -133,12 +134,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let roles = tokio::spawn(roles);
     let looking = hooks::keep_looking(hook_files, hook_register, handle.inputs.clone());
     let hooks = tokio::spawn(looking);
+    let notify = notify::keep_looking(config.notify, told, again.notify, handle.inputs.clone());
+    let notify = tokio::spawn(notify);
     let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again.trees, handle.inputs));
     watchdog.start();
-    notify(&[NotifyState::Ready]);
+    tell_systemd(&[NotifyState::Ready]);
     let stopping = async move {
         stop.await;
-        notify(&[NotifyState::Stopping]);
+        tell_systemd(&[NotifyState::Stopping]);
         tokio::spawn(last_resort());
     };
     let ended = daemon.run(inputs, from_gate, stopping).await;
@@ -147,6 +150,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     reader.abort();
     roles.abort();
     hooks.abort();
+    notify.abort();
     ended.map_err(StartError::Ended)
 }
 
@@ -264,6 +268,7 @@ fn announce(config: &Config, mqtt: &[SocketAddr], https: &[SocketAddr]) {
 struct Again {
     trees: Arc<Notify>,
     roles: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 /// What `roles.yaml` says, as text and as roles.
@@ -273,6 +278,20 @@ fn read_roles(path: &Path) -> Result<(Option<String>, Arc<Roles>), StartError> {
         crate::roles::read_text(path).map_err(|it| broken(vec![crate::roles::unreadable(path, &it)]))?;
     let roles = crate::roles::parse(path, text.as_deref()).map_err(broken)?;
     Ok((text, Arc::new(roles)))
+}
+
+/// What `notify.yaml` says; one that is broken is told, and keeps no master from starting.
+fn use_notifiers(master: &mut Master, path: &Path) -> notify::Text {
+    let Some((text, reading)) = notify::look(path, None) else { return Ok(None) };
+    match reading {
+        Ok(notifiers) => master.use_notifiers(notifiers),
+        Err(errors) => {
+            let first = errors.first().map(|it| it.message.as_str()).unwrap_or_default();
+            warn!(path = %path.display(), first, "notify.yaml is broken: nobody is told anything");
+            master.set_notifier_errors(errors);
+        }
+    }
+    text
 }
 
 /// Ends when the process is asked to; `SIGHUP` reads the trees and the roles again.
@@ -288,6 +307,7 @@ fn signals(again: Again) -> std::io::Result<impl Future<Output = ()>> {
                 _ = hangup.recv() => {
                     again.trees.notify_one();
                     again.roles.notify_one();
+                    again.notify.notify_one();
                 }
             }
         }
@@ -314,7 +334,7 @@ async fn last_resort() {
 }
 
 /// Tells systemd, if it is there.
-pub(super) fn notify(states: &[NotifyState<'_>]) {
+pub(super) fn tell_systemd(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "cannot tell systemd");
     }

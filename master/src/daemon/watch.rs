@@ -1,6 +1,6 @@
 //! What systemd's watchdog is told: that all is well, as long as every loop turns.
 
-use super::start::notify;
+use super::start::tell_systemd;
 use bus::pulse::Pulse;
 use sd_notify::NotifyState;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Watchdog {
             loop {
                 sleep(every).await;
                 match pulse.standing_still().as_slice() {
-                    [] => notify(&[NotifyState::Watchdog]),
+                    [] => tell_systemd(&[NotifyState::Watchdog]),
                     still => {
                         warn!(
                             loops = still.join(" "),

@@ -184,6 +184,11 @@ const SIMPLE: &[(&str, &str)] = &[
          WHERE job IN whole AND place IS NOT NULL AND sealed IS NOT NULL",
     ),
     ("kept", "SELECT NULL, part || ' ' || key, 0, data FROM kept"),
+    (
+        "decisions",
+        "SELECT NULL, '', 0, data FROM decisions WHERE event IN
+         (SELECT json_extract(data, '$.decision') FROM kept WHERE part = 'reaction')",
+    ),
     ("clock", "SELECT NULL, '', value, '' FROM meta WHERE name = 'clock'"),
 ];
 
@@ -226,6 +231,7 @@ fn parse(row: &Stored, path: &Path) -> Result<Entry, StoreError> {
             let place: SealedRef = from(&row.text).map_err(damaged)?;
             Entry::Recipe(row.job.unwrap_or(JobId(0)), minion(&row.name)?, place)
         }
+        "decisions" => Entry::Decision(from(&row.text).map_err(damaged)?),
         "kept" => {
             let (part, key) = row.name.split_once(' ').unwrap_or_default();
             let part = serde_json::from_value(part.into()).map_err(damaged)?;

@@ -435,6 +435,9 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Schedules,
         Request::Slots { name: None, limit: 10 },
         Request::Schedule { name: "nightly".to_owned(), act: model::ScheduleAct::Run },
+        Request::Notifiers,
+        Request::TestNotifier { name: "phone".to_owned() },
+        Request::Wake { target: target(), via: None },
     ]
 }
 
@@ -506,7 +509,10 @@ mod tests {
             Request::Schedules => 40,
             Request::Slots { .. } => 41,
             Request::Schedule { .. } => 42,
+            Request::Notifiers => 43,
+            Request::TestNotifier { .. } => 44,
+            Request::Wake { .. } => 45,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..43).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..46).collect::<Vec<_>>());
     }
 }

@@ -63,6 +63,13 @@ pub enum Effect {
         /// For which probe.
         probe: u64,
     },
+    /// Send packets that wake other machines, and answer the probe.
+    Wake {
+        /// Which probe.
+        probe: u64,
+        /// Addresses of network cards.
+        macs: Vec<String>,
+    },
     /// Look at the machine and answer with [`super::Input::Answered`].
     AnswerQuestions {
         /// For which probe.

@@ -163,6 +163,7 @@ fn gist(effect: &Effect) -> String {
         Effect::Cancel { job } => format!("cancel {}", job.0),
         Effect::Clean { job } => format!("clean {}", job.0),
         Effect::CollectGrains { probe } => format!("collect {probe}"),
+        Effect::Wake { probe, macs } => format!("wake {probe} {}", macs.join(" ")),
         Effect::AnswerQuestions { probe, questions, commands } => {
             format!("look {probe} {} {commands}", questions.len())
         }
@@ -417,6 +418,8 @@ fn probes_are_answered_beside_work() {
     bench.offer(offer(1));
     assert_eq!(bench.hear(ToMinion::Probe { probe: 4, ask: Ask::Ping }), ["send answer 4 true"]);
     assert_eq!(bench.hear(ToMinion::Probe { probe: 5, ask: Ask::Grains }), ["collect 5"]);
+    let wake = Ask::Wake { macs: vec!["52:54:00:12:34:56".to_owned()] };
+    assert_eq!(bench.hear(ToMinion::Probe { probe: 7, ask: wake }), ["wake 7 52:54:00:12:34:56"]);
     let said = bench.hear(ToMinion::Probe { probe: 6, ask: Ask::Jobs });
     assert!(said[0].contains(&JobId(1).to_string()), "{said:?}");
 }

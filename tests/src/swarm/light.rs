@@ -261,6 +261,9 @@ impl Light {
                         grains: self.grains.clone(),
                         hash: grains::hash(&self.grains),
                     }),
+                    Effect::Wake { probe, .. } => {
+                        self.say(&FromMinion::Answer { probe, answer: serde_json::Value::Null }).await;
+                    }
                     Effect::AnswerQuestions { probe, questions, commands } => {
                         let answer =
                             resources::questions::answer_all(&questions, commands, &mut self.host, &|| {

@@ -132,12 +132,12 @@ fn verdict(judged: Judged) -> model::Verdict {
         Ok(actions) => actions.iter().map(would).collect(),
         Err(cause) => {
             let what = "fill in its templates".to_owned();
-            vec![DecisionAction { what, job: None, result: cause.clone() }]
+            vec![DecisionAction::new(what, None, cause.clone())]
         }
     };
     judged.verdict(actions)
 }
 
 fn would(action: &Action) -> DecisionAction {
-    DecisionAction { what: format!("{action:?}"), job: None, result: "not done: a replay".to_owned() }
+    DecisionAction::new(format!("{action:?}"), None, "not done: a replay")
 }

@@ -561,7 +561,7 @@ impl Reader {
 }
 
 /// The six bytes of `52:54:00:12:34:56`.
-pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let mut bytes = [0; 6];
     let mut parts = text.split([':', '-']);
     for byte in &mut bytes {

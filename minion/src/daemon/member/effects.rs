@@ -24,6 +24,8 @@ const SAY_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_ATTEMPTS: u32 = 1000;
 /// Probes that wait for one collection.
 const PROBES_MAX: usize = 64;
+/// Machines that one message wakes.
+const WAKES_MAX: usize = 256;
 
 impl Agent<'_> {
     pub(super) async fn step(&mut self, input: Input) -> Result<(), DaemonError> {
@@ -130,6 +132,14 @@ impl Agent<'_> {
                     self.probes.push(probe);
                 }
                 self.collect();
+            }
+            Effect::Wake { probe, mut macs } => {
+                macs.truncate(WAKES_MAX);
+                let answer = match bus::wake::send(&macs) {
+                    Ok(cards) => serde_json::json!(format!("packets for {cards} network cards were sent")),
+                    Err(error) => serde_json::json!(format!("no packet was sent: {error}")),
+                };
+                self.say(&FromMinion::Answer { probe, answer }).await;
             }
             Effect::AnswerQuestions { probe, questions, commands } => {
                 self.looks.add(Look::new(probe, questions, commands));

@@ -1,0 +1,400 @@
+//! A reaction: one firing of a rule, from its first action to the end of its last job and call. One that is not done at
+//! the end of a step is kept with the records of that step, and goes on after a restart.
+
+use crate::core::{Master, roster::cut, timers::Timer};
+use lang::rules::{Action, Rule};
+use model::{ActionEnd, DecisionAction, Event, JobId, MinionId, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Reactions that are under way or wait for their turn.
+pub(crate) const REACTIONS_MAX: usize = 20_000;
+/// Reactions of one rule that wait for their turn; beyond it the oldest is dropped.
+pub(crate) const QUEUED_MAX: usize = 100;
+/// Numbers of actions in `on_failure`, so that their jobs and calls have ids of their own.
+const FAILURE_INDEX: usize = 1_000;
+/// Longest text in a record.
+pub(super) const TEXT_MAX: usize = 512;
+
+/// What tells a firing of a rule apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Firing {
+    /// What of the rule is done in order.
+    pub(crate) key: String,
+    /// Which minion it is about.
+    pub(crate) minion: Option<MinionId>,
+    /// The same again is the same.
+    pub(crate) identity: String,
+    /// It configures the boot of this one.
+    pub(crate) due: Option<MinionId>,
+}
+
+/// One firing of a rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Reaction {
+    pub(crate) rule: String,
+    /// What of the rule is done in order.
+    pub(crate) key: String,
+    pub(crate) minion: Option<MinionId>,
+    pub(crate) identity: String,
+    pub(crate) event: Event,
+    /// The number of the decision that it is in the record of.
+    pub(crate) decision: u64,
+    pub(crate) due: Option<MinionId>,
+    pub(crate) began: Timestamp,
+    /// Order among those that wait for their turn.
+    pub(crate) number: u64,
+    pub(crate) queued: bool,
+    /// Actions that are left, with their numbers.
+    pub(crate) left: VecDeque<(usize, Step)>,
+    pub(crate) done: Vec<DecisionAction>,
+    /// What of it stands in the decision's record.
+    pub(super) recorded: Vec<DecisionAction>,
+    /// Jobs and calls that have not ended, and which action made them.
+    pub(crate) jobs: Vec<(JobId, usize)>,
+    pub(crate) calls: Vec<(String, usize)>,
+    pub(crate) last_job: Option<JobId>,
+    pub(crate) waits: Option<Waiting>,
+    /// What went wrong first.
+    failure: Option<(String, Option<JobId>)>,
+    /// `on_failure` has been done.
+    told: bool,
+}
+
+/// Something that is left to be done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// An action of the rule.
+    Do(Box<Action>),
+    /// A wait that an action brings with it.
+    Await { text: String, what: Await, timeout_ms: u64 },
+}
+
+/// What a reaction waits for, and which action says so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    pub(crate) action: usize,
+    pub(crate) until: Timestamp,
+    pub(crate) what: Await,
+}
+
+/// What ends a wait.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Await {
+    /// An event that a filter lets through, and a condition.
+    Event(String, Option<String>),
+    /// All of them are up, or away. Who is to come back has another boot than here.
+    Presence { minions: Vec<MinionId>, up: bool, boots: BTreeMap<MinionId, String> },
+    /// A job has ended.
+    Job(JobId),
+    /// A call has gone through.
+    Call(String),
+    /// Time has passed, which is no failure.
+    Pause,
+}
+
+/// All reactions that are not done.
+#[derive(Debug, Default)]
+pub(crate) struct Reactions {
+    pub(crate) open: BTreeMap<String, Reaction>,
+    /// Of each rule and key, those that are not done.
+    by_key: BTreeMap<(String, String), BTreeSet<String>>,
+    pub(super) of_job: BTreeMap<JobId, String>,
+    /// Those that wait for an event.
+    pub(super) listening: BTreeSet<String>,
+    /// Those that wait for presence.
+    pub(super) watching: BTreeSet<String>,
+    /// Those that wait for their turn, by rule, in order.
+    pub(super) queued: BTreeMap<String, BTreeMap<u64, String>>,
+    /// Those that can go on.
+    pub(crate) ready: VecDeque<String>,
+    pub(super) dirty: BTreeSet<String>,
+    pub(super) next_number: u64,
+    /// The decision that is being carried out, if it is not about the event itself.
+    pub(crate) decision: Option<u64>,
+}
+
+/// The id of a reaction: the same rule and identity are the same reaction.
+pub(crate) fn reaction_key(rule: &str, identity: &str) -> String {
+    let hash = Sha256::digest(format!("lab1-reaction\0{rule}\0{identity}").as_bytes());
+    hash[..16].iter().fold(String::with_capacity(32), |text, byte| format!("{text}{byte:02x}"))
+}
+
+impl Reaction {
+    fn new(rule: &Rule, event: &Event, firing: Firing, actions: Vec<Action>) -> Self {
+        let Firing { key, minion, identity, due } = firing;
+        Self {
+            rule: rule.name.clone(),
+            key,
+            minion,
+            identity,
+            event: event.clone(),
+            decision: event.number,
+            due,
+            began: event.at,
+            number: 0,
+            queued: false,
+            left: actions.into_iter().map(|it| Step::Do(Box::new(it))).enumerate().collect(),
+            done: Vec::new(),
+            recorded: Vec::new(),
+            jobs: Vec::new(),
+            calls: Vec::new(),
+            last_job: None,
+            waits: None,
+            failure: None,
+            told: false,
+        }
+    }
+    fn is_done(&self) -> bool {
+        !self.queued
+            && self.left.is_empty()
+            && self.jobs.is_empty()
+            && self.calls.is_empty()
+            && self.waits.is_none()
+    }
+    /// Whether later ones of its key have to wait for it.
+    fn holds_others(&self) -> bool {
+        self.queued || !self.left.is_empty() || self.waits.is_some()
+    }
+    /// Something went wrong; the first one counts.
+    pub(crate) fn fail(&mut self, reason: &str, job: Option<JobId>) {
+        if self.failure.is_none() && !self.told {
+            self.failure = Some((cut(reason, TEXT_MAX), job));
+        }
+    }
+    /// How an action has ended.
+    pub(crate) fn end(&mut self, action: usize, now: Timestamp, end: ActionEnd) {
+        let duration_ms = now.since_ms(self.began);
+        let answer = cut(&end.answer, TEXT_MAX);
+        if let Some(done) = self.done.get_mut(action) {
+            done.end = Some(ActionEnd { duration_ms, answer, ..end });
+        }
+    }
+    /// The wait is over, well or not; without it the rest is not done.
+    pub(super) fn end_wait(&mut self, now: Timestamp, ok: bool, answer: &str) {
+        let Some(wait) = self.waits.take() else { return };
+        self.end(wait.action, now, ActionEnd { ok, answer: answer.to_owned(), ..ActionEnd::default() });
+        if !ok {
+            self.left.clear();
+            self.fail(answer, None);
+        }
+    }
+}
+
+/// Taking them in, and letting them go on.
+impl Master {
+    /// Does what a rule says, as far as it can be done now. What was done at once; the rest ends up in the record of the
+    /// decision. The same firing again does nothing anew.
+    pub(crate) fn perform(
+        &mut self,
+        rule: &Rule,
+        event: &Event,
+        firing: Firing,
+        actions: Vec<Action>,
+    ) -> Vec<DecisionAction> {
+        let id = reaction_key(&rule.name, &firing.identity);
+        if let Some(open) = self.reactions.open.get(&id) {
+            return open.done.clone();
+        }
+        let mut reaction = Reaction::new(rule, event, firing, actions);
+        reaction.decision = self.reactions.decision.unwrap_or(event.number);
+        reaction.began = self.now;
+        self.reactions.next_number += 1;
+        reaction.number = self.reactions.next_number;
+        if self.reactions.open.len() >= REACTIONS_MAX {
+            let reason = format!("{REACTIONS_MAX} reactions are under way");
+            self.rule_failed(&rule.name, event, &reason);
+            if let Some(minion) = &reaction.due {
+                self.finish_start(&rule.name, minion, true);
+            }
+            return vec![DecisionAction::new("react".to_owned(), None, reason)];
+        }
+        reaction.queued = !self.may_begin(&reaction);
+        if reaction.queued {
+            let queue = self.reactions.queued.entry(rule.name.clone()).or_default();
+            queue.insert(reaction.number, id.clone());
+            let oldest = (queue.len() > QUEUED_MAX).then(|| queue.pop_first()).flatten();
+            self.put(&id, reaction);
+            if let Some((_, oldest)) = oldest {
+                self.drop_reaction(&oldest);
+            }
+            return vec![DecisionAction::new("react".to_owned(), None, "waits for its turn")];
+        }
+        let done = self.go_on(&id, &mut reaction);
+        reaction.recorded.clone_from(&done);
+        self.settle(&id, reaction);
+        done
+    }
+
+    /// Whether it is its turn.
+    fn may_begin(&self, reaction: &Reaction) -> bool {
+        let key = (reaction.rule.clone(), reaction.key.clone());
+        let before = |id: &&String| {
+            let other = self.reactions.open.get(*id);
+            other.is_some_and(|it| it.number < reaction.number && it.holds_others())
+        };
+        if self.reactions.by_key.get(&key).into_iter().flatten().any(|id| before(&id)) {
+            return false;
+        }
+        let rule = self.reactor_rule(&reaction.rule);
+        let Some(limit) = rule.as_ref().and_then(|it| it.concurrency) else { return true };
+        let from = (reaction.rule.clone(), String::new());
+        let of_rule = self.reactions.by_key.range(from..).take_while(|it| it.0.0 == reaction.rule);
+        let others = of_rule.flat_map(|it| it.1).filter_map(|id| self.reactions.open.get(id));
+        let counted = others.filter(|it| !it.queued && (!limit.per_minion || it.minion == reaction.minion));
+        counted.count() < limit.limit as usize
+    }
+
+    pub(crate) fn reactor_rule(&self, name: &str) -> Option<Rule> {
+        self.reactor.rules.iter().find(|it| it.name == name).cloned()
+    }
+
+    /// Keeps it in mind under all its names.
+    pub(super) fn put(&mut self, id: &str, reaction: Reaction) {
+        let reactions = &mut self.reactions;
+        let key = (reaction.rule.clone(), reaction.key.clone());
+        reactions.by_key.entry(key).or_default().insert(id.to_owned());
+        for (job, _) in &reaction.jobs {
+            reactions.of_job.insert(*job, id.to_owned());
+        }
+        reactions.listening.remove(id);
+        reactions.watching.remove(id);
+        match reaction.waits.as_ref().map(|it| &it.what) {
+            Some(Await::Event(..)) => drop(reactions.listening.insert(id.to_owned())),
+            Some(Await::Presence { .. }) => drop(reactions.watching.insert(id.to_owned())),
+            _ => {}
+        }
+        reactions.dirty.insert(id.to_owned());
+        reactions.open.insert(id.to_owned(), reaction);
+    }
+
+    /// Does what is left until it has to wait or nothing is left, then what `on_failure` says, if something went wrong.
+    fn go_on(&mut self, id: &str, reaction: &mut Reaction) -> Vec<DecisionAction> {
+        while reaction.waits.is_none()
+            && let Some((index, step)) = reaction.left.pop_front()
+        {
+            match step {
+                Step::Do(action) => self.act(id, reaction, index, *action),
+                Step::Await { text, what, timeout_ms } => self.wait_for(reaction, text, what, timeout_ms),
+            }
+        }
+        if reaction.failure.is_some() && !reaction.told {
+            self.do_on_failure(id, reaction);
+        }
+        if reaction.left.is_empty()
+            && reaction.waits.is_none()
+            && let Some(minion) = reaction.due.take()
+        {
+            let failed = reaction.done.iter().any(|it| it.result != super::ACCEPTED)
+                || reaction.failure.as_ref().is_some_and(|it| it.1.is_none());
+            self.finish_start(&reaction.rule, &minion, failed);
+        }
+        reaction.done.clone()
+    }
+
+    /// Once for a reaction. What goes wrong in it is on record, and leads to nothing more.
+    fn do_on_failure(&mut self, id: &str, reaction: &mut Reaction) {
+        let Some((reason, job)) = reaction.failure.clone() else { return };
+        reaction.told = true;
+        let Some(rule) = self.reactor_rule(&reaction.rule).filter(|it| !it.on_failure.is_empty()) else {
+            return;
+        };
+        let minion = reaction.minion.clone();
+        let event = reaction.event.clone();
+        let filled = rule.failure_actions(self.seen_by_rules(&event, minion.as_ref()), &reason, job);
+        match filled {
+            Ok(actions) => {
+                for (index, action) in actions.into_iter().enumerate() {
+                    self.act(id, reaction, FAILURE_INDEX + index, action);
+                }
+            }
+            Err(cause) => {
+                self.rule_failed(&rule.name, &reaction.event, &cause);
+                let what = "fill in the templates of on_failure".to_owned();
+                reaction.done.push(DecisionAction::new(what, None, cut(&cause, TEXT_MAX)));
+            }
+        }
+    }
+
+    /// Puts it back, or lets go of it and lets the next one begin; the record says how far it is.
+    fn settle(&mut self, id: &str, mut reaction: Reaction) {
+        self.write_record(&mut reaction);
+        if let Some(wait) = &reaction.waits {
+            let timer = Timer::Reaction(id.to_owned());
+            self.wake_at(wait.until, timer);
+        }
+        let rule = reaction.rule.clone();
+        if reaction.is_done() {
+            self.forget_reaction(id, &reaction);
+        } else {
+            self.put(id, reaction);
+        }
+        self.let_next_begin(&rule);
+    }
+
+    fn forget_reaction(&mut self, id: &str, reaction: &Reaction) {
+        let reactions = &mut self.reactions;
+        let key = (reaction.rule.clone(), reaction.key.clone());
+        if let Some(ids) = reactions.by_key.get_mut(&key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                reactions.by_key.remove(&key);
+            }
+        }
+        reactions.listening.remove(id);
+        reactions.watching.remove(id);
+        reactions.open.remove(id);
+        reactions.dirty.insert(id.to_owned());
+    }
+
+    /// Those of a rule whose turn it is now.
+    pub(super) fn let_next_begin(&mut self, rule: &str) {
+        let Some(queue) = self.reactions.queued.get(rule) else { return };
+        for (number, id) in queue.clone() {
+            let Some(waiting) = self.reactions.open.get(&id).cloned() else { continue };
+            if !self.may_begin(&waiting) {
+                continue;
+            }
+            if let Some(queue) = self.reactions.queued.get_mut(rule) {
+                queue.remove(&number);
+                if queue.is_empty() {
+                    self.reactions.queued.remove(rule);
+                }
+            }
+            if let Some(it) = self.reactions.open.get_mut(&id) {
+                it.queued = false;
+            }
+            self.reactions.ready.push_back(id);
+        }
+    }
+
+    /// Too many of its rule wait: the oldest goes, in sight of everybody.
+    fn drop_reaction(&mut self, id: &str) {
+        let Some(mut reaction) = self.reactions.open.get(id).cloned() else { return };
+        let reason = format!("dropped: more than {QUEUED_MAX} reactions of this rule wait for their turn");
+        (reaction.queued, reaction.told) = (false, true);
+        reaction.left.clear();
+        reaction.done = vec![DecisionAction::new("react".to_owned(), None, reason.clone())];
+        if let Some(minion) = reaction.due.take() {
+            self.finish_start(&reaction.rule, &minion, true);
+        }
+        self.write_record(&mut reaction);
+        self.forget_reaction(id, &reaction);
+        self.rule_dropped(&reaction.rule, &reaction.event, &reason);
+    }
+
+    /// Lets everybody go on who can; true if something was done.
+    pub(crate) fn run_ready(&mut self) -> bool {
+        let Some(id) = self.reactions.ready.pop_front() else { return false };
+        if let Some(mut reaction) = self.reactions.open.get(&id).cloned()
+            && !reaction.queued
+        {
+            self.go_on(&id, &mut reaction);
+            self.settle(&id, reaction);
+        }
+        true
+    }
+}

@@ -1,0 +1,165 @@
+//! What reactions wait for: jobs, events, presence, calls, time. A wait that is not met ends what is left.
+
+use super::reaction::{Await, Reaction, Waiting};
+use crate::core::{Master, roster::cut};
+use lang::rules::{Context, Wait, filter_matches};
+use model::{ActionEnd, DecisionAction, Event, Job, JobId, MinionId, Presence};
+use std::collections::BTreeMap;
+
+/// What happened meanwhile.
+impl Master {
+    /// A job that a rule made has ended.
+    pub(crate) fn reaction_job_ended(&mut self, job: &Job, words: &BTreeMap<String, u32>) {
+        let Some(id) = self.reactions.of_job.remove(&job.id) else { return };
+        let Some(mut reaction) = self.reactions.open.remove(&id) else { return };
+        self.end_job_of(&mut reaction, job.id, words);
+        self.put(&id, reaction);
+        self.reactions.ready.push_back(id);
+    }
+
+    pub(super) fn end_job_of(&mut self, reaction: &mut Reaction, job: JobId, words: &BTreeMap<String, u32>) {
+        let now = self.now;
+        let Some(at) = reaction.jobs.iter().position(|it| it.0 == job) else { return };
+        let (_, action) = reaction.jobs.remove(at);
+        let bad = self.book.bad_of(job).unwrap_or_default();
+        let ok = bad.is_empty();
+        reaction.end(action, now, ActionEnd { ok, words: words.clone(), ..ActionEnd::default() });
+        let told: Vec<String> = words.iter().map(|(word, many)| format!("{many} {word}")).collect();
+        let names: Vec<&str> = bad.iter().take(5).map(MinionId::as_str).collect();
+        let reason = format!("job {} ended: {} ({})", job.short(), told.join(", "), names.join(", "));
+        if !ok {
+            reaction.fail(&reason, Some(job));
+        }
+        if matches!(&reaction.waits, Some(Waiting { what: Await::Job(it), .. }) if *it == job) {
+            reaction.end_wait(now, ok, if ok { "the job has ended" } else { &reason });
+        }
+    }
+
+    /// An event that somebody may wait for.
+    pub(crate) fn reaction_event(&mut self, event: &Event) {
+        let heard: Vec<String> = self.reactions.listening.iter().cloned().collect();
+        for id in heard {
+            let Some(reaction) = self.reactions.open.get(&id) else { continue };
+            let Some(Waiting { what: Await::Event(filter, when), .. }) = &reaction.waits else { continue };
+            // What it was made from cannot be what it waits for.
+            if event.number <= reaction.event.number || !filter_matches(filter, &event.tag) {
+                continue;
+            }
+            let minion = lang::reactor::minion_of(&event.tag);
+            let context = self.seen_by_rules(event, minion.as_ref());
+            if when.as_ref().is_none_or(|it| context.meets(it)) {
+                let answer = format!("event {} {}", event.number, cut(&event.tag, 256));
+                self.end_wait_of(&id, true, &answer);
+            }
+        }
+    }
+
+    /// The presence of a minion has changed.
+    pub(crate) fn reaction_presence(&mut self, minion: &MinionId) {
+        let ids: Vec<String> = self.reactions.watching.iter().cloned().collect();
+        for id in ids {
+            let waits = self.reactions.open.get(&id).and_then(|it| it.waits.as_ref());
+            let about_it = matches!(
+                waits,
+                Some(Waiting { what: Await::Presence { minions, .. }, .. }) if minions.contains(minion)
+            );
+            if about_it && self.reactions.open.get(&id).is_some_and(|it| self.is_there(it)) {
+                self.end_wait_of(&id, true, "presence is as wanted");
+            }
+        }
+    }
+
+    /// What conditions and templates see of an event and a minion.
+    pub(super) fn seen_by_rules<'a>(&'a self, event: &'a Event, minion: Option<&'a MinionId>) -> Context<'a> {
+        let member = minion.and_then(|it| self.book.minions.get(it));
+        Context {
+            minion,
+            grains: member.map(|it| &it.grains),
+            labels: member.map(|it| &it.labels),
+            presence: member.map(|it| self.presence(&it.id)),
+            ..Context::of_event(event)
+        }
+    }
+
+    fn is_there(&self, reaction: &Reaction) -> bool {
+        let Some(Waiting { what: Await::Presence { minions, up, boots }, .. }) = &reaction.waits else {
+            return false;
+        };
+        minions.iter().all(|it| self.is_as_wanted(it, *up, boots.get(it)))
+    }
+
+    fn is_as_wanted(&self, minion: &MinionId, up: bool, other_than: Option<&String>) -> bool {
+        let presence = self.presence(minion);
+        let boot = self.book.minions.get(minion).and_then(|it| it.boot.as_ref());
+        let anew = other_than.is_none_or(|it| boot.is_some_and(|boot| boot != it));
+        match up {
+            true => presence == Presence::Up && self.is_ready(minion) && anew,
+            false => matches!(presence, Presence::Lost | Presence::Down),
+        }
+    }
+
+    pub(super) fn end_wait_of(&mut self, id: &str, ok: bool, answer: &str) {
+        let now = self.now;
+        let Some(mut reaction) = self.reactions.open.remove(id) else { return };
+        reaction.end_wait(now, ok, answer);
+        self.put(id, reaction);
+        self.reactions.ready.push_back(id.to_owned());
+    }
+
+    /// Time is up for a wait.
+    pub(crate) fn reaction_timer(&mut self, id: &str) {
+        let now = self.now;
+        let Some(wait) = self.reactions.open.get(id).and_then(|it| it.waits.as_ref()) else { return };
+        if wait.until > now {
+            return;
+        }
+        match &wait.what {
+            Await::Pause => self.end_wait_of(id, true, "it has passed"),
+            _ => self.end_wait_of(id, false, "what was waited for did not come in time"),
+        }
+    }
+
+    /// Begins a wait of an action, unless it is over at once.
+    pub(super) fn begin_wait(&mut self, reaction: &mut Reaction, what: Wait, timeout_ms: u64) {
+        let (text, what) = match what {
+            Wait::Event(filter, when) => (format!("wait for {filter}"), Await::Event(filter, when)),
+            Wait::Presence(minion, up) => {
+                let word = if up { "up" } else { "down" };
+                let boots = BTreeMap::new();
+                (
+                    format!("wait until {minion} is {word}"),
+                    Await::Presence { minions: vec![minion], up, boots },
+                )
+            }
+            Wait::Job => match reaction.last_job {
+                Some(job) => (format!("wait for job {}", job.short()), Await::Job(job)),
+                None => {
+                    let reason = "no job was made before it";
+                    reaction.done.push(DecisionAction::new("wait for a job".to_owned(), None, reason));
+                    reaction.fail(reason, None);
+                    reaction.left.clear();
+                    return;
+                }
+            },
+        };
+        self.wait_for(reaction, text, what, timeout_ms);
+    }
+
+    /// The same, for what more actions than one wait for.
+    pub(super) fn wait_for(&mut self, reaction: &mut Reaction, text: String, what: Await, timeout_ms: u64) {
+        let now = self.now;
+        reaction.done.push(DecisionAction::new(cut(&text, 160), None, super::ACCEPTED));
+        let action = reaction.done.len() - 1;
+        reaction.waits = Some(Waiting { action, until: now.plus_ms(timeout_ms), what: what.clone() });
+        match what {
+            Await::Presence { .. } if self.is_there(reaction) => {
+                reaction.end_wait(now, true, "presence is as wanted");
+            }
+            Await::Job(job) if !reaction.jobs.iter().any(|it| it.0 == job) => {
+                let ok = self.book.bad_of(job).is_some_and(|it| it.is_empty());
+                reaction.end_wait(now, ok, if ok { "the job has ended" } else { "the job ended badly" });
+            }
+            _ => {}
+        }
+    }
+}
