@@ -40,6 +40,7 @@ const HOME_OF: &[(&str, &[&str])] = &[
     ("rumqttc", &["crates/bus/src/client.rs", "crates/bus/src/packet.rs"]),
     ("rumqttd", &["master/src/fanout.rs"]),
     ("rusqlite", &["master/src/store.rs", "master/src/store/"]),
+    ("ureq", &["master/src/daemon/outgoing.rs", "master/src/daemon/outgoing/"]),
     ("axum", &["master/src/web.rs", "master/src/web/"]),
     (
         "inotify",

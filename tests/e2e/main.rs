@@ -14,6 +14,7 @@ mod isolation;
 mod local;
 mod main_job;
 mod observers;
+mod reactions;
 mod reactor;
 mod rolling;
 mod schedule;

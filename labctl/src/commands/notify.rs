@@ -5,8 +5,8 @@ use crate::{
     Ended,
     failure::Exit,
     show::{
-        List, json,
-        table::{Cell, Column, Table, Tone},
+        List, Tone, json,
+        table::{Cell, Column, Table},
     },
 };
 use clap::{Args, Subcommand};

@@ -7,7 +7,9 @@ use super::{
 use crate::core::{Called, test_kit::*, *};
 use bus::message::{FromMinion, ToMinion};
 use lang::notifiers::Notifiers;
-use model::{ActionEnd, Ask, Decision, DecisionAction, JobId, KeyStatus, Labels, Reply, Request, Terminal};
+use model::{
+    ActionEnd, Ask, Caller, Decision, DecisionAction, JobId, KeyStatus, Labels, Reply, Request, Terminal,
+};
 use serde_json::{Map, json};
 
 const NOTIFY: &str = "\
