@@ -375,6 +375,8 @@ impl Master {
             self.compare_conduct(id);
         }
         self.reconcile(id, hello);
+        // It may be back without ever having been missed.
+        self.reaction_presence(id);
         if booted {
             self.emit_start(id);
         } else {

@@ -32,6 +32,8 @@ pub(crate) const SWITCH_AGE_MS_MAX: u64 = 2 * 60_000;
 /// Waits between tries: the first, and the longest.
 const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 15 * 60_000;
+/// How long a call waits for a `notify.yaml` without mistakes.
+const BROKEN_MS: u64 = 60_000;
 /// Longest that a service can make us wait.
 const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 
@@ -271,6 +273,13 @@ impl Master {
             Ok(None) => {}
         }
         let passage = self.passage(&outgoing);
+        if passage.is_err() && !self.outbox.errors.is_empty() {
+            // What it names may stand in the edit that is broken.
+            outgoing.next = self.now.plus_ms(BROKEN_MS);
+            self.wake_at(outgoing.next, Timer::Outgoing);
+            self.outbox.waiting.insert(id.to_owned(), outgoing);
+            return false;
+        }
         outgoing.tries += 1;
         outgoing.first.get_or_insert(self.now);
         let tally = self.outbox.tallies.entry(service.clone()).or_default();
