@@ -103,6 +103,10 @@ impl Handle {
     pub fn hooks(&self) -> Arc<Keyring> {
         self.register.hooks()
     }
+    /// A number that is another one when other roles are in use.
+    pub fn roles_edition(&self) -> u64 {
+        self.register.roles_edition()
+    }
     /// The master's clock.
     pub fn now(&self) -> Timestamp {
         clock::now()

@@ -35,6 +35,7 @@ struct Tables {
     observers: BTreeMap<String, Observer>,
     operators: BTreeMap<Fingerprint, Operator>,
     roles: Arc<Roles>,
+    roles_edition: u64,
     hooks: Arc<Keyring>,
     open: BTreeSet<JobId>,
     recipes: BTreeMap<MinionId, BTreeMap<JobId, SealedRef>>,
@@ -162,7 +163,13 @@ impl Register {
     }
     /// New roles are in use.
     pub(crate) fn set_roles(&self, roles: Arc<Roles>) {
-        self.write().roles = roles;
+        let mut tables = self.write();
+        tables.roles = roles;
+        tables.roles_edition += 1;
+    }
+    /// Grows with each edit of the roles.
+    pub(crate) fn roles_edition(&self) -> u64 {
+        self.read().roles_edition
     }
     /// New hooks are in use.
     pub(crate) fn set_hooks(&self, hooks: Arc<Keyring>) {

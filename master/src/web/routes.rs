@@ -164,10 +164,15 @@ async fn guard(request: HttpRequest, next: Next) -> Response {
 }
 
 impl Operator {
-    /// Whether they still may, for a stream that goes on.
+    /// Whether they still may, for a stream that goes on. What roles allow is judged when it begins: when that changes,
+    /// it ends, and who reads it asks again.
     fn still(&self) -> stream::Still {
         let (site, proof, role) = (Arc::clone(&self.site), self.proof.clone(), self.caller.role.clone());
-        Box::new(move || proof.caller(&site).is_ok_and(|it| it.role == role))
+        let began = site.daemon.roles_edition();
+        Box::new(move || {
+            let same = site.daemon.roles_edition() == began || broken::leaves_out("stream-roles");
+            same && proof.caller(&site).is_ok_and(|it| it.role == role)
+        })
     }
     async fn ask(self, request: Request) -> Response {
         if matches!(request, Request::Submit { .. })

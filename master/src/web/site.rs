@@ -52,6 +52,7 @@ pub(crate) trait Daemon: Send + Sync + 'static {
     fn hooks(&self) -> Arc<Keyring>;
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Reply>;
     fn now(&self) -> Timestamp;
+    fn roles_edition(&self) -> u64;
 }
 
 impl Daemon for Handle {
@@ -104,5 +105,8 @@ impl Daemon for Handle {
     }
     fn now(&self) -> Timestamp {
         Self::now(self)
+    }
+    fn roles_edition(&self) -> u64 {
+        Self::roles_edition(self)
     }
 }

@@ -44,6 +44,7 @@ struct Fake {
     gone: Arc<Mutex<bool>>,
     hooks: Arc<Keyring>,
     delivered: Arc<Mutex<Vec<Delivery>>>,
+    roles: Arc<std::sync::atomic::AtomicU64>,
 }
 
 fn caller() -> Caller {
@@ -59,6 +60,9 @@ impl Daemon for Fake {
         delivered.push(delivery);
         let event = delivered.len() as u64;
         Box::pin(async move { Reply::Delivered(api::Delivered { event, events: 1, again: false }) })
+    }
+    fn roles_edition(&self) -> u64 {
+        self.roles.load(std::sync::atomic::Ordering::Relaxed)
     }
     fn now(&self) -> Timestamp {
         Timestamp(1_700_000_000_000)
@@ -142,6 +146,7 @@ struct Page {
     refused: Arc<Mutex<Vec<Refused>>>,
     gone: Arc<Mutex<bool>>,
     delivered: Arc<Mutex<Vec<Delivery>>>,
+    roles: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Page {
@@ -152,6 +157,7 @@ impl Page {
         let events = broadcast::channel(8).0;
         let (refused, gone) = (Arc::default(), Arc::default());
         let (events_of, refused_by, gone_of) = (events.clone(), Arc::clone(&refused), Arc::clone(&gone));
+        let roles: Arc<std::sync::atomic::AtomicU64> = Arc::default();
         let delivered: Arc<Mutex<Vec<Delivery>>> = Arc::default();
         let daemon = Arc::new(Fake {
             events: events_of,
@@ -160,6 +166,7 @@ impl Page {
             gone: gone_of,
             hooks: Arc::new(Keyring::of_text(hooks::HOOKS)),
             delivered: Arc::clone(&delivered),
+            roles: Arc::clone(&roles),
         });
         let site = Arc::new(Site {
             daemon,
@@ -168,7 +175,7 @@ impl Page {
             backups: Arc::new(tokio::sync::Semaphore::new(1)),
             hooks: HookDoor::default(),
         });
-        Self { site, _folder: folder, events, refused, gone, delivered }
+        Self { site, _folder: folder, events, refused, gone, delivered, roles }
     }
     fn router(&self, peer: Peer) -> Router {
         routes::router(Arc::clone(&self.site)).layer(Extension(peer))
@@ -532,4 +539,20 @@ async fn a_stream_ends_when_its_reader_may_not_read_any_more() {
     *page.gone.lock().unwrap() = true;
     let ended = tokio::time::timeout(std::time::Duration::from_secs(8), text(watch)).await;
     assert_eq!(ended.as_deref(), Ok(""), "within seconds");
+}
+
+#[test]
+fn a_stream_ends_when_other_roles_are_in_use() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ends = || {
+        runtime.block_on(async {
+            let page = Page::new();
+            let watch = page.send(from(1), with_token("/api/v1/events/watch", "ci:secret")).await;
+            assert_eq!(watch.status(), StatusCode::OK);
+            page.roles.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::time::timeout(std::time::Duration::from_secs(3), text(watch)).await.is_ok()
+        })
+    };
+    assert!(ends(), "within seconds, also if the role has the same name");
+    assert!(!model::broken::without(Some("stream-roles"), ends), "the test notices");
 }
