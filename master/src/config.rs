@@ -1,6 +1,6 @@
 //! `master.yaml`: typed, unknown keys refused, every mistake reported with its place.
 
-use crate::sources::{Folder, Layout};
+use crate::sources::{Folder, GitTree, Layout, git::is_branch};
 use lang::ConfigReader;
 use model::{Diagnostic, Severity, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -29,6 +29,10 @@ const KEYS: &[&str] = &[
     "listen.plain",
     "addresses",
     "trees",
+    "tree.git",
+    "tree.branch",
+    "tree.signed_by",
+    "tree.path",
     "states",
     "pillar",
     "reactors",
@@ -78,6 +82,8 @@ pub struct Config {
     pub addresses: Vec<Address>,
     /// The trees.
     pub layout: Layout,
+    /// The tree in front of them, if it is a branch of a repository.
+    pub tree: Option<GitTree>,
     /// Who may do what.
     pub roles: PathBuf,
     /// Who may put events on the bus by a webhook.
@@ -160,6 +166,7 @@ impl Config {
         );
         let path = |text: &str| path(root, text);
         let layout = Layout::read(&mut reader, path, default_trees(root));
+        let tree = git_tree(&mut reader, root);
         let config = Self {
             name: reader.one("name", name).unwrap_or_else(|| "lab".into()),
             mqtt: reader.list("listen.mqtt", |it| listen(it, MQTT_PORT)).unwrap_or_else(|| any(MQTT_PORT)),
@@ -169,6 +176,7 @@ impl Config {
             plain: reader.one("listen.plain", plain).flatten(),
             addresses: reader.list("addresses", address).unwrap_or_default(),
             layout,
+            tree,
             roles: reader
                 .one("roles", path)
                 .unwrap_or_else(|| beneath(root, Path::new("/etc/labctl/roles.yaml"))),
@@ -199,6 +207,10 @@ impl Config {
             Ok(config)
         }
     }
+    /// Where commits of the tree are checked out.
+    pub fn checkouts(&self) -> PathBuf {
+        self.state_dir.join("tree")
+    }
     /// Where the keys are.
     pub fn keys(&self) -> PathBuf {
         self.state_dir.join("keys")
@@ -207,6 +219,32 @@ impl Config {
     pub fn masters_path(&self) -> PathBuf {
         self.state_dir.join("masters.json")
     }
+}
+
+/// A branch that is followed; none unless `tree.git` says so.
+fn git_tree(reader: &mut ConfigReader, root: &Path) -> Option<GitTree> {
+    let branch = |text: &str| {
+        let good = is_branch(text).then(|| text.to_owned());
+        good.ok_or_else(|| format!("`{text}` is no name of a branch"))
+    };
+    let below = |text: &str| {
+        let plain = |it: &Component<'_>| matches!(it, Component::CurDir | Component::Normal(_));
+        let parts: Vec<Component<'_>> = Path::new(text).components().collect();
+        if parts.iter().all(plain) {
+            return Ok(parts.into_iter().filter(|it| *it != Component::CurDir).collect::<PathBuf>());
+        }
+        Err(format!("`{text}` is no path inside of a repository"))
+    };
+    let repository = reader.one("tree.git", |it| path(root, it));
+    let branch = reader.one("tree.branch", branch);
+    let signed_by = reader.one("tree.signed_by", |it| path(root, it));
+    let inside = reader.one("tree.path", below);
+    Some(GitTree {
+        repository: repository?,
+        branch: branch.unwrap_or_else(|| "main".to_owned()),
+        signed_by,
+        path: inside.unwrap_or_default(),
+    })
 }
 
 /// All addresses of this machine, of both kinds unless it has no IPv6.

@@ -127,6 +127,8 @@ pub struct Master {
     masters: Option<masters::Listed>,
     revision: Option<Revision>,
     tree_errors: Vec<Diagnostic>,
+    /// By what the next word about the trees comes.
+    pushed: Option<Box<crate::sources::Commit>>,
     degraded: Option<String>,
     /// What the shell says about the machine's clock.
     clock_set: bool,
@@ -178,6 +180,7 @@ impl Master {
             masters: None,
             revision: None,
             tree_errors: Vec::new(),
+            pushed: None,
             degraded: None,
             clock_set: true,
             last_raw,
@@ -288,6 +291,7 @@ impl Master {
             }
             Input::Integration { user, tag, data } => self.integration(&user, &tag, data),
             Input::Sources { revision, rules } => self.sources(revision, rules),
+            Input::Pushed(commit) => self.pushed = Some(commit),
             Input::BrokenSources(diagnostics) => self.broken_sources(diagnostics),
             Input::Compiled { job, minion, revision, result } => {
                 self.compiled(job, &minion, revision, result);

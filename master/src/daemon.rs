@@ -20,12 +20,14 @@ mod watch;
 use crate::core::{Called, Delivery, Effect, Entry, Input, Master, Refused, Ticket};
 use crate::gate::FromGate;
 use crate::hooks::Files;
-use crate::sources::{Generation, Reading};
+use crate::sources::{Commit, Generation, Reading};
 use crate::store::{Health, Keep, Row, Store};
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Beat;
 use compile::{Done, Pool};
-use model::{Caller, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api};
+use model::{
+    Caller, Diagnostic, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
+};
 use register::Register;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -81,6 +83,10 @@ pub(crate) enum Incoming {
     Compiled(Done),
     /// The trees were read.
     Trees(Reading),
+    /// What comes next of the trees came by this commit.
+    Pushed(Box<Commit>),
+    /// A commit cannot be used.
+    BadPush(Vec<Diagnostic>),
     /// A list of masters is on disk, or cannot be.
     MastersKept(Ticket, String, Option<String>),
     /// The roles were read.
@@ -256,6 +262,8 @@ impl<O: Outside> Daemon<O> {
                 self.begin_compiles();
             }
             Incoming::Trees(reading) => self.trees(reading),
+            Incoming::Pushed(commit) => self.step(Input::Pushed(commit), None),
+            Incoming::BadPush(errors) => self.broken_trees(errors),
             Incoming::MastersKept(ticket, text, failure) => {
                 if failure.is_none() {
                     self.register.set_masters(&text);
@@ -342,18 +350,19 @@ impl<O: Outside> Daemon<O> {
             self.step(Input::Sources { revision, rules }, None);
         }
         if !errors.is_empty() {
-            let first =
-                errors[0].spans.first().map(|it| format!("{}:{}", it.file, it.line)).unwrap_or_default();
-            let (count, says) = (errors.len(), &errors[0].message);
-            warn!(
-                count,
-                first, says, "the newest edit of the trees is broken, the last good one stays in use"
-            );
-            self.step(Input::BrokenSources(errors), None);
+            self.broken_trees(errors);
         }
         for waiting in std::mem::take(&mut self.early) {
             self.take(waiting);
         }
+    }
+    fn broken_trees(&mut self, errors: Vec<Diagnostic>) {
+        let first = errors.first();
+        let place = first.and_then(|it| it.spans.first()).map(|it| format!("{}:{}", it.file, it.line));
+        let (count, first) = (errors.len(), place.unwrap_or_default());
+        let says = errors.first().map(|it| it.message.as_str()).unwrap_or_default();
+        warn!(count, first, says, "the newest edit of the trees is broken, the last good one stays in use");
+        self.step(Input::BrokenSources(errors), None);
     }
     fn adopt(&mut self, generation: &Arc<Generation>) {
         self.register.set_files(Arc::clone(&generation.files));

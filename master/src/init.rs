@@ -1,5 +1,7 @@
 //! `labmaster init`: folders, keys, `masters.json`, the example tree.
 
+pub mod push;
+
 use crate::config::{Address, Config, HTTPS_PORT, MQTT_PORT, beneath};
 use bus::keys::KeyError;
 use bus::masters::{MasterEntry, Masters, MastersError};
@@ -34,6 +36,8 @@ pub struct Wish {
     pub name: Option<String>,
     /// Host names and addresses that minions are told.
     pub addresses: Vec<Address>,
+    /// A repository to make and to follow.
+    pub git: Option<PathBuf>,
     /// Whether the example tree is wanted.
     pub example: bool,
 }
@@ -75,6 +79,14 @@ pub enum SetUpError {
     Org {
         /// Which.
         path: PathBuf,
+    },
+    /// A repository that operators push to.
+    #[error("the repository `{path}` cannot be made: {says}")]
+    Repository {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        says: String,
     },
     /// The configuration is bad.
     #[error("the configuration is bad")]
@@ -177,6 +189,9 @@ pub fn init(wish: &Wish) -> Result<Vec<String>, SetUpError> {
         make_folder(wish.config.parent(), 0o755)?;
         write_new(&wish.config, text.as_bytes(), 0o644).map_err(io_error("write", &wish.config))?;
         done.push(format!("created {}", wish.config.display()));
+    }
+    if let Some(repository) = &wish.git {
+        push::set_up(wish, repository, &mut done)?;
     }
     let config = Config::read(&wish.config, &wish.root, false).map_err(SetUpError::Config)?;
     let keys = config.keys();
@@ -317,6 +332,7 @@ mod tests {
             root: root.to_owned(),
             name: Some("home".into()),
             addresses: vec![crate::config::address("127.0.0.1").unwrap()],
+            git: None,
             example: true,
         }
     }

@@ -20,6 +20,9 @@ const HEALTH_MAX: Duration = Duration::from_secs(5);
 /// Threads for compiles, reads, files and calls to other services.
 const BLOCKING_MAX: usize = 24;
 
+/// Bytes of what git asks about a push.
+const PUSH_BYTES_MAX: u64 = 1 << 20;
+
 /// The unit, as packages have it, and where they have the program.
 const UNIT: &str = include_str!("../labmaster.service");
 const PACKAGED: &str = "/usr/bin/labmaster";
@@ -46,6 +49,8 @@ enum Command {
     Init(Init),
     /// Run the master
     Run(Place),
+    /// For a pre-receive hook: refuse a push that the master would not use
+    CheckPush(Place),
     /// Ask the master on this machine whether it answers
     Health(Place),
     /// Put a backup in place of what is in the state folder; the master must not run
@@ -89,6 +94,9 @@ struct Init {
     /// A host name or address that minions are told (`host` or `host:port`); may be repeated
     #[arg(long = "address", value_name = "HOST", value_parser = config::address)]
     addresses: Vec<config::Address>,
+    /// Make a bare repository and follow its branch `main`: operators push the trees to it
+    #[arg(long, value_name = "DIR")]
+    git: Option<PathBuf>,
     /// Write no example tree
     #[arg(long)]
     no_example: bool,
@@ -108,6 +116,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Init(wish) => set_up(wish),
         Command::Run(place) => place.read().map_or_else(|code| code, run),
+        Command::CheckPush(place) => place.read().map_or_else(|code| code, |config| check_push(&config)),
         Command::Health(place) => place.read().map_or_else(|code| code, |config| health(&config)),
         Command::Restore(Restore { file, place }) => {
             place.read().map_or_else(|code| code, |config| put_back(&file, &config))
@@ -126,14 +135,14 @@ fn main() -> ExitCode {
 }
 
 fn set_up(wish: Init) -> ExitCode {
-    let Init { place, name, addresses, no_example } = wish;
+    let Init { place, name, addresses, git, no_example } = wish;
     let config = place.file();
     let below = if place.root == Path::new("/") {
         String::new()
     } else {
         format!(" --root {}", place.root.display())
     };
-    let wish = init::Wish { config, root: place.root, name, addresses, example: !no_example };
+    let wish = init::Wish { config, root: place.root, name, addresses, git, example: !no_example };
     match init::init(&wish) {
         Ok(done) if done.is_empty() => println!("all is set up already; nothing was changed"),
         Ok(done) => {
@@ -160,6 +169,26 @@ fn next_steps(below: &str) -> String {
         "  1. run it      {run}\n  2. a minion    labctl key enroll --ids vm-01 > seed.json   and there   \
          labminion run --seed seed.json\n  3. then        labctl target vm-01 apply hello\n"
     )
+}
+
+/// Git asks on standard input, a line for each reference; what is said goes to whoever pushes.
+fn check_push(config: &Config) -> ExitCode {
+    let mut asked = String::new();
+    if let Err(error) = std::io::stdin().take(PUSH_BYTES_MAX).read_to_string(&mut asked) {
+        return failed(&error);
+    }
+    match init::push::check(config, &asked) {
+        Ok(diagnostics) if diagnostics.is_empty() => ExitCode::SUCCESS,
+        Ok(diagnostics) => {
+            eprintln!("{}", lang::render_diagnostics(&diagnostics, lang::Paint::Plain));
+            eprintln!("refused: the master would not use it");
+            ExitCode::FAILURE
+        }
+        Err(reason) => {
+            eprintln!("refused: {reason}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn put_back(file: &Path, config: &Config) -> ExitCode {

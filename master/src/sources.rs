@@ -1,5 +1,7 @@
 //! `states/`, `pillar/` and `reactors/` as a tree in memory; watches them; contents by hash.
 
+pub(crate) mod git;
+mod pushed;
 mod scan;
 mod watch;
 
@@ -10,6 +12,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use git::{Commit, GitTree};
+pub(crate) use pushed::{News, Trees, judge};
 pub(crate) use scan::open_content;
 pub use watch::Watcher;
 
@@ -60,6 +64,10 @@ impl Sources {
     /// Where they lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+    /// The next reading gives what is there, also if nothing changed.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
     }
     /// Reads what is there now; `None` if nothing changed since the last time. Blocks: not for a runtime's thread.
     pub fn read(&mut self) -> Option<Reading> {

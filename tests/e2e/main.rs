@@ -14,6 +14,7 @@ mod isolation;
 mod local;
 mod main_job;
 mod observers;
+mod push;
 mod reactions;
 mod reactor;
 mod rolling;

@@ -108,6 +108,17 @@ impl Layout {
             ..Self::default()
         }
     }
+    /// With another tree in front of all others.
+    #[must_use]
+    pub fn with_first(mut self, tree: &Folder) -> Self {
+        let Self { states, pillar, reactors, .. } = Self::of_trees(std::slice::from_ref(tree));
+        for (own, first) in
+            [(&mut self.states, states), (&mut self.pillar, pillar), (&mut self.reactors, reactors)]
+        {
+            own.splice(0..0, first);
+        }
+        self
+    }
     /// What a configuration says; `path` reads a path, `defaults` are the trees where it names none.
     pub fn read(
         reader: &mut ConfigReader,

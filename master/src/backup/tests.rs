@@ -20,6 +20,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("etc/labctl/master.yaml");
         let wish = Wish {
+            git: None,
             config: place.clone(),
             root: folder.path().to_owned(),
             name: Some("home".into()),

@@ -1,7 +1,7 @@
 //! Everything that can happen to a master.
 
 use super::{Asked, Asker, Called, Delivery, Refused, SealedRef, Ticket};
-use crate::hooks::Keyring;
+use crate::{hooks::Keyring, sources::Commit};
 use bus::message::{EnrollRequest, FromMinion, ToMinion};
 use lang::{notifiers::Notifiers, roles::Roles, rules::Rules};
 use model::{
@@ -85,6 +85,8 @@ pub enum Input {
         /// Their rules.
         rules: Rules,
     },
+    /// What is told next of the trees came by this commit.
+    Pushed(Box<Commit>),
     /// An edit of the trees does not load; the last good one stays in use.
     BrokenSources(Vec<Diagnostic>),
     /// To [`Effect::Compile`].

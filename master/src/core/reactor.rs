@@ -9,6 +9,7 @@ use super::{
     roster::{Live, cut},
     timers::Timer,
 };
+use crate::sources::Commit;
 use lang::{
     reactor::{Judged, List, Maintenance, Member, World, minion_of},
     rules::{Rule, Rules},
@@ -33,6 +34,8 @@ const REACTIONS_PER_STEP_MAX: usize = 1_000;
 pub(crate) const QUEUE_MAX: usize = 100_000;
 /// Rows of events that wait, among what rules remember: no rule has this name.
 const QUEUE_ROW: &str = "/queue/";
+/// Bytes of paths that an event about the trees names.
+const CHANGED_BYTES_MAX: usize = 8 << 10;
 /// How long rules wait whose deadlines come while the store is full.
 const FULL_MS: u64 = 10_000;
 
@@ -400,6 +403,7 @@ fn queue_row(event: &Event, data: Option<Value>) -> Entry {
 /// Trees.
 impl Master {
     pub(crate) fn sources(&mut self, revision: Revision, rules: Rules) {
+        let pushed = self.pushed.take();
         let first = self.revision.is_none();
         let changed = self.revision.replace(revision) != Some(revision);
         self.tree_errors.clear();
@@ -411,6 +415,7 @@ impl Master {
             if !forgetful.is_empty() {
                 data["rules_that_begin_anew"] = json!(forgetful);
             }
+            tell_commit(pushed.as_deref(), &mut data);
             self.emit_master("tree/changed".to_owned(), data);
         }
         if changed {
@@ -429,17 +434,35 @@ impl Master {
     }
 
     pub(crate) fn broken_sources(&mut self, diagnostics: Vec<Diagnostic>) {
-        if self.tree_errors == diagnostics {
+        let pushed = self.pushed.take();
+        if self.tree_errors == diagnostics && pushed.is_none() {
             return;
         }
         let first = diagnostics.first();
         let place = first.and_then(|it| it.spans.first()).map(|it| format!("{}:{}", it.file, it.line));
-        let data = json!({
+        let mut data = json!({
             "errors": diagnostics.len(), "first": first.map(|it| cut(&it.message, 1024)), "place": place,
         });
+        tell_commit(pushed.as_deref(), &mut data);
         self.tree_errors = diagnostics;
         self.emit_master("tree/broken".to_owned(), data);
     }
+}
+
+/// By which commit, and which of its paths, as far as there is room for them in an event.
+fn tell_commit(commit: Option<&Commit>, data: &mut Value) {
+    let Some(Commit { id, author, subject, changed, more_changed }) = commit else { return };
+    let mut bytes = 0;
+    let room = |it: &&String| {
+        bytes += it.len();
+        bytes <= CHANGED_BYTES_MAX
+    };
+    let told: Vec<&String> = changed.iter().take_while(room).collect();
+    data["commit"] = json!(id);
+    data["author"] = json!(author);
+    data["subject"] = json!(subject);
+    data["more_changed"] = json!(*more_changed || told.len() < changed.len());
+    data["changed"] = json!(told);
 }
 
 #[cfg(test)]

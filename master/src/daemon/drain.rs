@@ -88,6 +88,8 @@ impl<O: Outside> Daemon<O> {
             // Calls that were made go out again after the start, unless their end is on record.
             Incoming::Compiled(_)
             | Incoming::Trees(_)
+            | Incoming::Pushed(_)
+            | Incoming::BadPush(_)
             | Incoming::Roles(_)
             | Incoming::Hooks(_)
             | Incoming::Notifiers(_)

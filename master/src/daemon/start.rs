@@ -11,7 +11,7 @@ use crate::fanout::Fanout;
 use crate::gate::{FromGate, Gate, GateConfig, GateError};
 use crate::hooks::Files;
 use crate::init::{KeyRing, SetUpError};
-use crate::sources::Sources;
+use crate::sources::{Trees, git::Follower};
 use crate::store::{Keep, Store, StoreConfig, StoreError};
 use crate::web::{Web, WebConfig};
 use bus::message::{EnrollAnswer, ToMinion};
@@ -130,13 +130,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let again = Again::default();
     let stop = signals(again.clone()).map_err(StartError::Signals)?;
     announce(&config, &mqtt, &https);
+    let follower = config.tree.clone().map(|it| Follower::new(it, &config.checkouts()));
     let roles = roles::keep_looking(config.roles, text, again.roles, handle.inputs.clone());
     let roles = tokio::spawn(roles);
     let looking = hooks::keep_looking(hook_files, hook_register, handle.inputs.clone());
     let hooks = tokio::spawn(looking);
     let notify = notify::keep_looking(config.notify, told, again.notify, handle.inputs.clone());
     let notify = tokio::spawn(notify);
-    let reader = tokio::spawn(trees::keep_reading(Sources::new(config.layout), again.trees, handle.inputs));
+    let reader =
+        tokio::spawn(trees::keep_reading(Trees::new(config.layout, follower), again.trees, handle.inputs));
     watchdog.start();
     tell_systemd(&[NotifyState::Ready]);
     let stopping = async move {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::{Query, Settings};
-use crate::sources::{Folder, Layout, Sources};
+use crate::sources::{Folder, Layout, Trees};
 use crate::store::StoreConfig;
 use crate::{backup::Maker, gate::Directory, store::Reader};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -96,7 +96,7 @@ fn start(folder: &Path) -> Rig {
 fn read_trees(folder: &Path, loopback: mpsc::Sender<Incoming>) {
     let layout = Layout { states: vec![Folder::native(folder.join("states"))], ..Layout::default() };
     let again = Arc::new(tokio::sync::Notify::new());
-    tokio::spawn(trees::keep_reading(Sources::new(layout), again, loopback));
+    tokio::spawn(trees::keep_reading(Trees::new(layout, None), again, loopback));
 }
 
 fn start_without_trees(folder: &Path) -> (Rig, mpsc::Sender<Incoming>) {

@@ -1,7 +1,7 @@
 //! Reads the trees when they change and on demand; never on the loop's own time.
 
 use super::Incoming;
-use crate::sources::{Generation, Sources, Watcher};
+use crate::sources::{Generation, News, Trees, Watcher};
 use model::ContentHash;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,37 +18,52 @@ const SETTLE: Duration = Duration::from_millis(150);
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// They are looked at this often even if the watch says nothing (network mounts, an overflow).
 const LOOK: Duration = Duration::from_mins(5);
+/// The same for a repository: one file.
+const LOOK_AT_GIT: Duration = Duration::from_secs(30);
 
 /// Reads, then waits for a change or for `again`, until the loop is gone.
-pub(super) async fn keep_reading(mut sources: Sources, again: Arc<Notify>, inputs: mpsc::Sender<Incoming>) {
-    let mut watcher = watch(&sources);
+pub(super) async fn keep_reading(mut trees: Trees, again: Arc<Notify>, inputs: mpsc::Sender<Incoming>) {
+    let mut watcher = watch(&trees);
     loop {
         let read = tokio::task::spawn_blocking(move || {
-            let reading = sources.read();
-            (sources, reading)
+            let news = trees.look();
+            (trees, news)
         });
-        let Ok((returned, reading)) = read.await else {
+        let Ok((returned, news)) = read.await else {
             warn!("reading the trees ended in a bug: they are not read any more");
             return;
         };
-        sources = returned;
-        if let Some(reading) = reading
-            && inputs.send(Incoming::Trees(reading)).await.is_err()
-        {
-            return;
+        trees = returned;
+        for incoming in news.into_iter().flat_map(told) {
+            if inputs.send(incoming).await.is_err() {
+                return;
+            }
         }
         tokio::select! {
             () = changed(watcher.as_mut()) => {}
             () = again.notified() => {}
-            () = sleep(LOOK) => {}
+            () = sleep(if trees.follows() { LOOK_AT_GIT } else { LOOK }) => {}
             () = inputs.closed() => return,
         }
     }
 }
 
+fn told(news: News) -> Vec<Incoming> {
+    match news {
+        News::Trees(reading, commit) => {
+            let commit = commit.map(|it| Incoming::Pushed(Box::new(it)));
+            commit.into_iter().chain([Incoming::Trees(reading)]).collect()
+        }
+        News::Bad(commit, errors) => {
+            let commit = commit.map(|it| Incoming::Pushed(Box::new(it)));
+            commit.into_iter().chain([Incoming::BadPush(errors)]).collect()
+        }
+    }
+}
+
 #[expect(deprecated, reason = "its successor is unsafe; a watcher keeps its descriptor as long as it lives")]
-fn watch(sources: &Sources) -> Option<AsyncFd<Watcher>> {
-    let watcher = Watcher::new(sources.layout()).and_then(AsyncFd::new);
+fn watch(trees: &Trees) -> Option<AsyncFd<Watcher>> {
+    let watcher = Watcher::with(trees.layout(), trees.watched()).and_then(AsyncFd::new);
     watcher
         .inspect_err(|error| warn!(%error, "cannot watch the trees: they are looked at every five minutes"))
         .ok()

@@ -12,6 +12,7 @@ impl Rig {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let wish = Wish {
+            git: None,
             config: root.path().join("etc/labctl/master.yaml"),
             root: root.path().to_owned(),
             name: Some("home".into()),

@@ -22,8 +22,12 @@ pub struct Watcher {
 impl Watcher {
     /// Starts watching.
     pub fn new(layout: &Layout) -> io::Result<Self> {
+        Self::with(layout, [])
+    }
+    /// The same, and other folders. A file among them is noticed when another is put in its place.
+    pub(crate) fn with(layout: &Layout, others: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
         let inotify = Inotify::init()?;
-        let roots = layout.folders().map(Path::to_owned).collect();
+        let roots = layout.folders().map(Path::to_owned).chain(others).collect();
         let watcher = Self { inotify, roots };
         watcher.watch_all();
         Ok(watcher)

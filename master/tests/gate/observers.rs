@@ -174,6 +174,59 @@ async fn an_integration_is_heard_below_its_own_name_only() {
 }
 
 #[tokio::test]
+async fn what_devices_say_arrives_with_its_types_whatever_their_programs_call_it() {
+    use serde_json::json;
+    let mut bench = Bench::start().await;
+    bench.observer("bridge", ObserverRole::Integration);
+    let cases = [
+        // Tasmota, as a bridge passes it on.
+        ("stat/lamp/POWER", "ON", json!({"value": "ON"})),
+        ("tele/lamp/LWT", "Online", json!({"value": "Online"})),
+        (
+            "tele/lamp/STATE",
+            r#"{"Time":"2026-02-06T13:08:45","Uptime":"1T02:03:04","UptimeSec":93784,"POWER":"ON","Wifi":{"RSSI":64,"Signal":-68}}"#,
+            json!({"Time": "2026-02-06T13:08:45", "Uptime": "1T02:03:04", "UptimeSec": 93784, "POWER": "ON", "Wifi": {"RSSI": 64, "Signal": -68}}),
+        ),
+        (
+            "tele/plug/SENSOR",
+            r#"{"Time":"2026-02-06T13:08:45","ENERGY":{"Total":3.185,"Power":12,"Factor":0.5}}"#,
+            json!({"Time": "2026-02-06T13:08:45", "ENERGY": {"Total": 3.185, "Power": 12, "Factor": 0.5}}),
+        ),
+        // Zigbee2MQTT.
+        (
+            "zigbee2mqtt/door",
+            r#"{"battery":91,"contact":false,"linkquality":120,"voltage":3005,"last_seen":null}"#,
+            json!({"battery": 91, "contact": false, "linkquality": 120, "voltage": 3005, "last_seen": null}),
+        ),
+        ("zigbee2mqtt/0x00158d0001a2b3c4/availability", r#"{"state":"online"}"#, json!({"state": "online"})),
+        // Node-RED, whatever stands in msg.payload.
+        ("temperature", "21.5", json!({"value": 21.5})),
+        ("counter", "42", json!({"value": 42})),
+        ("flag", "true", json!({"value": true})),
+        ("list", "[1,\"a\"]", json!({"value": [1, "a"]})),
+        ("text", "door opened", json!({"value": "door opened"})),
+        ("empty", "", json!({"value": ""})),
+        ("half", "{\"a\":", json!({"value": "{\"a\":"})),
+    ];
+    let mut mqtt = observe(&bench, Version::V4, "bridge").await;
+    for (topic, payload, wanted) in cases {
+        let topic = format!("lab/in/bridge/{topic}");
+        mqtt.send(&Packet::Publish(publish(&topic, payload, Qos::AtLeastOnce))).await;
+        let FromGate::Integration { user, tag, data } = bench.event().await else { panic!("{topic}") };
+        assert_eq!((user.as_str(), format!("lab/in/bridge/{tag}")), ("bridge", topic.clone()));
+        assert_eq!(serde_json::Value::Object(data), wanted, "{topic}");
+        assert_eq!(mqtt.next().await, Some(Packet::Ack { kind: AckKind::Ack, id: 7, reason: 0 }));
+    }
+    for topic in ["lab/in/other/stat/lamp/POWER", "stat/lamp/POWER", "lab/in/bridge"] {
+        mqtt.send(&Packet::Publish(publish(topic, "ON", Qos::AtMostOnce))).await;
+    }
+    mqtt.send(&Packet::Publish(publish("lab/in/bridge/x", vec![b'x'; 16 * 1024 + 1], Qos::AtMostOnce))).await;
+    mqtt.ping().await;
+    assert_eq!((bench.refused("observer-publish"), bench.refused("integration-payload")), (3, 1));
+    assert!(bench.events.try_recv().is_err(), "what was refused reached the daemon");
+}
+
+#[tokio::test]
 async fn wills_are_taken_off_and_bad_packets_end_the_connection() {
     let bench = Bench::start().await;
     bench.observer("eye", ObserverRole::Viewer);
