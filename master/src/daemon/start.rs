@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 /// How long an offer stays good unless the request says otherwise, in milliseconds.
@@ -131,14 +132,11 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let stop = signals(again.clone()).map_err(StartError::Signals)?;
     announce(&config, &mqtt, &https);
     let follower = config.tree.clone().map(|it| Follower::new(it, &config.checkouts()));
-    let roles = roles::keep_looking(config.roles, text, again.roles, handle.inputs.clone());
-    let roles = tokio::spawn(roles);
-    let looking = hooks::keep_looking(hook_files, hook_register, handle.inputs.clone());
-    let hooks = tokio::spawn(looking);
-    let notify = notify::keep_looking(config.notify, told, again.notify, handle.inputs.clone());
-    let notify = tokio::spawn(notify);
-    let reader =
-        tokio::spawn(trees::keep_reading(Trees::new(config.layout, follower), again.trees, handle.inputs));
+    let mut lookers = JoinSet::new();
+    lookers.spawn(roles::keep_looking(config.roles, text, again.roles, handle.inputs.clone()));
+    lookers.spawn(hooks::keep_looking(hook_files, hook_register, handle.inputs.clone()));
+    lookers.spawn(notify::keep_looking(config.notify, told, again.notify, handle.inputs.clone()));
+    lookers.spawn(trees::keep_reading(Trees::new(config.layout, follower), again.trees, handle.inputs));
     watchdog.start();
     tell_systemd(&[NotifyState::Ready]);
     let stopping = async move {
@@ -149,10 +147,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let ended = daemon.run(inputs, from_gate, stopping).await;
     // Until here whoever asked was told that the master is stopping.
     drop(web);
-    reader.abort();
-    roles.abort();
-    hooks.abort();
-    notify.abort();
+    drop(lookers);
     ended.map_err(StartError::Ended)
 }
 
