@@ -59,6 +59,10 @@ pub enum Milestone {
     Taken(u32, u64),
     /// The master has so many more of its events on disk.
     Events(u64),
+    /// So many microseconds after it said an event that is reacted to, the job of the reaction was offered.
+    Offered(u64),
+    /// The job of its last such event was not offered before the next one was due.
+    Overdue,
 }
 
 /// What a swarm is told while it lives.
@@ -70,6 +74,8 @@ pub struct Orders {
     pub within_ms: u64,
     /// Events that each minion has on their way to the master: one that arrived is followed by the next.
     pub events: u32,
+    /// Milliseconds from one event that is reacted to (`event/react`) to the next one; 0 is none.
+    pub react_ms: u32,
 }
 
 /// How a swarm is to live, beside its settings.

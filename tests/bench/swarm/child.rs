@@ -6,6 +6,8 @@
 //!   the master's disk, in microseconds since 1970, once each minion's is;
 //! - `watch`: says when the last one was back, in microseconds since 1970, once all were lost and came back;
 //! - `events N`: each minion keeps so many on their way; `count`: says how many the master has on disk, and now;
+//! - `react MS`: each minion says an event that a rule answers, every so many milliseconds; `reacted`: says how often a
+//!   job was not offered before the next event was due, and for all others the microseconds from event to offer;
 //! - `words MS...`: for each minion, by what the master last heard of it, how many milliseconds before that it had said
 //!   something; a time of 0 is left out.
 
@@ -23,6 +25,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Orders that wait.
 const ORDERS_MAX: usize = 16;
+/// Reactions whose times are kept until they are asked for.
+const OFFERED_MAX: usize = 1_000_000;
 
 /// The whole life of the process.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
@@ -102,6 +106,8 @@ struct Tally {
     /// Since `watch`: lost, and back of these.
     lost: (usize, usize),
     events: u64,
+    overdue: u64,
+    offered_us: Vec<u64>,
 }
 
 impl Tally {
@@ -118,6 +124,8 @@ impl Tally {
             first_said_us: None,
             lost: (0, 0),
             events: 0,
+            overdue: 0,
+            offered_us: Vec::new(),
         }
     }
 
@@ -173,6 +181,9 @@ impl Tally {
                 }
             }
             Milestone::Events(more) => self.events += more,
+            Milestone::Overdue => self.overdue += 1,
+            Milestone::Offered(us) if self.offered_us.len() < OFFERED_MAX => self.offered_us.push(us),
+            Milestone::Offered(_) => {}
         }
     }
 
@@ -191,6 +202,16 @@ impl Tally {
             "events" => {
                 let events = u32::try_from(first)?;
                 self.order.send_modify(|it| it.events = events);
+            }
+            "react" => {
+                let react_ms = u32::try_from(first)?;
+                self.order.send_modify(|it| it.react_ms = react_ms);
+            }
+            "reacted" => {
+                let overdue = std::mem::take(&mut self.overdue);
+                let times = std::mem::take(&mut self.offered_us);
+                let all = std::iter::once(overdue).chain(times).map(|it| it.to_string());
+                println!("{}", all.collect::<Vec<_>>().join(" "));
             }
             "count" => println!("{} {}", self.events, now_us()),
             "words" => {

@@ -59,6 +59,9 @@ pub(super) struct Light {
     /// Number up to which the master has its events.
     events_taken: u64,
     events_wanted: u32,
+    react_at: Option<tokio::time::Instant>,
+    /// When it said an event whose reaction was not offered yet.
+    reacting_us: Option<u64>,
 }
 
 impl Light {
@@ -110,6 +113,8 @@ impl Light {
             let_go_at: None,
             events_taken: 0,
             events_wanted: 0,
+            react_at: None,
+            reacting_us: None,
         }
     }
 
@@ -121,6 +126,7 @@ impl Light {
         }
         let wait = self.core.next_wake().map_or(WAKE_MAX, |at| Duration::from_millis(at.since_ms(now())));
         let let_go_at = self.let_go_at.unwrap_or(self.sample_at);
+        let react_at = self.react_at.unwrap_or(self.sample_at);
         tokio::select! {
             happening = self.happenings.recv() => match happening {
                 Some(happening) => self.on_bus(happening).await,
@@ -128,6 +134,7 @@ impl Light {
             },
             Ok(()) = self.orders.changed() => self.on_orders().await,
             () = tokio::time::sleep_until(let_go_at), if self.let_go_at.is_some() => self.let_go().await,
+            () = tokio::time::sleep_until(react_at), if self.react_at.is_some() => self.say_reacted().await,
             () = tokio::time::sleep(wait.min(WAKE_MAX)) => self.step(Input::Tick).await,
             () = tokio::time::sleep_until(self.sample_at), if self.sample_every.is_some() => self.say_sample().await,
         }
@@ -176,6 +183,11 @@ impl Light {
                     self.common.tell(Milestone::Back);
                 }
             }
+            ToMinion::Offer(_) => {
+                if let Some(at) = self.reacting_us.take() {
+                    self.common.tell(Milestone::Offered(now_us().saturating_sub(at)));
+                }
+            }
             ToMinion::Ack { jobs, events } => {
                 if !jobs.is_empty() {
                     let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
@@ -199,7 +211,23 @@ impl Light {
             tokio::time::Instant::now() + Duration::from_millis(wait)
         });
         self.events_wanted = orders.events;
+        self.react_at = (orders.react_ms > 0).then(|| {
+            let wait = random_up_to(orders.react_ms.into());
+            tokio::time::Instant::now() + Duration::from_millis(wait)
+        });
         self.say_events().await;
+    }
+
+    /// Says an event that a rule answers with a job, if the last one was answered.
+    async fn say_reacted(&mut self) {
+        let pause = Duration::from_millis(self.orders.borrow().react_ms.into());
+        self.react_at = self.react_at.map(|at| at + pause);
+        if self.reacting_us.is_some() {
+            self.common.tell(Milestone::Overdue);
+            return;
+        }
+        self.reacting_us = Some(now_us());
+        self.step(Input::Event { tag: "event/react".to_owned(), data: json!({ "load": 0.95 }) }).await;
     }
 
     async fn say_events(&mut self) {
