@@ -41,6 +41,14 @@ pub(crate) fn keys(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
+/// Names of rules.
+pub(crate) fn rules(typed: &OsStr) -> Vec<CompletionCandidate> {
+    words("rules", typed, &|session| match session.request(&Request::Rules) {
+        Ok(Reply::Rules(rules)) => rules.into_iter().map(|it| it.name).collect(),
+        _ => Vec::new(),
+    })
+}
+
 fn words(name: &str, typed: &OsStr, ask: &dyn Fn(&mut Session) -> Vec<String>) -> Vec<CompletionCandidate> {
     let global = Global { context: std::env::var("LABCTL_CONTEXT").ok(), ..Global::default() };
     let Ok(place) = config::place(&global) else { return Vec::new() };

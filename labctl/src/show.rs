@@ -7,6 +7,7 @@ pub(crate) mod job;
 pub(crate) mod json;
 pub(crate) mod minion;
 pub(crate) mod progress;
+pub(crate) mod rule;
 pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod style;

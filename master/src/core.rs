@@ -32,6 +32,7 @@ mod rolling;
 mod roster;
 mod schedules;
 mod submit;
+mod switches;
 mod target;
 #[cfg(test)]
 mod test_kit;

@@ -258,7 +258,11 @@ impl Arena {
         keys.into_iter().filter(|it| it.minion.as_str() == id).collect()
     }
     pub(crate) fn events(&self, tag: &str) -> Reply {
-        let filter = model::api::EventFilter { tag: Some(tag.to_owned()), since: None, limit: 1000 };
+        let filter = model::api::EventFilter {
+            tag: Some(tag.to_owned()),
+            limit: 1000,
+            ..model::api::EventFilter::default()
+        };
         self.ask(&Request::Events { filter })
     }
 }

@@ -18,6 +18,7 @@ mod push;
 mod reactions;
 mod reactor;
 mod rolling;
+mod rules;
 mod schedule;
 mod stop;
 mod undo;

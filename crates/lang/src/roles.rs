@@ -38,6 +38,8 @@ pub const FUNCTIONS: &[(&str, &str)] = &[
     ("pillar.show", "read pillar, secrets masked"),
     ("role.explain", "ask who may do what, and by which line"),
     ("rule.list", "read rules and what the reactor decided"),
+    ("rule.switch", "switch rules off and on"),
+    ("rule.test", "ask what rules would make of an event, and by which values"),
     ("schedule.list", "read schedules and when they are next"),
     ("schedule.pause", "pause schedules and resume them"),
     ("schedule.run", "run a schedule now: its rule acts under its own role"),

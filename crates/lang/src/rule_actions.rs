@@ -3,6 +3,7 @@
 
 mod fill;
 mod parse;
+mod say;
 
 use crate::target::Target;
 use ipnet::IpNet;

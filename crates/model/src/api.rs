@@ -219,6 +219,8 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// At most; 0 is 100.
     pub limit: u32,
+    /// Only the one of this number.
+    pub number: Option<u64>,
 }
 
 /// Answers to a probe.
@@ -354,6 +356,52 @@ pub struct RuleView {
     /// How often a reaction or a call was left out because too many waited.
     #[serde(default)]
     pub dropped: u64,
+    /// The filters of `on`, one by one.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// Its clauses as written, in the order in which they are asked: key and text.
+    #[serde(default)]
+    pub clauses: Vec<(String, String)>,
+    /// What it does when that fails, for people.
+    #[serde(default)]
+    pub on_failure: Vec<String>,
+    /// Whether it acts: its file says so, and nobody switched it off.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Who switched it off, if somebody did.
+    #[serde(default)]
+    pub off: Option<RuleOff>,
+    /// So many keys it remembers something of.
+    #[serde(default)]
+    pub keys: u64,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A rule that an operator switched off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleOff {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Until when; none is until somebody switches it on.
+    pub until: Option<Timestamp>,
+}
+
+/// What a rule would make of an event now. Nothing was done, and nothing is remembered of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Where the rule is written, `reactors/x.yaml:3`.
+    pub place: String,
+    /// Whether its `on` lets the event through.
+    pub heard: bool,
+    /// What tells its events apart, of this one.
+    pub key: String,
+    /// Every clause; `fired` is whether it would act, `actions` what it would do.
+    pub verdict: crate::Verdict,
 }
 
 /// Somebody to tell, a switch or an endpoint of `notify.yaml`, without secrets.

@@ -3,8 +3,8 @@
 //! are friendly spellings of the same.
 
 use crate::api::{
-    CompiledView, ErrorView, EventFilter, FoldedProbe, JobFilter, JobView, KeyView, MasterStatus, MinionView,
-    ObserverView, PillarView, RuleView, TargetList,
+    CompiledView, ErrorView, EventFilter, Explained, FoldedProbe, JobFilter, JobView, KeyView, MasterStatus,
+    MinionView, ObserverView, PillarView, RuleView, TargetList,
 };
 use crate::{
     AuditCheck, AuditFilter, AuditLine, Decision, Event, Fingerprint, Job, JobId, JobKind, Labels, Masked,
@@ -155,6 +155,26 @@ pub enum Request {
         rule: Option<String>,
         /// At most.
         limit: u32,
+        /// Only about the event of this number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<u64>,
+    },
+    /// What rules would make of an event now, clause by clause. Nothing is done or remembered. -> [`Reply::Explained`]
+    ExplainRules {
+        /// Only this rule.
+        rule: Option<String>,
+        /// The event, stored or not.
+        event: Event,
+    },
+    /// Switch a rule off, or on again. -> [`Reply::Done`]
+    SwitchRule {
+        /// Its name.
+        rule: String,
+        /// On, or off.
+        on: bool,
+        /// Off for so long, in milliseconds; none is until it is switched on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
     },
     /// Make an observer or API token. -> [`Reply::Observer`]
     CreateObserver {
@@ -422,6 +442,8 @@ pub enum Reply {
     Notifiers(Vec<crate::api::NotifierView>),
     /// Decision records.
     Decisions(Vec<Decision>),
+    /// What rules would make of an event.
+    Explained(Vec<Explained>),
     /// A new observer; the only time its secret is shown.
     Observer(ObserverView),
     /// Observers, without secrets.

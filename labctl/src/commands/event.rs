@@ -60,7 +60,9 @@ impl EventCommand {
             EventVerb::Watch { tag, limit, timeout } => {
                 watch(desk, tag.as_deref(), limit, timeout.map(Duration::from_millis))
             }
-            EventVerb::List { tag, since, limit } => list(desk, EventFilter { tag, since, limit }),
+            EventVerb::List { tag, since, limit } => {
+                list(desk, EventFilter { tag, since, limit, number: None })
+            }
             EventVerb::Send { tag, data } => send(desk, tag, &data),
         }
     }

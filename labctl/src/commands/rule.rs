@@ -1,10 +1,20 @@
-//! `labctl rule`: the reactor's rules.
+//! `labctl rule`: the reactor's rules, and why they did what they did.
+
+mod events;
 
 use super::{Desk, state, unexpected};
-use crate::{Ended, failure::Exit, show, tree::Folders};
+use crate::{
+    Ended, Outcome, complete,
+    failure::{Exit, Failure, did_you_mean},
+    show::{self, time},
+    tree::Folders,
+};
 use clap::{Args, Subcommand};
-use model::{Reply, Request};
-use std::{fmt::Write, path::PathBuf};
+use clap_complete::ArgValueCompleter;
+use lang::reactor::{StillWorld, replay};
+use model::{Decision, Event, Reply, Request, api::Explained, api::RuleView};
+use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct RuleCommand {
@@ -12,18 +22,37 @@ pub(crate) struct RuleCommand {
     verb: Option<RuleVerb>,
 }
 
+const TEST_EXAMPLES: &str = "\
+Examples:
+  labctl rule test disk-full                       with the newest event that its `on` lets through
+  labctl rule test disk-full --event 4711          with a stored one: labctl event list -o wide shows numbers
+  labctl rule test disk-full --event event.json    with one of a file: {\"tag\": \"minion/vm-1/beacon/disk\", \"data\": {…}}
+
+Nothing is done, and no rule remembers it.";
+const WHY_EXAMPLES: &str = "\
+Examples:
+  labctl rule why 4711                  every rule: what it made of the event, or why it did not see it
+  labctl rule why last                  the same for the newest event
+  labctl rule why 4711 --rule disk-full";
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  labctl event list --limit 1000 -o jsonl > events.jsonl
+  labctl rule replay --events events.jsonl                    the rules of the tree around this folder
+  labctl minion list -o json > minions.json
+  labctl rule replay --events events.jsonl --minions minions.json --tree ~/lab -o json
+
+Time is that of the events; needs no master, and nothing is done. The same files give the same output, byte for byte.";
+
 #[derive(Debug, Subcommand)]
 enum RuleVerb {
     /// Those in use, with how often they fired
     #[command(alias = "ls")]
     List,
-    /// What the reactor decided, and by which clause
-    History {
-        /// Only this rule
-        rule: Option<String>,
-        /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 50)]
-        limit: u32,
+    /// All of one rule: its clauses, what it does, how often it did
+    Show {
+        /// Its name
+        #[arg(add = ArgValueCompleter::new(complete::rules))]
+        rule: String,
     },
     /// Check the rules of a tree; needs no master
     Check {
@@ -31,18 +60,84 @@ enum RuleVerb {
         #[arg(value_name = "DIR")]
         tree: Option<PathBuf>,
     },
+    /// What a rule would make of an event, clause by clause; nothing happens
+    #[command(after_help = TEST_EXAMPLES)]
+    Test {
+        /// Its name
+        #[arg(add = ArgValueCompleter::new(complete::rules))]
+        rule: String,
+        /// A stored event's number, `last`, or a file with one as JSON; - is standard input
+        #[arg(long, value_name = "N | last | FILE", default_value = "last")]
+        event: String,
+    },
+    /// Why rules did something about an event, or did not
+    #[command(after_help = WHY_EXAMPLES)]
+    Why {
+        /// A stored event's number, or `last`
+        #[arg(value_name = "N | last")]
+        event: String,
+        /// Only this rule
+        #[arg(long, add = ArgValueCompleter::new(complete::rules))]
+        rule: Option<String>,
+    },
+    /// What the reactor decided, and by which clause
+    History {
+        /// Only this rule
+        #[arg(add = ArgValueCompleter::new(complete::rules))]
+        rule: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+    /// What the rules of a tree would have made of events; needs no master
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay {
+        /// Events as JSON, one a line or a list
+        #[arg(long, value_name = "FILE")]
+        events: PathBuf,
+        /// Folder with states/, pillar/ and reactors/
+        #[arg(long, value_name = "DIR")]
+        tree: Option<PathBuf>,
+        /// Grains and labels of minions, as labctl minion list -o json prints them
+        #[arg(long, value_name = "FILE")]
+        minions: Option<PathBuf>,
+        /// Only this rule
+        #[arg(long)]
+        rule: Option<String>,
+    },
+    /// Switch a rule on again that was switched off
+    Enable {
+        /// Its name
+        #[arg(add = ArgValueCompleter::new(complete::rules))]
+        rule: String,
+    },
+    /// Switch a rule off: it does nothing and remembers nothing new, also after a restart
+    Disable {
+        /// Its name
+        #[arg(add = ArgValueCompleter::new(complete::rules))]
+        rule: String,
+        /// For so long; else until it is switched on
+        #[arg(long = "for", value_name = "D", value_parser = time::parse_duration)]
+        for_ms: Option<u64>,
+    },
 }
 
 impl RuleCommand {
     pub(crate) fn run(self, desk: &mut Desk<'_>) -> Ended {
         match self.verb.unwrap_or(RuleVerb::List) {
             RuleVerb::List => {
-                let reply = desk.ask(&Request::Rules)?;
-                let Reply::Rules(rules) = reply else { return Err(unexpected(&reply)) };
-                desk.screen.list(show::status::rules(&rules))?;
+                let rules = rules(desk)?;
+                let list = show::rule::list(&rules, &desk.screen.style);
+                desk.screen.list(list)?;
                 Ok(Exit::Done)
             }
-            RuleVerb::History { rule, limit } => history(desk, rule, limit),
+            RuleVerb::Show { rule } => {
+                let rules = rules(desk)?;
+                let found = named(&rules, &rule)?;
+                let text = show::rule::whole(found, &desk.screen.style);
+                desk.screen.thing("Rule", show::json::of(found), &found.name, &text)?;
+                Ok(Exit::Done)
+            }
             RuleVerb::Check { tree } => {
                 let folders = Folders::find(tree.as_deref())?;
                 let rules = lang::rules::Rules::load(&folders.read()?.tree);
@@ -52,46 +147,111 @@ impl RuleCommand {
                 };
                 state::report(desk, &rules.diagnostics, &said)
             }
-        }
-    }
-}
-
-/// How something that a rule did has ended, if it has.
-fn ended(action: &model::DecisionAction) -> String {
-    let Some(end) = &action.end else { return String::new() };
-    let mut words: Vec<String> = end.words.iter().map(|(word, many)| format!("{many} {word}")).collect();
-    if !end.answer.is_empty() {
-        words.push(end.answer.clone());
-    }
-    if end.attempts > 1 {
-        words.push(format!("{} attempts", end.attempts));
-    }
-    let mark = if end.ok { "ended" } else { "ended badly" };
-    format!("  {mark} after {} ms: {}", end.duration_ms, words.join(", "))
-}
-
-fn history(desk: &mut Desk<'_>, rule: Option<String>, limit: u32) -> Ended {
-    let reply = desk.ask(&Request::Decisions { rule, limit })?;
-    let Reply::Decisions(decisions) = reply else { return Err(unexpected(&reply)) };
-    let style = desk.screen.style.clone();
-    let mut text = String::new();
-    for decision in &decisions {
-        let at = show::time::clock(decision.at, style.time);
-        for verdict in &decision.verdicts {
-            let mark = style.mark(if verdict.fired { "ok" } else { "skipped" });
-            let _ = writeln!(text, "{at}  {mark} {}  {}  {}", verdict.rule, decision.tag, verdict.reason);
-            for action in &verdict.actions {
-                let job = action.job.map(|it| format!("  job {}", it.short())).unwrap_or_default();
-                let _ =
-                    writeln!(text, "            {}: {}{job}{}", action.what, action.result, ended(action));
+            RuleVerb::Test { rule, event } => test(desk, &rule, &event),
+            RuleVerb::Why { event, rule } => why(desk, &event, rule),
+            RuleVerb::History { rule, limit } => {
+                let request = Request::Decisions { rule: rule.clone(), limit, event: None };
+                let decisions = only(decisions(desk, &request)?, rule.as_deref());
+                tell(desk, &decisions)
+            }
+            RuleVerb::Replay { events, tree, minions, rule } => {
+                let folders = Folders::find(tree.as_deref())?;
+                let rules = lang::rules::Rules::load(&folders.read()?.tree);
+                let Some(value) = rules.value else {
+                    return state::report(desk, &rules.diagnostics, "checked the rules");
+                };
+                let members = minions.map(|it| events::members(&it)).transpose()?.unwrap_or_default();
+                let events = events::many(&events)?;
+                let world = StillWorld { members, ..StillWorld::default() };
+                tell(desk, &only(replay(value, world, events), rule.as_deref()))
+            }
+            RuleVerb::Enable { rule } => desk.order(&Request::SwitchRule { rule, on: true, for_ms: None }),
+            RuleVerb::Disable { rule, for_ms } => {
+                desk.order(&Request::SwitchRule { rule, on: false, for_ms })
             }
         }
     }
+}
+
+fn rules(desk: &mut Desk<'_>) -> Outcome<Vec<RuleView>> {
+    match desk.ask(&Request::Rules)? {
+        Reply::Rules(rules) => Ok(rules),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn named<'a>(rules: &'a [RuleView], name: &str) -> Outcome<&'a RuleView> {
+    rules.iter().find(|it| it.name == name).ok_or_else(|| {
+        let hint = did_you_mean(name, rules.iter().map(|it| it.name.as_str()));
+        Failure::not_found(format!("there is no rule `{name}`"))
+            .maybe_hint(hint.or_else(|| Some("labctl rule list shows those in use".to_owned())))
+    })
+}
+
+fn decisions(desk: &mut Desk<'_>, request: &Request) -> Outcome<Vec<Decision>> {
+    match desk.ask(request)? {
+        Reply::Decisions(decisions) => Ok(decisions),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Without the verdicts of other rules.
+fn only(mut decisions: Vec<Decision>, rule: Option<&str>) -> Vec<Decision> {
+    let Some(rule) = rule else { return decisions };
+    for decision in &mut decisions {
+        decision.verdicts.retain(|it| it.rule == rule);
+    }
+    decisions.retain(|it| !it.verdicts.is_empty());
+    decisions
+}
+
+fn tell(desk: &mut Desk<'_>, decisions: &[Decision]) -> Ended {
     if desk.screen.format.is_machine() {
         let items = show::json::of(&decisions);
-        desk.screen.thing("DecisionList", serde_json::json!({ "items": items }), "", "")?;
+        desk.screen.thing("DecisionList", json!({ "items": items }), "", "")?;
     } else {
+        let text = show::rule::history(decisions, &desk.screen.style);
         desk.screen.raw(&text)?;
     }
+    Ok(Exit::Done)
+}
+
+fn explained(desk: &mut Desk<'_>, rule: Option<String>, event: &Event) -> Outcome<Vec<Explained>> {
+    match desk.ask(&Request::ExplainRules { rule, event: event.clone() })? {
+        Reply::Explained(explained) => Ok(explained),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn test(desk: &mut Desk<'_>, rule: &str, wanted: &str) -> Ended {
+    let rules = rules(desk)?;
+    let view = named(&rules, rule)?;
+    let event = match wanted {
+        "last" => events::newest(desk, &view.filters, rule)?,
+        other => events::one(desk, other)?,
+    };
+    let explained = explained(desk, Some(rule.to_owned()), &event)?;
+    let Some(explained) = explained.first() else {
+        return Err(Failure::not_found(format!("there is no rule `{rule}` any more")));
+    };
+    let text = show::rule::explained(explained, &event, &desk.screen.style);
+    let value = json!({ "event": show::json::of(&event), "explained": show::json::of(explained) });
+    desk.screen.thing("RuleTest", value, rule, &text)?;
+    Ok(Exit::Done)
+}
+
+fn why(desk: &mut Desk<'_>, wanted: &str, rule: Option<String>) -> Ended {
+    let event = match wanted {
+        "last" => events::newest(desk, &["#".to_owned()], "any rule")?,
+        number => events::stored(desk, number)?,
+    };
+    let request = Request::Decisions { rule: None, limit: 1, event: Some(event.number) };
+    let decided = decisions(desk, &request)?.pop();
+    let now = explained(desk, rule.clone(), &event)?;
+    let text = show::rule::why(&event, decided.as_ref(), &now, rule.is_some(), &desk.screen.style);
+    let value = json!({
+        "event": show::json::of(&event), "decided": show::json::of(&decided), "now": show::json::of(&now),
+    });
+    desk.screen.thing("RuleWhy", value, &event.number.to_string(), &text)?;
     Ok(Exit::Done)
 }

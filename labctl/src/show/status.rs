@@ -8,7 +8,7 @@ use super::{
 };
 use model::{
     Event, JobKind, Key, KeyStatus, Operator, Timestamp, Token,
-    api::{JobView, MasterStatus, ObserverView, RuleView},
+    api::{JobView, MasterStatus, ObserverView},
 };
 use std::fmt::Write;
 
@@ -258,41 +258,6 @@ fn result_cell(view: &JobView, style: &Style) -> Cell {
             Cell::of(tone_of(word), format!("{} {count} {said}", style.icon(word)))
         }
         None => Cell::of(Tone::Good, style.icon("ok")),
-    }
-}
-
-/// The reactor's rules.
-pub(crate) fn rules(rules: &[RuleView]) -> List {
-    let mut table = Table::new([
-        Column::new("RULE"),
-        Column::new("ON"),
-        Column::new("WHEN").free(),
-        Column::new("DOES").free(),
-        Column::new("FIRED").right(),
-        Column::new("HELD").right(),
-        Column::new("REFUSED").right(),
-        Column::new("DROPPED").right().wide(),
-        Column::new("PLACE").wide(),
-    ]);
-    for rule in rules {
-        table.row([
-            Cell::of(Tone::Strong, rule.name.as_str()),
-            rule.on.as_str().into(),
-            rule.when.as_deref().unwrap_or("-").into(),
-            rule.does.join("; ").into(),
-            rule.fired.to_string().into(),
-            rule.held.to_string().into(),
-            rule.refused.to_string().into(),
-            rule.dropped.to_string().into(),
-            rule.place.as_str().into(),
-        ]);
-    }
-    List {
-        kind: "RuleList",
-        table,
-        items: rules.iter().map(json::of).collect(),
-        names: rules.iter().map(|it| it.name.clone()).collect(),
-        footer: None,
     }
 }
 

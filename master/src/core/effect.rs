@@ -210,7 +210,7 @@ pub enum Query {
     /// -> [`Reply::Events`]
     Events(api::EventFilter),
     /// -> [`Reply::Decisions`]
-    Decisions(Option<String>, u32),
+    Decisions(Option<String>, Option<u64>, u32),
     /// -> [`Reply::Audit`]
     Audit(model::AuditFilter),
     /// -> [`Reply::AuditChecked`]

@@ -113,6 +113,9 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
         Request::Events { .. } => access_to("event.list", Fleet, Reads),
         Request::SendEvent { .. } => access_to("event.send", Nobody, Adds),
         Request::Rules | Request::Decisions { .. } => access_to("rule.list", Nobody, Reads),
+        // Reasons name values of any machine.
+        Request::ExplainRules { .. } => access_to("rule.test", Fleet, Reads),
+        Request::SwitchRule { .. } => access_to("rule.switch", Nobody, Adds),
         Request::CreateObserver { .. } => access_to("token.create", Nobody, Adds),
         Request::RemoveObserver { .. } => access_to("token.revoke", Nobody, Takes),
         Request::Observers | Request::Operators => access_to("token.list", Nobody, Reads),

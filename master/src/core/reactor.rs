@@ -7,6 +7,7 @@ use super::{
     memory::Book,
     reactions::Firing,
     roster::{Live, cut},
+    switches::OFF_ROW,
     timers::Timer,
 };
 use crate::sources::Commit;
@@ -16,7 +17,7 @@ use lang::{
 };
 use model::{
     Decision, DecisionAction, Diagnostic, Event, Job, JobId, MinionId, Presence, Revision, Source, Timestamp,
-    Verdict, broken,
+    Verdict, api::RuleOff, broken,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -64,6 +65,8 @@ pub(crate) struct Reactor {
     pub(crate) wakes_at: Option<Timestamp>,
     /// Events that nothing reacted to because too many waited.
     pub(crate) dropped: u64,
+    /// Rules that operators switched off.
+    pub(crate) off: BTreeMap<String, RuleOff>,
 }
 
 /// An event to react to.
@@ -245,9 +248,12 @@ impl Master {
     pub(crate) fn restore_reactor(&mut self) {
         let rows = self.book.kept_of(Part::RuleMemory).map(|(key, data)| (key.to_owned(), data.clone()));
         let (waiting, remembered): (Vec<_>, Vec<_>) = rows.partition(|it| it.0.starts_with(QUEUE_ROW));
+        let (off, remembered): (Vec<_>, Vec<_>) =
+            remembered.into_iter().partition(|it| it.0.starts_with(OFF_ROW));
         let queued = waiting.into_iter().filter_map(|it| serde_json::from_value(it.1).ok());
         self.reactor.queue.extend(queued);
         self.reactor.engine.restore(remembered);
+        self.restore_switches(off);
     }
 
     /// A deadline of a rule has passed.
@@ -256,6 +262,7 @@ impl Master {
         if self.degraded.is_some() {
             return self.wake_at(self.now.plus_ms(FULL_MS), Timer::Rules);
         }
+        self.end_switches();
         let Self { reactor, book, live, now, .. } = self;
         let world = Around { book, live, dues: &reactor.dues, now: *now };
         for judged in reactor.engine.wake(*now, &world) {

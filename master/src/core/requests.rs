@@ -126,6 +126,7 @@ impl Master {
             Request::MakeHookSecret { hook, alone } => {
                 self.make_hook_secret(ticket, caller, hook, alone, random)
             }
+            Request::SwitchRule { rule, on, for_ms } => done(self.switch_rule(&caller, &rule, on, for_ms)?),
             Request::RemoveOperator { name } => done(self.remove_operator(caller, &name)?),
             Request::Gc { keep_ms } => {
                 self.audit(caller, "gc".to_owned(), "accepted".to_owned());
@@ -158,6 +159,9 @@ impl Master {
             Request::Keys => return Ok(Some(Reply::Keys(self.book.keys.values().cloned().collect()))),
             Request::Notifiers => return Ok(Some(Reply::Notifiers(self.notifier_views()))),
             Request::Rules => return Ok(Some(Reply::Rules(self.rule_views()))),
+            Request::ExplainRules { rule, event } => {
+                return self.explain_rules(rule.as_deref(), &event).map(|it| Some(Reply::Explained(it)));
+            }
             Request::Tokens => return Ok(Some(Reply::Tokens(self.book.tokens.values().cloned().collect()))),
             Request::Observers => return Ok(Some(Reply::Observers(self.observer_views()))),
             Request::Master => return Ok(Some(Reply::Master(self.settings.info.clone()))),
@@ -185,7 +189,9 @@ impl Master {
                 filter.limit = limit(filter.limit, 100);
                 Query::Events(filter)
             }
-            Request::Decisions { rule, limit: at_most } => Query::Decisions(rule, limit(at_most, 100)),
+            Request::Decisions { rule, limit: at_most, event } => {
+                Query::Decisions(rule, event, limit(at_most, 100))
+            }
             Request::Audit { filter } => Query::Audit(filter),
             Request::VerifyAudit => Query::VerifyAudit,
             writing => {

@@ -83,6 +83,7 @@ impl Master {
     }
 
     pub(crate) fn rule_views(&self) -> Vec<RuleView> {
+        let keys = self.reactor.engine.keys_of_rules();
         let view = |rule: &lang::rules::Rule| {
             let counts = self.reactor.counts.get(&rule.name).copied().unwrap_or_default();
             RuleView {
@@ -98,6 +99,12 @@ impl Master {
                 held: counts.held,
                 refused: counts.refused,
                 dropped: counts.dropped,
+                filters: rule.filters.clone(),
+                clauses: rule.words().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
+                on_failure: rule.on_failure.iter().map(lang::rules::ActionTemplate::describe).collect(),
+                enabled: rule.clauses.enabled && !self.reactor.off.contains_key(&rule.name),
+                off: self.reactor.off.get(&rule.name).cloned(),
+                keys: keys.get(&rule.name).map_or(0, |it| *it as u64),
             }
         };
         self.reactor.rules.iter().map(view).collect()

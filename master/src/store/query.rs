@@ -26,7 +26,9 @@ impl Reader {
             Query::Job(name, caller) => job(db, name, caller),
             Query::Report(job, minion) => entries::report(db, *job, minion).map(Reply::Report),
             Query::Events(filter) => events(db, filter).map(Reply::Events),
-            Query::Decisions(rule, limit) => decisions(db, rule.as_deref(), *limit).map(Reply::Decisions),
+            Query::Decisions(rule, event, limit) => {
+                decisions(db, rule.as_deref(), *event, *limit).map(Reply::Decisions)
+            }
             Query::Audit(filter) => audit::lines(db, filter).map(Reply::Audit),
             Query::VerifyAudit => audit::verify(db).map(Reply::AuditChecked),
         });
@@ -122,9 +124,10 @@ fn words(db: &Connection, job: i64) -> rusqlite::Result<BTreeMap<String, u32>> {
 fn events(db: &Connection, filter: &EventFilter) -> rusqlite::Result<Vec<Event>> {
     let since = filter.since.map_or(-1, entries::time);
     let wanted = limit(filter.limit, 100, EVENTS_MAX) as usize;
-    let mut statement =
-        db.prepare_cached("SELECT tag, data FROM events WHERE at > ?1 ORDER BY number DESC")?;
-    let mut rows = statement.query([since])?;
+    let sql = "SELECT tag, data FROM events WHERE number BETWEEN ?1 AND ?2 AND at > ?3 ORDER BY number DESC";
+    let mut statement = db.prepare_cached(sql)?;
+    let [first, last] = numbers(filter.number);
+    let mut rows = statement.query([first, last, since])?;
     let mut found = Vec::new();
     let mut looked = 0;
     while let Some(row) = rows.next()? {
@@ -141,10 +144,16 @@ fn events(db: &Connection, filter: &EventFilter) -> rusqlite::Result<Vec<Event>>
     Ok(found)
 }
 
-fn decisions(db: &Connection, rule: Option<&str>, most: u32) -> rusqlite::Result<Vec<Decision>> {
+fn decisions(
+    db: &Connection,
+    rule: Option<&str>,
+    event: Option<u64>,
+    most: u32,
+) -> rusqlite::Result<Vec<Decision>> {
     let wanted = limit(most, 100, EVENTS_MAX) as usize;
-    let mut statement = db.prepare_cached("SELECT data FROM decisions ORDER BY event DESC")?;
-    let mut rows = statement.query([])?;
+    let sql = "SELECT data FROM decisions WHERE event BETWEEN ?1 AND ?2 ORDER BY event DESC";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query(numbers(event))?;
     let mut found: Vec<Decision> = Vec::new();
     let mut looked = 0;
     while let Some(row) = rows.next()? {
@@ -159,6 +168,11 @@ fn decisions(db: &Connection, rule: Option<&str>, most: u32) -> rusqlite::Result
     }
     found.reverse();
     Ok(found)
+}
+
+/// From this number to that one.
+fn numbers(one: Option<u64>) -> [i64; 2] {
+    one.map_or([0, i64::MAX], |it| [i64::try_from(it).unwrap_or(i64::MAX); 2])
 }
 
 fn limit(asked: u32, usual: u32, most: u32) -> u32 {

@@ -1,8 +1,8 @@
 //! The `OpenAPI` document: made from one table, with examples that the real types wrote.
 
 use model::{
-    Ask, AuditFilter, EnrollTerms, Fingerprint, JobId, JobKind, KeyDecision, Labels, MinionId, ObserverRole,
-    Request, Timestamp,
+    Ask, AuditFilter, EnrollTerms, Event, Fingerprint, JobId, JobKind, KeyDecision, Labels, MinionId,
+    ObserverRole, Request, Source, Timestamp,
     api::{EventFilter, HookTrial, JobFilter},
 };
 use serde_json::{Map, Value, json};
@@ -120,8 +120,11 @@ pub(crate) const PAGES: &[Page] = &[
     )
     .query(&[("tag", "MQTT filter over tags")]),
     page("get", "/api/v1/rules", "Reactor rules with counters", Answer::Reply("rules")),
-    page("get", "/api/v1/decisions", "What the reactor decided", Answer::Reply("decisions"))
-        .query(&[("rule", "only of this rule"), ("limit", "at most")]),
+    page("get", "/api/v1/decisions", "What the reactor decided", Answer::Reply("decisions")).query(&[
+        ("rule", "only of this rule"),
+        ("event", "only about this event"),
+        ("limit", "at most"),
+    ]),
     page("get", "/api/v1/observers", "Observers and API tokens, without secrets", Answer::Reply("observers")),
     page(
         "get",
@@ -364,6 +367,18 @@ fn terms_example() -> EnrollTerms {
     }
 }
 
+fn event_example() -> Event {
+    Event {
+        number: 0,
+        tag: "minion/vm-1/beacon/disk".to_owned(),
+        source: Source::Minion("vm-1".parse().expect("a good id")),
+        at: Timestamp(0),
+        data: serde_json::json!({"mount": "/", "percent": 91, "state": "on"}),
+        hops: 0,
+        cause: Vec::new(),
+    }
+}
+
 fn trial_example() -> HookTrial {
     HookTrial { hook: "ci".to_owned(), kind: None, body: None }
 }
@@ -405,7 +420,9 @@ pub(super) fn requests() -> Vec<Request> {
         },
         Request::SendEvent { tag: "deploy".to_owned(), data: Map::new() },
         Request::Rules,
-        Request::Decisions { rule: None, limit: 50 },
+        Request::Decisions { rule: None, limit: 50, event: None },
+        Request::ExplainRules { rule: Some("disk-full".to_owned()), event: event_example() },
+        Request::SwitchRule { rule: "disk-full".to_owned(), on: false, for_ms: Some(3_600_000) },
         Request::CreateObserver { name: "grafana".to_owned(), role: ObserverRole::Viewer, for_ms: None },
         Request::Observers,
         Request::RemoveObserver { name: "grafana".to_owned() },
@@ -484,35 +501,37 @@ mod tests {
             Request::SendEvent { .. } => 17,
             Request::Rules => 18,
             Request::Decisions { .. } => 19,
-            Request::CreateObserver { .. } => 20,
-            Request::Observers => 21,
-            Request::RemoveObserver { .. } => 22,
-            Request::AddOperator { .. } => 23,
-            Request::Gc { .. } => 24,
-            Request::Master => 25,
-            Request::Tokens => 26,
-            Request::RevokeToken { .. } => 27,
+            Request::ExplainRules { .. } => 20,
+            Request::SwitchRule { .. } => 21,
+            Request::CreateObserver { .. } => 22,
+            Request::Observers => 23,
+            Request::RemoveObserver { .. } => 24,
+            Request::AddOperator { .. } => 25,
+            Request::Gc { .. } => 26,
+            Request::Master => 27,
+            Request::Tokens => 28,
+            Request::RevokeToken { .. } => 29,
             // A page of its own.
             Request::Backup { .. } => u32::MAX,
-            Request::Masters => 28,
-            Request::InstallMasters { .. } => 29,
-            Request::Hooks => 30,
-            Request::TryHook { .. } => 31,
-            Request::MakeHookSecret { .. } => 32,
-            Request::Audit { .. } => 33,
-            Request::VerifyAudit => 34,
-            Request::Operators => 35,
-            Request::RemoveOperator { .. } => 36,
-            Request::Can { .. } => 37,
-            Request::Maintain { .. } => 38,
-            Request::Drift { .. } => 39,
-            Request::Schedules => 40,
-            Request::Slots { .. } => 41,
-            Request::Schedule { .. } => 42,
-            Request::Notifiers => 43,
-            Request::TestNotifier { .. } => 44,
-            Request::Wake { .. } => 45,
+            Request::Masters => 30,
+            Request::InstallMasters { .. } => 31,
+            Request::Hooks => 32,
+            Request::TryHook { .. } => 33,
+            Request::MakeHookSecret { .. } => 34,
+            Request::Audit { .. } => 35,
+            Request::VerifyAudit => 36,
+            Request::Operators => 37,
+            Request::RemoveOperator { .. } => 38,
+            Request::Can { .. } => 39,
+            Request::Maintain { .. } => 40,
+            Request::Drift { .. } => 41,
+            Request::Schedules => 42,
+            Request::Slots { .. } => 43,
+            Request::Schedule { .. } => 44,
+            Request::Notifiers => 45,
+            Request::TestNotifier { .. } => 46,
+            Request::Wake { .. } => 47,
         };
-        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..46).collect::<Vec<_>>());
+        assert_eq!(requests().iter().map(number).collect::<Vec<_>>(), (0..48).collect::<Vec<_>>());
     }
 }

@@ -364,8 +364,9 @@ struct DecisionQuery {
     rule: Option<String>,
     #[serde(default)]
     limit: u32,
+    event: Option<u64>,
 }
 
 async fn decisions(who: Operator, Query(query): Query<DecisionQuery>) -> Response {
-    who.ask(Request::Decisions { rule: query.rule, limit: query.limit }).await
+    who.ask(Request::Decisions { rule: query.rule, limit: query.limit, event: query.event }).await
 }

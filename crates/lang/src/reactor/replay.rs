@@ -139,5 +139,5 @@ fn verdict(judged: Judged) -> model::Verdict {
 }
 
 fn would(action: &Action) -> DecisionAction {
-    DecisionAction::new(format!("{action:?}"), None, "not done: a replay")
+    DecisionAction::new(action.describe(), None, "not done: a replay")
 }
