@@ -93,7 +93,6 @@ fn done(rules: &Rules, tag: &str, data: Value) -> Vec<String> {
                 Action::Event { tag, .. } => format!("event {tag}"),
                 Action::Key { act: KeyAction::Accept, minion, .. } => format!("accept {minion}"),
                 other => panic!("no reaction of Salt does {other:?}"),
-                Action::Key { minion, .. } => format!("key of {minion}"),
             })),
         }
     }
