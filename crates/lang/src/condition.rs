@@ -10,6 +10,7 @@ use crate::{
     expression::{Operand, Operator, Parsed},
     rules::Context,
     say::shortened,
+    target::Target,
 };
 use model::{Clause, Presence};
 use moment::Window;
@@ -56,6 +57,8 @@ pub(crate) enum Term {
     Literal(Value),
     Path(Path),
     Sum(Box<Term>, Sign, Box<Term>),
+    /// How many members match.
+    Count(Box<Target>),
 }
 
 /// A value by its name.
@@ -286,11 +289,14 @@ impl Term {
                 };
                 Some(Cow::Owned(number_of(sum)?))
             }
+            Self::Count(target) => {
+                Some(Cow::Owned(Value::from(u64::try_from(context.others?.0.count(target)?).ok()?)))
+            }
         }
     }
     fn is_about_the_event(&self) -> bool {
         match self {
-            Self::Literal(_) => false,
+            Self::Literal(_) | Self::Count(_) => false,
             Self::Path(path) => matches!(path.root, Root::Event | Root::Tag | Root::Source),
             Self::Sum(left, _, right) => left.is_about_the_event() || right.is_about_the_event(),
         }

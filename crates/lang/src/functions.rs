@@ -102,6 +102,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     of("range", (2, 2), range),
     forgiving("get", (2, 3), get),
     of("lookup", (2, 2), look),
+    // Other minions.
+    of("roster", (1, 1), |it| crate::roster::matching(&text(&it[0])?)),
     // Numbers.
     of("add", (2, 2), |it| calculate(it, i64::checked_add, |a, b| a + b)),
     of("sub", (2, 2), |it| calculate(it, i64::checked_sub, |a, b| a - b)),

@@ -12,7 +12,10 @@ mod wake;
 pub use memory::{KEYS_IN_ALL_MAX, KEYS_MAX};
 pub use replay::{REPLAYED_MAX, Replayed, StillWorld, replay};
 
-use crate::rules::{Action, Context, Moment, Rules};
+use crate::{
+    rules::{Action, Context, Moment, Others, Rules},
+    target::Target,
+};
 use index::Index;
 use memory::Memory;
 use model::{Clause, DecisionAction, Event, Grains, Labels, MinionId, Presence, Timestamp, Verdict};
@@ -36,6 +39,8 @@ pub trait World {
     /// Whether a boot is still to be configured by a rule, and if not, why; nothing if the reactor is to remember
     /// that by itself.
     fn boot_is_due(&self, rule: &str, id: &MinionId, boot: &str) -> Option<Result<(), String>>;
+    /// How many members match; nothing if nobody can be counted.
+    fn count(&self, target: &Target) -> Option<usize>;
 }
 
 /// A member as rules see it.
@@ -142,6 +147,7 @@ impl<'a> View<'a> {
             maintenance: maintenance.is_some(),
             telemetry: None,
             moment: Moment { at: now, east_s: world.east_s(now) },
+            others: Some(Others(world)),
         };
         Self { now, event, identity, world, member, maintenance, context }
     }

@@ -52,6 +52,15 @@ pub enum ActionTemplate {
         /// In waves.
         rolling: Option<Box<Rolling>>,
     },
+    /// `reboot: { target, message, rolling words }`
+    Reboot {
+        /// Whom.
+        target: TargetTemplate,
+        /// Shown to who is logged in; may be a template.
+        message: String,
+        /// How it goes over them, if not at all of them at once.
+        rolling: Option<Box<Rolling>>,
+    },
     /// `event: { tag, data }`: becomes `rule/<name>/<tag>`.
     Event {
         /// Below `rule/<name>/`.
@@ -196,6 +205,15 @@ pub enum Action {
         timeout_ms: Option<u64>,
         /// In waves.
         #[serde(default)]
+        rolling: Option<Box<Rolling>>,
+    },
+    /// Submit a job that restarts machines.
+    Reboot {
+        /// Whom.
+        target: ResolvedTarget,
+        /// Shown to who is logged in.
+        message: String,
+        /// How it goes over them, if not at all of them at once.
         rolling: Option<Box<Rolling>>,
     },
     /// Put an event on the bus.
@@ -387,7 +405,7 @@ pub enum KeyAction {
     Accept,
     /// Refuses a waiting one.
     Reject,
-    /// Forgets the minion; only reactions of Salt's do.
+    /// Forgets the minion: its key is revoked, and it is no member any more.
     Delete,
 }
 
@@ -451,6 +469,7 @@ impl ActionTemplate {
             Self::Apply { check: false, .. } => "apply",
             Self::Apply { check: true, .. } => "plan",
             Self::Run { .. } => "run",
+            Self::Reboot { .. } => "reboot",
             Self::Event { .. } => "event",
             Self::Label { .. } => "label",
             Self::Key { .. } => "key",
@@ -474,6 +493,7 @@ impl ActionTemplate {
             Self::Run { target, command, .. } => {
                 format!("run `{}` on {}", command.join(" "), target.text())
             }
+            Self::Reboot { target, .. } => format!("reboot {}", target.text()),
             Self::Event { tag, .. } => format!("event {tag}"),
             Self::Label { target, set, remove } => {
                 let set = set.iter().map(|(name, value)| format!("{name}={value}"));

@@ -79,6 +79,18 @@ pub struct Context<'a> {
     pub telemetry: Option<&'a Value>,
     /// `time` and `weekday`.
     pub moment: Moment,
+    /// `count("…")`, where members can be counted.
+    pub others: Option<Others<'a>>,
+}
+
+/// Who else there is.
+#[derive(Clone, Copy)]
+pub struct Others<'a>(pub(crate) &'a dyn crate::reactor::World);
+
+impl std::fmt::Debug for Others<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("others")
+    }
 }
 
 impl Rules {
@@ -111,6 +123,7 @@ impl<'a> Context<'a> {
             maintenance: false,
             telemetry: None,
             moment: Moment { at: event.at, east_s: 0 },
+            others: None,
         }
     }
     /// Whether a condition that was checked at load holds.

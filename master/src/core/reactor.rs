@@ -8,12 +8,14 @@ use super::{
     reactions::Firing,
     roster::{Live, cut},
     switches::OFF_ROW,
+    target::Seen,
     timers::Timer,
 };
 use crate::sources::Commit;
 use lang::{
     reactor::{Judged, List, Maintenance, Member, World, minion_of},
     rules::{Rule, Rules},
+    target::Target,
 };
 use model::{
     Decision, DecisionAction, Diagnostic, Event, Job, JobId, MinionId, Presence, Revision, Source, Timestamp,
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
@@ -108,6 +111,11 @@ impl World for Around<'_> {
     }
     fn boot_is_due(&self, rule: &str, id: &MinionId, boot: &str) -> Option<Result<(), String>> {
         Some(may_begin(self.book, self.dues, self.now, (rule, id, boot)))
+    }
+    fn count(&self, target: &Target) -> Option<usize> {
+        let asked_pillar = Cell::new(false);
+        let seen = |minion| Seen { minion, live: self.live.get(&minion.id), asked_pillar: &asked_pillar };
+        Some(self.book.minions.values().filter(|it| target.matches(&seen(it))).count())
     }
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct Live {
     goodbye: bool,
     /// Events of this connection were left with the minion, as the store was full: none may be acknowledged on it.
     pub(crate) held_events: bool,
+    /// For how long nothing had been heard of it when it came back last.
+    away_ms: u64,
+    /// It had booted when it came back last.
+    booted: bool,
     /// A presence timer is set.
     watched: bool,
     /// Newest sample as JSON text.
@@ -75,6 +79,8 @@ impl Live {
             saved_at: now,
             goodbye: false,
             held_events: false,
+            away_ms: 0,
+            booted: false,
             watched: true,
             sample: None,
             sampled_at: Timestamp(0),
@@ -235,7 +241,11 @@ impl Master {
             self.show_targets_of(id);
         }
         if let Some(tag) = tag {
-            let data = json!({"minion": id, "reason": why, "seen_at": seen_at, "at": now});
+            let mut data = json!({"minion": id, "reason": why, "seen_at": seen_at, "at": now});
+            if presence == Presence::Up {
+                data["away_s"] = json!(self.away_s(id));
+                data["boot"] = json!(self.live.get(id).is_some_and(|it| it.booted));
+            }
             self.emit_master(format!("minion/{id}/{tag}"), data);
         }
         self.reaction_presence(id);
@@ -246,6 +256,9 @@ impl Master {
         let Some(live) = self.live.get_mut(id) else { return };
         live.heard_at = now;
         let save = now.since_ms(live.saved_at) >= SEEN_SAVE_MS;
+        if !live.ready || live.presence != Presence::Up {
+            live.away_ms = self.book.minions.get(id).map_or(0, |it| now.since_ms(it.seen_at));
+        }
         let (ready, presence) = (live.ready, live.presence);
         if save {
             live.saved_at = now;
@@ -364,7 +377,7 @@ impl Master {
         );
         self.heard_of_masters(id, hello.masters);
         let Some(live) = self.live.get_mut(id) else { return };
-        live.ready = true;
+        (live.ready, live.booted) = (true, booted);
         live.running = hello.running.map(|job| (job, 0, 0));
         let unassigned = live.assigned.is_none();
         self.set_presence(id, Presence::Up, "hello");
@@ -399,7 +412,13 @@ impl Master {
             "version": minion.map(|it| it.version.clone()),
             "sandbox": minion.is_some_and(|it| it.sandbox),
             "address": minion.and_then(|it| it.address.clone()),
+            "away_s": self.away_s(id),
         })
+    }
+
+    /// For how many seconds nothing was heard of it before it came back.
+    fn away_s(&self, id: &MinionId) -> u64 {
+        self.live.get(id).map_or(0, |it| it.away_ms / 1_000)
     }
 
     fn save_minion(&mut self, id: &MinionId) {

@@ -94,6 +94,19 @@ impl Master {
         self.expand_parsed(&target, true)
     }
 
+    /// All members as templates of others see them, by name.
+    pub(crate) fn roster_of_all(&self) -> Vec<lang::RosterEntry> {
+        let entry = |it: &Minion| lang::RosterEntry {
+            id: it.id.clone(),
+            address: it.address.clone(),
+            labels: it.labels.clone(),
+            presence: self.presence(&it.id),
+            maintenance: self.live.get(&it.id).is_some_and(|it| it.maintenance),
+            grains: Grains::new(),
+        };
+        self.book.minions.values().map(entry).collect()
+    }
+
     /// Expands what was parsed before, such as a rule's target.
     pub(crate) fn expand_parsed(
         &self,

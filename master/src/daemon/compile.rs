@@ -5,7 +5,7 @@ mod conduct;
 use crate::core::{Asked, Asker, Input, Master, ROUNDS_MAX, SealedRef, Ticket, set_id};
 use crate::sources::Generation;
 use bus::SealKey;
-use lang::{Subject, View, Wanted};
+use lang::{Roster, RosterEntry, Subject, View, Wanted, with_roster};
 use model::api::{CompiledView, ErrorKind, ErrorView, PillarView};
 use model::{
     Answers, ContentHash, Diagnostic, Global, JobId, JobKind, Minion, MinionId, Question, Recipe, Reply,
@@ -97,6 +97,8 @@ pub(crate) struct Prepared {
     /// It is left alone for a while: it does nothing by the clock.
     maintained: bool,
     generation: Option<Arc<Generation>>,
+    /// All members, if one of the subjects may ask for them.
+    roster: Option<Arc<[RosterEntry]>>,
 }
 
 /// Copies what a task needs.
@@ -113,13 +115,21 @@ pub(crate) fn prepare(task: Task, master: &Master, generation: Option<&Arc<Gener
         let seal = master.key(&minion.fingerprint).and_then(|key| SealKey::from_text(&key.seal));
         Some((minion, seal))
     };
-    let subjects = minions.iter().filter_map(subject).collect();
+    let subjects: Vec<_> = minions.iter().filter_map(subject).collect();
     let conduct = match &task {
         Task::Conduct(minion, _) => master.conduct_of(minion),
         _ => None,
     };
     let maintained = matches!(&task, Task::Conduct(minion, _) if master.is_maintained(minion));
-    Prepared { task, subjects, conduct, maintained, generation: generation.cloned() }
+    let roster = subjects.iter().any(|(it, _)| may_see_others(it)).then(|| master.roster_of_all().into());
+    Prepared { task, subjects, conduct, maintained, generation: generation.cloned(), roster }
+}
+
+/// The label with which an operator says that a machine's files may name all the others.
+const ROSTER_LABEL: &str = "roster";
+
+fn may_see_others(minion: &Minion) -> bool {
+    minion.labels.get(ROSTER_LABEL).is_some_and(|it| it == "yes")
 }
 
 impl Prepared {
@@ -145,12 +155,16 @@ impl Prepared {
     /// Compiles; blocks.
     pub(crate) fn run(self) -> Done {
         let generation = self.generation.as_deref();
+        let others = |it: Option<&Minion>| roster_for(it, self.roster.as_ref());
+        let first = others(self.subjects.first().map(|it| &it.0));
         match self.task {
             Task::Recipe { job, minion, kind, asked } => {
-                recipe(job, minion, kind, asked, self.subjects.first(), generation)
+                let subject = self.subjects.first();
+                with_roster(first, || recipe(job, minion, kind, asked, subject, generation))
             }
             Task::View(ticket, minions, states, asked) => {
-                let made = |it: &Minion| view(it, &states, &asked, generation);
+                let view = |it: &Minion| view(it, &states, &asked, generation);
+                let made = |it: &Minion| with_roster(others(Some(it)), || view(it));
                 let made: Vec<_> = self.subjects.iter().map(|(it, _)| made(it)).collect();
                 if let Some(questions) = open_questions(&asked, made.iter().map(|it| (&it.0.minion, &it.1))) {
                     return further(Asker::View(ticket, minions, states), questions, asked);
@@ -163,8 +177,8 @@ impl Prepared {
                 answered(ticket, minions.len(), self.subjects.len(), Reply::Compiled(views))
             }
             Task::Pillar(ticket, minions, asked) => {
-                let made: Vec<_> =
-                    self.subjects.iter().map(|(it, _)| pillar(it, &asked, generation)).collect();
+                let made = |it: &Minion| with_roster(others(Some(it)), || pillar(it, &asked, generation));
+                let made: Vec<_> = self.subjects.iter().map(|(it, _)| made(it)).collect();
                 if let Some(questions) = open_questions(&asked, made.iter().map(|it| (&it.0.minion, &it.1))) {
                     return further(Asker::Pillar(ticket, minions), questions, asked);
                 }
@@ -178,14 +192,27 @@ impl Prepared {
             Task::Assigned(minion) => {
                 let assigned =
                     |(it, _): &(Minion, _)| generation?.compiler.assigned(subject(it, Answers::none())).value;
-                let states = self.subjects.first().and_then(assigned);
+                let states = with_roster(first, || self.subjects.first().and_then(assigned));
                 Done { input: Input::Assigned { minion, states }, sealed: None }
             }
             Task::Conduct(minion, asked) => {
                 let known = conduct::Known { has: self.conduct, maintained: self.maintained };
-                conduct::work_out(minion, asked, self.subjects.first(), known, generation)
+                let subject = self.subjects.first();
+                with_roster(first, || conduct::work_out(minion, asked, subject, known, generation))
             }
         }
+    }
+}
+
+/// What the templates of a minion may see of the others.
+fn roster_for(minion: Option<&Minion>, all: Option<&Arc<[RosterEntry]>>) -> Roster {
+    match (minion, all) {
+        (Some(it), Some(all)) if may_see_others(it) => Roster::All(Arc::clone(all)),
+        (Some(it), _) => Roster::Refused(format!(
+            "is for machines with the label roster=yes: `labctl target {} label roster=yes`",
+            it.id
+        )),
+        (None, _) => Roster::None,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     duration,
     expression::{Cursor, Operand, Operator, Parsed},
     say::{Say, did_you_mean, shortened},
+    target::Target,
 };
 use model::Diagnostic;
 use serde_json::Value;
@@ -269,6 +270,9 @@ fn ill_typed(operator: Operator, left: &Term, right: &Term) -> Option<String> {
         (Some(Root::Minion | Root::Tag | Root::Source), Term::Literal(Value::Number(_) | Value::Bool(_))) => {
             Some("a text is compared with a text in quotes".to_owned())
         }
+        (_, Term::Literal(Value::String(_) | Value::Bool(_))) if matches!(left, Term::Count(_)) => {
+            Some("a count is compared with a number".to_owned())
+        }
         (_, Term::Literal(Value::String(_))) if matches!(left, Term::Sum(..)) => {
             Some("a sum is compared with a number".to_owned())
         }
@@ -313,7 +317,7 @@ fn sum(cursor: &mut Cursor<'_>, left: Term, sign: Sign, right: Term) -> Parsed<T
     let counts = |it: &Term| match it {
         Term::Literal(value) => value.is_number(),
         Term::Path(path) => matches!(path.root, Root::Event | Root::Grains | Root::Telemetry),
-        Term::Sum(..) => true,
+        Term::Sum(..) | Term::Count(_) => true,
     };
     if !counts(&left) || !counts(&right) {
         let message = "only numbers and paths such as `event.x` can be calculated with";
@@ -334,6 +338,9 @@ fn atom(cursor: &mut Cursor<'_>) -> Parsed<Term> {
     if word.is_empty() {
         return Err(cursor.unexpected("a value"));
     }
+    if word == "count" && cursor.roots.contains(&"event") && cursor.rest().starts_with('(') {
+        return count(cursor);
+    }
     if let value @ (Value::Bool(_) | Value::Number(_)) = crate::scalars::plain(word) {
         return Ok(Term::Literal(value));
     }
@@ -352,6 +359,28 @@ fn atom(cursor: &mut Cursor<'_>) -> Parsed<Term> {
         }
         _ => Err(unknown(cursor, start, word, name)),
     }
+}
+
+/// `count("label:role=web and online")`: how many members match.
+fn count(cursor: &mut Cursor<'_>) -> Parsed<Term> {
+    cursor.eat("(");
+    let inside = begin(cursor);
+    let Some(text) = cursor.quoted()? else {
+        return Err(cursor.unexpected("a target in quotes, such as `count(\"label:role=web\")`"));
+    };
+    let end = cursor.byte;
+    let target = Target::parse_in(&text, cursor.file);
+    let target = target.map_err(|it| Box::new(cursor.complain(inside, end - inside, it.message)))?;
+    if target.needs_compiler() {
+        let message = "members are not counted by pillar or states: label them".to_owned();
+        return Err(Box::new(cursor.complain(inside, end - inside, message)));
+    }
+    if !cursor.eat(")") {
+        return Err(cursor.unexpected("`)`"));
+    }
+    // Each one asks all members.
+    cursor.descend()?;
+    Ok(Term::Count(Box::new(target)))
 }
 
 /// Whether a root has names below it.

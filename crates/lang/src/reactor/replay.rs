@@ -1,10 +1,13 @@
 //! Runs events through rules with virtual time: what would have been decided, and nothing is done.
 
 use super::{Judged, Maintenance, Member, Reactor, World, minion_of};
-use crate::rules::{Action, Rules};
+use crate::{
+    rules::{Action, Rules},
+    target::{Candidate, Target},
+};
 use model::{Decision, DecisionAction, Event, Grains, Labels, MinionId, Presence, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Events and deadlines of one replay; what is beyond is left out.
 pub const REPLAYED_MAX: usize = 1_000_000;
@@ -51,6 +54,49 @@ impl World for StillWorld {
     }
     fn boot_is_due(&self, _rule: &str, _id: &MinionId, _boot: &str) -> Option<Result<(), String>> {
         None
+    }
+    fn count(&self, target: &Target) -> Option<usize> {
+        let matches = |(id, it): &(&MinionId, &Replayed)| {
+            target.matches(&Remembered { id, it, maintenance: self.maintenance.contains_key(*id) })
+        };
+        Some(self.members.iter().filter(matches).count())
+    }
+}
+
+/// A member of a still world, as expressions see it.
+struct Remembered<'a> {
+    id: &'a MinionId,
+    it: &'a Replayed,
+    maintenance: bool,
+}
+
+impl Candidate for Remembered<'_> {
+    fn id(&self) -> &MinionId {
+        self.id
+    }
+    fn grains(&self) -> &Grains {
+        &self.it.grains
+    }
+    fn labels(&self) -> &Labels {
+        &self.it.labels
+    }
+    fn addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+    fn presence(&self) -> Presence {
+        self.it.presence
+    }
+    fn failed(&self) -> bool {
+        false
+    }
+    fn in_maintenance(&self) -> bool {
+        self.maintenance
+    }
+    fn pillar(&self, _: &str) -> Option<Value> {
+        None
+    }
+    fn assigned(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -42,6 +42,11 @@ fn one(rule: &str, template: &ActionTemplate, filler: &mut Filler<'_>) -> Result
             timeout_ms: *timeout_ms,
             rolling: rolling.clone(),
         },
+        ActionTemplate::Reboot { target, message, rolling } => Action::Reboot {
+            target: resolve(target, filler)?,
+            message: filler.fill(message)?,
+            rolling: rolling.clone(),
+        },
         ActionTemplate::Event { tag, data } => {
             Action::Event { tag: format!("rule/{rule}/{tag}"), data: filler.fill_map(data)? }
         }

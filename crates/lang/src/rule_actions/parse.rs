@@ -19,13 +19,14 @@ use serde_json::{Map, Value, json};
 mod http;
 
 /// Actions and the keys that they take.
-const ACTIONS: [(&str, &[&str]); 11] = [
+const ACTIONS: [(&str, &[&str]); 12] = [
     ("apply", &["target", "states", "pillar"]),
     ("plan", &["target", "states", "pillar"]),
     ("run", &["target", "command", "timeout"]),
+    ("reboot", &["target", "message"]),
     ("event", &["tag", "data"]),
     ("label", &["target", "set", "remove"]),
-    ("key", &["accept", "reject", "ids", "cidr", "only_new"]),
+    ("key", &["accept", "reject", "delete", "ids", "cidr", "only_new"]),
     ("notify", &["to", "title", "message", "priority", "tags", "data", "resolve"]),
     ("http", &["to", "url", "method", "headers", "json", "body", "expect", "timeout"]),
     ("wait_for", &["event", "when", "minion", "presence", "job", "timeout"]),
@@ -122,7 +123,7 @@ impl Reader {
             self.say(&file, node.at, "E0501", message, Some(format!("with {}", known.join(", "))));
             return None;
         };
-        let waves: &[&str] = if matches!(key.text.as_str(), "apply" | "run") { &rolling::KEYS } else { &[] };
+        let waves: &[&str] = if matches!(key.text.as_str(), "apply" | "run" | "reboot") { &rolling::KEYS } else { &[] };
         let known: Vec<&str> = known.iter().chain(waves).copied().collect();
         for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
             self.unknown(&file, key, &known, &[]);
@@ -131,6 +132,7 @@ impl Reader {
         match key.text.as_str() {
             "apply" | "plan" => self.apply(draft, &given),
             "run" => self.run(draft, &given),
+            "reboot" => self.reboot(draft, &given),
             "event" => self.event(draft, key, given.get("tag"), given.get("data")),
             "label" => self.label(draft, &given),
             "key" => self.key(draft, &given),
@@ -164,12 +166,19 @@ impl Reader {
         Some(ActionTemplate::Run { target: target?, command: command?, timeout_ms, rolling })
     }
 
+    fn reboot(&mut self, draft: &mut Draft, given: &Given<'_>) -> Option<ActionTemplate> {
+        let target = self.target(draft, given.action, given.get("target"));
+        let message = given.get("message").and_then(|it| self.text(draft, it)).unwrap_or_default();
+        let rolling = self.waves(draft, given);
+        Some(ActionTemplate::Reboot { target: target?, message, rolling })
+    }
+
     /// How it goes over its machines, if not everywhere at once.
     fn waves(&mut self, draft: &Draft, given: &Given<'_>) -> Option<Box<Rolling>> {
-        if given.action.text == "run"
+        if given.action.text != "apply"
             && let Some(node) = given.get("on_stop").filter(|it| it.text() == Some("undo"))
         {
-            let message = "a command cannot be undone: `on_stop: undo` goes with `apply`";
+            let message = "only what was applied can be undone: `on_stop: undo` goes with `apply`";
             self.say(&draft.file, node.at, "E0503", message, None);
         }
         if given.action.text == "plan" {
@@ -406,12 +415,13 @@ impl Reader {
     fn key(&mut self, draft: &mut Draft, given: &Given<'_>) -> Option<ActionTemplate> {
         let (accept, reject) = (given.get("accept"), given.get("reject"));
         let file = draft.file.clone();
-        let (act, node) = match (accept, reject) {
-            (Some(node), None) => (KeyAction::Accept, node),
-            (None, Some(node)) => (KeyAction::Reject, node),
+        let (act, node) = match (accept, reject, given.get("delete")) {
+            (Some(node), None, None) => (KeyAction::Accept, node),
+            (None, Some(node), None) => (KeyAction::Reject, node),
+            (None, None, Some(node)) => (KeyAction::Delete, node),
             _ => {
                 let help = Some("write `key: { accept: \"{{event.minion}}\", ids: \"web-*\" }`".to_owned());
-                self.say(&file, given.action.at, "E0501", "`key` takes `accept` or `reject`", help);
+                self.say(&file, given.action.at, "E0501", "`key` takes one of `accept`, `reject` and `delete`", help);
                 return None;
             }
         };
