@@ -10,3 +10,7 @@ base:
     - nfs_client
   'label:monitored=yes':
     - node_exporter
+  'label:role=prometheus':
+    - prometheus
+  'label:role=dns':
+    - dns

@@ -88,7 +88,9 @@ impl Candidate for RosterEntry {
 pub(crate) fn matching(expression: &str) -> Result<Value, String> {
     let target = Target::parse(expression).map_err(|it| it.message)?;
     if target.needs(Needs::Asserted) || target.needs_compiler() {
-        return Err("sees names, labels, presence and maintenance only: no grains, pillar or states".to_owned());
+        return Err(
+            "sees names, labels, presence and maintenance only: no grains, pillar or states".to_owned()
+        );
     }
     ROSTER.with_borrow(|roster| match roster {
         Roster::None => Ok(json!([])),

@@ -28,12 +28,36 @@ enum Step {
 
 struct Case {
     rules: Rules,
+    /// The actions are told too.
+    shipped: bool,
     world: StillWorld,
     steps: Vec<Step>,
 }
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reactor")
+}
+
+/// A file of the shipped `reactors/` beside the shipped states, with all of its rules switched on.
+fn shipped(file: &str) -> Rules {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    let mut folders = vec![root.join("states")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push((name, std::fs::read_to_string(path).unwrap())),
+            }
+        }
+    }
+    let rules = std::fs::read_to_string(root.join("reactors").join(file)).unwrap();
+    assert!(rules.starts_with("# "), "{file} says what it is for");
+    files.push((format!("reactors/{file}"), rules.replace("enabled: false", "enabled: true")));
+    let texts = files.iter().map(|it| (it.0.as_str(), it.1.as_str()));
+    let compiled = Rules::load(&Tree::of_texts(texts));
+    compiled.value.unwrap_or_else(|| panic!("{}", render_diagnostics(&compiled.diagnostics, Paint::Plain)))
 }
 
 fn load(text: &str) -> Result<Rules, String> {
@@ -65,7 +89,11 @@ fn member(value: &Value) -> Replayed {
 }
 
 fn case(name: &str, value: &Value) -> Case {
-    let rules = load(text(&value["rules"])).unwrap_or_else(|told| panic!("{name}:\n{told}"));
+    let file = value["file"].as_str();
+    let rules = match file {
+        Some(file) => shipped(file),
+        None => load(text(&value["rules"])).unwrap_or_else(|told| panic!("{name}:\n{told}")),
+    };
     let mut world = StillWorld { east_s: 3_600, ..StillWorld::default() };
     for (id, it) in value["members"].as_object().into_iter().flatten() {
         world.members.insert(id.parse().unwrap(), member(it));
@@ -94,13 +122,14 @@ fn case(name: &str, value: &Value) -> Case {
         };
         steps.push(made);
     }
-    Case { rules, world, steps }
+    Case { rules, shipped: file.is_some(), world, steps }
 }
 
 /// A reactor with the rows that a store would have.
 struct Run {
     reactor: Reactor,
     rules: Rules,
+    shipped: bool,
     world: StillWorld,
     rows: BTreeMap<String, Value>,
     off: Vec<String>,
@@ -113,6 +142,7 @@ impl Run {
         Self {
             reactor: Reactor::new(case.rules.clone()),
             rules: case.rules.clone(),
+            shipped: case.shipped,
             world: case.world.clone(),
             rows: BTreeMap::new(),
             off: Vec::new(),
@@ -154,8 +184,14 @@ impl Run {
             writeln!(self.out, "          {} [{}] {word}: {}", it.rule, it.key, it.reason).unwrap();
             let clauses: Vec<String> = it.clauses.iter().map(short).collect();
             writeln!(self.out, "            {} | {}", clauses.join(" "), it.identity).unwrap();
-            if let Err(cause) = it.actions {
-                writeln!(self.out, "            {cause}").unwrap();
+            match it.actions {
+                Err(cause) => writeln!(self.out, "            {cause}").unwrap(),
+                Ok(actions) if self.shipped => {
+                    for action in actions {
+                        writeln!(self.out, "            {}", json!(action)).unwrap();
+                    }
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -280,6 +316,16 @@ fn every_case_decides_what_is_written_beside_it_also_over_restarts() {
 }
 
 #[test]
+fn every_shipped_reactor_has_a_case() {
+    let cases = std::fs::read_to_string(folder().join("shipped.yaml")).unwrap();
+    let reactors = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../reactors");
+    for file in std::fs::read_dir(reactors).unwrap().map(|it| it.unwrap().file_name()) {
+        let file = file.into_string().unwrap();
+        assert!(cases.contains(&format!("file: {file}")), "{file} has no case in shipped.yaml");
+    }
+}
+
+#[test]
 fn the_same_events_are_decided_the_same_byte_for_byte() {
     for (_, cases) in cases() {
         for (name, value) in cases {
@@ -333,7 +379,7 @@ proptest! {
             let at = Timestamp(now);
             Step::Event(Event { number, tag, source: Source::Master, at, data, hops: 0, cause: vec![] })
         });
-        let case = Case { rules: load(ALL_CLAUSES).unwrap(), world: StillWorld::default(), steps: steps.collect() };
+        let case = Case { rules: load(ALL_CLAUSES).unwrap(), shipped: false, world: StillWorld::default(), steps: steps.collect() };
         prop_assert_eq!(run(&case, |it| it == point), run(&case, |_| false));
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use lang::rules::Rule;
 use model::{Event, Job, JobId, MinionId, Source, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -61,6 +61,31 @@ pub(crate) fn may_begin(
 }
 
 impl Master {
+    /// A minion has booted.
+    pub(crate) fn emit_start(&mut self, id: &MinionId) {
+        let data = self.start_data(id);
+        self.emit_master(format!("minion/{id}/start"), data);
+    }
+
+    /// Payload of `minion/<id>/start`: that it booted, and what rules like to look at.
+    pub(crate) fn start_data(&self, id: &MinionId) -> Value {
+        let minion = self.book.minions.get(id);
+        json!({
+            "minion": id,
+            "boot": true,
+            "boot_id": minion.and_then(|it| it.boot.clone()),
+            "version": minion.map(|it| it.version.clone()),
+            "sandbox": minion.is_some_and(|it| it.sandbox),
+            "address": minion.and_then(|it| it.address.clone()),
+            "away_s": self.away_s(id),
+        })
+    }
+
+    /// For how many seconds nothing was heard of it before it came back.
+    pub(crate) fn away_s(&self, id: &MinionId) -> u64 {
+        self.live.get(id).map_or(0, |it| it.away_ms / 1_000)
+    }
+
     /// Whether a rule may configure this boot now; if so, which attempt it is.
     pub(crate) fn begin_due(&mut self, rule: &str, id: &MinionId, boot: &str) -> Result<u32, String> {
         self.recall_due(rule, id, boot);

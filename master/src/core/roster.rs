@@ -397,30 +397,6 @@ impl Master {
         }
     }
 
-    fn emit_start(&mut self, id: &MinionId) {
-        let data = self.start_data(id);
-        self.emit_master(format!("minion/{id}/start"), data);
-    }
-
-    /// Payload of `minion/<id>/start`: that it booted, and what rules like to look at.
-    pub(crate) fn start_data(&self, id: &MinionId) -> Value {
-        let minion = self.book.minions.get(id);
-        json!({
-            "minion": id,
-            "boot": true,
-            "boot_id": minion.and_then(|it| it.boot.clone()),
-            "version": minion.map(|it| it.version.clone()),
-            "sandbox": minion.is_some_and(|it| it.sandbox),
-            "address": minion.and_then(|it| it.address.clone()),
-            "away_s": self.away_s(id),
-        })
-    }
-
-    /// For how many seconds nothing was heard of it before it came back.
-    fn away_s(&self, id: &MinionId) -> u64 {
-        self.live.get(id).map_or(0, |it| it.away_ms / 1_000)
-    }
-
     fn save_minion(&mut self, id: &MinionId) {
         if let Some(minion) = self.book.minions.get(id).cloned() {
             self.record(Entry::Minion(minion));

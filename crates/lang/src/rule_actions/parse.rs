@@ -123,7 +123,8 @@ impl Reader {
             self.say(&file, node.at, "E0501", message, Some(format!("with {}", known.join(", "))));
             return None;
         };
-        let waves: &[&str] = if matches!(key.text.as_str(), "apply" | "run" | "reboot") { &rolling::KEYS } else { &[] };
+        let waves: &[&str] =
+            if matches!(key.text.as_str(), "apply" | "run" | "reboot") { &rolling::KEYS } else { &[] };
         let known: Vec<&str> = known.iter().chain(waves).copied().collect();
         for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
             self.unknown(&file, key, &known, &[]);
@@ -421,7 +422,13 @@ impl Reader {
             (None, None, Some(node)) => (KeyAction::Delete, node),
             _ => {
                 let help = Some("write `key: { accept: \"{{event.minion}}\", ids: \"web-*\" }`".to_owned());
-                self.say(&file, given.action.at, "E0501", "`key` takes one of `accept`, `reject` and `delete`", help);
+                self.say(
+                    &file,
+                    given.action.at,
+                    "E0501",
+                    "`key` takes one of `accept`, `reject` and `delete`",
+                    help,
+                );
                 return None;
             }
         };

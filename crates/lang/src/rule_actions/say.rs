@@ -24,6 +24,7 @@ impl Action {
                 format!("{verb} {states} on {}", target.text())
             }
             Self::Run { target, command, .. } => format!("run `{}` on {}", command.join(" "), target.text()),
+            Self::Reboot { target, .. } => format!("reboot {}", target.text()),
             Self::Event { tag, .. } => format!("event {tag}"),
             Self::Label { target, set, remove } => {
                 let set = set.iter().map(|(name, value)| format!("{name}={value}"));
