@@ -78,7 +78,7 @@ fn the_rules_that_are_shipped_load_and_those_that_could_do_harm_are_off() {
     let told = render_diagnostics(&made.diagnostics, Paint::Plain);
     let rules = made.value.unwrap_or_else(|| panic!("{told}"));
     assert!(made.diagnostics.is_empty(), "{told}");
-    let off: Vec<&str> = rules.iter().filter(|it| !it.enabled).map(|it| it.name.as_str()).collect();
+    let off: Vec<&str> = rules.iter().filter(|it| !it.clauses.enabled).map(|it| it.name.as_str()).collect();
     let wanted =
         ["idle-hypervisor-off", "reboot-in-the-window", "retire-ephemeral", "scale-out", "wake-hypervisor"];
     let mut sorted = off.clone();

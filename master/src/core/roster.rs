@@ -39,7 +39,7 @@ pub(crate) struct Live {
     /// Events of this connection were left with the minion, as the store was full: none may be acknowledged on it.
     pub(crate) held_events: bool,
     /// For how long nothing had been heard of it when it came back last.
-    away_ms: u64,
+    pub(crate) away_ms: u64,
     /// It had booted when it came back last.
     booted: bool,
     /// A presence timer is set.
