@@ -47,6 +47,9 @@ impl Master {
             Action::Run { target, command, timeout_ms, rolling } => {
                 self.act_as_job(reaction, index, target, (super::run_kind(command, timeout_ms), rolling));
             }
+            Action::Reboot { target, message, rolling } => {
+                self.act_as_job(reaction, index, target, (JobKind::Reboot { message }, rolling));
+            }
             Action::Label { target, set, remove } => self.act_label(reaction, target, &set, &remove),
             Action::Notify { to, notice } => {
                 let about = KeptAbout { minion: reaction.minion.as_ref().map(ToString::to_string) };

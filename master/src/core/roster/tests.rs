@@ -2,7 +2,7 @@
 
 use crate::core::{roster::GRAINS_BYTES_MAX, test_kit::*, *};
 use bus::message::{FromMinion, Hello, ToMinion};
-use model::{ContentHash, Presence};
+use model::{ContentHash, Presence, Request};
 use serde_json::{Map, Value, json};
 
 fn presence(bench: &Bench) -> Presence {
@@ -225,4 +225,67 @@ fn time_never_goes_back() {
     assert_eq!(bench.master.now, before.plus_ms(5_000), "it counts on");
     bench.pass(2 * 3_600_000);
     assert_eq!((bench.master.now, bench.master.is_clock_set()), (bench.now, true));
+}
+
+/// The data of an event with this tag.
+fn data_of(effects: &[Effect], tag: &str) -> Value {
+    let found = records(effects).into_iter().find_map(|it| match it {
+        Entry::Event(event) if event.tag == tag => Some(event.data.clone()),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("no {tag} among {:?}", tags(effects)))
+}
+
+#[test]
+fn events_say_for_how_long_a_minion_was_away_and_whether_it_booted() {
+    let mut bench = Bench::with(&["vm-1"]);
+    bench.disconnect("vm-1");
+    bench.pass(5 * 3_600_000);
+    let effects = bench.back("vm-1", hello());
+    let data = data_of(&effects, "minion/vm-1/online");
+    assert_eq!((&data["away_s"], &data["boot"]), (&json!(18_000), &json!(false)));
+    bench.disconnect("vm-1");
+    bench.pass(60_000);
+    let effects = bench.back("vm-1", Hello { boot: "boot-2".to_owned(), ..hello() });
+    let data = data_of(&effects, "minion/vm-1/online");
+    assert_eq!((&data["away_s"], &data["boot"]), (&json!(60), &json!(true)));
+    assert_eq!(data_of(&effects, "minion/vm-1/start")["away_s"], json!(60));
+    // A stopped one says goodbye; what it is away for counts over a restart of the master too.
+    bench.say("vm-1", FromMinion::Goodbye { reason: "stop".to_owned() });
+    bench.disconnect("vm-1");
+    bench.pass(7_200_000);
+    bench.crash();
+    let effects = bench.back("vm-1", Hello { boot: "boot-3".to_owned(), ..hello() });
+    assert_eq!(data_of(&effects, "minion/vm-1/start")["away_s"], json!(7_200));
+}
+
+#[test]
+fn rules_count_members_reboot_machines_and_forget_them() {
+    let mut bench = Bench::with(&["vm-1", "vm-2"]);
+    bench.rules(
+        "night:\n  on: user/+/night\n  when: count(\"label:role=web and online\") = 1\n  do:\n    - reboot: { target: \"label:role=web\", message: patched, batch: 1 }\n\
+         gone:\n  on: user/+/gone\n  do:\n    - key: { delete: \"{{event.id}}\", ids: \"vm-*\" }\n",
+    );
+    let night = || Request::SendEvent { tag: "night".to_owned(), data: Map::new() };
+    let jobs = |effects: &[Effect]| {
+        let entries = records(effects).into_iter();
+        entries
+            .filter(|it| matches!(it, Entry::Job(job) if matches!(job.kind, model::JobKind::Reboot { .. })))
+            .count()
+    };
+    assert_eq!(jobs(&bench.ask(night())), 0, "nobody has the label");
+    let set = [("role".to_owned(), "web".to_owned())].into_iter().collect();
+    bench.ask(Request::Label { target: "vm-2".to_owned(), set, remove: Vec::new() });
+    assert_eq!(jobs(&bench.ask(night())), 1);
+    bench.disconnect("vm-2");
+    assert_eq!(jobs(&bench.ask(night())), 0, "it is away");
+    let gone = |id: &str| {
+        let data = [("id".to_owned(), json!(id))].into_iter().collect();
+        Request::SendEvent { tag: "gone".to_owned(), data }
+    };
+    bench.ask(gone("vm-1,vm-2"));
+    assert!(bench.master.minion(&id("vm-1")).is_some(), "one id, never several");
+    bench.ask(gone("vm-2"));
+    assert!(bench.master.minion(&id("vm-2")).is_none());
+    assert!(bench.master.minion(&id("vm-1")).is_some());
 }
