@@ -2,7 +2,7 @@
 
 use super::{
     ACTIONS_MAX, ActionTemplate, CALL_MS, CALL_MS_MAX, KeyAction, KeyPolicy, NotifyTemplate, PRIORITIES,
-    Priority, TargetTemplate, WaitTemplate,
+    Priority, TargetTemplate,
 };
 use crate::{
     duration, rolling,

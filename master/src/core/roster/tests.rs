@@ -263,7 +263,7 @@ fn events_say_for_how_long_a_minion_was_away_and_whether_it_booted() {
 fn rules_count_members_reboot_machines_and_forget_them() {
     let mut bench = Bench::with(&["vm-1", "vm-2"]);
     bench.rules(
-        "night:\n  on: user/+/night\n  when: count(\"label:role=web and online\") = 1\n  do:\n    - reboot: { target: \"label:role=web\", message: patched, batch: 1 }\n\
+        "night:\n  on: user/+/night\n  when: count(\"label:group=few and online\") = 1\n  do:\n    - reboot: { target: \"label:group=few\", message: patched, batch: 1 }\n\
          gone:\n  on: user/+/gone\n  do:\n    - key: { delete: \"{{event.id}}\", ids: \"vm-*\" }\n",
     );
     let night = || Request::SendEvent { tag: "night".to_owned(), data: Map::new() };
@@ -274,9 +274,10 @@ fn rules_count_members_reboot_machines_and_forget_them() {
             .count()
     };
     assert_eq!(jobs(&bench.ask(night())), 0, "nobody has the label");
-    let set = [("role".to_owned(), "web".to_owned())].into_iter().collect();
+    let set = [("group".to_owned(), "few".to_owned())].into_iter().collect();
     bench.ask(Request::Label { target: "vm-2".to_owned(), set, remove: Vec::new() });
-    assert_eq!(jobs(&bench.ask(night())), 1);
+    let effects = bench.ask(night());
+    assert_eq!(jobs(&effects), 1);
     bench.disconnect("vm-2");
     assert_eq!(jobs(&bench.ask(night())), 0, "it is away");
     let gone = |id: &str| {
