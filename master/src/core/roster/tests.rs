@@ -2,7 +2,7 @@
 
 use crate::core::{roster::GRAINS_BYTES_MAX, test_kit::*, *};
 use bus::message::{FromMinion, Hello, ToMinion};
-use model::{ContentHash, Presence, Request};
+use model::{ContentHash, Presence};
 use serde_json::{Map, Value, json};
 
 fn presence(bench: &Bench) -> Presence {
@@ -257,36 +257,4 @@ fn events_say_for_how_long_a_minion_was_away_and_whether_it_booted() {
     bench.crash();
     let effects = bench.back("vm-1", Hello { boot: "boot-3".to_owned(), ..hello() });
     assert_eq!(data_of(&effects, "minion/vm-1/start")["away_s"], json!(7_200));
-}
-
-#[test]
-fn rules_count_members_reboot_machines_and_forget_them() {
-    let mut bench = Bench::with(&["vm-1", "vm-2"]);
-    bench.rules(
-        "night:\n  on: user/+/night\n  when: count(\"label:group=few and online\") = 1\n  do:\n    - reboot: { target: \"label:group=few\", message: patched, batch: 1 }\n\
-         gone:\n  on: user/+/gone\n  do:\n    - key: { delete: \"{{event.id}}\", ids: \"vm-*\" }\n",
-    );
-    let night = || Request::SendEvent { tag: "night".to_owned(), data: Map::new() };
-    let jobs = |effects: &[Effect]| {
-        let entries = records(effects).into_iter();
-        entries
-            .filter(|it| matches!(it, Entry::Job(job) if matches!(job.kind, model::JobKind::Reboot { .. })))
-            .count()
-    };
-    assert_eq!(jobs(&bench.ask(night())), 0, "nobody has the label");
-    let set = [("group".to_owned(), "few".to_owned())].into_iter().collect();
-    bench.ask(Request::Label { target: "vm-2".to_owned(), set, remove: Vec::new() });
-    let effects = bench.ask(night());
-    assert_eq!(jobs(&effects), 1);
-    bench.disconnect("vm-2");
-    assert_eq!(jobs(&bench.ask(night())), 0, "it is away");
-    let gone = |id: &str| {
-        let data = [("id".to_owned(), json!(id))].into_iter().collect();
-        Request::SendEvent { tag: "gone".to_owned(), data }
-    };
-    bench.ask(gone("vm-1,vm-2"));
-    assert!(bench.master.minion(&id("vm-1")).is_some(), "one id, never several");
-    bench.ask(gone("vm-2"));
-    assert!(bench.master.minion(&id("vm-2")).is_none());
-    assert!(bench.master.minion(&id("vm-1")).is_some());
 }
