@@ -125,6 +125,9 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    /// What it is about, settings, readings at seconds, and what is told of them.
+    type Case<'a> = (&'a str, Value, Vec<(u64, f64)>, &'a str);
+
     /// Readings at seconds, and what is told of them.
     fn told(settings: &Value, readings: &[(u64, f64)]) -> String {
         let kind = resources::beacons::kind("disk").unwrap();
@@ -145,7 +148,7 @@ mod tests {
         let minute = |numbers: &[f64]| -> Vec<(u64, f64)> {
             (0..).zip(numbers).map(|(index, it)| (index * 60, *it)).collect()
         };
-        let cases: &[(&str, Value, Vec<(u64, f64)>, &str)] = &[
+        let cases: &[Case<'_>] = &[
             ("crossing", json!({"above": "90%"}), minute(&[80.0, 91.0, 95.0, 92.0]), "60:On"),
             ("at the limit", json!({"above": "90%"}), minute(&[90.0]), "0:On"),
             (

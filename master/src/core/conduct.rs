@@ -11,6 +11,7 @@ pub(crate) struct Standing {
     /// What it said it has, or was told since.
     pub(crate) has: Option<ContentHash>,
     /// What it should have, once that was worked out.
+    #[expect(clippy::option_option, reason = "nothing is wanted, and nobody knows yet, are two things")]
     wanted: Option<Option<ContentHash>>,
     /// Why it could not be worked out, so that it is told once.
     broken: Option<String>,

@@ -9,6 +9,7 @@ struct Disks {
     of_free: bool,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all beacons are made in one way")]
 pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
     let of_free = settings.text("measure").as_deref() == Some("free");
     Ok(Gauged::boxed(settings, Disks { paths: settings.texts("path"), of_free }))

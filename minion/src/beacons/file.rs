@@ -178,8 +178,8 @@ impl Files {
             EventMask::CREATE | EventMask::DELETE | EventMask::MOVED_FROM | EventMask::MOVED_TO;
         let structure = mask.intersects(comes_or_goes)
             && (interest.steps.contains(name) || folder && (named || interest.whole && self.recursive));
-        if !named && !(interest.whole && self.counts(name, folder)) {
-            // Made under a name that does not count, and put in the place of one that does.
+        let ours = named || interest.whole && self.counts(name, folder);
+        if !ours {
             return structure;
         }
         if mask.contains(EventMask::CREATE) {
@@ -228,7 +228,7 @@ impl Files {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 Err(error) => {
-                    limited = Some(format!("the kernel does not watch `{}`: {error}", interest.shown))
+                    limited = Some(format!("the kernel does not watch `{}`: {error}", interest.shown));
                 }
             }
         }

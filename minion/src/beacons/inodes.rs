@@ -8,6 +8,7 @@ struct Inodes {
     paths: Vec<String>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all beacons are made in one way")]
 pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
     Ok(Gauged::boxed(settings, Inodes { paths: settings.texts("path") }))
 }

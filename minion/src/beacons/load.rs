@@ -13,6 +13,7 @@ struct Load {
     over: usize,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all beacons are made in one way")]
 pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
     let over = settings.text("over");
     let over = AVERAGES.iter().position(|it| Some(*it) == over.as_deref()).unwrap_or(1);

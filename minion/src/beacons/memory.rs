@@ -9,6 +9,7 @@ const PATH: &str = "/proc/meminfo";
 
 struct Memory;
 
+#[expect(clippy::unnecessary_wraps, reason = "all beacons are made in one way")]
 pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
     Ok(Gauged::boxed(settings, Memory))
 }

@@ -6,6 +6,7 @@ use resources::beacons::Settings;
 
 struct Swap;
 
+#[expect(clippy::unnecessary_wraps, reason = "all beacons are made in one way")]
 pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
     Ok(Gauged::boxed(settings, Swap))
 }

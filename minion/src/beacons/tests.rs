@@ -13,7 +13,7 @@ fn told(kind: &str, settings: &Value, machines: &[Fake]) -> Vec<String> {
     for (index, machine) in (0..).zip(machines) {
         match beacon.look(Duration::from_mins(index * 10), machine) {
             Ok(signals) => {
-                said.extend(signals.into_iter().map(|it| format!("{index} {}", Value::Object(it.0))))
+                said.extend(signals.into_iter().map(|it| format!("{index} {}", Value::Object(it.0))));
             }
             Err(reason) => said.push(format!("{index} fails: {reason}")),
         }

@@ -88,8 +88,8 @@ fn what_files_say_together_counts_and_too_many_are_refused() {
     let compiler = Compiler::new(Tree::of_texts(files));
     let said = compiler.check(&[]);
     assert!(!said.iter().any(|it| it.code == "E0406"), "{said:?}");
-    let many: String = (0..=BEACONS_MAX).map(|it| format!("  m{it}: {{ beacon: memory }}\n")).collect();
-    let wrong = pillar(&format!("beacons:\n{many}")).unwrap_err();
+    let many: Vec<String> = (0..=BEACONS_MAX).map(|it| format!("  m{it}: {{ beacon: memory }}")).collect();
+    let wrong = pillar(&format!("beacons:\n{}\n", many.join("\n"))).unwrap_err();
     assert!(wrong[0].contains("65 beacons"), "{wrong:?}");
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn translate(name: &str, value: &Value) -> Result<Option<Vec<Order>>,
     let common = common(&mut map);
     let orders = match kind.as_str() {
         "diskusage" => disks(map)?,
-        "inotify" => files(map)?,
+        "inotify" => files(&map)?,
         "memusage" => vec![("memory".to_owned(), above(&map))],
         "swapusage" => vec![("swap".to_owned(), above(&map))],
         "load" => loads(&map)?,
@@ -169,7 +169,7 @@ fn processes(map: &Map<String, Value>) -> Result<Vec<Order>, Refusal> {
     Ok(processes.into_iter().map(process).collect())
 }
 
-fn files(map: Map<String, Value>) -> Result<Vec<Order>, Refusal> {
+fn files(map: &Map<String, Value>) -> Result<Vec<Order>, Refusal> {
     let Some(Value::Object(files)) = map.get("files").cloned() else {
         let help = "as in `files: {/etc/hosts: {mask: [modify]}}`, or `file: {path: /etc/hosts}`";
         return Err(("`files` is a mapping of paths to what is wanted of them".to_owned(), help.to_owned()));

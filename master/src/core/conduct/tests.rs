@@ -14,8 +14,8 @@ fn worked_out(effects: &[Effect]) -> usize {
     effects.iter().filter(|it| matches!(it, Effect::Conduct { .. })).count()
 }
 
-fn message() -> Option<Box<ToMinion>> {
-    Some(Box::new(ToMinion::Conduct { hash: OURS, sealed: "x".to_owned() }))
+fn message() -> ToMinion {
+    ToMinion::Conduct { hash: OURS, sealed: "x".to_owned() }
 }
 
 fn told(effects: &[Effect]) -> usize {
@@ -35,7 +35,7 @@ fn bench(hello: Hello) -> (Bench, Vec<Effect>) {
 fn who_has_something_else_is_told_and_who_has_it_is_not() {
     let (mut bench, effects) = bench(able(None));
     assert_eq!(worked_out(&effects), 1);
-    let result = Ok(Conducted { hash: Some(OURS), message: message() });
+    let result = Ok(Conducted { hash: Some(OURS), message: Some(Box::new(message())) });
     assert_eq!(told(&bench.step(Input::Conducted { minion: id("vm-1"), result })), 1);
     assert_eq!(bench.master.conduct_of(&id("vm-1")), Some(OURS));
     assert_eq!(worked_out(&bench.back("vm-1", able(Some(OURS)))), 0, "it has what it should have");
@@ -46,7 +46,7 @@ fn who_has_something_else_is_told_and_who_has_it_is_not() {
 fn a_release_that_does_nothing_by_itself_is_told_nothing() {
     let (mut bench, effects) = bench(hello());
     assert_eq!(worked_out(&effects), 0);
-    let result = Ok(Conducted { hash: Some(OURS), message: message() });
+    let result = Ok(Conducted { hash: Some(OURS), message: Some(Box::new(message())) });
     assert_eq!(told(&bench.step(Input::Conducted { minion: id("vm-1"), result })), 0);
     let ask = Ask::Beacons { name: None };
     let effects = bench.ask(Request::Probe { target: "*".to_owned(), ask, timeout_ms: 2_000 });
