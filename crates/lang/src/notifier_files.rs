@@ -247,12 +247,9 @@ impl Reader<'_> {
     fn secret(&mut self, pairs: &[(Key, Node)], name: &str) -> Option<Secret> {
         let file = format!("{name}_file");
         match (get(pairs, name), get(pairs, &file)) {
-            (Some(node), None) => match node.text().filter(|it| !it.is_empty()) {
-                Some(text) => Some(Secret::new(text)),
-                None => {
-                    self.say(node.at, format!("`{name}` takes text"), None);
-                    None
-                }
+            (Some(node), None) => if let Some(text) = node.text().filter(|it| !it.is_empty()) { Some(Secret::new(text)) } else {
+                self.say(node.at, format!("`{name}` takes text"), None);
+                None
             },
             (None, Some(node)) => match (self.read)(node.text().unwrap_or_default()) {
                 Ok(text) => Some(Secret::new(text.trim())),

@@ -43,7 +43,7 @@ enum HookVerb {
         /// The payload, as JSON; - is standard input
         #[arg(long, value_name = "FILE")]
         body: Option<PathBuf>,
-        /// What its sender calls it: push, pull_request, release
+        /// What its sender calls it: push, `pull_request`, release
         #[arg(long)]
         kind: Option<String>,
     },

@@ -173,15 +173,12 @@ fn drift(desk: &mut Desk<'_>, target: Option<&str>) -> Ended {
         reply => reply?,
     };
     let Reply::Drift(views) = reply else { return Err(unexpected(&reply)) };
-    match (&views[..], target) {
-        ([view], Some(_)) => {
-            let text = show::drift::show(view, &desk.screen.style);
-            desk.screen.thing("Drift", show::json::of(view), view.minion.as_str(), &text)?;
-        }
-        _ => {
-            let list = show::drift::list(&views, target.is_some(), &desk.screen.style);
-            desk.screen.list(list)?;
-        }
+    if let ([view], Some(_)) = (&views[..], target) {
+        let text = show::drift::show(view, &desk.screen.style);
+        desk.screen.thing("Drift", show::json::of(view), view.minion.as_str(), &text)?;
+    } else {
+        let list = show::drift::list(&views, target.is_some(), &desk.screen.style);
+        desk.screen.list(list)?;
     }
     Ok(Exit::Done)
 }

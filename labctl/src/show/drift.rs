@@ -56,7 +56,7 @@ pub(crate) fn list(views: &[DriftView], all: bool, style: &Style) -> List {
     List {
         kind: "DriftList",
         table,
-        items: shown.iter().map(|it| json::of(it)).collect(),
+        items: shown.iter().map(json::of).collect(),
         names: shown.iter().map(|it| it.minion.to_string()).collect(),
         footer: Some(footer),
     }

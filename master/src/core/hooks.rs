@@ -275,7 +275,7 @@ mod tests {
     fn give(bench: &mut Bench, delivery: Delivery) -> (Delivered, usize) {
         let effects = bench.step(Input::Hook { ticket: Ticket(1), delivery: Box::new(delivery) });
         let Some(Reply::Delivered(it)) = reply(&effects) else { panic!("{effects:?}") };
-        (it.clone(), tags(&effects).len())
+        (*it, tags(&effects).len())
     }
 
     #[test]

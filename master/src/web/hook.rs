@@ -279,7 +279,7 @@ async fn read(from: &Sender<'_>, body: Body, check: &mut Check, keep: usize) -> 
             check.update(&chunk);
             match &mut kept {
                 Some(bytes) if all <= keep || broken::leaves_out("hook-size") => {
-                    bytes.extend_from_slice(&chunk)
+                    bytes.extend_from_slice(&chunk);
                 }
                 _ => kept = None,
             }

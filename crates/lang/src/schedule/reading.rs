@@ -152,12 +152,9 @@ impl Reader<'_> {
 
     fn zone(&mut self) -> Option<TimeZone> {
         let Some((index, name)) = self.word("zone") else { return Some(TimeZone::system()) };
-        match TimeZone::get(&name) {
-            Ok(zone) => Some(zone),
-            Err(_) => {
-                let help = Some("names are like Europe/Berlin; the package tzdata has them");
-                self.complain(Some(index), format!("no time zone is called `{name}`"), help)
-            }
+        if let Ok(zone) = TimeZone::get(&name) { Some(zone) } else {
+            let help = Some("names are like Europe/Berlin; the package tzdata has them");
+            self.complain(Some(index), format!("no time zone is called `{name}`"), help)
         }
     }
 
@@ -198,12 +195,9 @@ impl Reader<'_> {
             };
         }
         if let Some((index, text)) = self.word("at") {
-            return match moment(&text, zone) {
-                Some(at) => Some(When::Once { at }),
-                None => {
-                    let help = Some("such as \"2026-12-24T20:00\", by the clock of `zone`");
-                    self.complain(Some(index), format!("`{text}` is no date and time"), help)
-                }
+            return if let Some(at) = moment(&text, zone) { Some(When::Once { at }) } else {
+                let help = Some("such as \"2026-12-24T20:00\", by the clock of `zone`");
+                self.complain(Some(index), format!("`{text}` is no date and time"), help)
             };
         }
         let (index, text) = self.word("cron")?;

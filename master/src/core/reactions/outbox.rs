@@ -212,15 +212,12 @@ impl Master {
                 self.outbox.delivered.insert(number, id);
                 continue;
             }
-            match serde_json::from_value::<Outgoing>(data) {
-                Ok(outgoing) => {
-                    self.outbox.next_number = self.outbox.next_number.max(outgoing.number);
-                    self.outbox.waiting.insert(id, outgoing);
-                }
-                Err(_) => {
-                    self.count("calls that cannot be read any more");
-                    self.keep(Part::Outgoing, &id, None);
-                }
+            if let Ok(outgoing) = serde_json::from_value::<Outgoing>(data) {
+                self.outbox.next_number = self.outbox.next_number.max(outgoing.number);
+                self.outbox.waiting.insert(id, outgoing);
+            } else {
+                self.count("calls that cannot be read any more");
+                self.keep(Part::Outgoing, &id, None);
             }
         }
         self.outbox.look = true;

@@ -92,10 +92,7 @@ impl Master {
         let presence = self.presence(minion);
         let boot = self.book.minions.get(minion).and_then(|it| it.boot.as_ref());
         let anew = other_than.is_none_or(|it| boot.is_some_and(|boot| boot != it));
-        match up {
-            true => presence == Presence::Up && self.is_ready(minion) && anew,
-            false => matches!(presence, Presence::Lost | Presence::Down),
-        }
+        if up { presence == Presence::Up && self.is_ready(minion) && anew } else { matches!(presence, Presence::Lost | Presence::Down) }
     }
 
     pub(super) fn end_wait_of(&mut self, id: &str, ok: bool, answer: &str) {
@@ -131,15 +128,12 @@ impl Master {
                     Await::Presence { minions: vec![minion], up, boots },
                 )
             }
-            Wait::Job => match reaction.last_job {
-                Some(job) => (format!("wait for job {}", job.short()), Await::Job(job)),
-                None => {
-                    let reason = "no job was made before it";
-                    reaction.done.push(DecisionAction::new("wait for a job".to_owned(), None, reason));
-                    reaction.fail(reason, None);
-                    reaction.left.clear();
-                    return;
-                }
+            Wait::Job => if let Some(job) = reaction.last_job { (format!("wait for job {}", job.short()), Await::Job(job)) } else {
+                let reason = "no job was made before it";
+                reaction.done.push(DecisionAction::new("wait for a job".to_owned(), None, reason));
+                reaction.fail(reason, None);
+                reaction.left.clear();
+                return;
             },
         };
         self.wait_for(reaction, text, what, timeout_ms);

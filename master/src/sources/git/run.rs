@@ -11,7 +11,7 @@ use std::{
 };
 
 /// For one command.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_mins(1);
 /// Bytes of a complaint of git.
 const SAYS_MAX: u64 = 4 << 10;
 /// Where programs are.

@@ -181,7 +181,8 @@ fn only_a_commit_that_is_signed_by_somebody_who_may_is_used() {
     ground.git("tree.git", &["config", "gpg.ssh.program", "/bin/true"]);
     ground.git("tree.git", &["config", "gpg.program", "/bin/true"]);
     ground.git("tree.git", &["config", "gpg.ssh.allowedSignersFile", "/dev/null"]);
-    for (key, what) in [(&eve, "of a stranger")] {
+    {
+        let (key, what) = (&eve, "of a stranger");
         ground.git("work", &["config", "user.signingkey", key]);
         ground.push(what, &["--amend", "-S"]);
         assert!(bad(trees()).contains("it is not signed by a key of"), "{what}");

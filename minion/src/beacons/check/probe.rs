@@ -103,7 +103,7 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                "no answer in time".clone_into(&mut why)
+                "no answer in time".clone_into(&mut why);
             }
             Err(error) => why = reason(&error),
         }
