@@ -179,10 +179,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let files = Files { file: folder.path().join("hooks.yaml"), kept: folder.path().join("kept") };
             let ground = Self { _folder: folder, files };
-            ground.write(&ground.files.file, text, mode);
+            Self::write(&ground.files.file, text, mode);
             ground
         }
-        fn write(&self, path: &Path, text: &str, mode: u32) {
+        fn write(path: &Path, text: &str, mode: u32) {
             std::fs::write(path, text).unwrap();
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -196,13 +196,13 @@ mod tests {
         let ground = Ground::new("a: {recipe: github, secret: 0123456789abcdef}\n", 0o640);
         assert_eq!(ground.files.read().unwrap().secrets("a").len(), 1);
         assert!(ground.files.read().unwrap().secrets("b").is_empty());
-        ground.write(&ground.files.file, "a: {recipe: github, secret: 0123456789abcdef}\n", 0o644);
+        Ground::write(&ground.files.file, "a: {recipe: github, secret: 0123456789abcdef}\n", 0o644);
         assert!(ground.told().contains("everybody may read it"), "{}", ground.told());
         assert!(!ground.told().contains("0123456789abcdef"));
-        ground.write(&ground.files.file, "a: {recipe: github}\n", 0o666);
+        Ground::write(&ground.files.file, "a: {recipe: github}\n", 0o666);
         assert!(ground.told().contains("everybody may write it"));
         let path = ground.files.file.with_file_name("secret");
-        ground.write(
+        Ground::write(
             &ground.files.file,
             &format!("a: {{recipe: github, secret_file: {}}}\n", path.display()),
             0o644,
@@ -214,7 +214,7 @@ mod tests {
             ("short\n", 0o600, false),
             ("\n", 0o600, false),
         ] {
-            ground.write(&path, text, mode);
+            Ground::write(&path, text, mode);
             assert_eq!(ground.files.read().is_ok(), good, "{text:?} {mode:o}");
         }
     }

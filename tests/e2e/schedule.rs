@@ -120,11 +120,11 @@ fn a_minion_keeps_its_schedule_while_the_master_is_away_and_its_results_arrive_o
         let own = |it: &&Value| it["job"]["caller"]["name"] == "schedule:vm-1/tidy";
         jobs.iter().filter(own).cloned().collect::<Vec<Value>>()
     };
-    let mut seen = 0;
+    let mut before = 0;
     wait::until("all of its runs to be told and none to come", LIMIT, || {
         let (jobs, runs) = (listed(), lines(&lab, "/tidied"));
         let ended = jobs.iter().all(|it| !it["job"]["ended"].is_null());
-        let quiet = std::mem::replace(&mut seen, runs) == runs;
+        let quiet = std::mem::replace(&mut before, runs) == runs;
         (ended && quiet && jobs.len() == runs).then_some(())
     });
     let wrong: Vec<Value> = listed().into_iter().filter(|it| it["words"]["changed"] != 1).collect();
@@ -210,9 +210,9 @@ fn drift_is_found_told_once_and_gone_when_it_is_mended() {
     wait::until("a look that finds nothing", LIMIT, || (drifted(&lab) == Some(0)).then_some(()));
     fs::write(lab.on_minion("vm-1", "/etc/motd"), "somebody was here\n").unwrap();
     wait::until("a look that finds it", LIMIT, || (drifted(&lab) == Some(1)).then_some(()));
-    let seen = json(&lab, &["minion", "drift", "vm-1"])["drift"]["at"].clone();
+    let first = json(&lab, &["minion", "drift", "vm-1"])["drift"]["at"].clone();
     wait::until("another look", LIMIT, || {
-        (json(&lab, &["minion", "drift", "vm-1"])["drift"]["at"] != seen).then_some(())
+        (json(&lab, &["minion", "drift", "vm-1"])["drift"]["at"] != first).then_some(())
     });
     assert_eq!(drift_events(&lab).last(), Some(&1), "{:?}", drift_events(&lab));
     assert_eq!(drift_events(&lab).iter().filter(|it| **it == 1).count(), 1, "{:?}", drift_events(&lab));

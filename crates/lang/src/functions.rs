@@ -126,7 +126,8 @@ pub(crate) fn urlencoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             made.push(char::from(byte));
         } else {
-            made.push_str(&format!("%{byte:02X}"));
+            let hexadecimal = |it: u8| char::from(b"0123456789ABCDEF"[usize::from(it)]);
+            made.extend(['%', hexadecimal(byte >> 4), hexadecimal(byte & 15)]);
         }
     }
     made

@@ -161,7 +161,7 @@ impl Reader<'_> {
         let place = self.place(name);
         let Some(way) = way else { return };
         let made = Notifier { place, kind, quiet, rate, way, topic, template, texts, priorities };
-        self.found.notifiers.insert(name.text.clone(), made);
+        self.found.people.insert(name.text.clone(), made);
     }
 
     /// Texts are templates; what they see is known.
@@ -247,10 +247,14 @@ impl Reader<'_> {
     fn secret(&mut self, pairs: &[(Key, Node)], name: &str) -> Option<Secret> {
         let file = format!("{name}_file");
         match (get(pairs, name), get(pairs, &file)) {
-            (Some(node), None) => if let Some(text) = node.text().filter(|it| !it.is_empty()) { Some(Secret::new(text)) } else {
-                self.say(node.at, format!("`{name}` takes text"), None);
-                None
-            },
+            (Some(node), None) => {
+                if let Some(text) = node.text().filter(|it| !it.is_empty()) {
+                    Some(Secret::new(text))
+                } else {
+                    self.say(node.at, format!("`{name}` takes text"), None);
+                    None
+                }
+            }
             (None, Some(node)) => match (self.read)(node.text().unwrap_or_default()) {
                 Ok(text) => Some(Secret::new(text.trim())),
                 Err(cause) => {
@@ -346,7 +350,7 @@ impl Reader<'_> {
                 self.unknown(key, &known);
             }
             let (on, off) = match get(pairs, "type").and_then(Node::text) {
-                Some("mqtt") => (self.payload(pairs, "on", "ON"), self.payload(pairs, "off", "OFF")),
+                Some("mqtt") => (Some(payload(pairs, "on", "ON")), Some(payload(pairs, "off", "OFF"))),
                 Some("http") => (self.turn(name, pairs, "on"), self.turn(name, pairs, "off")),
                 _ => {
                     self.say(name.at, format!("`{}` needs a `type`", name.text), Some("http or mqtt"));
@@ -357,14 +361,6 @@ impl Reader<'_> {
             if let (Some(on), Some(off)) = (on, off) {
                 self.found.switches.insert(name.text.clone(), Switch { place, on, off });
             }
-        }
-    }
-
-    fn payload(&mut self, pairs: &[(Key, Node)], name: &str, usual: &str) -> Option<Turn> {
-        match get(pairs, name).map(scalars::value) {
-            None => Some(Turn::Publish(usual.to_owned())),
-            Some(Value::String(text)) => Some(Turn::Publish(text)),
-            Some(value) => Some(Turn::Publish(value.to_string())),
         }
     }
 
@@ -404,5 +400,14 @@ impl Reader<'_> {
         with_url.push((Key { text: "url".to_owned(), at, plain: true }, url));
         let way = Box::new(self.way(switch, &with_url)?);
         Some(Turn::Call { way, method, json })
+    }
+}
+
+/// What is published to switch.
+fn payload(pairs: &[(Key, Node)], name: &str, usual: &str) -> Turn {
+    match get(pairs, name).map(scalars::value) {
+        None => Turn::Publish(usual.to_owned()),
+        Some(Value::String(text)) => Turn::Publish(text),
+        Some(value) => Turn::Publish(value.to_string()),
     }
 }

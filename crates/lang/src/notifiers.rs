@@ -23,7 +23,7 @@ const SECRET_CHARS_MIN: usize = 4;
 /// What `notify.yaml` says.
 #[derive(Clone, Debug, Default)]
 pub struct Notifiers {
-    pub(crate) notifiers: BTreeMap<String, Notifier>,
+    pub(crate) people: BTreeMap<String, Notifier>,
     pub(crate) switches: BTreeMap<String, Switch>,
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
 }
@@ -215,11 +215,11 @@ impl Notifiers {
     }
     /// Who can be told, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Notifier)> {
-        self.notifiers.iter().map(|(name, it)| (name.as_str(), it))
+        self.people.iter().map(|(name, it)| (name.as_str(), it))
     }
     /// One of them.
     pub fn get(&self, name: &str) -> Option<&Notifier> {
-        self.notifiers.get(name)
+        self.people.get(name)
     }
     /// Names of switches and endpoints, each with its place.
     pub fn others(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
@@ -228,7 +228,7 @@ impl Notifiers {
     }
     /// How a notice gets to somebody.
     pub fn notify(&self, name: &str, notice: &Notice, about: &About) -> Result<Passage, String> {
-        let notifier = self.get(name).ok_or_else(|| self.absent("notifier", name, self.notifiers.keys()))?;
+        let notifier = self.get(name).ok_or_else(|| absent("notifier", name, self.people.keys()))?;
         notifier.tell(name, notice, about)
     }
     /// A rule's own call.
@@ -238,7 +238,7 @@ impl Notifiers {
             None => &default,
             Some(name) => {
                 let found = self.endpoints.get(name);
-                &found.ok_or_else(|| self.absent("endpoint", name, self.endpoints.keys()))?.way
+                &found.ok_or_else(|| absent("endpoint", name, self.endpoints.keys()))?.way
             }
         };
         let url = format!("{}{}", way.url.reveal().trim_end_matches('/'), wish.url);
@@ -271,7 +271,7 @@ impl Notifiers {
     /// How a machine is switched on or off.
     pub fn power(&self, name: &str, on: bool) -> Result<Passage, String> {
         let found = self.switches.get(name);
-        let switch = found.ok_or_else(|| self.absent("switch", name, self.switches.keys()))?;
+        let switch = found.ok_or_else(|| absent("switch", name, self.switches.keys()))?;
         Ok(match if on { &switch.on } else { &switch.off } {
             Turn::Publish(payload) => {
                 Passage::Publish { topic: format!("lab/power/{name}"), payload: payload.clone() }
@@ -293,11 +293,12 @@ impl Notifiers {
             }
         })
     }
-    fn absent<'a>(&self, what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> String {
-        let known: Vec<&str> = known.map(String::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        format!("notify.yaml has no {what} `{}`; it has {known}", crate::say::shortened(name))
-    }
+}
+
+fn absent<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    format!("notify.yaml has no {what} `{}`; it has {known}", crate::say::shortened(name))
 }
 
 fn add_type(headers: &mut Vec<(String, Secret)>, kind: &str) {

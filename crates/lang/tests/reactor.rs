@@ -46,9 +46,10 @@ fn shipped(file: &str) -> Rules {
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => files.push((name, std::fs::read_to_string(path).unwrap())),
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((name, std::fs::read_to_string(path).unwrap()));
             }
         }
     }

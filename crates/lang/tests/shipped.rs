@@ -16,9 +16,10 @@ fn texts() -> Vec<(String, String)> {
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => texts.push((name, fs::read_to_string(path).unwrap())),
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                texts.push((name, fs::read_to_string(path).unwrap()));
             }
         }
     }

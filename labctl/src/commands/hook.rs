@@ -11,7 +11,10 @@ use model::{
     Reply, Request,
     api::{HookSecret, HookTrial},
 };
-use std::{io::Read, path::PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 /// Bytes of a payload that a hook is tried with.
 const BODY_MAX: u64 = 1 << 20;
@@ -68,7 +71,7 @@ impl HookCommand {
                 Ok(Exit::Done)
             }
             HookVerb::Test { name, body, kind } => {
-                let body = body.map(read).transpose()?;
+                let body = body.as_deref().map(read).transpose()?;
                 test(desk, HookTrial { hook: name, kind, body })
             }
             HookVerb::Secret { name, only } => secret(desk, name, only),
@@ -76,13 +79,13 @@ impl HookCommand {
     }
 }
 
-fn read(path: PathBuf) -> Outcome<String> {
+fn read(path: &Path) -> Outcome<String> {
     if path.as_os_str() != "-" {
-        return crate::config::read_small(&path);
+        return crate::config::read_small(path);
     }
     let mut text = String::new();
     let read = std::io::stdin().take(BODY_MAX).read_to_string(&mut text);
-    read.map_err(|error| Failure::file("read", &path, &error))?;
+    read.map_err(|error| Failure::file("read", path, &error))?;
     Ok(text)
 }
 
@@ -91,8 +94,8 @@ fn test(desk: &mut Desk<'_>, trial: HookTrial) -> Ended {
     let Reply::Events(events) = reply else { return Err(unexpected(&reply)) };
     let items: Vec<_> =
         events.iter().map(|it| serde_json::json!({ "tag": it.tag, "data": it.data })).collect();
-    let text: String = items.iter().map(|it| format!("---\n{}", show::yaml::of(it))).collect();
-    desk.screen.thing("HookTest", serde_json::json!({ "items": items }), "", &text)?;
+    let texts: Vec<String> = items.iter().map(|it| format!("---\n{}", show::yaml::of(it))).collect();
+    desk.screen.thing("HookTest", serde_json::json!({ "items": items }), "", &texts.concat())?;
     if !desk.screen.format.is_machine() {
         desk.screen.note("nothing happened: this is what rules would see")?;
     }

@@ -148,7 +148,7 @@ impl RuleCommand {
                 state::report(desk, &rules.diagnostics, &said)
             }
             RuleVerb::Test { rule, event } => test(desk, &rule, &event),
-            RuleVerb::Why { event, rule } => why(desk, &event, rule),
+            RuleVerb::Why { event, rule } => why(desk, &event, rule.as_deref()),
             RuleVerb::History { rule, limit } => {
                 let request = Request::Decisions { rule: rule.clone(), limit, event: None };
                 let decisions = only(decisions(desk, &request)?, rule.as_deref());
@@ -240,14 +240,14 @@ fn test(desk: &mut Desk<'_>, rule: &str, wanted: &str) -> Ended {
     Ok(Exit::Done)
 }
 
-fn why(desk: &mut Desk<'_>, wanted: &str, rule: Option<String>) -> Ended {
+fn why(desk: &mut Desk<'_>, wanted: &str, rule: Option<&str>) -> Ended {
     let event = match wanted {
         "last" => events::newest(desk, &["#".to_owned()], "any rule")?,
         number => events::stored(desk, number)?,
     };
     let request = Request::Decisions { rule: None, limit: 1, event: Some(event.number) };
     let decided = decisions(desk, &request)?.pop();
-    let now = explained(desk, rule.clone(), &event)?;
+    let now = explained(desk, rule.map(str::to_owned), &event)?;
     let text = show::rule::why(&event, decided.as_ref(), &now, rule.is_some(), &desk.screen.style);
     let value = json!({
         "event": show::json::of(&event), "decided": show::json::of(&decided), "now": show::json::of(&now),

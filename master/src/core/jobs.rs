@@ -276,9 +276,10 @@ impl Master {
             self.note_apply(minion, last);
         }
         if let Some(live) = self.live.get_mut(minion)
-            && live.running.is_some_and(|it| it.0 == job) {
-                live.running = None;
-            }
+            && live.running.is_some_and(|it| it.0 == job)
+        {
+            live.running = None;
+        }
         if let (Some(report), JobKind::Apply { states, .. }) = (&end.report, &kind) {
             self.note_drift(minion, job, states.is_empty(), report);
         }

@@ -91,14 +91,13 @@ pub(crate) fn access(request: &Request) -> Access<'_> {
             Access { deed: deed_of(kind), scope: Target(target), manner: Adds }
         }
         Request::Cancel { job } => access_to("job.cancel", Scope::Job(job), Takes),
-        Request::Jobs { .. } => access_to("job.list", Fleet, Reads),
+        Request::Jobs { .. } | Request::Drift { target: None } => access_to("job.list", Fleet, Reads),
         Request::Job { job } => access_to("job.list", Scope::Job(job), Reads),
         Request::Report { minion, .. } => access_to("job.list", Scope::One(minion), Reads),
         Request::Probe { target, .. } => access_to("target.ask", Target(target), Reads),
         Request::Label { target, .. } => access_to("target.label", Target(target), Adds),
         Request::Maintain { target, .. } => access_to("target.maintenance", Target(target), Adds),
         Request::Drift { target: Some(target) } => access_to("job.list", Target(target), Reads),
-        Request::Drift { target: None } => access_to("job.list", Fleet, Reads),
         Request::Schedules | Request::Slots { .. } => access_to("schedule.list", Nobody, Reads),
         Request::Schedule { act: ScheduleAct::Run, .. } => access_to("schedule.run", Nobody, Adds),
         Request::Schedule { .. } => access_to("schedule.pause", Nobody, Adds),

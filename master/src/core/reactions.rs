@@ -66,7 +66,8 @@ impl Master {
     ) -> DecisionAction {
         let (text, minions) = self.meant(target);
         let in_maintenance = self.reactor_rule(rule).is_some_and(|it| it.clauses.in_maintenance);
-        let (minions, left_out) = if in_maintenance { (minions, String::new()) } else { self.leave_out_maintained(minions) };
+        let (minions, left_out) =
+            if in_maintenance { (minions, String::new()) } else { self.leave_out_maintained(minions) };
         let what = format!("{} on {}{left_out}", super::publish::describe(&kind), cut(&text, 128));
         if self.book.knows_job(id) {
             return DecisionAction::new(what, Some(id), ACCEPTED);

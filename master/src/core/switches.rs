@@ -70,7 +70,11 @@ impl Master {
         }
         self.audit(caller.clone(), format!("{word} rule {rule}"), "accepted".to_owned());
         if on {
-            return Ok(vec![if self.switch_on(rule, &caller.name) { format!("{rule} is switched on") } else { format!("{rule} was not switched off") }]);
+            return Ok(vec![if self.switch_on(rule, &caller.name) {
+                format!("{rule} is switched on")
+            } else {
+                format!("{rule} was not switched off")
+            }]);
         }
         let off = RuleOff { by: caller.name.clone(), at: self.now, until };
         self.keep_switch(rule, Some(&off));

@@ -198,7 +198,7 @@ impl Prepared {
             Task::Conduct(minion, asked) => {
                 let known = conduct::Known { has: self.conduct, maintained: self.maintained };
                 let subject = self.subjects.first();
-                with_roster(first, || conduct::work_out(minion, asked, subject, known, generation))
+                with_roster(first, || conduct::work_out(minion, asked, subject, &known, generation))
             }
         }
     }

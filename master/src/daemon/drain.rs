@@ -72,8 +72,7 @@ impl<O: Outside> Daemon<O> {
 
     fn refuse(&mut self, incoming: Incoming) {
         match incoming {
-            Incoming::Ask { waiter, .. } => self.turn_away(waiter),
-            Incoming::Hook(_, waiter) => self.turn_away(waiter),
+            Incoming::Ask { waiter, .. } | Incoming::Hook(_, waiter) => self.turn_away(waiter),
             Incoming::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
             Incoming::MastersKept(ticket, _, failure) => {
                 let kept = "the list of masters is on disk, and in use from the next start on";

@@ -117,7 +117,7 @@ impl<O: Outside> Daemon<O> {
             Effect::EnrollAnswer { fingerprint, answer } => self.outside.enroll_answer(&fingerprint, &answer),
             Effect::Call { id, call } => self.call(id, *call),
             Effect::TestCall { ticket, call } => self.test_call(ticket, *call),
-            Effect::Wake { macs } => self.wake(&macs),
+            Effect::Wake { macs } => Self::wake(&macs),
             Effect::Gc { ticket, keep_ms } => self.gc(ticket, keep_ms),
             Effect::KeepMasters { ticket, text } => self.keep_masters(ticket, text),
             Effect::KeepHookSecret { ticket, hook, recipe, secret, alone } => {

@@ -53,7 +53,7 @@ impl<O: Outside> Daemon<O> {
         });
     }
     /// Sends packets that wake machines.
-    pub(super) fn wake(&self, macs: &[String]) {
+    pub(super) fn wake(macs: &[String]) {
         match bus::wake::send(macs) {
             Ok(cards) => info!(cards, "packets that wake machines were sent"),
             Err(error) => warn!(%error, "no packet that wakes machines could be sent"),

@@ -36,7 +36,9 @@ pub(crate) fn events(
     };
     if hook.recipe != Recipe::Generic && !hook.keep.is_empty() {
         let kept = payload::kept(&payload, &hook.keep);
-        all.iter_mut().for_each(|it| drop(it.insert("payload".to_owned(), Value::Object(kept.clone()))));
+        for event in &mut all {
+            event.insert("payload".to_owned(), Value::Object(kept.clone()));
+        }
     }
     Ok(all.into_iter().map(payload::fit).collect())
 }

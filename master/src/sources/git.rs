@@ -120,9 +120,9 @@ impl GitError {
 /// Whether a text can name a branch here: what it becomes a path of stays below `refs/heads`.
 pub(crate) fn is_branch(text: &str) -> bool {
     let letter = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-    let part = |it: &str| {
-        !it.is_empty() && it.bytes().all(letter) && !it.starts_with(['-', '.']) && !it.ends_with(".lock")
-    };
+    let locked = |it: &str| it.strip_suffix(".lock").is_some();
+    let part =
+        |it: &str| !it.is_empty() && it.bytes().all(letter) && !it.starts_with(['-', '.']) && !locked(it);
     text.len() <= 128 && text.split('/').all(part) && !text.contains("..")
 }
 

@@ -90,6 +90,7 @@ impl Trees {
         Some(self.try_out(follower, &head))
     }
 
+    #[expect(clippy::result_large_err, reason = "a complaint is made once a push")]
     fn try_out(&mut self, follower: &Follower, head: &str) -> News {
         let commit = follower.commit(head, self.good.as_deref());
         let checked_out = commit.as_ref().map_err(|error| error.complaint(&follower.tree)).and_then(|_| {

@@ -367,6 +367,10 @@ fn terms_example() -> EnrollTerms {
     }
 }
 
+fn jobs_example() -> JobFilter {
+    JobFilter { since: Some(Timestamp(0)), ..JobFilter::default() }
+}
+
 fn event_example() -> Event {
     Event {
         number: 0,
@@ -389,7 +393,6 @@ pub(super) fn requests() -> Vec<Request> {
     let job = JobId(0x0192_f3c1_7abc_7def_8123_4567_89ab_cdef);
     let minion: MinionId = "vm-1".parse().expect("a good id");
     let fingerprint: Fingerprint = format!("SHA256:{}", "A".repeat(43)).parse().expect("a good fingerprint");
-    let filter = JobFilter { since: Some(Timestamp(0)), ..JobFilter::default() };
     vec![
         Request::Status,
         Request::Expand { target: target() },
@@ -407,7 +410,7 @@ pub(super) fn requests() -> Vec<Request> {
             retry_of: None,
             rolling: None,
         },
-        Request::Jobs { filter },
+        Request::Jobs { filter: jobs_example() },
         Request::Job { job: "@last".to_owned() },
         Request::Report { job, minion },
         Request::Cancel { job: job.short() },

@@ -188,11 +188,12 @@ impl Agent<'_> {
                 self.looks.ended();
                 self.step(Input::Answered { probe, answer }).await?;
             }
-            Heard::Unanswered(probe, answer) => self.step(Input::Answered { probe, answer }).await?,
             Heard::Seen(Seen::Event(told)) => {
                 self.step(Input::Event { tag: told.tag, data: told.data }).await?;
             }
-            Heard::Seen(Seen::Shown(probe, answer)) => self.step(Input::Answered { probe, answer }).await?,
+            Heard::Unanswered(probe, answer) | Heard::Seen(Seen::Shown(probe, answer)) => {
+                self.step(Input::Answered { probe, answer }).await?;
+            }
             Heard::NotRebooted(job, reason) => self.step(Input::RebootFailed { job, reason }).await?,
             Heard::Sample => self.say_sample().await,
             Heard::Collect => {

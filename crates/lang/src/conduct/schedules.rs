@@ -61,7 +61,9 @@ impl Reader<'_, '_> {
         let schedule = match Schedule::of_value(name, settings, &OTHERS) {
             Ok(schedule) => Some(schedule),
             Err(told) => {
-                told.into_iter().for_each(|it| self.complain(error("E0408", it), &path));
+                for complaint in told {
+                    self.complain(error("E0408", complaint), &path);
+                }
                 None
             }
         };
@@ -127,7 +129,7 @@ impl Reader<'_, '_> {
     }
 
     fn others(&mut self, name: &str, settings: &Map<String, Value>) {
-        if settings.get("maxrunning").is_some_and(|it| *it != Value::from(1)) {
+        if settings.get("maxrunning").is_some_and(|it| it.as_u64() != Some(1)) {
             let complaint = error("E0408", "`maxrunning` is 1: one run of a schedule at a time");
             self.complain(complaint, &["schedule", name, "maxrunning"]);
         }

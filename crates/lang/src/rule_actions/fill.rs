@@ -20,9 +20,9 @@ pub(crate) fn fill(
 ) -> Result<Vec<Action>, String> {
     let mut actions = Vec::with_capacity(templates.len());
     for (index, template) in templates.iter().enumerate() {
-        let filled = one(rule, template, filler);
+        let action = one(rule, template, filler);
         let named = |cause| format!("action {} ({}): {cause}", index + 1, template.name());
-        actions.push(filled.map_err(named)?);
+        actions.push(action.map_err(named)?);
     }
     Ok(actions)
 }
@@ -165,15 +165,15 @@ fn has_dots(url: &str) -> bool {
 
 fn wait(what: &WaitTemplate, filler: &mut Filler<'_>) -> Result<Wait, String> {
     Ok(match what {
-        WaitTemplate::Event(filter, when) => {
-            let filled = filler.fill(filter)?;
+        WaitTemplate::Event(levels, when) => {
+            let made = filler.fill(levels)?;
             let shape = |it: &str| (it.split('/').count(), it.matches(['+', '#']).count());
-            let template = plain_shape(filter);
-            if shape(&filled) != shape(&template) || filled.split('/').any(str::is_empty) {
-                let shown = crate::say::shortened(&filled);
+            let template = plain_shape(levels);
+            if shape(&made) != shape(&template) || made.split('/').any(str::is_empty) {
+                let shown = crate::say::shortened(&made);
                 return Err(format!("wait_for: `{shown}` has other levels than its template"));
             }
-            Wait::Event(filled, when.clone())
+            Wait::Event(made, when.clone())
         }
         WaitTemplate::Presence(id, up) => Wait::Presence(minion(id, filler)?, *up),
         WaitTemplate::Job => Wait::Job,

@@ -260,7 +260,9 @@ impl Reader {
 
     fn flag(&mut self, draft: &Draft, given: &Given<'_>, name: &str) -> bool {
         let Some(node) = given.get(name) else { return false };
-        if let Some(Value::Bool(it)) = node.text().map(scalars::plain) { it } else {
+        if let Some(Value::Bool(it)) = node.text().map(scalars::plain) {
+            it
+        } else {
             self.say(&draft.file, node.at, "E0503", format!("`{name}` is true or false"), None);
             false
         }

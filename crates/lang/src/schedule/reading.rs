@@ -152,7 +152,9 @@ impl Reader<'_> {
 
     fn zone(&mut self) -> Option<TimeZone> {
         let Some((index, name)) = self.word("zone") else { return Some(TimeZone::system()) };
-        if let Ok(zone) = TimeZone::get(&name) { Some(zone) } else {
+        if let Ok(zone) = TimeZone::get(&name) {
+            Some(zone)
+        } else {
             let help = Some("names are like Europe/Berlin; the package tzdata has them");
             self.complain(Some(index), format!("no time zone is called `{name}`"), help)
         }
@@ -195,7 +197,9 @@ impl Reader<'_> {
             };
         }
         if let Some((index, text)) = self.word("at") {
-            return if let Some(at) = moment(&text, zone) { Some(When::Once { at }) } else {
+            return if let Some(at) = moment(&text, zone) {
+                Some(When::Once { at })
+            } else {
                 let help = Some("such as \"2026-12-24T20:00\", by the clock of `zone`");
                 self.complain(Some(index), format!("`{text}` is no date and time"), help)
             };

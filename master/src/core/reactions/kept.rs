@@ -84,7 +84,9 @@ impl Master {
             self.reactions.ready.push_back(id);
         }
         let rules: Vec<String> = self.reactions.queued.keys().cloned().collect();
-        rules.iter().for_each(|it| self.let_next_begin(it));
+        for rule in &rules {
+            self.let_next_begin(rule);
+        }
     }
 
     /// Something of a rule was left out because too much waits.

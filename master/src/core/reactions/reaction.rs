@@ -278,7 +278,7 @@ impl Master {
         {
             match step {
                 Step::Do(action) => self.act(id, reaction, index, *action),
-                Step::Await { text, what, timeout_ms } => self.wait_for(reaction, text, what, timeout_ms),
+                Step::Await { text, what, timeout_ms } => self.wait_for(reaction, &text, what, timeout_ms),
             }
         }
         if reaction.failure.is_some() && !reaction.told {

@@ -92,7 +92,11 @@ impl Master {
         let presence = self.presence(minion);
         let boot = self.book.minions.get(minion).and_then(|it| it.boot.as_ref());
         let anew = other_than.is_none_or(|it| boot.is_some_and(|boot| boot != it));
-        if up { presence == Presence::Up && self.is_ready(minion) && anew } else { matches!(presence, Presence::Lost | Presence::Down) }
+        if up {
+            presence == Presence::Up && self.is_ready(minion) && anew
+        } else {
+            matches!(presence, Presence::Lost | Presence::Down)
+        }
     }
 
     pub(super) fn end_wait_of(&mut self, id: &str, ok: bool, answer: &str) {
@@ -128,28 +132,34 @@ impl Master {
                     Await::Presence { minions: vec![minion], up, boots },
                 )
             }
-            Wait::Job => if let Some(job) = reaction.last_job { (format!("wait for job {}", job.short()), Await::Job(job)) } else {
-                let reason = "no job was made before it";
-                reaction.done.push(DecisionAction::new("wait for a job".to_owned(), None, reason));
-                reaction.fail(reason, None);
-                reaction.left.clear();
-                return;
-            },
+            Wait::Job => {
+                if let Some(job) = reaction.last_job {
+                    (format!("wait for job {}", job.short()), Await::Job(job))
+                } else {
+                    let reason = "no job was made before it";
+                    reaction.done.push(DecisionAction::new("wait for a job".to_owned(), None, reason));
+                    reaction.fail(reason, None);
+                    reaction.left.clear();
+                    return;
+                }
+            }
         };
-        self.wait_for(reaction, text, what, timeout_ms);
+        self.wait_for(reaction, &text, what, timeout_ms);
     }
 
     /// The same, for what more actions than one wait for.
-    pub(super) fn wait_for(&mut self, reaction: &mut Reaction, text: String, what: Await, timeout_ms: u64) {
+    pub(super) fn wait_for(&mut self, reaction: &mut Reaction, text: &str, what: Await, timeout_ms: u64) {
         let now = self.now;
-        reaction.done.push(DecisionAction::new(cut(&text, 160), None, super::ACCEPTED));
+        reaction.done.push(DecisionAction::new(cut(text, 160), None, super::ACCEPTED));
         let action = reaction.done.len() - 1;
-        reaction.waits = Some(Waiting { action, until: now.plus_ms(timeout_ms), what: what.clone() });
-        match what {
-            Await::Presence { .. } if self.is_there(reaction) => {
+        let job = if let Await::Job(job) = &what { Some(*job) } else { None };
+        let presence = matches!(what, Await::Presence { .. });
+        reaction.waits = Some(Waiting { action, until: now.plus_ms(timeout_ms), what });
+        match job {
+            None if presence && self.is_there(reaction) => {
                 reaction.end_wait(now, true, "presence is as wanted");
             }
-            Await::Job(job) if !reaction.jobs.iter().any(|it| it.0 == job) => {
+            Some(job) if !reaction.jobs.iter().any(|it| it.0 == job) => {
                 let ok = self.book.bad_of(job).is_some_and(|it| it.is_empty());
                 reaction.end_wait(now, ok, if ok { "the job has ended" } else { "the job ended badly" });
             }

@@ -98,11 +98,14 @@ fn a_restart_repeats_nothing_and_a_slot_that_is_lost_from_the_record_is_the_same
     assert!(jobs(&effects).is_empty(), "and starts nothing: {effects:?}");
 }
 
+/// A policy, and the slots that are run: which, how late, and how many it stands for.
+type Case = (&'static str, Vec<(u64, u64, u64)>);
+
 #[test]
 fn what_was_missed_is_made_up_for_as_the_schedule_says() {
     // Away for five hours and a half, back half an hour after the last slot.
     let newest = at(5 * HOUR);
-    let cases: [(&str, Vec<(u64, u64, u64)>); 4] = [
+    let cases: [Case; 4] = [
         ("", vec![(newest, HOUR / 2, 5)]),
         (", missed: once", vec![(newest, HOUR / 2, 5)]),
         (", missed: skip", vec![]),

@@ -25,7 +25,7 @@ pub(super) fn work_out(
     minion: MinionId,
     asked: Asked,
     subject: Option<&(Minion, Option<SealKey>)>,
-    known: Known,
+    known: &Known,
     generation: Option<&Generation>,
 ) -> Done {
     let result = match compiled(subject, &asked, known.maintained, generation) {

@@ -93,11 +93,11 @@ fn about() -> About {
 fn told(service: &str, notice: &Notice) -> (String, Vec<String>, Value) {
     let recorder = Recorder::start(&[OK]);
     let text = format!("notifiers:\n  it: {}\n", service.replace("URL", &recorder.url));
-    let Passage::Call(call) = notifiers(&text).notify("it", notice, &about()).unwrap() else { panic!() };
-    let called = make(&call);
+    let Passage::Call(wanted) = notifiers(&text).notify("it", notice, &about()).unwrap() else { panic!() };
+    let called = make(&wanted);
     assert!(called.good && called.answer == "200 ok", "{called:?}");
-    let heard = recorder.heard();
-    let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+    let request = recorder.heard();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let mut lines = head.lines();
     let first = lines.next().unwrap().to_owned();
     let mut headers: Vec<String> = lines.map(str::to_lowercase).collect();

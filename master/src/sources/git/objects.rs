@@ -49,7 +49,7 @@ pub(super) fn write(git: &Git, id: &str, folder: &Path) -> Result<(), GitError> 
     make_folder(folder)?;
     // Nothing is ever written through a link: there are none yet.
     entries.sort_by_key(|it| it.kind == Kind::Link);
-    let wanted: String = entries.iter().map(|it| format!("{}\n", it.object)).collect();
+    let wanted = entries.iter().flat_map(|it| [it.object.as_str(), "\n"]).collect::<String>();
     let mut running = git.start(&["cat-file", "--batch"], wanted.into_bytes())?;
     for entry in &entries {
         let size = next_object(&mut running.out, entry)?;
@@ -67,6 +67,7 @@ pub(super) fn write(git: &Git, id: &str, folder: &Path) -> Result<(), GitError> 
     running.end()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn broken_off(error: std::io::Error) -> GitError {
     GitError::Git(format!("cat-file ended in the middle: {error}"))
 }

@@ -31,6 +31,7 @@ const BACKOFF_MS: u64 = 60_000;
 const TOLD_MAX: usize = 64;
 
 impl<'a> Agent<'a> {
+    #[expect(clippy::too_many_arguments, reason = "each is of the daemon that outlives this membership")]
     pub(in crate::daemon) fn start(
         setup: &'a Setup,
         home: &'a Home,
@@ -41,10 +42,7 @@ impl<'a> Agent<'a> {
         watchdog: &'a Watchdog,
         beacons: &'a mut Beacons,
     ) -> Result<Self, DaemonError> {
-        if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != member.id.as_str()) {
-            let id = &member.id;
-            warn!(minion = %id, wanted, "this minion has a name already: `labminion uninstall` first to give it another");
-        }
+        warn_of_another_name(setup, &member.id);
         let identity = Arc::new(home.identity()?);
         let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
         let link = connection(&member.id, &trust, &identity);
@@ -114,6 +112,12 @@ impl<'a> Agent<'a> {
             orders: conduct.schedule,
             end: None,
         })
+    }
+}
+
+fn warn_of_another_name(setup: &Setup, id: &MinionId) {
+    if let Some(wanted) = setup.config.id.as_ref().filter(|wanted| **wanted != id.as_str()) {
+        warn!(minion = %id, wanted, "this minion has a name already: `labminion uninstall` first to give it another");
     }
 }
 

@@ -131,7 +131,9 @@ impl Reader {
             let class = text.strip_suffix("xx").and_then(|it| it.parse::<u16>().ok());
             let range = class.filter(|it| (1..=5).contains(it)).map(|it| (it * 100, it * 100 + 99));
             let single = || text.parse().ok().filter(|it| (100..=599).contains(it)).map(|it| (it, it));
-            if let Some(range) = range.or_else(single) { ranges.push(range) } else {
+            if let Some(range) = range.or_else(single) {
+                ranges.push(range);
+            } else {
                 let message = format!("`{text}` is no status such as 200 or 2xx");
                 self.say(&draft.file, item.at, "E0503", message, None);
             }
