@@ -1,4 +1,4 @@
-//! Real processes on loopback: the main job, enrolment, presence, jobs under kill -9, isolation, observers, the reactor, the way out, backups.
+//! Real processes on loopback: the main job, enrolment, presence, jobs under kill -9, isolation, observers, the reactor, the way out, backups, a boot of everything at once.
 
 mod access;
 mod backup;
@@ -19,6 +19,7 @@ mod reactions;
 mod reactor;
 mod rolling;
 mod rules;
+mod scenario;
 mod schedule;
 mod stop;
 mod undo;

@@ -2,11 +2,16 @@
 //! TLS connection are the real ones, each minion has its own; only host and journal are in memory.
 
 mod light;
+mod luck;
+mod machines;
 mod wire;
 
+pub use machines::Machines;
+
 use anyhow::{Context, anyhow};
-use bus::{Identity, PublicKey, masters::Masters, seed::Seed};
+use bus::{Identity, PublicKey, Topic, masters::Masters, seed::Seed, tls};
 use light::Light;
+use luck::Luck;
 use minion::{
     core::Input,
     enroll::{Candidate, Enrolled},
@@ -23,6 +28,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{Semaphore, mpsc, watch};
+use wire::{Happening, Wire, WireConfig};
 
 /// What the swarm is.
 #[derive(Clone, Debug)]
@@ -76,6 +82,8 @@ pub struct Orders {
     pub events: u32,
     /// Milliseconds from one event that is reacted to (`event/react`) to the next one; 0 is none.
     pub react_ms: u32,
+    /// The first so many of them are gone from one moment to the next, without a word and for good.
+    pub vanish: usize,
 }
 
 /// How a swarm is to live, beside its settings.
@@ -85,11 +93,16 @@ pub struct Ways {
     pub addresses: usize,
     /// What it is told.
     pub orders: watch::Receiver<Orders>,
+    /// Loses 30 % of its announcements (requests to be a member, hellos), by this seed.
+    pub lossy: Option<u64>,
+    /// Where it notes what its machines ran and hold.
+    pub machines: Option<Arc<Machines>>,
 }
 
 impl Default for Ways {
     fn default() -> Self {
-        Self { addresses: 1, orders: watch::channel(Orders::default()).1 }
+        let orders = watch::channel(Orders::default()).1;
+        Self { addresses: 1, orders, lossy: None, machines: None }
     }
 }
 
@@ -129,12 +142,21 @@ struct Common {
     folder: PathBuf,
     told: mpsc::UnboundedSender<Milestone>,
     words: Arc<Vec<LastWords>>,
+    lossy: Option<u64>,
+    machines: Option<Arc<Machines>>,
 }
 
 impl Common {
     fn tell(&self, milestone: Milestone) {
         // Nobody looks any more: fine.
         let _ = self.told.send(milestone);
+    }
+    fn is_lost(&self, luck: &mut Luck) -> bool {
+        let lost = luck.loses();
+        if let Some(machines) = &self.machines {
+            machines.note_announcement(lost);
+        }
+        lost
     }
 }
 
@@ -151,7 +173,9 @@ pub fn start_as(settings: SwarmSettings, ways: &Ways) -> anyhow::Result<Life> {
     let (told, milestones) = mpsc::unbounded_channel();
     let words: Arc<Vec<LastWords>> = Arc::new((0..minions).map(|_| LastWords::default()).collect());
     let doors = Semaphore::new(at_once);
-    let common = Arc::new(Common { masters, seed, doors, folder, told, words: Arc::clone(&words) });
+    let (lossy, machines) = (ways.lossy, ways.machines.clone());
+    let words_too = Arc::clone(&words);
+    let common = Arc::new(Common { masters, seed, doors, folder, told, words: words_too, lossy, machines });
     for number in 0..minions {
         let id: MinionId = format!("{prefix}-{number}")
             .parse()
@@ -163,7 +187,7 @@ pub fn start_as(settings: SwarmSettings, ways: &Ways) -> anyhow::Result<Life> {
 }
 
 /// A loopback address by number, none of them 127.0.0.1: a port of there may be that of a master which is away.
-fn source(number: usize) -> Ipv4Addr {
+pub fn source(number: usize) -> Ipv4Addr {
     let [.., high, low] = number.to_be_bytes();
     Ipv4Addr::new(127, 1 + high, low, 1)
 }
@@ -178,15 +202,42 @@ async fn live(
 ) {
     let identity = Identity::generate();
     let door = common.doors.acquire().await.ok();
+    let mut luck = Luck::of(common.lossy, number);
+    lose_requests(&identity, &common, &mut luck).await;
     let id = enroll(&id, &identity, &common).await;
     common.tell(Milestone::Enrolled);
-    let mut light = Light::connect((id, number), identity, source, common.clone(), orders);
+    let mut light = Light::connect((id, number), identity, source, common.clone(), (orders, luck));
     light.step(Input::Started).await;
     let mut door = door;
     while light.live_on().await {
         if light.welcomed && door.take().is_some() {
             common.tell(Milestone::Welcomed);
         }
+    }
+}
+
+/// Connects as one who asks to be a member, and hangs up in place of asking, as often as luck will have it.
+async fn lose_requests(identity: &Identity, common: &Common, luck: &mut Luck) {
+    let mut lost = common.is_lost(luck);
+    if !lost {
+        return;
+    }
+    let (wire, mut happenings) = Wire::start(WireConfig {
+        master: addresses(&common.masters).into_iter().next().unwrap_or_default(),
+        source: Ipv4Addr::LOCALHOST,
+        tls: tls::client_config(&common.masters.pins(), Some(identity)),
+        client_id: "labminion".to_owned(),
+        inbox: Topic::EnrollIn(identity.public().fingerprint()).to_string(),
+    });
+    while lost {
+        while let Some(happening) = happenings.recv().await {
+            match happening {
+                Happening::Connected(connection) => wire.hang_up(connection).await,
+                Happening::Lost => break,
+                Happening::Message { .. } => {}
+            }
+        }
+        lost = common.is_lost(luck);
     }
 }
 

@@ -49,7 +49,7 @@ fn live(arguments: &[String]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (order, orders) = watch::channel(Orders::default());
-        let ways = Ways { addresses, orders };
+        let ways = Ways { addresses, orders, ..Ways::default() };
         let groups = seeds.len() / 2;
         let (told, milestones) = mpsc::unbounded_channel();
         let mut words = Vec::new();

@@ -1,7 +1,7 @@
 //! One minion of a swarm: the core that real ones have, and what it needs around it.
 
 use super::{
-    Common, Milestone, Orders, addresses, now, now_us,
+    Common, Luck, Milestone, Orders, addresses, now, now_us,
     wire::{Happening, Wire, WireConfig},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -53,6 +53,7 @@ pub(super) struct Light {
     sample_every: Option<Duration>,
     sample_at: tokio::time::Instant,
     orders: watch::Receiver<Orders>,
+    luck: Luck,
     /// Begun, and not to end yet.
     held: Vec<Offer>,
     let_go_at: Option<tokio::time::Instant>,
@@ -70,7 +71,7 @@ impl Light {
         identity: Identity,
         source: Ipv4Addr,
         common: Arc<Common>,
-        orders: watch::Receiver<Orders>,
+        (orders, luck): (watch::Receiver<Orders>, Luck),
     ) -> Self {
         let (wire, happenings) = Wire::start(WireConfig {
             master: addresses(&common.masters).into_iter().next().unwrap_or_default(),
@@ -109,6 +110,7 @@ impl Light {
             sample_every: None,
             sample_at: tokio::time::Instant::now(),
             orders,
+            luck,
             held: Vec::new(),
             let_go_at: None,
             events_taken: 0,
@@ -206,6 +208,7 @@ impl Light {
 
     async fn on_orders(&mut self) {
         let orders = *self.orders.borrow_and_update();
+        self.over |= self.number < orders.vanish;
         self.let_go_at = (!orders.hold && !self.held.is_empty()).then(|| {
             let wait = random_up_to(orders.within_ms);
             tokio::time::Instant::now() + Duration::from_millis(wait)
@@ -251,7 +254,13 @@ impl Light {
 
     async fn end_of(&mut self, offer: &Offer) -> RunEnd {
         match self.recipe(offer).await {
-            Ok(recipe) => run(&recipe, offer, &mut self.host),
+            Ok(recipe) => {
+                let end = run(&recipe, offer, &mut self.host);
+                if let Some(machines) = &self.common.machines {
+                    machines.note_run(&self.id, offer.job, &recipe, &self.host.machine);
+                }
+                end
+            }
             Err(reason) => RunEnd::NotBegun { reason },
         }
     }
@@ -324,6 +333,9 @@ impl Light {
     }
 
     async fn say(&mut self, message: &FromMinion) {
+        if matches!(message, FromMinion::Hello(_)) && self.common.is_lost(&mut self.luck) {
+            return self.wire.hang_up(self.connection).await;
+        }
         let Some(link) = &mut self.link else { return };
         let (topic, payload) = link.seal(now(), message, &self.identity);
         self.common.words[self.number].note();

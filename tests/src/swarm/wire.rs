@@ -64,9 +64,16 @@ pub(super) enum Happening {
     Lost,
 }
 
+/// What is asked of one connection.
+struct Errand {
+    connection: u64,
+    /// Topic and payload; none hangs up.
+    publish: Option<(String, Vec<u8>)>,
+}
+
 /// A handle to publish with. The connection ends with it.
 pub(super) struct Wire {
-    queue: mpsc::Sender<(u64, String, Vec<u8>)>,
+    queue: mpsc::Sender<Errand>,
     spread_ms: Arc<AtomicU64>,
 }
 
@@ -83,7 +90,11 @@ impl Wire {
     /// Publishes on a connection; what was meant for one that is over is dropped.
     pub(super) async fn publish(&self, connection: u64, topic: String, payload: Vec<u8>) {
         // The task ends only with this handle.
-        let _ = self.queue.send((connection, topic, payload)).await;
+        let _ = self.queue.send(Errand { connection, publish: Some((topic, payload)) }).await;
+    }
+    /// Ends a connection, which is followed by another.
+    pub(super) async fn hang_up(&self, connection: u64) {
+        let _ = self.queue.send(Errand { connection, publish: None }).await;
     }
     /// As the master told: after the next loss, wait a random time up to this.
     pub(super) fn spread_next(&self, ms: u64) {
@@ -93,7 +104,7 @@ impl Wire {
 
 async fn run(
     config: WireConfig,
-    mut queue: mpsc::Receiver<(u64, String, Vec<u8>)>,
+    mut queue: mpsc::Receiver<Errand>,
     happenings: mpsc::Sender<Happening>,
     spread_ms: &AtomicU64,
 ) {
@@ -116,7 +127,7 @@ async fn run(
 async fn connection(
     config: &WireConfig,
     number: u64,
-    queue: &mut mpsc::Receiver<(u64, String, Vec<u8>)>,
+    queue: &mut mpsc::Receiver<Errand>,
     happenings: &mpsc::Sender<Happening>,
     since: &mut Option<Instant>,
 ) -> io::Result<()> {
@@ -136,12 +147,12 @@ async fn connection(
         }
         tokio::select! {
             more = talk.read() => more?,
-            message = queue.recv() => {
-                let Some(message) = message else { return Ok(()) };
+            errand = queue.recv() => {
+                let Some(errand) = errand else { return Ok(()) };
                 ping_at = Instant::now() + every;
-                talk.put(number, message);
-                while let Ok(message) = queue.try_recv() {
-                    talk.put(number, message);
+                talk.put(number, errand)?;
+                while let Ok(errand) = queue.try_recv() {
+                    talk.put(number, errand)?;
                 }
                 timeout(NETWORK_MAX, talk.flush()).await??;
             }
@@ -221,19 +232,22 @@ impl Talk {
         let count = self.stream.read_buf(&mut self.input).await?;
         if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
-    fn put(&mut self, number: u64, (connection, topic, payload): (u64, String, Vec<u8>)) {
-        if connection == number {
-            let publish = Publish {
-                topic,
-                payload: payload.into(),
-                qos: Qos::AtMostOnce,
-                retain: false,
-                duplicate: false,
-                id: 0,
-                properties: Properties::default(),
-            };
-            encode(Version::V4, &Packet::Publish(publish), &mut self.output);
+    fn put(&mut self, number: u64, errand: Errand) -> io::Result<()> {
+        if errand.connection != number {
+            return Ok(());
         }
+        let (topic, payload) = errand.publish.ok_or(io::ErrorKind::ConnectionAborted)?;
+        let publish = Publish {
+            topic,
+            payload: payload.into(),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            duplicate: false,
+            id: 0,
+            properties: Properties::default(),
+        };
+        encode(Version::V4, &Packet::Publish(publish), &mut self.output);
+        Ok(())
     }
     async fn flush(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.output).await?;
