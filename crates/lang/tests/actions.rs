@@ -137,7 +137,7 @@ fn what_an_event_brings_stays_what_it_is() {
 #[test]
 fn every_mistake_has_a_sentence_and_a_place() {
     let cases = [
-        ("reboot: { target: x }", "unknown key `reboot`"),
+        ("shutdown: { target: x }", "unknown key `shutdown`"),
         ("notify: { to: phone }", "`notify` needs `message`"),
         ("notify: { message: x }", "`notify` needs `to`"),
         ("notify: { to: 'a b', message: x }", "`notify` needs `to`"),
@@ -156,7 +156,7 @@ fn every_mistake_has_a_sentence_and_a_place() {
         ("http: { url: 'https://h/', expect: 9xx }", "`9xx` is no status"),
         ("http: { url: 'https://h/', timeout: 2h }", "at most 1m"),
         ("key: { accept: '{{event.minion}}' }", "says for which `ids`"),
-        ("key: { accept: a, reject: b }", "takes `accept` or `reject`"),
+        ("key: { accept: a, reject: b }", "takes one of `accept`, `reject`"),
         ("key: { accept: a, cidr: [x] }", "`x` is no net"),
         ("label: { target: x }", "sets or removes something"),
         ("label: { target: x, set: { 'a b': c } }", "`a b` is no name of a label"),

@@ -117,11 +117,7 @@ impl Master {
             Request::AddOperator { name, fingerprint, role, for_ms } => {
                 done(self.add_operator(caller, name, fingerprint, Terms { role, for_ms })?)
             }
-            Request::Backup { with_keys } => {
-                let what = if with_keys { "backup with the keys" } else { "backup" };
-                self.audit(caller, what.to_owned(), "accepted".to_owned());
-                done(Vec::new())
-            }
+            Request::Backup { with_keys } => done(self.note_backup(caller, with_keys)),
             Request::InstallMasters { text } => self.install_masters(ticket, caller, text),
             Request::MakeHookSecret { hook, alone } => {
                 self.make_hook_secret(ticket, caller, hook, alone, random)
@@ -289,6 +285,13 @@ impl Master {
         let minions = self.expand(target)?;
         self.relabel(caller, &minions, target, set, remove)?;
         Ok(Reply::Minions(minions.iter().filter_map(|id| self.minion_view(id, None)).collect()))
+    }
+
+    /// What is copied is for the shell to do.
+    fn note_backup(&mut self, caller: Caller, with_keys: bool) -> Vec<String> {
+        let what = if with_keys { "backup with the keys" } else { "backup" };
+        self.audit(caller, what.to_owned(), "accepted".to_owned());
+        Vec::new()
     }
 
     /// By the master, or by a minion that is in the same network: then its answer is shown.

@@ -387,6 +387,16 @@ fn trial_example() -> HookTrial {
     HookTrial { hook: "ci".to_owned(), kind: None, body: None }
 }
 
+fn can_example() -> Request {
+    Request::Can {
+        who: "deployer".to_owned(),
+        function: "state.apply".to_owned(),
+        target: Some("web-1".to_owned()),
+        states: vec!["web".to_owned()],
+        command: Vec::new(),
+    }
+}
+
 /// One of each kind of request.
 pub(super) fn requests() -> Vec<Request> {
     let target = || "vm-*".to_owned();
@@ -443,13 +453,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::VerifyAudit,
         Request::Operators,
         Request::RemoveOperator { name: "alice".to_owned() },
-        Request::Can {
-            who: "deployer".to_owned(),
-            function: "state.apply".to_owned(),
-            target: Some("web-1".to_owned()),
-            states: vec!["web".to_owned()],
-            command: Vec::new(),
-        },
+        can_example(),
         maintain_example(target()),
         Request::Drift { target: None },
         Request::Schedules,
