@@ -98,6 +98,7 @@ const ASYNC_HOMES: &[&str] = &[
     "minion/src/daemon/",
     "minion/src/enroll.rs",
     "minion/src/worker.rs",
+    "minion/src/worker/leader.rs",
     "minion/src/main.rs",
 ];
 
@@ -367,7 +368,8 @@ fn says(line: &str, path: &str) -> bool {
 
 /// The part of a file before its tests.
 fn without_tests(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod ").map_or(text, |at| &text[..at])
+    let starts = ["mod ", "pub(crate) mod "].map(|it| text.find(&format!("\n#[cfg(test)]\n{it}")));
+    starts.into_iter().flatten().min().map_or(text, |at| &text[..at])
 }
 
 /// Where each function starts, and how many lines it has; relies on rustfmt's indentation.

@@ -1,6 +1,6 @@
 //! When somebody may be told: quiet hours and rates.
 
-use jiff::{Timestamp as Instant, civil::Time, tz::TimeZone};
+use jiff::{Timestamp as Moment, civil::Time, tz::TimeZone};
 use model::Timestamp;
 
 /// Hours in which only what is urgent gets out.
@@ -55,8 +55,8 @@ pub struct Rate {
     pub per_ms: u64,
 }
 
-fn instant(at: Timestamp) -> Option<Instant> {
-    Instant::from_millisecond(i64::try_from(at.0).ok()?).ok()
+fn instant(at: Timestamp) -> Option<Moment> {
+    Moment::from_millisecond(i64::try_from(at.0).ok()?).ok()
 }
 
 /// `2026-11-20T20:22:00.5Z`.
@@ -78,7 +78,7 @@ mod tests {
             text: String::new(),
         };
         let at = |text: &str| {
-            let instant: Instant = text.parse().unwrap();
+            let instant: Moment = text.parse().unwrap();
             Timestamp(instant.as_millisecond().try_into().unwrap())
         };
         let cases = [
