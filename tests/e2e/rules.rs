@@ -21,6 +21,7 @@ other:
 fn lab() -> Lab {
     let mut lab = Lab::prepare();
     lab.tree("reactors/rules.yaml", RULES);
+    lab.tree("states/top.sls", "{}\n");
     lab.start_master();
     lab
 }
@@ -43,7 +44,7 @@ fn a_rule_is_explained_clause_by_clause_and_why_it_did_not_fire() {
     let lab = lab();
     let shown = said(&lab, &["rule", "show", "disk-full"]);
     for part in
-        ["reactors/rules.yaml:1", "user/+/disk", "event.percent > 90", "1 per key per 1h", "event rule/"]
+        ["reactors/rules.yaml:1", "user/+/disk", "event.percent > 90", "1 per key per 1h", "event seen"]
     {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
