@@ -49,7 +49,15 @@ const PARTS: &[Part] = &[
     (&["file_mb_per_s"], files::measure),
     (&["events_per_s"], events::measure),
     (&["reactor_events_per_s"], reactor::measure),
-    (&["event_to_offer_ms", "event_to_offer_p99_ms"], reaction::measure),
+    (
+        &[
+            "event_to_offer_ms",
+            "event_to_offer_p99_ms",
+            "event_to_offer_slow_disk_ms",
+            "event_to_offer_slow_disk_p99_ms",
+        ],
+        reaction::measure,
+    ),
     (&["results_5000_s", "swarm_back_s", "master_peak_mib"], fleet::measure),
     (&["beacons_idle_cpu_percent", "beacons_idle_kib", "file_beacon_ms"], beacons::measure),
     (&["written_mb_per_day"], written::measure),

@@ -101,6 +101,8 @@ struct Tally {
     enrolled_us: u128,
     welcomed: usize,
     began: usize,
+    /// Results are waited for since `hold`.
+    held: bool,
     taken: usize,
     first_said_us: Option<u64>,
     /// Since `watch`: lost, and back of these.
@@ -120,6 +122,7 @@ impl Tally {
             enrolled_us: 0,
             welcomed: 0,
             began: 0,
+            held: false,
             taken: 0,
             first_said_us: None,
             lost: (0, 0),
@@ -176,7 +179,7 @@ impl Tally {
             Milestone::Taken(count, at) => {
                 let before = self.taken;
                 self.taken += usize::try_from(count).unwrap_or(0);
-                if before < self.minions && self.taken >= self.minions {
+                if self.held && before < self.minions && self.taken >= self.minions {
                     println!("{} {at}", self.first_said_us.unwrap_or(at));
                 }
             }
@@ -195,6 +198,7 @@ impl Tally {
         match name {
             "hold" => {
                 (self.began, self.taken, self.first_said_us) = (0, 0, None);
+                self.held = true;
                 self.order.send_modify(|it| it.hold = true);
             }
             "release" => self.order.send_modify(|it| (it.hold, it.within_ms) = (false, first)),
