@@ -198,7 +198,9 @@ enum Guest {
 async fn receive(gate: Arc<Shared>, guest: Guest, address: IpAddr) {
     match guest {
         Guest::Tls(wire, connect, Some(key)) => {
-            Box::pin(session::serve(gate, *wire, connect, key, address)).await;
+            let session = session::serve(gate, *wire, &connect, key, address);
+            drop(connect);
+            session.await;
         }
         Guest::Tls(wire, connect, None) => {
             Box::pin(observers::serve(gate, *wire, connect, address)).await;

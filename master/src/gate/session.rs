@@ -21,7 +21,7 @@ use bus::{
 use bytes::Bytes;
 use model::{TokenTerms, broken};
 use serde::de::DeserializeOwned;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -77,17 +77,36 @@ struct Session<S> {
     requests: Rate,
 }
 
-/// Serves one connection of a client that proved `key`, to its end.
-pub(crate) async fn serve<S>(
+/// What serves one connection of a client that proved `key`, to its end.
+///
+/// One of these is there for each minion, so its size counts: what only greets it is no part of it.
+pub(crate) fn serve<S>(
     gate: Arc<Shared>,
-    mut wire: Wire<S>,
-    connect: Box<Connect>,
+    wire: Wire<S>,
+    connect: &Connect,
     key: PublicKey,
     address: IpAddr,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
 {
-    let refused = if gate.directory.banned(&key) && !broken::leaves_out("minion-banned") {
+    if let Some((reason, code)) = refusal(&gate, connect, &key) {
+        gate.counters.refuse(reason, &format_args!("{} {address}", key.fingerprint()));
+        return Box::pin(refuse_connect(wire, code));
+    }
+    let (mut session, mut queue) = Session::enter(gate, wire, connect, key, address);
+    Box::pin(async move {
+        let end = match session.announce().await {
+            Ok(()) => session.talk(&mut queue).await.err().unwrap_or(End::Quiet),
+            Err(end) => end,
+        };
+        Box::pin(session.leave(end, queue)).await;
+    })
+}
+
+/// Why this client is not let in, and the code that says so to it.
+fn refusal(gate: &Shared, connect: &Connect, key: &PublicKey) -> Option<(&'static str, u8)> {
+    if gate.directory.banned(key) && !broken::leaves_out("minion-banned") {
         Some(("minion-banned", if connect.version == Version::V4 { 0x05 } else { 0x8a }))
     } else if connect.will.is_some() && !broken::leaves_out("minion-will") {
         Some(("minion-will", not_authorized(connect.version)))
@@ -97,37 +116,7 @@ pub(crate) async fn serve<S>(
         Some(("enhanced-authentication", 0x8c))
     } else {
         None
-    };
-    if let Some((reason, code)) = refused {
-        gate.counters.refuse(reason, &format_args!("{} {address}", key.fingerprint()));
-        return refuse_connect(wire, code).await;
     }
-    let claimed = || connect.client_id.parse().ok().filter(|_| broken::leaves_out("identity-by-key"));
-    let (peer, packet_max) = match gate.directory.minion(&key).or_else(claimed) {
-        Some(id) => (Peer::Member(id), PACKET_MAX_CONTROL + PACKET_MARGIN),
-        None => (Peer::Stranger(key.fingerprint()), PACKET_MAX_STRANGER),
-    };
-    wire.agree(connect.version, packet_max);
-    wire.push(&connect_ack(&connect, packet_max));
-    let keep_alive_s = if connect.keep_alive_s == 0 { KEEP_ALIVE_DEFAULT_S } else { connect.keep_alive_s };
-    drop(connect);
-    let (link, queue) = gate.registry.enter(&peer);
-    let session = Session {
-        gate,
-        wire,
-        peer,
-        key,
-        address,
-        link,
-        incoming: Sequence::default(),
-        outgoing: None,
-        subscribed: false,
-        keep_alive: Duration::from_secs(u64::from(keep_alive_s)) * 3 / 2,
-        since: Instant::now(),
-        rate: MEMBER_RATE,
-        requests: STRANGER_RATE,
-    };
-    session.run(queue).await;
 }
 
 fn connect_ack(connect: &Connect, packet_max: usize) -> Packet {
@@ -151,12 +140,43 @@ fn connect_ack(connect: &Connect, packet_max: usize) -> Packet {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    async fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
-        let epoch = self.link.epoch;
-        let end = match self.announce().await {
-            Ok(()) => self.talk(&mut queue).await.err().unwrap_or(End::Quiet),
-            Err(end) => end,
+    fn enter(
+        gate: Arc<Shared>,
+        mut wire: Wire<S>,
+        connect: &Connect,
+        key: PublicKey,
+        address: IpAddr,
+    ) -> (Self, mpsc::Receiver<Queued>) {
+        let claimed = || connect.client_id.parse().ok().filter(|_| broken::leaves_out("identity-by-key"));
+        let (peer, packet_max) = match gate.directory.minion(&key).or_else(claimed) {
+            Some(id) => (Peer::Member(id), PACKET_MAX_CONTROL + PACKET_MARGIN),
+            None => (Peer::Stranger(key.fingerprint()), PACKET_MAX_STRANGER),
         };
+        wire.agree(connect.version, packet_max);
+        wire.push(&connect_ack(connect, packet_max));
+        let keep_alive_s =
+            if connect.keep_alive_s == 0 { KEEP_ALIVE_DEFAULT_S } else { connect.keep_alive_s };
+        let (link, queue) = gate.registry.enter(&peer);
+        let session = Self {
+            gate,
+            wire,
+            peer,
+            key,
+            address,
+            link,
+            incoming: Sequence::default(),
+            outgoing: None,
+            subscribed: false,
+            keep_alive: Duration::from_secs(u64::from(keep_alive_s)) * 3 / 2,
+            since: Instant::now(),
+            rate: MEMBER_RATE,
+            requests: STRANGER_RATE,
+        };
+        (session, queue)
+    }
+
+    async fn leave(mut self, end: End, mut queue: mpsc::Receiver<Queued>) {
+        let epoch = self.link.epoch;
         if let End::Refused(reason) = end {
             self.gate.counters.refuse(reason, &format_args!("{} {}", self.peer, self.address));
         }
@@ -214,7 +234,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     break None;
                 };
                 self.rate.charge(now);
-                self.packet(packet).await?;
+                // Apart, so that nobody who is silent has room for it.
+                Box::pin(self.packet(packet)).await?;
             };
             let reading = if throttled.is_some() { Reading::Off } else { Reading::On };
             let may_say = self.subscribed && self.outgoing.is_some() && self.wire.queued() < OUTPUT_HIGH;

@@ -3,16 +3,24 @@
 use bus::packet::{Packet, PacketError, Version, decode, encode, frame_length};
 use bytes::BytesMut;
 use model::broken;
-use std::{io, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf},
     time::Instant,
 };
 
 /// A peer that takes nothing for so long is gone.
 pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(20);
 /// Smallest and largest step by which the reading buffer grows.
-const READ_STEP: std::ops::RangeInclusive<usize> = 512..=16 * 1024;
+const READ_STEP_MIN: usize = 512;
+const READ_STEP_MAX: usize = 16 * 1024;
 
 /// Whether a turn may take bytes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,14 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Moves bytes one way or the other, once. Safe to drop.
     pub(crate) async fn turn(&mut self, reading: Reading) -> io::Result<()> {
-        if reading == Reading::On && self.input.capacity() - self.input.len() < *READ_STEP.start() {
-            let wanted = frame_length(&self.input, self.packet_max).ok().flatten().unwrap_or(0);
-            let missing = wanted.saturating_sub(self.input.len());
-            self.input.reserve(missing.clamp(*READ_STEP.start(), *READ_STEP.end()));
-        }
         let writing = self.unflushed || !self.output.is_empty();
         tokio::select! {
-            count = self.read.read_buf(&mut self.input), if reading == Reading::On => {
+            count = read_some(&mut self.read, &mut self.input, self.packet_max), if reading == Reading::On => {
                 if count? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -146,6 +149,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 /// The largest packet that is taken.
 fn limit(packet_max: usize) -> usize {
     if broken::leaves_out("packet-limit") { usize::MAX } else { packet_max }
+}
+
+/// Reads once. Who waits for the first bytes of a packet has no buffer for them: most do, nearly always.
+async fn read_some<R: AsyncRead + Unpin>(
+    read: &mut R,
+    input: &mut BytesMut,
+    packet_max: usize,
+) -> io::Result<usize> {
+    if input.is_empty() {
+        return poll_fn(|context| {
+            let mut room = [MaybeUninit::uninit(); READ_STEP_MIN];
+            let mut first = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut *read).poll_read(context, &mut first))?;
+            input.extend_from_slice(first.filled());
+            Poll::Ready(Ok(first.filled().len()))
+        })
+        .await;
+    }
+    if input.capacity() - input.len() < READ_STEP_MIN {
+        let wanted = frame_length(input, packet_max).ok().flatten().unwrap_or(0);
+        let missing = wanted.saturating_sub(input.len());
+        input.reserve(missing.clamp(READ_STEP_MIN, READ_STEP_MAX));
+    }
+    read.read_buf(input).await
 }
 
 async fn write_some<W: AsyncWrite + Unpin>(
