@@ -112,6 +112,10 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String
 }
 
 fn reason(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+    if inner == Some(&rustls::CertificateError::ApplicationVerificationFailure.into()) {
+        return "its certificate is another one than `pin` says".to_owned();
+    }
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "no answer in time".to_owned(),

@@ -1,3 +1,5 @@
+mod tls;
+
 use super::*;
 use crate::linux::ready;
 use crate::senses::fake::Fake;
