@@ -2,7 +2,7 @@
 
 use crate::linux::{network, space};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Longest file of the kernel's that is read.
@@ -93,6 +93,14 @@ pub trait Senses {
     fn root(&self) -> &Path;
     /// Processors.
     fn processors(&self) -> usize;
+    /// A file of the kernel's that is ready (`POLLPRI`) when what it was told happens; the kernel stops when it is closed.
+    fn pressure_trigger(&self, _path: &str, _order: &str) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Where beacons keep what they must know after a restart of the agent, if anywhere.
+    fn keep(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// The machine, or a pretended one, whose files lie in a folder.
@@ -100,13 +108,20 @@ pub trait Senses {
 pub struct Machine {
     root: PathBuf,
     processors: usize,
+    keep: Option<PathBuf>,
 }
 
 impl Machine {
     /// With its files below `root`; what a pretended machine has not there (`/proc`, `/sys`) is that of the real one.
     pub fn new(root: &Path) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { root: root.to_owned(), processors }
+        Self { root: root.to_owned(), processors, keep: None }
+    }
+
+    /// With a folder for what beacons keep.
+    #[must_use]
+    pub fn keeping(self, folder: PathBuf) -> Self {
+        Self { keep: Some(folder), ..self }
     }
 
     fn place(&self, path: &str) -> PathBuf {
@@ -153,6 +168,19 @@ impl Senses for Machine {
 
     fn processors(&self) -> usize {
         self.processors
+    }
+
+    fn pressure_trigger(&self, path: &str, order: &str) -> io::Result<File> {
+        // A pretended machine may have a file of its own there, which nobody answers.
+        let place =
+            Some(self.place(path)).filter(|it| it == Path::new(path)).ok_or(io::ErrorKind::Unsupported)?;
+        let mut file = File::options().read(true).write(true).open(place)?;
+        file.write_all(order.as_bytes())?;
+        Ok(file)
+    }
+
+    fn keep(&self) -> Option<&Path> {
+        self.keep.as_deref()
     }
 }
 

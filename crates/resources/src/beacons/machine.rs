@@ -114,7 +114,9 @@ const PSI: BeaconKind = BeaconKind {
     doc: Doc::new(
         "Pressure: how much of the last 10 s programs stood still because processors, memory or disks were busy. Kernels without /proc/pressure have none.",
     ),
-    cost: Doc::new("Reads up to three small files of /proc/pressure every 10 s."),
+    cost: Doc::new(
+        "Reads up to three small files of /proc/pressure every 10 s, and when the kernel says that programs stand still: it is asked to look every 2 s, or oftener where root asks, while they do.",
+    ),
     fields: Doc::new(
         "resource: cpu, memory or io\nstate: `on` or `off`\npercent: of the last 10 s\nkind: `some` (one program at least stood still) or `full` (all)",
     ),
