@@ -77,6 +77,20 @@ pub trait Beacon: Send {
     fn sources(&self) -> Vec<Source<'_>> {
         Vec::new()
     }
+
+    /// Whether it is known to work, by now: one that waits for the first word of a program is not. It must look again,
+    /// by itself, when it comes to know.
+    fn is_sure(&self) -> bool {
+        true
+    }
+
+    /// What could not be taken in since this was asked for last, such as lines that are too long.
+    fn left_out(&mut self) -> u64 {
+        0
+    }
+
+    /// It is not needed any more, or the agent ends: what it must know next time is kept now.
+    fn rest(&mut self, _: Duration) {}
 }
 
 /// A descriptor that wakes a beacon.

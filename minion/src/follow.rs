@@ -15,6 +15,12 @@ const WELL: Duration = Duration::from_mins(1);
 /// So many ends in a row that came too early are told as a failure: of one that never worked, and of one that did.
 const EARLY_MAX: u32 = 3;
 const EARLY_AFTER_WORK_MAX: u32 = 8;
+/// Who runs so long without a word works, as far as can be known.
+const SURE: Duration = Duration::from_secs(10);
+/// So many lines in a row that are not understood are a failure: the program is not what it was taken for.
+const STRANGE_MAX: u32 = 20;
+/// How much of such a line is shown.
+const SHOWN_CHARS_MAX: usize = 120;
 /// Longest that the question how things are may take.
 const LIST_MAX: Duration = Duration::from_secs(30);
 /// Longest answer.
@@ -24,8 +30,8 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub(crate) trait Follow: Send {
     /// What to listen to, from where the last one was.
     fn program(&mut self, senses: &dyn Senses) -> Result<Order, String>;
-    /// What it said.
-    fn line(&mut self, now: Duration, line: &str) -> Result<Vec<Map<String, Value>>, String>;
+    /// What a line of it tells; none if the line is not understood.
+    fn line(&mut self, now: Duration, line: &str) -> Option<Vec<Map<String, Value>>>;
     /// A run that takes longer is ended, and another one begun.
     fn limit(&self) -> Option<Duration> {
         None
@@ -34,10 +40,16 @@ pub(crate) trait Follow: Send {
     fn question(&self) -> Option<Order> {
         None
     }
-    /// The answer.
-    fn answer(&mut self, _: &str) -> Vec<Map<String, Value>> {
-        Vec::new()
+    /// What the answer tells; none if it is not understood.
+    fn answer(&mut self, _: &str) -> Option<Vec<Map<String, Value>>> {
+        None
     }
+    /// When something is to be kept for the next time.
+    fn keep_at(&self) -> Option<Duration> {
+        None
+    }
+    /// Keeps it.
+    fn keep(&mut self, _: Duration) {}
 }
 
 /// Listens to a program that goes on and on.
@@ -48,8 +60,12 @@ pub(crate) struct Follower<F> {
     start_at: Duration,
     again: Duration,
     early: u32,
-    /// It has said something once.
+    /// It has said something once that was understood.
     worked: bool,
+    /// Lines in a row that were not.
+    strange: u32,
+    /// Lines that were too long, since this was asked for.
+    left_out: u64,
     now: Duration,
 }
 
@@ -75,6 +91,10 @@ impl Asked {
             }
             self.answer.push_str(&line);
             self.answer.push('\n');
+        }
+        if self.program.left_out > 0 {
+            let name = self.program.name();
+            return Err(format!("`{name}` writes a line of more than 64 KiB: its answer is not whole"));
         }
         if end.is_none() && now >= self.until {
             return Err("a program takes too long: it was ended".to_owned());
@@ -102,6 +122,8 @@ impl<F: Follow + 'static> Follower<F> {
             again: AGAIN_LEAST,
             early: 0,
             worked: false,
+            strange: 0,
+            left_out: 0,
             now: Duration::ZERO,
         })
     }
@@ -115,6 +137,23 @@ impl<F: Follow> Follower<F> {
             self.asked = Some(Asked::start(&question, self.now, LIST_MAX, senses)?);
         }
         Ok(())
+    }
+
+    /// Lines of the program; what they tell.
+    fn hear(&mut self, lines: &[String], name: &str) -> Result<Vec<Map<String, Value>>, String> {
+        let mut told = Vec::new();
+        for line in lines {
+            if let Some(said) = self.what.line(self.now, line) {
+                (self.worked, self.strange) = (true, 0);
+                told.extend(said);
+            } else if !line.trim().is_empty() {
+                self.strange += 1;
+                if self.strange >= STRANGE_MAX {
+                    return Err(strange(name, line));
+                }
+            }
+        }
+        Ok(told)
     }
 
     fn ended(&mut self, end: &End, since: Duration) -> Result<(), String> {
@@ -132,15 +171,24 @@ impl<F: Follow> Follower<F> {
     }
 }
 
+fn strange(name: &str, line: &str) -> String {
+    let shown: String = line.chars().filter(|it| !it.is_control()).take(SHOWN_CHARS_MAX).collect();
+    format!("`{name}` says what is not understood: {shown}")
+}
+
 impl<F: Follow> Beacon for Follower<F> {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
         self.now = now;
+        if self.what.keep_at().is_some_and(|at| at <= now) {
+            self.what.keep(now);
+        }
         if self.program.is_none() && now >= self.start_at {
             self.start(senses)?;
         }
         let mut told = Vec::new();
         if let Some(asked) = &mut self.asked {
             let Some((answer, end)) = asked.hear(now)? else { return Ok(Vec::new()) };
+            let name = asked.program.name().to_owned();
             self.asked = None;
             if end.code != Some(0) {
                 // Who cannot say how things are now will not know what changes.
@@ -148,16 +196,14 @@ impl<F: Follow> Beacon for Follower<F> {
                 self.ended(&end, since)?;
                 return Ok(Vec::new());
             }
+            told.extend(self.what.answer(&answer).ok_or_else(|| strange(&name, &answer))?);
             self.worked = true;
-            told.extend(self.what.answer(&answer));
         }
         if let Some((program, since)) = &mut self.program {
             let (lines, end) = program.read(now);
-            for line in lines {
-                self.worked = true;
-                told.extend(self.what.line(now, &line)?);
-            }
-            let since = *since;
+            self.left_out += std::mem::take(&mut program.left_out);
+            let (since, name) = (*since, program.name().to_owned());
+            told.extend(self.hear(&lines, &name)?);
             if let Some(end) = end {
                 self.program = None;
                 self.ended(&end, since)?;
@@ -170,14 +216,29 @@ impl<F: Follow> Beacon for Follower<F> {
     }
 
     fn wake(&self) -> Option<Duration> {
-        match (&self.asked, &self.program) {
+        let own = match (&self.asked, &self.program) {
             (Some(asked), _) => Some(asked.wake(self.now)),
             (None, Some((program, since))) => {
                 let limit = self.what.limit().map(|limit| *since + limit);
-                program.wake(self.now).into_iter().chain(limit).min()
+                let sure = Some(*since + SURE).filter(|at| !self.worked && *at > self.now);
+                program.wake(self.now).into_iter().chain(limit).chain(sure).min()
             }
             (None, None) => Some(self.start_at),
-        }
+        };
+        own.into_iter().chain(self.what.keep_at()).min()
+    }
+
+    fn is_sure(&self) -> bool {
+        let lasts = |since: Duration| self.now >= since + SURE;
+        self.worked || self.program.as_ref().is_some_and(|it| self.asked.is_none() && lasts(it.1))
+    }
+
+    fn left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
+
+    fn rest(&mut self, now: Duration) {
+        self.what.keep(now);
     }
 
     /// Lines wait until the question is answered: they are what came after it.
@@ -213,13 +274,15 @@ pub(crate) struct Asker<A> {
     limit: Duration,
     asked: Option<Asked>,
     next: Duration,
+    /// It was answered once.
+    worked: bool,
     now: Duration,
 }
 
 impl<A: Ask> Asker<A> {
     /// Every so often, from `first` on; a run takes `limit` at most.
     pub(crate) fn new(what: A, every: Duration, limit: Duration, first: Duration) -> Self {
-        Self { what, every, limit, asked: None, next: first, now: Duration::ZERO }
+        Self { what, every, limit, asked: None, next: first, worked: false, now: Duration::ZERO }
     }
 }
 
@@ -237,6 +300,7 @@ impl<A: Ask> Beacon for Asker<A> {
         {
             self.asked = None;
             told.extend(self.what.answer(now, &answer, &end)?);
+            self.worked = true;
         }
         told.extend(self.what.due(now));
         Ok(told.into_iter().map(Signal).collect())
@@ -245,6 +309,10 @@ impl<A: Ask> Beacon for Asker<A> {
     fn wake(&self) -> Option<Duration> {
         let own = self.asked.as_ref().map_or(self.next, |it| it.wake(self.now));
         Some(self.what.wake().map_or(own, |at| at.min(own)))
+    }
+
+    fn is_sure(&self) -> bool {
+        self.worked
     }
 
     fn sources(&self) -> Vec<Source<'_>> {

@@ -163,6 +163,13 @@ impl Lookout {
         }
     }
 
+    /// The agent ends: what beacons must know next time is kept.
+    pub fn rest(&mut self, now: Duration) {
+        for beacon in self.posts.iter_mut().filter_map(|it| it.beacon.as_mut()) {
+            beacon.rest(now);
+        }
+    }
+
     /// How they do, for people: all, or those of one name. Settings are not said: some are secret.
     pub fn show(&self, now: Duration, name: Option<&str>) -> Value {
         let wanted = |it: &&Post| name.is_none_or(|name| it.order.name == name);
@@ -225,7 +232,9 @@ impl Post {
                     self.due = self.after(now);
                 }
                 let mut told = Vec::new();
-                if self.failed.take().is_some() {
+                // Who failed and does not know yet whether it works now has nothing to say about it.
+                let is_sure = self.beacon.as_ref().is_some_and(|it| it.is_sure());
+                if is_sure && self.failed.take().is_some() {
                     self.retry = RETRY_LEAST;
                     let signal = Signal::new().with("error", Value::Null).with("recovered", true);
                     told.extend(self.tell(now, signal));
@@ -243,7 +252,9 @@ impl Post {
                 told
             }
             Err(reason) => {
-                self.beacon = None;
+                if let Some(mut beacon) = self.beacon.take() {
+                    beacon.rest(now);
+                }
                 self.due = now + self.retry;
                 self.retry = (self.retry * 2).min(RETRY_MOST);
                 let fresh = self.failed.as_ref() != Some(&reason);
@@ -273,7 +284,11 @@ impl Post {
             self.beacon = Some(make(&settings, senses)?);
         }
         let beacon = self.beacon.as_mut().ok_or("it was not made")?;
-        beacon.look(now, senses)
+        let seen = beacon.look(now, senses);
+        let left_out = beacon.left_out();
+        self.dropped += left_out;
+        self.dropped_in_all += left_out;
+        seen
     }
 
     fn tell(&mut self, now: Duration, signal: Signal) -> Option<Value> {

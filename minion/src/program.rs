@@ -111,6 +111,11 @@ impl Program {
         })
     }
 
+    /// What it was started by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What can be read when it says something. None while it says too much.
     pub fn sources(&self, now: Duration) -> Vec<BorrowedFd<'_>> {
         if self.wake(now).is_some() {

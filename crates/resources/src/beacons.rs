@@ -165,7 +165,7 @@ pub const COMMON: &[Setting] = &[
         "rate",
         SettingKind::Count(1, 1000),
         "20",
-        "Events in a second, at most; the next one says how many were left out (`dropped`).",
+        "Events in a second, at most; the next one says how many were left out (`dropped`), lines included that are longer than 64 KiB.",
     ),
     Setting::of(
         "during_runs",
@@ -324,6 +324,10 @@ impl<'a> Settings<'a> {
     pub fn read(kind: &'static BeaconKind, map: &'a Map<String, Value>) -> Result<Self, Vec<Complaint>> {
         let wrong = kind.check(map, true);
         if wrong.is_empty() { Ok(Self { map, kind }) } else { Err(wrong) }
+    }
+    /// All of them, as text that is the same for the same settings.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self.map).unwrap_or_default()
     }
     /// As it came.
     pub fn value(&self, name: &str) -> Option<&'a Value> {

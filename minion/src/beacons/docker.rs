@@ -34,13 +34,15 @@ impl Follow for Engine {
     fn program(&mut self, _: &dyn Senses) -> Result<Order, String> {
         Ok(Order::new(Watch::program(&self.engine)))
     }
-    fn line(&mut self, _: Duration, line: &str) -> Result<Vec<Map<String, Value>>, String> {
-        Ok(self.watch.line(line).into_iter().collect())
+    fn line(&mut self, _: Duration, line: &str) -> Option<Vec<Map<String, Value>>> {
+        let record: Map<String, Value> = serde_json::from_str(line).ok()?;
+        record.get("Type")?;
+        Some(self.watch.line(&record).into_iter().collect())
     }
     fn question(&self) -> Option<Order> {
         Some(Order::new(Watch::list(&self.engine)))
     }
-    fn answer(&mut self, text: &str) -> Vec<Map<String, Value>> {
+    fn answer(&mut self, text: &str) -> Option<Vec<Map<String, Value>>> {
         self.watch.listed(text)
     }
 }
@@ -110,13 +112,12 @@ impl Watch {
         [engine, "ps", "--all", "--no-trunc", "--format", "{{json .}}"].map(str::to_owned).to_vec()
     }
 
-    /// All that there are, a line each: what began and ended while nobody looked is told.
-    fn listed(&mut self, text: &str) -> Vec<Map<String, Value>> {
-        let mut now = BTreeMap::new();
-        for (id, known) in text.lines().filter_map(container).take(CONTAINERS_MAX) {
-            now.insert(id, known);
-        }
-        let Some(before) = self.known.replace(now.clone()) else { return Vec::new() };
+    /// All that there are, a line each: what began and ended while nobody looked is told. None if it is no such list:
+    /// to believe half of it would be to tell of containers that ended.
+    fn listed(&mut self, text: &str) -> Option<Vec<Map<String, Value>>> {
+        let lines = text.lines().filter(|it| !it.trim().is_empty()).take(CONTAINERS_MAX);
+        let now: BTreeMap<String, Known> = lines.map(container).collect::<Option<_>>()?;
+        let Some(before) = self.known.replace(now.clone()) else { return Some(Vec::new()) };
         let mut missed = Vec::new();
         for (id, known) in &before {
             if known.runs && !now.get(id).is_some_and(|it| it.runs) {
@@ -145,12 +146,12 @@ impl Watch {
                 data
             })
         };
-        missed.into_iter().filter_map(told).collect()
+        Some(missed.into_iter().filter_map(told).collect())
     }
 
-    /// Takes a line in; the data of an event, if there is one.
-    fn line(&mut self, text: &str) -> Option<Map<String, Value>> {
-        let happened = happened(text)?;
+    /// Takes a record in; the data of an event, if there is one.
+    fn line(&mut self, record: &Map<String, Value>) -> Option<Map<String, Value>> {
+        let happened = happened(record)?;
         if let Some(known) = &mut self.known {
             let runs = known.get(&happened.id).map(|it| it.runs);
             // The list that was asked for has told it already.
@@ -206,20 +207,19 @@ fn text_of(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
 
 /// Docker has `Action`, and name and exit code among the attributes of `Actor`; Podman has `Status`, `Name`, `ID` and
 /// `ContainerExitCode` beside `Attributes`, and the health in a field of its own.
-fn happened(text: &str) -> Option<Happened> {
-    let record: Map<String, Value> = serde_json::from_str(text).ok()?;
+fn happened(record: &Map<String, Value>) -> Option<Happened> {
     if !record.get("Type")?.as_str()?.eq_ignore_ascii_case("container") {
         return None;
     }
     let actor = record.get("Actor").and_then(Value::as_object);
-    let attributes = actor.unwrap_or(&record).get("Attributes").and_then(Value::as_object);
+    let attributes = actor.unwrap_or(record).get("Attributes").and_then(Value::as_object);
     let empty = Map::new();
     let attributes = attributes.unwrap_or(&empty);
-    let action = text_of(&record, &["Action", "Status"])?;
+    let action = text_of(record, &["Action", "Status"])?;
     let mut event = WORDS.iter().find(|(word, _)| *word == action).map(|(_, it)| *it)?;
     if event.is_empty() {
         let health =
-            text_of(&record, &["health_status"]).or_else(|| text_of(attributes, &["health_status"]))?;
+            text_of(record, &["health_status"]).or_else(|| text_of(attributes, &["health_status"]))?;
         event = ["healthy", "unhealthy"].into_iter().find(|it| *it == health)?;
     }
     let code = attributes.get("exitCode").or_else(|| attributes.get("containerExitCode"));
@@ -227,9 +227,9 @@ fn happened(text: &str) -> Option<Happened> {
     let labels = attributes.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     Some(Happened {
         event,
-        id: actor.and_then(|it| text_of(it, &["ID"])).or_else(|| text_of(&record, &["ID"]))?,
-        name: text_of(attributes, &["name"]).or_else(|| text_of(&record, &["Name"]))?,
-        image: text_of(attributes, &["image"]).or_else(|| text_of(&record, &["Image"])).unwrap_or_default(),
+        id: actor.and_then(|it| text_of(it, &["ID"])).or_else(|| text_of(record, &["ID"]))?,
+        name: text_of(attributes, &["name"]).or_else(|| text_of(record, &["Name"]))?,
+        image: text_of(attributes, &["image"]).or_else(|| text_of(record, &["Image"])).unwrap_or_default(),
         exit_code: code.or_else(|| record.get("ContainerExitCode")?.as_i64()).filter(|_| event == "die"),
         labels: labels.collect(),
     })
@@ -275,7 +275,8 @@ mod tests {
     }
 
     fn told(watch: &mut Watch, line: &str) -> Option<String> {
-        watch.line(line).map(|it| Value::from(it).to_string())
+        let record: Map<String, Value> = serde_json::from_str(line).ok()?;
+        watch.line(&record).map(|it| Value::from(it).to_string())
     }
 
     #[test]
@@ -308,7 +309,7 @@ mod tests {
             (json!({"label": "tier=back"}), false),
             (json!({"events": ["die"]}), false),
         ] {
-            assert_eq!(watch(settings.clone()).line(&start).is_some(), wanted, "{settings}");
+            assert_eq!(told(&mut watch(settings.clone()), &start).is_some(), wanted, "{settings}");
         }
     }
 
@@ -316,17 +317,18 @@ mod tests {
     fn what_happened_while_nobody_looked_is_told_afterwards() {
         let running = PS.replace("\"State\":\"created\"", "\"State\":\"running\"");
         let mut it = watch(json!({}));
-        assert!(it.listed(&running).is_empty(), "how they are found is how they always were");
-        let missed: Vec<String> = it.listed(PS).into_iter().map(|it| Value::from(it).to_string()).collect();
+        assert!(it.listed(&running).unwrap().is_empty(), "how they are found is how they always were");
+        let missed: Vec<String> =
+            it.listed(PS).unwrap().into_iter().map(|it| Value::from(it).to_string()).collect();
         assert_eq!(
             missed,
             [r#"{"container":"web","id":"82daa7fdc868","image":"tiny:1","event":"die","missed":true}"#]
         );
-        assert!(it.listed(PS).is_empty());
+        assert!(it.listed(PS).unwrap().is_empty());
         let podman = r#"{"Id":"4f1e","Names":["api"],"Image":"x","State":"running"}"#;
-        assert_eq!(it.listed(&format!("{running}\n{podman}")).len(), 2);
-        it.line(&docker("die", ""));
-        assert_eq!(it.listed(&format!("{PS}\n{podman}")).len(), 0, "it was told when it happened");
+        assert_eq!(it.listed(&format!("{running}\n{podman}")).unwrap().len(), 2);
+        told(&mut it, &docker("die", ""));
+        assert_eq!(it.listed(&format!("{PS}\n{podman}")).unwrap().len(), 0, "it was told when it happened");
     }
 
     #[test]

@@ -28,14 +28,15 @@ impl Follow for Watch {
     fn program(&mut self, _: &dyn Senses) -> Result<Order, String> {
         Ok(Order { through: BY_LINE, ..Order::new(self.argv()) })
     }
-    fn line(&mut self, _: Duration, line: &str) -> Result<Vec<Map<String, Value>>, String> {
-        Ok(self.take(line).into_iter().collect())
+    fn line(&mut self, _: Duration, line: &str) -> Option<Vec<Map<String, Value>>> {
+        let (name, kind, detail) = lifecycle(line)?;
+        Some(self.take(name, kind, detail).into_iter().collect())
     }
     fn question(&self) -> Option<Order> {
         Some(Order::new(self.list()))
     }
-    fn answer(&mut self, text: &str) -> Vec<Map<String, Value>> {
-        self.listed(text)
+    fn answer(&mut self, text: &str) -> Option<Vec<Map<String, Value>>> {
+        Some(self.listed(text))
     }
 }
 
@@ -91,8 +92,7 @@ impl Watch {
     }
 
     /// Takes a line in; the data of an event, if there is one.
-    fn take(&mut self, text: &str) -> Option<Map<String, Value>> {
-        let (name, kind, detail) = lifecycle(text)?;
+    fn take(&mut self, name: &str, kind: &str, detail: &str) -> Option<Map<String, Value>> {
         if let Some(running) = &mut self.running {
             match kind {
                 "Started" if running.len() < DOMAINS_MAX => {
@@ -167,6 +167,10 @@ mod tests {
         Watch::new(&Settings::read(kind("libvirt").unwrap(), &map).unwrap()).unwrap()
     }
 
+    fn told(watch: &mut Watch, line: &str) -> Option<Map<String, Value>> {
+        watch.line(Duration::ZERO, line)?.pop()
+    }
+
     /// The lines are those of tools/virsh-domain-event.c of libvirt 9; those without quotes are of older ones.
     #[test]
     fn every_line_of_virsh_is_told_as_it_stands_beside_it() {
@@ -189,7 +193,7 @@ mod tests {
             ("error: Disconnected from qemu:///system due to end of file", None),
         ];
         for (line, wanted) in cases {
-            let told = watch(json!({})).take(line);
+            let told = told(&mut watch(json!({})), line);
             let words = |it: &Map<String, Value>| {
                 ["domain", "event", "detail"].map(|name| it[name].as_str().unwrap().to_owned()).join(" ")
             };
@@ -201,7 +205,7 @@ mod tests {
     fn what_changed_while_nobody_looked_is_told_afterwards() {
         let mut it = watch(json!({"domain": "vm-*"}));
         assert!(it.listed("vm-1\nvm-2\nother\n\n").is_empty());
-        it.take("event 'lifecycle' for domain 'vm-2': Stopped Destroyed");
+        told(&mut it, "event 'lifecycle' for domain 'vm-2': Stopped Destroyed");
         let missed = it.listed("vm-3\n");
         let missed: Vec<String> = missed.into_iter().map(|it| Value::from(it).to_string()).collect();
         assert_eq!(

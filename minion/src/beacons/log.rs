@@ -1,9 +1,12 @@
 //! The beacon `log`: lines of the journal or of a file that fit, at a bounded pace.
 
+mod place;
+
 use super::Beacon;
 use crate::follow::{Follow, Follower};
 use crate::program::Order;
 use crate::senses::Senses;
+use place::Place;
 use resources::{LinePattern, beacons::Settings, glob};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -17,21 +20,30 @@ const TOLD_BYTES_MAX: usize = 1024;
 const MATCHES_MAX: usize = 32;
 /// Between two events.
 const EVERY_MS: u64 = 1000;
-/// Longest position in the journal; they have about 150 bytes.
-const CURSOR_BYTES_MAX: usize = 512;
 /// Names of priorities, by their number.
 const PRIORITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
-    Ok(Follower::boxed(Watch::new(settings)?))
+pub(super) fn make(settings: &Settings<'_>, senses: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
+    let mut watch = Watch::new(settings)?;
+    if watch.file.is_none() {
+        watch.place = Place::of(&settings.json(), senses.keep());
+    }
+    Ok(Follower::boxed(watch))
 }
 
 impl Follow for Watch {
     fn program(&mut self, senses: &dyn Senses) -> Result<Order, String> {
         Ok(Order::new(self.argv(senses.root())))
     }
-    fn line(&mut self, now: Duration, line: &str) -> Result<Vec<Map<String, Value>>, String> {
-        Ok(self.take(now, line).into_iter().collect())
+    fn line(&mut self, now: Duration, line: &str) -> Option<Vec<Map<String, Value>>> {
+        let text = self.text(now, line)?;
+        Some(text.and_then(|it| self.take(now, &it)).into_iter().collect())
+    }
+    fn keep_at(&self) -> Option<Duration> {
+        self.place.due()
+    }
+    fn keep(&mut self, now: Duration) {
+        self.place.keep(now);
     }
 }
 
@@ -46,8 +58,8 @@ struct Watch {
     patterns: Vec<LinePattern>,
     with_line: bool,
     every: Duration,
-    /// The last line of the journal that was seen: the next program goes on behind it.
-    cursor: Option<String>,
+    /// Where the journal was read to: the next program goes on there.
+    place: Place,
     /// When the last event was told.
     told_at: Option<Duration>,
     /// Lines that fitted since.
@@ -93,42 +105,40 @@ impl Watch {
             patterns,
             with_line: settings.flag("line", false),
             every: Duration::from_millis(settings.time_ms("every").unwrap_or(EVERY_MS)),
-            cursor: None,
+            place: Place::default(),
             told_at: None,
             held: 0,
         })
     }
 
     /// The program that follows it, from where the last one was.
-    fn argv(&self, root: &Path) -> Vec<String> {
+    fn argv(&mut self, root: &Path) -> Vec<String> {
         if let Some(file) = &self.file {
             let file = root.join(file.trim_start_matches('/'));
             return ["tail", "-n", "0", "-F", "--", &file.to_string_lossy()].map(str::to_owned).to_vec();
         }
         let mut argv = ["journalctl", "--quiet", "--follow", "--output=json"].map(str::to_owned).to_vec();
         argv.push("--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,UNIT".to_owned());
-        match &self.cursor {
-            Some(cursor) => argv.extend([format!("--after-cursor={cursor}"), "--lines=all".to_owned()]),
-            None => argv.extend(["--since=now".to_owned(), "--lines=0".to_owned()]),
-        }
+        argv.extend(self.place.words());
         argv.extend(self.units.iter().map(|it| format!("--unit={it}")));
         argv.extend(self.priority.map(|it| format!("--priority={it}")));
         argv
     }
 
+    /// What a line of the program says; none if it is not understood, and no line if there is no text in it.
+    fn text(&mut self, now: Duration, line: &str) -> Option<Option<Line>> {
+        if self.file.is_some() {
+            return Some(Some(Line { text: cut(line, LINE_BYTES_MAX).to_owned(), ..Line::default() }));
+        }
+        let record: Map<String, Value> = serde_json::from_str(line).ok()?;
+        let cursor = record.get("__CURSOR").and_then(Value::as_str)?;
+        self.place.read_to(now, cursor);
+        Some(entry(&record))
+    }
+
     /// Takes a line in; the data of an event, if there is one.
-    fn take(&mut self, now: Duration, text: &str) -> Option<Map<String, Value>> {
-        let line = if self.file.is_some() {
-            Line { text: cut(text, LINE_BYTES_MAX).to_owned(), ..Line::default() }
-        } else {
-            let record: Map<String, Value> = serde_json::from_str(text).ok()?;
-            let cursor = record.get("__CURSOR").and_then(Value::as_str);
-            if let Some(cursor) = cursor.filter(|it| it.len() <= CURSOR_BYTES_MAX && it.is_ascii()) {
-                self.cursor = Some(cursor.to_owned());
-            }
-            entry(&record)?
-        };
-        let captures = self.fits(&line)?;
+    fn take(&mut self, now: Duration, line: &Line) -> Option<Map<String, Value>> {
+        let captures = self.fits(line)?;
         self.held += 1;
         if self.told_at.is_some_and(|at| now.saturating_sub(at) < self.every) {
             return None;
@@ -229,9 +239,9 @@ mod tests {
         let mut at = 0;
         let tell = |line| {
             at += 2;
-            watch.take(Duration::from_secs(at), line).map(|it| Value::from(it).to_string())
+            watch.line(Duration::from_secs(at), line)
         };
-        lines.lines().filter_map(tell).collect()
+        lines.lines().filter_map(tell).flatten().map(|it| Value::from(it).to_string()).collect()
     }
 
     #[test]
@@ -260,7 +270,7 @@ mod tests {
         let mut it = watch(json!({"unit": ["ssh", "nginx*"], "priority": "warning"})).unwrap();
         let argv = it.argv(Path::new("/")).join(" ");
         assert!(argv.ends_with("--since=now --lines=0 --unit=ssh --unit=nginx* --priority=4"), "{argv}");
-        it.take(Duration::ZERO, RECORDED.lines().next().unwrap());
+        it.line(Duration::ZERO, RECORDED.lines().next().unwrap());
         let argv = it.argv(Path::new("/")).join(" ");
         assert!(argv.contains("--after-cursor=s=022710253bbf45ec9c89519381a59b92;i=4c;b="), "{argv}");
         let file = watch(json!({"file": "/var/log/x.log"})).unwrap().argv(Path::new("/"));
@@ -271,7 +281,8 @@ mod tests {
     fn many_lines_are_one_event_that_counts_them() {
         let mut it = watch(json!({"file": "/x", "contains": "a", "every": "10s"})).unwrap();
         let told: Vec<(u64, String)> = (0..25)
-            .filter_map(|s| Some((s, Value::from(it.take(Duration::from_secs(s), "a")?).to_string())))
+            .flat_map(|s| it.line(Duration::from_secs(s), "a").unwrap().into_iter().map(move |it| (s, it)))
+            .map(|(s, it)| (s, Value::from(it).to_string()))
             .collect();
         let wanted = [
             (0, r#"{"file":"/x"}"#),
@@ -286,10 +297,12 @@ mod tests {
         let long = "é".repeat(10_000);
         let told = told(json!({"file": "/x", "line": true}), &long);
         assert!(told[0].len() < 1100);
-        for text in
-            ["", "{", "[]", "null", r#"{"MESSAGE":null}"#, r#"{"MESSAGE":{"a":1}}"#, r#"{"MESSAGE":[]}"#]
-        {
-            assert!(watch(json!({})).unwrap().take(Duration::ZERO, text).is_none(), "{text}");
+        for text in ["", "{", "[]", "null", r#"{"MESSAGE":"x"}"#] {
+            assert_eq!(watch(json!({})).unwrap().line(Duration::ZERO, text), None, "{text}");
+        }
+        for text in [r#"{"MESSAGE":null}"#, r#"{"MESSAGE":{"a":1}}"#, r#"{"MESSAGE":[]}"#, "{}"] {
+            let line = text.replacen('{', r#"{"__CURSOR":"s=1","X":1,"#, 1).replace(",}", "}");
+            assert_eq!(watch(json!({})).unwrap().line(Duration::ZERO, &line), Some(Vec::new()), "{line}");
         }
         assert!(watch(json!({"unit": "a --root=/"})).is_err());
         assert!(watch(json!({"file": "/x", "unit": "a"})).is_err());

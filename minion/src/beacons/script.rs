@@ -66,8 +66,8 @@ impl Follow for Run {
     fn program(&mut self, senses: &dyn Senses) -> Result<Order, String> {
         self.order(senses)
     }
-    fn line(&mut self, _: Duration, line: &str) -> Result<Vec<Map<String, Value>>, String> {
-        Ok(self.take(line).into_iter().collect())
+    fn line(&mut self, _: Duration, line: &str) -> Option<Vec<Map<String, Value>>> {
+        Some(self.take(line).into_iter().collect())
     }
     fn limit(&self) -> Option<Duration> {
         self.script.timeout

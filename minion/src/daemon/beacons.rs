@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -24,6 +25,11 @@ const FOLDER_EVERY: Duration = Duration::from_secs(10);
 /// Files in the folder, and bytes of each.
 const FILES_MAX: usize = 64;
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Where beacons keep what they must know after a restart, in the agent's own folder.
+const KEEP: &str = "beacons";
+/// Longest that the agent waits at its end for them to keep it.
+const STOP_MAX: Duration = Duration::from_secs(2);
+const STOP_STEP: Duration = Duration::from_millis(2);
 /// After the system would not let it wait.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -48,7 +54,9 @@ enum Order {
 
 /// The thread, as the loop sees it. It ends when this is dropped.
 pub(super) struct Beacons {
-    orders: Sender<Order>,
+    /// None when it is to end.
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
     bell: UnixStream,
     pub(super) heard: mpsc::Receiver<Heard>,
 }
@@ -61,7 +69,7 @@ impl Beacons {
         rung.set_nonblocking(true)?;
         let (orders, taken) = std::sync::mpsc::channel();
         let (tell, heard) = mpsc::channel(HEARD_MAX);
-        let machine = Machine::new(&config.machine_root);
+        let machine = Machine::new(&config.machine_root).keeping(config.state_dir.join(KEEP));
         let (path, pretended) = (config.beacons_dir.clone(), config.sandbox.is_some());
         let folder = Folder { path, pretended, seen: Vec::new(), read_at: None };
         let thread = Thread {
@@ -74,8 +82,8 @@ impl Beacons {
             tell,
             start: Instant::now(),
         };
-        std::thread::Builder::new().name("beacons".to_owned()).spawn(move || thread.run())?;
-        Ok(Self { orders, bell, heard })
+        let thread = std::thread::Builder::new().name("beacons".to_owned()).spawn(move || thread.run())?;
+        Ok(Self { orders: Some(orders), thread: Some(thread), bell, heard })
     }
 
     /// From now on these are wanted, beside those of the folder.
@@ -95,9 +103,21 @@ impl Beacons {
 
     fn order(&mut self, order: Order) {
         // The thread is gone only when it crashed: then there is nobody to tell.
-        let _ = self.orders.send(order);
+        let _ = self.orders.as_ref().map(|it| it.send(order));
         // Full is as good: it is rung already.
         let _ = self.bell.write(&[0]);
+    }
+}
+
+impl Drop for Beacons {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.bell.write(&[0]);
+        let Some(thread) = self.thread.take() else { return };
+        let end = Instant::now() + STOP_MAX;
+        while !thread.is_finished() && Instant::now() < end {
+            std::thread::sleep(STOP_STEP);
+        }
     }
 }
 
@@ -116,6 +136,10 @@ impl Thread {
     fn run(mut self) {
         self.want();
         while self.turn() {}
+        // What still waits will be taken by nobody: it is better to see it again.
+        if self.tell.capacity() == self.tell.max_capacity() {
+            self.lookout.rest(self.now());
+        }
     }
 
     fn now(&self) -> Duration {

@@ -109,10 +109,10 @@ const PROCESS: BeaconKind = BeaconKind {
 const LOG: BeaconKind = BeaconKind {
     name: "log",
     doc: Doc::new(
-        "Lines of the journal or of files. Only what a pattern captures travels, unless `line: true`: nobody knows what is in a log.",
+        "Lines of the journal or of files. Only what a pattern captures travels, unless `line: true`: nobody knows what is in a log. What is written to the journal while the agent restarts is seen afterwards, if that took less than a day; of a file it is not.",
     ),
     cost: Doc::new(
-        "One `journalctl --follow` or `tail -F` each, which sleep until something is written: 2 to 10 MiB of memory, and about 20 µs a line.",
+        "One `journalctl --follow` or `tail -F` each, which sleep until something is written: 2 to 10 MiB of memory, and about 20 µs a line. Where the journal was read to is written every 5 s while lines come, else every hour.",
     ),
     fields: Doc::new(
         "unit: whose line it is, if the journal says so\nidentifier: what the program calls itself\npriority: 0 (the worst) to 7\nfile: the file, if it is one\nline: the line, if that is wanted\nmore: each capture, by its name\nmatches: how many lines fitted since the event before, if there were several",
