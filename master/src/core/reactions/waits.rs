@@ -110,14 +110,14 @@ impl Master {
     /// Time is up for a wait.
     pub(crate) fn reaction_timer(&mut self, id: &str) {
         let now = self.now;
-        let Some(wait) = self.reactions.open.get(id).and_then(|it| it.waits.as_ref()) else { return };
-        if wait.until > now {
-            return;
+        let Some(reaction) = self.reactions.open.get(id) else { return };
+        let Some(wait) = reaction.waits.as_ref().filter(|it| it.until <= now) else { return };
+        if matches!(wait.what, Await::Pause) {
+            return self.end_wait_of(id, true, "it has passed");
         }
-        match &wait.what {
-            Await::Pause => self.end_wait_of(id, true, "it has passed"),
-            _ => self.end_wait_of(id, false, "what was waited for did not come in time"),
-        }
+        let what = reaction.done.get(wait.action).map_or("what was waited for", |it| it.what.as_str());
+        let late = format!("{what}: it did not come in time");
+        self.end_wait_of(id, false, &late);
     }
 
     /// Begins a wait of an action, unless it is over at once.
