@@ -1,6 +1,6 @@
 //! Dashboards and integrations are clients that we did not write: mosquitto, paho-mqtt and mqtt.js, against a real master.
 
-mod client;
+pub(crate) mod client;
 
 use client::{Client, User, Way, certificate, has_mosquitto, mosquitto, ways};
 use serde_json::Value;

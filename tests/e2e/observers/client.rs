@@ -14,13 +14,13 @@ use std::{
 use tests::lab::{LIMIT, Lab};
 
 /// A user of the master's, as `labctl token create` makes one.
-pub(super) struct User {
-    pub(super) name: String,
-    pub(super) secret: String,
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) secret: String,
 }
 
 impl User {
-    pub(super) fn create(lab: &Lab, name: &str, role: &str) -> Self {
+    pub(crate) fn create(lab: &Lab, name: &str, role: &str) -> Self {
         let made = lab.labctl(&["token", "create", name, "--role", role, "-o", "json"]).expect(0).json();
         let text = |key| tests::lab::find(&made, key).and_then(Value::as_str).unwrap().to_owned();
         Self { name: name.to_owned(), secret: text("secret") }
@@ -28,7 +28,7 @@ impl User {
 }
 
 /// The master's certificate in a file, as `labctl master cert` prints it.
-pub(super) fn certificate(lab: &Lab) -> PathBuf {
+pub(crate) fn certificate(lab: &Lab) -> PathBuf {
     let pem = lab.labctl(&["master", "cert"]).expect(0).stdout;
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n"), "{pem}");
     let path = lab.folder().join("master.pem");
@@ -211,7 +211,7 @@ pub(super) fn mosquitto(program: &str, lab: &Lab, cafile: &Path, user: &User, mo
 }
 
 /// Whether mosquitto's clients are here; noted as skipped otherwise.
-pub(super) fn has_mosquitto(test: &str) -> bool {
+pub(crate) fn has_mosquitto(test: &str) -> bool {
     let there = tests::has("mosquitto_sub") && tests::has("mosquitto_pub");
     if !there {
         tests::skip(test, "mosquitto-clients is not installed");
