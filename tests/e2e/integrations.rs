@@ -327,7 +327,9 @@ fn lab_with_names() -> Lab {
     for id in ["vm-1", "vm-2"] {
         lab.launch(id, &seed);
     }
-    ["vm-1", "vm-2"].iter().for_each(|it| lab.wait_up(it));
+    for id in ["vm-1", "vm-2"] {
+        lab.wait_up(id);
+    }
     lab
 }
 

@@ -36,8 +36,14 @@ impl Follow for Watch {
         Ok(Order::new(self.argv(senses.root())))
     }
     fn line(&mut self, now: Duration, line: &str) -> Option<Vec<Map<String, Value>>> {
-        let text = self.text(now, line)?;
-        Some(text.and_then(|it| self.take(now, &it)).into_iter().collect())
+        let line = if self.file.is_some() {
+            Some(Line { text: cut(line, LINE_BYTES_MAX).to_owned(), ..Line::default() })
+        } else {
+            let record: Map<String, Value> = serde_json::from_str(line).ok()?;
+            self.place.read_to(now, record.get("__CURSOR").and_then(Value::as_str)?);
+            entry(&record)
+        };
+        Some(line.and_then(|it| self.take(now, &it)).into_iter().collect())
     }
     fn keep_at(&self) -> Option<Duration> {
         self.place.due()
@@ -123,17 +129,6 @@ impl Watch {
         argv.extend(self.units.iter().map(|it| format!("--unit={it}")));
         argv.extend(self.priority.map(|it| format!("--priority={it}")));
         argv
-    }
-
-    /// What a line of the program says; none if it is not understood, and no line if there is no text in it.
-    fn text(&mut self, now: Duration, line: &str) -> Option<Option<Line>> {
-        if self.file.is_some() {
-            return Some(Some(Line { text: cut(line, LINE_BYTES_MAX).to_owned(), ..Line::default() }));
-        }
-        let record: Map<String, Value> = serde_json::from_str(line).ok()?;
-        let cursor = record.get("__CURSOR").and_then(Value::as_str)?;
-        self.place.read_to(now, cursor);
-        Some(entry(&record))
     }
 
     /// Takes a line in; the data of an event, if there is one.

@@ -15,8 +15,6 @@ const FILES_MAX: usize = 256;
 /// How long after a line it is kept, and how often at least, so that its age says how long the agent was away.
 const AFTER_LINE: Duration = Duration::from_secs(5);
 const AT_LEAST: Duration = Duration::from_hours(1);
-/// Digits of a file's name.
-const NAME_DIGITS: usize = 32;
 
 /// A place in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +37,9 @@ pub(super) struct Place {
 impl Place {
     /// Where the beacon of these settings was last, if it is known.
     pub(super) fn of(settings: &str, folder: Option<&Path>) -> Self {
-        let digest = Sha256::digest(settings.as_bytes());
-        let name: String = digest.iter().map(|it| format!("{it:02x}")).collect();
-        let file = folder.map(|it| it.join(&name[..NAME_DIGITS]));
+        let digest = <[u8; 32]>::from(Sha256::digest(settings.as_bytes()));
+        let name = digest.first_chunk().map_or(0, |it| u128::from_be_bytes(*it));
+        let file = folder.map(|it| it.join(format!("{name:032x}")));
         let at = file.as_ref().and_then(|it| read(it));
         Self { at, file, due: Some(Duration::ZERO) }
     }
