@@ -15,6 +15,10 @@ pub(crate) struct Standing {
     wanted: Option<Option<ContentHash>>,
     /// Why it could not be worked out, so that it is told once.
     broken: Option<String>,
+    /// It is being worked out.
+    under_way: bool,
+    /// Since that began something has changed: what comes of it counts for nothing.
+    stale: bool,
 }
 
 impl Master {
@@ -25,10 +29,13 @@ impl Master {
 
     /// What it does by itself may be something else now. Who is away gets it when it is back.
     pub(crate) fn work_out_conduct(&mut self, id: &MinionId) {
-        if let Some(live) = self.live.get_mut(id) {
-            live.conduct.wanted = None;
-        }
-        if self.revision.is_some() && self.can_conduct(id) {
+        let able = self.revision.is_some() && self.can_conduct(id);
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.conduct.wanted = None;
+        // One at a time: two could end in another order than they began.
+        live.conduct.stale = live.conduct.under_way;
+        if able && !live.conduct.under_way {
+            live.conduct.under_way = true;
             self.out.push(Effect::Conduct { minion: id.clone(), asked: Asked::default() });
         }
     }
@@ -50,6 +57,10 @@ impl Master {
     pub(crate) fn conducted(&mut self, id: &MinionId, result: Result<Conducted, Vec<Diagnostic>>) {
         let able = self.can_conduct(id);
         let Some(live) = self.live.get_mut(id) else { return };
+        live.conduct.under_way = false;
+        if live.conduct.stale {
+            return self.work_out_conduct(id);
+        }
         match result {
             Ok(conducted) => {
                 live.conduct.wanted = Some(conducted.hash);
@@ -57,6 +68,9 @@ impl Master {
                 if let Some(message) = conducted.message.filter(|_| able) {
                     live.conduct.has = conducted.hash;
                     self.send(id, *message);
+                } else if able && live.conduct.has != conducted.hash {
+                    // It was compared with what the minion had when that began.
+                    self.work_out_conduct(id);
                 }
             }
             Err(diagnostics) => {

@@ -72,3 +72,35 @@ fn a_broken_pillar_changes_nothing_and_is_said_once() {
     assert!(tags(&input()).is_empty());
     assert_eq!(bench.master.conduct_of(&id("vm-1")), Some(OURS));
 }
+
+#[test]
+fn what_is_worked_out_counts_only_if_nothing_has_changed_since_it_began() {
+    const OTHER: ContentHash = ContentHash([4; 32]);
+    let (mut bench, effects) = bench(able(None));
+    assert_eq!(worked_out(&effects), 1);
+    let done = |bench: &mut Bench, hash: ContentHash, message: bool| {
+        let message = message.then(|| Box::new(ToMinion::Conduct { hash, sealed: "x".to_owned() }));
+        bench.step(Input::Conducted {
+            minion: id("vm-1"),
+            result: Ok(Conducted { hash: Some(hash), message }),
+        })
+    };
+    let maintain = |bench: &mut Bench, act| bench.ask(Request::Maintain { target: "vm-1".to_owned(), act });
+    let on = model::MaintenanceAct::On { for_ms: None, reason: String::new() };
+    done(&mut bench, OURS, true);
+    // On and off again while it is worked out for the first of them.
+    assert_eq!(worked_out(&maintain(&mut bench, on)), 1);
+    assert_eq!(worked_out(&maintain(&mut bench, model::MaintenanceAct::Off)), 0, "one at a time");
+    let effects = done(&mut bench, OTHER, true);
+    assert_eq!((told(&effects), worked_out(&effects)), (0, 1), "it was for what is over");
+    let effects = done(&mut bench, OURS, false);
+    assert_eq!((told(&effects), worked_out(&effects)), (0, 0));
+    assert_eq!(bench.master.conduct_of(&id("vm-1")), Some(OURS));
+    // It was compared with something else than the minion has: once more, not for ever.
+    assert_eq!(worked_out(&done(&mut bench, OTHER, false)), 1);
+    assert_eq!(
+        (told(&done(&mut bench, OTHER, true)), bench.master.conduct_of(&id("vm-1"))),
+        (1, Some(OTHER))
+    );
+    assert_eq!(worked_out(&done(&mut bench, OTHER, false)), 0);
+}
