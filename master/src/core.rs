@@ -76,8 +76,9 @@ const AHEAD_MS_MAX: u64 = 60_000;
 /// Bytes of one recipe as JSON.
 pub const RECIPE_BYTES_MAX: usize = 16 << 20;
 
-/// Reactions and calls that go on in one step; the rest goes on in the next one.
-const ROUNDS_PER_STEP_MAX: usize = 10_000;
+/// Events that are reacted to, and reactions and rounds of calls that go on, in one step; the rest is for the next one,
+/// which comes at once.
+const WORK_PER_STEP_MAX: usize = 1_000;
 
 /// What the core is told once.
 #[derive(Clone, Debug)]
@@ -230,8 +231,9 @@ impl Master {
             self.greeted = true;
             self.greet();
         }
+        let mut left = WORK_PER_STEP_MAX;
         if broken::leaves_out("react-with-the-event") {
-            self.react_to_all();
+            self.react_to_all(&mut left);
             self.take(input);
             self.run_timers();
             return self.flush();
@@ -240,13 +242,14 @@ impl Master {
         self.run_timers();
         self.roll_all();
         self.run_schedules();
-        self.react_to_all();
-        for _ in 0..ROUNDS_PER_STEP_MAX {
+        self.react_to_all(&mut left);
+        while left > 0 && (self.run_ready() || self.run_outbox()) {
+            left -= 1;
             // What goes on may make events, which rules hear.
-            if !self.run_ready() && !self.run_outbox() {
-                break;
-            }
-            self.react_to_all();
+            self.react_to_all(&mut left);
+        }
+        if left == 0 {
+            self.wake_at(self.now, Timer::Rules);
         }
         self.roll_later();
         self.keep_reactions();

@@ -81,6 +81,8 @@ pub(crate) enum Incoming {
     },
     /// A compile ended.
     Compiled(Done),
+    /// It was not even begun.
+    NotCompiled(Done),
     /// The trees were read.
     Trees(Reading),
     /// What comes next of the trees came by this commit.
@@ -119,6 +121,14 @@ pub(crate) trait Outside: Send {
     fn publish(&self, topic: &str, payload: &str);
     /// Whether there are any.
     fn is_observed(&self) -> bool;
+    /// To observers, live; why not, if nobody could hear it.
+    fn tell(&self, topic: &str, payload: &str) -> Result<(), &'static str> {
+        if !self.is_observed() {
+            return Err("nobody is connected who could hear it");
+        }
+        self.publish(topic, payload);
+        Ok(())
+    }
     /// Fills in what only the shell knows.
     fn fill(&self, status: &mut api::MasterStatus);
     /// Makes a seed.
@@ -261,6 +271,7 @@ impl<O: Outside> Daemon<O> {
                 self.step(done.input, done.sealed);
                 self.begin_compiles();
             }
+            Incoming::NotCompiled(done) => self.step(done.input, None),
             Incoming::Trees(reading) => self.trees(reading),
             Incoming::Pushed(commit) => self.step(Input::Pushed(commit), None),
             Incoming::BadPush(errors) => self.broken_trees(errors),

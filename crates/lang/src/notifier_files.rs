@@ -11,6 +11,7 @@ use crate::{
     rules::{CALL_MS, CALL_MS_MAX, Priority},
     say::{At, Complaints, Rendered, Say, Text, did_you_mean, error},
     scalars,
+    target::{Needs, Target},
     yaml::{self, Key, Node, Yaml},
 };
 use jiff::tz::TimeZone;
@@ -345,7 +346,7 @@ impl Reader<'_> {
     fn switches(&mut self, node: &Node) {
         for (name, node) in self.named("`power`", node) {
             let pairs = self.map("a switch", node);
-            let known: Vec<&str> = ["type", "on", "off"].into_iter().chain(WAY_KEYS).collect();
+            let known: Vec<&str> = ["type", "for", "on", "off"].into_iter().chain(WAY_KEYS).collect();
             for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
                 self.unknown(key, &known);
             }
@@ -358,8 +359,31 @@ impl Reader<'_> {
                 }
             };
             let place = self.place(name);
+            let machines = get(pairs, "for").and_then(|it| self.machines(it));
             if let (Some(on), Some(off)) = (on, off) {
-                self.found.switches.insert(name.text.clone(), Switch { place, on, off });
+                self.found.switches.insert(name.text.clone(), Switch { place, machines, on, off });
+            }
+        }
+    }
+
+    /// Whom a switch is for: it limits rules, so what a machine says of itself does not count.
+    fn machines(&mut self, node: &Node) -> Option<Target> {
+        let Some(text) = node.text() else {
+            self.say(node.at, format!("`for` takes a target expression, not {}", node.kind()), None);
+            return None;
+        };
+        match Target::parse_in(text, &self.file.source.path) {
+            Ok(target) => {
+                let needs = [Needs::Asserted, Needs::Pillar, Needs::States, Needs::Now];
+                if needs.into_iter().any(|it| target.needs(it)) {
+                    let help = Some("name its machines by ids and labels");
+                    self.say(node.at, "`for` of a switch rests on ids and labels only", help);
+                }
+                Some(target)
+            }
+            Err(complaint) => {
+                self.say(node.at, complaint.message.clone(), complaint.help.as_deref());
+                None
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     notifier_files,
     rule_texts::Texts,
     rules::{Body, HttpWish, Notice, Priority},
+    target::Target,
 };
 use model::{Compiled, SECRET_MASK, Secret, Timestamp};
 use serde_json::{Value, json};
@@ -98,6 +99,8 @@ pub(crate) struct Way {
 #[derive(Clone, Debug)]
 pub(crate) struct Switch {
     pub(crate) place: String,
+    /// Which machines hang on it; none: nobody says.
+    pub(crate) machines: Option<Target>,
     pub(crate) on: Turn,
     pub(crate) off: Turn,
 }
@@ -267,6 +270,10 @@ impl Notifiers {
             timeout_ms: wish.timeout_ms,
             ca: way.ca.clone(),
         })
+    }
+    /// Which machines hang on a switch, if its `for` says so.
+    pub fn machines_of(&self, name: &str) -> Option<&Target> {
+        self.switches.get(name)?.machines.as_ref()
     }
     /// How a machine is switched on or off.
     pub fn power(&self, name: &str, on: bool) -> Result<Passage, String> {

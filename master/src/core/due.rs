@@ -6,7 +6,7 @@ use super::{
     reactor::{Queued, boot_identity, level, reaction_id},
     timers::Timer,
 };
-use lang::rules::Rule;
+use lang::rules::{ActionTemplate, Rule};
 use model::{Event, Job, JobId, MinionId, Source, Timestamp};
 use serde_json::{Value, json};
 use std::{
@@ -50,6 +50,9 @@ pub(crate) fn may_begin(
     };
     if let Some(job) = due.waiting.first() {
         return Err(format!("job {} is configuring this boot", job.short()));
+    }
+    if due.starting {
+        return Err(format!("attempt {} to configure this boot is under way", due.attempt));
     }
     if due.tries >= ATTEMPTS_MAX || due.attempt >= ATTEMPTS_EVER_MAX {
         return Err(format!("given up after {} attempts, until the trees change", due.tries));
@@ -107,51 +110,73 @@ impl Master {
         Ok(attempt)
     }
 
-    /// After a restart: jobs of this boot tell which attempt is next, and whether one is under way.
+    /// After a restart: jobs and reactions of this boot tell which attempt is next, and whether one is under way.
     pub(crate) fn recall_due(&mut self, rule: &str, id: &MinionId, boot: &str) {
         let key = (id.clone(), rule.to_owned());
         if self.reactor.dues.get(&key).is_some_and(|it| it.boot == boot) {
             return;
         }
         self.reactor.dues.remove(&key);
-        let Some(actions) = self.reactor.rules.iter().find(|it| it.name == rule).map(|it| it.actions.len())
-        else {
-            return;
-        };
+        let rules = Arc::clone(&self.reactor.rules);
+        let Some(found) = rules.iter().find(|it| it.name == rule) else { return };
         let ids = |attempt: u32| {
             let identity = boot_identity(id, boot, attempt);
-            (0..actions).map(move |index| reaction_id(rule, &identity, index))
+            (0..found.actions.len()).map(move |index| reaction_id(rule, &identity, index))
         };
-        let known = |attempt: &u32| ids(*attempt).any(|it| self.book.knows_job(it));
+        let under_way = |attempt: u32| self.attempt_under_way(rule, &boot_identity(id, boot, attempt));
+        let known =
+            |attempt: &u32| under_way(*attempt).is_some() || ids(*attempt).any(|it| self.book.knows_job(it));
         let attempt = (0..ATTEMPTS_EVER_MAX).take_while(known).count();
         let attempt = u32::try_from(attempt).unwrap_or(ATTEMPTS_EVER_MAX);
         let Some(last) = attempt.checked_sub(1) else { return };
         let waiting: BTreeSet<JobId> = ids(last).filter(|it| self.book.open.contains_key(it)).collect();
-        let failed = ids(last).any(|it| self.book.bad_of(it).is_some_and(|bad| !bad.is_empty()));
+        let (starting, failed) = under_way(last).unwrap_or_default();
+        let failed = failed || ids(last).any(|it| self.book.bad_of(it).is_some_and(|bad| !bad.is_empty()));
+        // Of an attempt that was cut short, some jobs were never made.
+        let makes_job = |it: &ActionTemplate| {
+            use ActionTemplate::{Apply, Reboot, Run};
+            matches!(it, Apply { .. } | Run { .. } | Reboot { .. })
+        };
+        let mut made = found.actions.iter().zip(ids(last)).filter(|it| makes_job(it.0));
+        let over = !starting && !failed && waiting.is_empty() && made.all(|it| self.book.knows_job(it.1));
         for job in &waiting {
             self.reactor.due_jobs.insert(*job, key.clone());
         }
         let boot = boot.to_owned();
-        let due = Due { boot, attempt, tries: attempt, waiting, failed, starting: false, next_at: None };
-        self.reactor.dues.insert(key, due);
-    }
-
-    pub(crate) fn expect_job(&mut self, rule: &str, id: &MinionId, job: JobId) {
-        let key = (id.clone(), rule.to_owned());
-        if let Some(due) = self.reactor.dues.get_mut(&key) {
-            due.waiting.insert(job);
-            self.reactor.due_jobs.insert(job, key);
+        let due = Due { boot, attempt, tries: attempt, waiting, failed, starting, next_at: None };
+        self.reactor.dues.insert(key.clone(), due);
+        if over {
+            // It ended before anybody looked.
+            self.settle_due(key);
         }
     }
 
-    pub(crate) fn finish_start(&mut self, rule: &str, id: &MinionId, failed: bool) {
-        let key = (id.clone(), rule.to_owned());
-        let Some(due) = self.reactor.dues.get_mut(&key) else { return };
+    /// The attempt that configures a boot of a machine now, if this is it.
+    fn due_of(&mut self, rule: &str, id: &MinionId, identity: &str) -> Option<&mut Due> {
+        let due = self.reactor.dues.get_mut(&(id.clone(), rule.to_owned()))?;
+        // An attempt at an earlier boot may still be under way.
+        (boot_identity(id, &due.boot, due.attempt.saturating_sub(1)) == identity).then_some(due)
+    }
+
+    pub(crate) fn expect_job(&mut self, rule: &str, id: &MinionId, identity: &str, job: JobId) {
+        if let Some(due) = self.due_of(rule, id, identity) {
+            due.waiting.insert(job);
+            self.reactor.due_jobs.insert(job, (id.clone(), rule.to_owned()));
+        }
+    }
+
+    pub(crate) fn finish_start(&mut self, rule: &str, id: &MinionId, identity: &str, failed: bool) {
+        let Some(due) = self.due_of(rule, id, identity) else { return };
         due.starting = false;
         due.failed |= failed;
-        let book = &self.book;
-        due.waiting.retain(|job| book.open.contains_key(job));
-        if due.waiting.is_empty() {
+        let mut waiting = std::mem::take(&mut due.waiting);
+        waiting.retain(|job| self.book.open.contains_key(job));
+        let key = (id.clone(), rule.to_owned());
+        let none = waiting.is_empty();
+        if let Some(due) = self.reactor.dues.get_mut(&key) {
+            due.waiting = waiting;
+        }
+        if none {
             self.settle_due(key);
         }
     }
@@ -208,6 +233,14 @@ impl Master {
         }
     }
 
+    /// The same for everybody who is here.
+    pub(crate) fn due_boots_of_all(&mut self) {
+        let here: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
+        for id in &here {
+            self.due_boots(id);
+        }
+    }
+
     fn due_boot(&mut self, id: &MinionId, rule: &Rule) {
         let Some(minion) = self.book.minions.get(id) else { return };
         let Some(boot) = minion.boot.clone() else { return };
@@ -218,9 +251,7 @@ impl Master {
         self.recall_due(&rule.name, id, &boot);
         let key = (id.clone(), rule.name.clone());
         let (now, attempt) = (self.now, self.reactor.dues.get(&key).map_or(0, |it| it.attempt));
-        let may = self.reactor.dues.get(&key).is_none_or(|it| {
-            it.waiting.is_empty() && it.tries < ATTEMPTS_MAX && it.next_at.is_none_or(|at| at <= now)
-        });
+        let may = may_begin(&self.book, &self.reactor.dues, now, (&rule.name, id, &boot)).is_ok();
         let number = self.book.last_event + 1;
         let tag = format!("rule/{}/due", level(&rule.name));
         let data = json!({"minion": id, "boot_id": boot, "attempt": attempt + 1});

@@ -177,6 +177,24 @@ pub enum Effect {
         /// All of it; prints without secrets.
         call: Box<Call>,
     },
+    /// Publish once to observers that are there now; answer with [`super::Input::Called`].
+    Tell {
+        /// Which call.
+        id: String,
+        /// Below the root `lab/`, whole.
+        topic: String,
+        /// JSON or text.
+        payload: String,
+    },
+    /// Publish once and answer the ticket with whether somebody was there.
+    TestTell {
+        /// For whom.
+        ticket: Ticket,
+        /// Whole.
+        topic: String,
+        /// JSON or text.
+        payload: String,
+    },
     /// Call it once and answer the ticket with what it said.
     TestCall {
         /// For whom.

@@ -75,8 +75,6 @@ pub enum Part {
     Maintenance,
     /// Runs that go from machine to machine.
     Rolling,
-    /// What minions do by themselves.
-    Conduct,
     /// Where events come from.
     Source,
     /// What is not as it should be on minions.

@@ -1,6 +1,6 @@
 //! Machines that are left alone for a while: rules and schedules pass them over, people's jobs do not.
 
-use super::{Master, Part, memory::Book, roster::cut, target::refuse, timers::Timer};
+use super::{Master, Part, memory::Book, permit::REACTOR, roster::cut, target::refuse, timers::Timer};
 use model::{
     Caller, Maintenance, MaintenanceAct, MinionId, Reply,
     api::{ErrorKind, ErrorView},
@@ -23,14 +23,27 @@ impl Master {
         self.live.get(id).is_some_and(|it| it.maintenance)
     }
 
+    /// Whether a rule leaves a machine alone now.
+    pub(crate) fn passes_over(&self, rule: &str, id: &MinionId) -> bool {
+        let ignores = || self.reactor.rule(rule).is_some_and(|it| it.clauses.in_maintenance);
+        self.is_maintained(id) && !ignores()
+    }
+
+    /// Whether somebody's job may be done on a machine now: people's always, a rule's unless it leaves the machine alone.
+    pub(crate) fn is_left_to(&self, caller: &Caller, id: &MinionId) -> bool {
+        let rule = caller.name.strip_prefix("rule:").filter(|_| caller.via == REACTOR);
+        rule.is_none_or(|rule| !self.passes_over(rule, id))
+    }
+
     /// Whom a rule means without those that are left alone, and a word about these.
     pub(crate) fn leave_out_maintained(
         &self,
+        rule: &str,
         minions: Result<Vec<MinionId>, ErrorView>,
     ) -> (Result<Vec<MinionId>, ErrorView>, String) {
         let Ok(mut minions) = minions else { return (minions, String::new()) };
         let before = minions.len();
-        minions.retain(|it| !self.is_maintained(it));
+        minions.retain(|it| !self.passes_over(rule, it));
         let said = match before - minions.len() {
             0 => String::new(),
             many => format!(" ({many} in maintenance left out)"),

@@ -21,6 +21,8 @@ use model::{
 use serde_json::json;
 use std::sync::Arc;
 
+/// How rules come.
+pub(crate) const REACTOR: &str = "reactor";
 /// Machines that an explanation names.
 const SHOWN_MAX: usize = 1_000;
 
@@ -215,6 +217,9 @@ impl Master {
         let more = more_deeds(request).into_iter().map(|deed| Access { deed, ..access });
         let undone = self.undone_by(request);
         let more = more.chain(undone.as_ref().map(|it| Access { deed: deed_of(it), ..access }));
+        // Who sends the packets does something for it, too.
+        let via = if let Request::Wake { via, .. } = request { via.as_ref() } else { None };
+        let more = more.chain(via.map(|it| access_to("target.wake", Scope::One(it), Manner::Takes)));
         let judged = self.judge_access(caller, &access);
         let judged = more.fold(judged, |judged, it| judged.and_then(|()| self.judge_access(caller, &it)));
         if let Err(error) = &judged
@@ -334,7 +339,7 @@ impl Master {
 
     /// Who a rule is when it acts.
     pub(crate) fn rule_caller(&self, rule: &str) -> Caller {
-        Caller::new(format!("rule:{rule}"), "reactor", self.roles.of_rule(rule))
+        Caller::new(format!("rule:{rule}"), REACTOR, self.roles.of_rule(rule))
     }
 
     /// Whether a machine is shown to a caller.

@@ -2,9 +2,11 @@
 //! is a reaction, which may wait; what leaves the master goes through a queue on disk.
 
 mod acts;
+mod index;
 mod kept;
 mod outbox;
 mod reaction;
+mod turns;
 mod waits;
 
 pub use outbox::Called;
@@ -65,9 +67,7 @@ impl Master {
         (kind, rolling): (JobKind, Option<Box<Rolling>>),
     ) -> DecisionAction {
         let (text, minions) = self.meant(target);
-        let in_maintenance = self.reactor_rule(rule).is_some_and(|it| it.clauses.in_maintenance);
-        let (minions, left_out) =
-            if in_maintenance { (minions, String::new()) } else { self.leave_out_maintained(minions) };
+        let (minions, left_out) = self.leave_out_maintained(rule, minions);
         let what = format!("{} on {}{left_out}", super::publish::describe(&kind), cut(&text, 128));
         if self.book.knows_job(id) {
             return DecisionAction::new(what, Some(id), ACCEPTED);

@@ -32,8 +32,6 @@ use std::{
 
 /// Rule-made events that may lead to each other.
 pub(crate) const HOPS_MAX: u32 = lang::rules::HOPS_MAX;
-/// Events that are reacted to in one step; the others wait for the next one, which comes at once.
-const REACTIONS_PER_STEP_MAX: usize = 1_000;
 /// Events that may wait for a reaction. Beyond it events are on record and nothing reacts to them, which is counted.
 pub(crate) const QUEUE_MAX: usize = 100_000;
 /// Rows of events that wait, among what rules remember: no rule has this name.
@@ -120,6 +118,11 @@ impl World for Around<'_> {
 }
 
 impl Reactor {
+    /// A rule in use.
+    pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|it| it.name == name)
+    }
+
     /// A minion is no member any more.
     pub(crate) fn forget(&mut self, id: &MinionId) {
         self.dues.retain(|key, _| key.0 != *id);
@@ -210,15 +213,16 @@ impl Master {
         self.reactor.queue.push_back(queued);
     }
 
-    /// Lets the rules see what happened in this step, in order. What is too much for one step is on disk as waiting, and
-    /// the next step comes at once.
-    pub(crate) fn react_to_all(&mut self) {
+    /// Lets the rules see what happened in this step, in order, as long as there is something left of what one step does.
+    /// What is too much for it is on disk as waiting, and the next step comes at once.
+    pub(crate) fn react_to_all(&mut self, left: &mut usize) {
         if self.degraded.is_some() {
             return;
         }
         if self.revision.is_some() || !self.tree_errors.is_empty() {
-            for _ in 0..REACTIONS_PER_STEP_MAX {
+            while *left > 0 {
                 let Some(queued) = self.reactor.queue.pop_front() else { break };
+                *left -= 1;
                 if queued.kept {
                     self.record(queue_row(&queued.event, None));
                 }
@@ -360,7 +364,7 @@ impl Master {
             Err(reason) => {
                 self.rule_failed(&rule.name, event, &reason);
                 if let Some(id) = due {
-                    self.finish_start(&rule.name, &id, true);
+                    self.finish_start(&rule.name, &id, &judged.identity, true);
                 }
                 vec![DecisionAction::new("fill in its templates".to_owned(), None, reason)]
             }
@@ -442,10 +446,7 @@ impl Master {
         for due in self.reactor.dues.values_mut() {
             (due.tries, due.next_at) = (0, None);
         }
-        let here: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
-        for id in &here {
-            self.due_boots(id);
-        }
+        self.due_boots_of_all();
     }
 
     pub(crate) fn broken_sources(&mut self, diagnostics: Vec<Diagnostic>) {

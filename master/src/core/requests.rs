@@ -308,10 +308,10 @@ impl Master {
             let hint = "it must have said hello once, with its grains";
             return Err(refuse(ErrorKind::NotFound, "no network card of it is known".to_owned(), Some(hint)));
         }
+        via.as_ref().map_or(Ok(()), |it| self.can_wake(it))?;
         let by = via.as_ref().map(|it| format!(" by {it}")).unwrap_or_default();
         self.audit(caller, format!("wake `{}`{by}", cut(target, 256)), "accepted".to_owned());
         if let Some(via) = via {
-            self.can_wake(&via)?;
             self.start_probe(ticket, vec![via], &Ask::Wake { macs }, WAKE_MS)?;
             return Ok(None);
         }

@@ -46,6 +46,8 @@ pub(crate) struct Rolls {
 struct LiveRoll {
     /// Who is at its part and cannot be reached, and since when that is noticed.
     away: BTreeMap<MinionId, Timestamp>,
+    /// Machines of begun waves that have their turn when they are back.
+    absent: usize,
     gate: Option<LiveGate>,
     /// The next look that is planned.
     look_at: Option<Timestamp>,
@@ -230,8 +232,8 @@ impl Master {
     /// A machine's part has ended: most often nothing follows while others are at it.
     pub(crate) fn rolled_by_end(&mut self, job: JobId, word: Terminal) {
         let Some(open) = self.book.open.get(&job).filter(|it| it.roll.is_some()) else { return };
-        let away = self.rolls.live.get(&job).map_or(0, |it| it.away.len());
-        if is_failure(word, open.job.wait) || open.left <= open.held() + away {
+        let gone = self.rolls.live.get(&job).map_or(0, |it| it.away.len() + it.absent);
+        if is_failure(word, open.job.wait) || open.left <= open.held() + gone {
             self.rolls.look_at(job);
         }
     }
@@ -305,7 +307,7 @@ impl Master {
             ..Standing::default()
         };
         let first = if rolling.canary.is_some() { open.waves.first().copied().unwrap_or(0) } else { 0 };
-        let mut away = BTreeMap::new();
+        let (mut away, mut absent) = (BTreeMap::new(), 0);
         let before = self.rolls.live.get(&id).map(|it| &it.away);
         let begun = open.job.minions.len().saturating_sub(open.held());
         for (place, minion) in open.job.minions.iter().enumerate().take(begun) {
@@ -313,7 +315,10 @@ impl Master {
             let failed = match &target.target.state {
                 TargetState::Ended { word, .. } => is_failure(*word, open.job.wait),
                 // It has its turn when it comes.
-                TargetState::Accepted if !self.is_reachable(minion) => continue,
+                TargetState::Accepted if !self.is_reachable(minion) => {
+                    absent += 1;
+                    continue;
+                }
                 _ if self.target_view(open, target).lost.is_some() => {
                     let since = before.and_then(|it| it.get(minion)).copied().unwrap_or(now);
                     away.insert(minion.clone(), since);
@@ -332,7 +337,8 @@ impl Master {
             }
         }
         let soonest = away.values().map(|it| it.plus_ms(LOST_MS)).filter(|it| *it > now).min();
-        self.rolls.live.entry(id).or_default().away = away;
+        let live = self.rolls.live.entry(id).or_default();
+        (live.away, live.absent) = (away, absent);
         if let Some(at) = soonest {
             self.look_again(id, at);
         }
@@ -374,8 +380,12 @@ impl Master {
         self.save_roll(id, &roll);
         self.wake_at(self.now.plus_ms(job.expires.since_ms(job.at)), Timer::Expire(id));
         for minion in job.minions.iter().skip(first).take(size) {
-            if self.book.open_target(id, minion).is_some() {
+            if self.book.open_target(id, minion).is_none() {
+            } else if self.is_left_to(&job.caller, minion) {
                 self.send_off(&job, minion);
+            } else {
+                // Since the run began.
+                self.end_target(id, minion, End::of(Terminal::Cancelled, "in maintenance"));
             }
         }
         self.rolls.look_at(id);

@@ -440,13 +440,11 @@ impl Master {
             return;
         }
         self.look_at_rolls();
+        self.look_at_outbox();
         let held = self.live.iter().filter(|it| it.1.connected && it.1.held_events);
         let held: Vec<MinionId> = held.map(|it| it.0.clone()).collect();
         self.out.extend(held.into_iter().map(|minion| Effect::Close { minion }));
-        let here: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
-        for id in &here {
-            self.due_boots(id);
-        }
+        self.due_boots_of_all();
     }
 
     /// An event that a minion saw: taken once, acknowledged when it is on disk.

@@ -94,6 +94,8 @@ impl Master {
         self.tell_switches();
         let data = json!({"rule": rule, "on": true, "by": by});
         self.emit_master(format!("rule/{}/switched", level(rule)), data);
+        // Machines that booted meanwhile are still to be configured.
+        self.due_boots_of_all();
         true
     }
 

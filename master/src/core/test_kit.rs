@@ -200,8 +200,16 @@ impl Bench {
     /// The process dies, and what was not synced with it.
     pub(crate) fn crash(&mut self) -> Vec<Effect> {
         self.lazy.clear();
+        self.restart(lang::rules::Rules::default())
+    }
+
+    /// A new process with the same disk: its first step comes before the trees are read.
+    pub(crate) fn restart(&mut self, rules: lang::rules::Rules) -> Vec<Effect> {
+        self.lazy.clear();
         self.master = Master::restore(settings(), self.now, self.disk.clone());
-        self.step(Input::Sources { revision: revision(), rules: lang::rules::Rules::default() })
+        let mut effects = self.step(Input::Tick);
+        effects.extend(self.step(Input::Sources { revision: revision(), rules }));
+        effects
     }
 
     pub(crate) fn enroll(

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Compiles that may wait; what comes on top is refused with a complaint.
-const QUEUE_MAX: usize = 100_000;
+pub(super) const QUEUE_MAX: usize = 100_000;
 
 /// Of commands while there are no trees.
 const NO_REVISION: Revision = Revision(model::ContentHash([0; 32]));
@@ -45,6 +45,26 @@ pub(crate) enum Task {
     Conduct(MinionId, Asked),
 }
 
+impl Task {
+    /// What is told when nothing can come of it.
+    pub(crate) fn failed(&self, revision: Option<Revision>, message: String) -> Done {
+        let input = match self {
+            Self::Recipe { job, minion, .. } => {
+                let (revision, result) = (revision.unwrap_or(NO_REVISION), Err(vec![complaint(message)]));
+                Input::Compiled { job: *job, minion: minion.clone(), revision, result }
+            }
+            Self::View(ticket, ..) | Self::Pillar(ticket, ..) => {
+                Input::Answered { ticket: *ticket, reply: Box::new(super::unavailable(message)) }
+            }
+            Self::Assigned(minion) => Input::Assigned { minion: minion.clone(), states: None },
+            Self::Conduct(minion, _) => {
+                Input::Conducted { minion: minion.clone(), result: Err(vec![complaint(message)]) }
+            }
+        };
+        Done { input, sealed: None }
+    }
+}
+
 /// What came of it: the input for the core, and ciphertext to store with what it records.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -65,13 +85,13 @@ impl Pool {
     pub(crate) fn new(threads: usize) -> Self {
         Self { queue: VecDeque::new(), running: 0, threads }
     }
-    /// One more; the oldest gives way when far too many wait, which is an error that the log tells.
-    pub(crate) fn push(&mut self, task: Task) {
+    /// One more, which is given back when far too many wait.
+    pub(crate) fn push(&mut self, task: Task) -> Result<(), Task> {
         if self.queue.len() >= QUEUE_MAX {
-            tracing::error!("more than {QUEUE_MAX} compiles wait: one is dropped");
-            return;
+            return Err(task);
         }
         self.queue.push_back(task);
+        Ok(())
     }
     /// The next to begin, if there is a thread for it.
     pub(crate) fn begin(&mut self) -> Option<Task> {
@@ -136,21 +156,7 @@ impl Prepared {
     /// What is told instead if compiling ends in a bug.
     pub(crate) fn fallback(&self) -> Done {
         let message = "the compiler ended in a bug: see the log of labmaster".to_owned();
-        let input = match &self.task {
-            Task::Recipe { job, minion, .. } => {
-                let revision = self.generation.as_ref().map_or(NO_REVISION, |it| it.revision);
-                let result = Err(vec![complaint(message)]);
-                Input::Compiled { job: *job, minion: minion.clone(), revision, result }
-            }
-            Task::View(ticket, ..) | Task::Pillar(ticket, ..) => {
-                Input::Answered { ticket: *ticket, reply: Box::new(super::unavailable(message)) }
-            }
-            Task::Assigned(minion) => Input::Assigned { minion: minion.clone(), states: None },
-            Task::Conduct(minion, _) => {
-                Input::Conducted { minion: minion.clone(), result: Err(vec![complaint(message)]) }
-            }
-        };
-        Done { input, sealed: None }
+        self.task.failed(self.generation.as_ref().map(|it| it.revision), message)
     }
     /// Compiles; blocks.
     pub(crate) fn run(self) -> Done {

@@ -86,6 +86,7 @@ impl<O: Outside> Daemon<O> {
             }
             // Calls that were made go out again after the start, unless their end is on record.
             Incoming::Compiled(_)
+            | Incoming::NotCompiled(_)
             | Incoming::Trees(_)
             | Incoming::Pushed(_)
             | Incoming::BadPush(_)

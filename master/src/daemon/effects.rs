@@ -29,16 +29,16 @@ impl<O: Outside> Daemon<O> {
                 }
                 Effect::Later(entry) => later.push(Row::Entry(entry)),
                 Effect::Compile { job, minion, kind, asked } => {
-                    self.pool.push(Task::Recipe { job, minion, kind, asked });
+                    self.compile(Task::Recipe { job, minion, kind, asked });
                 }
                 Effect::CompileView { ticket, minions, states, asked } => {
-                    self.pool.push(Task::View(ticket, minions, states, asked));
+                    self.compile(Task::View(ticket, minions, states, asked));
                 }
                 Effect::PillarView { ticket, minions, asked } => {
-                    self.pool.push(Task::Pillar(ticket, minions, asked));
+                    self.compile(Task::Pillar(ticket, minions, asked));
                 }
-                Effect::Assign { minion } => self.pool.push(Task::Assigned(minion)),
-                Effect::Conduct { minion, asked } => self.pool.push(Task::Conduct(minion, asked)),
+                Effect::Assign { minion } => self.compile(Task::Assigned(minion)),
+                Effect::Conduct { minion, asked } => self.compile(Task::Conduct(minion, asked)),
                 Effect::MakeSeed { ticket, terms, made_by } => {
                     let reply = self.make_seed(*terms, made_by, &mut rows);
                     acts.push(Act::Answer(ticket, Box::new(reply)));
@@ -73,6 +73,17 @@ impl<O: Outside> Daemon<O> {
                 Act::Answer(ticket, reply) => self.tickets.reply(ticket, *reply),
             }
         }
+    }
+    /// One more compile; what is too much is answered as one that failed.
+    fn compile(&mut self, task: Task) {
+        let Err(task) = self.pool.push(task) else { return };
+        let revision = self.generation.as_ref().map(|it| it.revision);
+        let message = format!("more than {} compiles wait: try again later", compile::QUEUE_MAX);
+        error!(message);
+        let (done, loopback) = (task.failed(revision, message), self.loopback.clone());
+        tokio::spawn(async move {
+            let _ = loopback.send(Incoming::NotCompiled(done)).await;
+        });
     }
     /// Begins compiles while there are threads for them.
     pub(super) fn begin_compiles(&mut self) {
@@ -116,6 +127,8 @@ impl<O: Outside> Daemon<O> {
             }
             Effect::EnrollAnswer { fingerprint, answer } => self.outside.enroll_answer(&fingerprint, &answer),
             Effect::Call { id, call } => self.call(id, *call),
+            Effect::Tell { id, topic, payload } => self.tell(id, &topic, &payload),
+            Effect::TestTell { ticket, topic, payload } => self.test_tell(ticket, &topic, &payload),
             Effect::TestCall { ticket, call } => self.test_call(ticket, *call),
             Effect::Wake { macs } => Self::wake(&macs),
             Effect::Gc { ticket, keep_ms } => self.gc(ticket, keep_ms),

@@ -37,6 +37,25 @@ impl<O: Outside> Daemon<O> {
             let _ = loopback.send(Incoming::Called(id, called)).await;
         });
     }
+    /// Publishes once, and tells the core what came of it.
+    pub(super) fn tell(&self, id: String, topic: &str, payload: &str) {
+        let called = match self.outside.tell(topic, payload) {
+            Ok(()) => Called { good: true, answer: "published".to_owned(), ..Called::default() },
+            Err(why) => failed(why.to_owned(), true),
+        };
+        let loopback = self.loopback.clone();
+        tokio::spawn(async move {
+            let _ = loopback.send(Incoming::Called(id, called)).await;
+        });
+    }
+    /// The same for somebody who waits for the answer.
+    pub(super) fn test_tell(&mut self, ticket: Ticket, topic: &str, payload: &str) {
+        let reply = match self.outside.tell(topic, payload) {
+            Ok(()) => Reply::Done(vec![format!("published on {topic}")]),
+            Err(why) => super::unavailable(format!("{topic}: {why}")),
+        };
+        self.tickets.reply(ticket, reply);
+    }
     /// Calls once for somebody who waits for the answer.
     pub(super) fn test_call(&self, ticket: Ticket, call: Call) {
         let loopback = self.loopback.clone();

@@ -6,7 +6,7 @@ use super::{
     reaction::{Await, Reaction, Step},
 };
 use crate::core::{
-    Effect, Entry, Master, keys::check_labels, reactor::reaction_id, roster::cut, target::refuse,
+    Effect, Entry, Master, Part, keys::check_labels, reactor::reaction_id, roster::cut, target::refuse,
 };
 use bus::message::{CAN_WAKE, ToMinion};
 use lang::{
@@ -89,7 +89,7 @@ impl Master {
         let (rule, event) = (reaction.rule.clone(), reaction.event.clone());
         let id = reaction_id(&rule, &reaction.identity, index);
         if let Some(minion) = &reaction.due {
-            self.expect_job(&rule, minion, id);
+            self.expect_job(&rule, minion, &reaction.identity, id);
         }
         let done = self.act_job(&rule, &event, id, target, what);
         let job = done.job.filter(|_| done.result == ACCEPTED);
@@ -118,17 +118,64 @@ impl Master {
         }
     }
 
-    /// Members that a target means, if the rule may do this to all of them.
+    /// Members that a target means without those that the rule leaves alone, if it may do this to all of the others; and
+    /// a word about who is left out.
     fn permitted(
         &self,
         rule: &str,
         function: &'static str,
         minions: Result<Vec<MinionId>, ErrorView>,
-    ) -> Result<Vec<MinionId>, String> {
-        let deed = Deed { function, ..Deed::default() };
+    ) -> (Result<Vec<MinionId>, String>, String) {
+        let (minions, left_out) = self.leave_out_maintained(rule, minions);
         let caller = self.rule_caller(rule);
+        let deed = Deed { function, ..Deed::default() };
+        let permitted = minions.map_err(|it| it.message).and_then(|minions| {
+            if minions.is_empty() && !left_out.is_empty() {
+                return Err(NOBODY_ELSE.to_owned());
+            }
+            self.permit_rule(&caller, &deed, Some(&minions)).map(|()| minions).map_err(|it| it.message)
+        });
+        (permitted, left_out)
+    }
+
+    /// Members that an action means that turns a switch, if the rule may do that to all that hangs on it, and leaves
+    /// none of them alone. What it turned off itself it may turn on `again`.
+    fn switchable(
+        &self,
+        rule: &str,
+        by: &str,
+        minions: Result<Vec<MinionId>, ErrorView>,
+        again: bool,
+    ) -> Result<Vec<MinionId>, String> {
         let minions = minions.map_err(|it| it.message)?;
-        self.permit_rule(&caller, &deed, Some(&minions)).map(|()| minions).map_err(|it| it.message)
+        let caller = self.rule_caller(rule);
+        let deed = Deed { function: "target.power", ..Deed::default() };
+        let switch = cut(by, 64);
+        let behind: Vec<MinionId> = match self.outbox.notifiers.machines_of(by) {
+            Some(target) => {
+                let behind = self.expand_parsed(target, false).map_err(|it| it.message)?;
+                let behind: Vec<MinionId> = behind.into_iter().map(|it| it.0).collect();
+                if let Some(other) = minions.iter().find(|it| !behind.contains(it)) {
+                    return Err(format!("the switch `{switch}` is not for {other}, says notify.yaml"));
+                }
+                behind
+            }
+            // Nobody says what hangs on it: only who may switch all machines may turn it.
+            None => {
+                self.permit_rule(&caller, &deed, None).map_err(|it| {
+                    format!(
+                        "{}; `for` of the switch `{switch}` in notify.yaml names its machines",
+                        it.message
+                    )
+                })?;
+                minions.clone()
+            }
+        };
+        self.permit_rule(&caller, &deed, Some(&behind)).map_err(|it| it.message)?;
+        if !again && behind.iter().any(|it| self.passes_over(rule, it)) {
+            return Err(NOBODY_ELSE.to_owned());
+        }
+        Ok(minions)
     }
 
     fn act_label(
@@ -141,8 +188,8 @@ impl Master {
         let (text, minions) = self.meant(target);
         let set_words = set.iter().map(|(name, value)| format!("{name}={}", cut(value, 32)));
         let words: Vec<String> = set_words.chain(remove.iter().map(|it| format!("{it}-"))).collect();
-        let what = format!("label {} on {}", words.join(" "), cut(&text, 128));
-        let permitted = self.permitted(&reaction.rule, "target.label", minions);
+        let (permitted, left_out) = self.permitted(&reaction.rule, "target.label", minions);
+        let what = format!("label {} on {}{left_out}", words.join(" "), cut(&text, 128));
         let caller = self.rule_caller(&reaction.rule);
         let done = permitted
             .and_then(|minions| self.relabel(caller, &minions, &text, set, remove).map_err(|it| it.message));
@@ -188,7 +235,9 @@ impl Master {
         let result = match done {
             Ok(()) => ACCEPTED.to_owned(),
             Err(reason) => {
-                self.rule_failed(&reaction.rule, &reaction.event, &reason);
+                if reason != NOBODY_ELSE {
+                    self.rule_failed(&reaction.rule, &reaction.event, &reason);
+                }
                 reason
             }
         };
@@ -242,22 +291,25 @@ impl Master {
 
     /// A call of a reaction is over.
     pub(super) fn reaction_call_ended(&mut self, id: &str, call: &str, end: model::ActionEnd) {
-        let now = self.now;
         let Some(mut reaction) = self.reactions.open.remove(id) else { return };
-        if let Some(at) = reaction.calls.iter().position(|it| it.0 == call) {
-            let (_, action) = reaction.calls.remove(at);
-            let what = reaction.done.get(action).map(|it| it.what.clone()).unwrap_or_default();
-            let (ok, answer) = (end.ok, end.answer.clone());
-            reaction.end(action, now, end);
-            if !ok {
-                reaction.fail(&format!("{what}: {answer}"), None);
-            }
-            if matches!(&reaction.waits, Some(it) if matches!(&it.what, Await::Call(it) if it == call)) {
-                reaction.end_wait(now, ok, &answer);
-            }
-        }
+        self.end_call_of(&mut reaction, call, end);
         self.put(id, reaction);
         self.reactions.ready.push_back(id.to_owned());
+    }
+
+    pub(super) fn end_call_of(&self, reaction: &mut Reaction, call: &str, end: model::ActionEnd) {
+        let now = self.now;
+        let Some(at) = reaction.calls.iter().position(|it| it.0 == call) else { return };
+        let (_, action) = reaction.calls.remove(at);
+        let what = reaction.done.get(action).map(|it| it.what.clone()).unwrap_or_default();
+        let (ok, answer) = (end.ok, end.answer.clone());
+        reaction.end(action, now, end);
+        if !ok {
+            reaction.fail(&format!("{what}: {answer}"), None);
+        }
+        if matches!(&reaction.waits, Some(it) if matches!(&it.what, Await::Call(it) if it == call)) {
+            reaction.end_wait(now, ok, &answer);
+        }
     }
 
     /// Addresses of network cards that members say they have.
@@ -305,10 +357,16 @@ impl Master {
             Some(target) => self.meant(target),
             None => (all.iter().cloned().collect::<Vec<_>>().join(","), Ok(Vec::new())),
         };
-        let about: Vec<MinionId> = minions.as_ref().cloned().unwrap_or_default();
         let by = via.map(|it| format!(" by {it}")).unwrap_or_default();
-        let what = format!("wake {}{by}", cut(&text, 128));
-        let done = self.permitted(&reaction.rule, "target.wake", minions).and_then(|_| {
+        let (permitted, left_out) = self.permitted(&reaction.rule, "target.wake", minions);
+        let what = format!("wake {}{left_out}{by}", cut(&text, 128));
+        let caller = self.rule_caller(&reaction.rule);
+        let deed = Deed { function: "target.wake", ..Deed::default() };
+        // Who sends the packets does something for it, too.
+        let via_may = via.map_or(Ok(()), |it| {
+            self.permit_rule(&caller, &deed, Some(std::slice::from_ref(it))).map_err(|it| it.message)
+        });
+        let done = permitted.and_then(|about| via_may.map(|()| about)).and_then(|about| {
             all.extend(self.macs_of(&about));
             if all.is_empty() {
                 return Err("no address of a network card is known of it".to_owned());
@@ -329,13 +387,18 @@ impl Master {
     ) {
         let (text, minions) = self.meant(target.clone());
         let what = format!("power {} {} by {}", set.word(), cut(&text, 64), cut(by, 64));
-        let minions = match self.permitted(&reaction.rule, "target.power", minions) {
-            Ok(minions) => minions,
-            Err(reason) => return self.conclude(reaction, what, Err(reason)),
-        };
         let on = set == PowerSet::On;
+        let call = |word| outgoing_id(&reaction.rule, &reaction.identity, index, word);
+        let again = on && self.book.kept.contains_key(&(Part::Outgoing, call("off")));
+        let call = call(if on { "on" } else { "off" });
+        let minions = match self.switchable(&reaction.rule, by, minions, again) {
+            Ok(minions) => minions,
+            Err(reason) => {
+                let left_out = if reason == NOBODY_ELSE { " (in maintenance)" } else { "" };
+                return self.conclude(reaction, format!("{what}{left_out}"), Err(reason));
+            }
+        };
         let errand = Errand::Power { by: by.to_owned(), on };
-        let call = outgoing_id(&reaction.rule, &reaction.identity, index, if on { "on" } else { "off" });
         let before = reaction.calls.len();
         self.act_call(id, reaction, (call.clone(), what), None, errand);
         if reaction.calls.len() == before {

@@ -3,9 +3,8 @@
 
 use super::reaction::{Reaction, TEXT_MAX};
 use crate::core::{Entry, Master, Part, roster::cut, timers::Timer};
-use model::{DecisionAction, Event, JobId};
+use model::{DecisionAction, Event, MinionId};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 /// Keeping them.
 impl Master {
@@ -39,9 +38,15 @@ impl Master {
                 None => {}
             }
         }
-        if !self.book.decisions.is_empty() {
-            let events: BTreeSet<u64> = self.reactions.open.values().map(|it| it.decision).collect();
-            self.book.decisions.retain(|number, _| events.contains(number));
+        let written = self.records.iter().filter_map(|it| match it {
+            Entry::Decision(it) => Some(it.event),
+            _ => None,
+        });
+        let looked: Vec<u64> = written.chain(std::mem::take(&mut self.reactions.decided)).collect();
+        for number in looked {
+            if self.reactions.in_decision.count(&number) == 0 {
+                self.book.decisions.remove(&number);
+            }
         }
     }
 
@@ -66,6 +71,8 @@ impl Master {
             }
             self.put(&id, reaction);
         }
+        let Self { book, reactions, .. } = self;
+        book.decisions.retain(|number, _| reactions.in_decision.count(number) > 0);
     }
 
     /// Rules are there: what ended while nobody looked has ended now, and whose turn it is goes on.
@@ -73,15 +80,24 @@ impl Master {
         let ids: Vec<String> = self.reactions.open.keys().cloned().collect();
         for id in ids {
             let Some(mut reaction) = self.reactions.open.get(&id).cloned() else { continue };
-            let over: Vec<JobId> =
-                reaction.jobs.iter().map(|it| it.0).filter(|it| !self.book.open.contains_key(it)).collect();
-            for job in over {
-                self.reactions.of_job.remove(&job);
-                let words = self.book.whole_job(job).map(|it| self.words(it)).unwrap_or_default();
-                self.end_job_of(&mut reaction, job, &words);
+            let boot = |it: &MinionId| self.book.minions.get(it)?.boot.clone();
+            if let Some(minion) = &reaction.due
+                && let Some(boot) = boot(minion)
+            {
+                self.recall_due(&reaction.rule, minion, &boot);
             }
-            self.put(&id, reaction);
-            self.reactions.ready.push_back(id);
+            let changed = self.catch_up(&mut reaction);
+            // Its time may have come before there were rules: what happened before that is heard first.
+            if reaction.waits.as_ref().is_some_and(|it| it.until <= self.now) {
+                self.wake_at(self.now.plus_ms(1), Timer::Reaction(id.clone()));
+            }
+            let ready = reaction.can_go_on();
+            if changed {
+                self.put(&id, reaction);
+            }
+            if ready {
+                self.reactions.ready.push_back(id);
+            }
         }
         let rules: Vec<String> = self.reactions.queued.keys().cloned().collect();
         for rule in &rules {

@@ -4,7 +4,7 @@
 use super::reaction::TEXT_MAX;
 use crate::core::{Effect, Master, Part, Ticket, roster::cut, timers::Timer};
 use lang::{
-    notifiers::{About, Held, Notifiers, Passage},
+    notifiers::{About, Held, Notifiers, Passage, Rate},
     rules::{HttpWish, Notice, Priority},
 };
 use model::{ActionEnd, Diagnostic, Event, Reply, Timestamp, api};
@@ -116,6 +116,14 @@ pub(crate) fn outgoing_id(rule: &str, identity: &str, action: usize, part: &str)
     hash[..16].iter().fold(String::with_capacity(32), |text, byte| format!("{text}{byte:02x}"))
 }
 
+#[cfg(test)]
+impl Outbox {
+    /// Of how many calls it is remembered when they were.
+    pub(super) fn times_remembered(&self) -> usize {
+        self.tallies.values().map(|it| it.late.len()).sum()
+    }
+}
+
 impl Errand {
     /// Whom it goes to, for limits.
     pub(crate) fn service(&self) -> String {
@@ -225,7 +233,8 @@ impl Master {
 
     /// Lets go out what can; true if something was done.
     pub(crate) fn run_outbox(&mut self) -> bool {
-        if !std::mem::take(&mut self.outbox.look) || self.degraded.is_some() {
+        // With a full store it is looked at when there is room again.
+        if self.degraded.is_some() || !std::mem::take(&mut self.outbox.look) {
             return false;
         }
         let mut order: Vec<(Timestamp, u64, String)> = Vec::new();
@@ -279,14 +288,16 @@ impl Master {
         }
         outgoing.tries += 1;
         outgoing.first.get_or_insert(self.now);
-        let tally = self.outbox.tallies.entry(service.clone()).or_default();
-        tally.late.push_back(self.now);
+        if self.rate_of(&outgoing.what).is_some() {
+            let tally = self.outbox.tallies.entry(service.clone()).or_default();
+            tally.late.push_back(self.now);
+        }
         self.outbox.waiting.insert(id.to_owned(), outgoing);
         match passage {
             Err(reason) => self.end_outgoing(id, false, &reason),
             Ok(Passage::Publish { topic, payload }) => {
-                self.out.push(Effect::Publish { topic, payload, retain: false });
-                self.end_outgoing(id, true, "published");
+                self.outbox.in_flight.insert(id.to_owned(), service);
+                self.out.push(Effect::Tell { id: id.to_owned(), topic, payload });
             }
             Ok(Passage::Call(mut call)) => {
                 // Who gets it twice can see that it is the same.
@@ -296,6 +307,12 @@ impl Master {
             }
         }
         true
+    }
+
+    /// How often at most somebody is told.
+    fn rate_of(&self, what: &Errand) -> Option<Rate> {
+        let Errand::Notify { to, .. } = what else { return None };
+        self.outbox.notifiers.get(to)?.rate
     }
 
     /// When a notice may go out, if not now; why it never will.
@@ -311,7 +328,7 @@ impl Master {
                 Held::Drop => Err(format!("dropped: quiet hours, {}", quiet.text)),
             };
         }
-        let Some(rate) = notifier.rate else { return Ok(None) };
+        let Some(rate) = self.rate_of(what) else { return Ok(None) };
         let now = self.now;
         let late = &mut self.outbox.tallies.entry(what.service()).or_default().late;
         while late.front().is_some_and(|it| it.plus_ms(rate.per_ms) <= now) {
@@ -440,14 +457,10 @@ impl Master {
         let refuse = |message| crate::core::target::refuse(api::ErrorKind::NotFound, message, None);
         match self.outbox.notifiers.notify(name, &notice, &about).map_err(refuse)? {
             Passage::Publish { topic, payload } => {
-                let done = vec![format!("published on {topic}")];
-                self.out.push(Effect::Publish { topic, payload, retain: false });
-                Ok(Some(Reply::Done(done)))
+                self.out.push(Effect::TestTell { ticket, topic, payload });
             }
-            Passage::Call(call) => {
-                self.out.push(Effect::TestCall { ticket, call: Box::new(call) });
-                Ok(None)
-            }
+            Passage::Call(call) => self.out.push(Effect::TestCall { ticket, call: Box::new(call) }),
         }
+        Ok(None)
     }
 }

@@ -1,12 +1,16 @@
 //! A reaction: one firing of a rule, from its first action to the end of its last job and call. One that is not done at
 //! the end of a step is kept with the records of that step, and goes on after a restart.
 
+use super::index::{Index, Place};
 use crate::core::{Master, roster::cut, timers::Timer};
 use lang::rules::{Action, Rule};
 use model::{ActionEnd, DecisionAction, Event, JobId, MinionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 /// Reactions that are under way or wait for their turn.
 pub(crate) const REACTIONS_MAX: usize = 20_000;
@@ -96,17 +100,32 @@ pub(crate) enum Await {
     Pause,
 }
 
+/// Of what `concurrency` counts reactions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// Of a rule.
+    Rule(String),
+    /// Of a rule, about a minion or about none.
+    Minion(String, Option<MinionId>),
+}
+
 /// All reactions that are not done.
 #[derive(Debug, Default)]
 pub(crate) struct Reactions {
     pub(crate) open: BTreeMap<String, Reaction>,
-    /// Of each rule and key, those that are not done.
-    by_key: BTreeMap<(String, String), BTreeSet<String>>,
     pub(super) of_job: BTreeMap<JobId, String>,
-    /// Those that wait for an event.
-    pub(super) listening: BTreeSet<String>,
+    /// Of each rule and key, those that later ones have to wait for.
+    pub(super) holding: Index<(String, String)>,
+    /// Those that are under way.
+    pub(super) working: Index<Scope>,
+    /// Those that wait for an event, by what its tag begins with.
+    pub(super) listening: Index<String>,
     /// Those that wait for presence.
-    pub(super) watching: BTreeSet<String>,
+    pub(super) watching: Index<MinionId>,
+    /// In the record of which decision they are.
+    pub(super) in_decision: Index<u64>,
+    /// Decisions whose last reaction is done.
+    pub(super) decided: Vec<u64>,
     /// Those that wait for their turn, by rule, in order.
     pub(super) queued: BTreeMap<String, BTreeMap<u64, String>>,
     /// Those that can go on.
@@ -148,16 +167,36 @@ impl Reaction {
             told: false,
         }
     }
-    fn is_done(&self) -> bool {
+    pub(super) fn place(&self, id: &str) -> Place {
+        (self.number, id.to_owned())
+    }
+    pub(super) fn is_done(&self) -> bool {
         !self.queued
             && self.left.is_empty()
             && self.jobs.is_empty()
             && self.calls.is_empty()
             && self.waits.is_none()
     }
+    /// Whether something can be done now.
+    pub(super) fn can_go_on(&self) -> bool {
+        let untold = self.failure.is_some() && !self.told;
+        let next = self.waits.is_none() && (!self.left.is_empty() || self.due.is_some());
+        !self.queued && (untold || next || self.is_done())
+    }
     /// Whether later ones of its key have to wait for it.
-    fn holds_others(&self) -> bool {
+    pub(super) fn holds_others(&self) -> bool {
         self.queued || !self.left.is_empty() || self.waits.is_some()
+    }
+    /// Whether something went wrong that is not about a job.
+    fn has_failed(&self) -> bool {
+        self.done.iter().any(|it| it.result != super::ACCEPTED)
+            || self.failure.as_ref().is_some_and(|it| it.1.is_none())
+    }
+    /// It is not to be done any more.
+    pub(super) fn give_up(&mut self, reason: &str) {
+        (self.queued, self.told) = (false, true);
+        self.left.clear();
+        self.done = vec![DecisionAction::new("react".to_owned(), None, reason)];
     }
     /// Something went wrong; the first one counts.
     pub(crate) fn fail(&mut self, reason: &str, job: Option<JobId>) {
@@ -197,7 +236,11 @@ impl Master {
     ) -> Vec<DecisionAction> {
         let id = reaction_key(&rule.name, &firing.identity);
         if let Some(open) = self.reactions.open.get(&id) {
-            return open.done.clone();
+            let (done, over) = (open.done.clone(), open.due.is_none().then(|| open.has_failed()));
+            if let (Some(minion), Some(failed)) = (&firing.due, over) {
+                self.finish_start(&rule.name, minion, &firing.identity, failed);
+            }
+            return done;
         }
         let mut reaction = Reaction::new(rule, event, firing, actions);
         reaction.decision = self.reactions.decision.unwrap_or(event.number);
@@ -208,11 +251,12 @@ impl Master {
             let reason = format!("{REACTIONS_MAX} reactions are under way");
             self.rule_failed(&rule.name, event, &reason);
             if let Some(minion) = &reaction.due {
-                self.finish_start(&rule.name, minion, true);
+                self.finish_start(&rule.name, minion, &reaction.identity, true);
             }
             return vec![DecisionAction::new("react".to_owned(), None, reason)];
         }
-        reaction.queued = !self.may_begin(&reaction);
+        reaction.queued =
+            !self.may_begin(&rule.name, &reaction.key, reaction.minion.as_ref(), reaction.number);
         if reaction.queued {
             let queue = self.reactions.queued.entry(rule.name.clone()).or_default();
             queue.insert(reaction.number, id.clone());
@@ -227,48 +271,6 @@ impl Master {
         reaction.recorded.clone_from(&done);
         self.settle(&id, reaction);
         done
-    }
-
-    /// Whether it is its turn.
-    fn may_begin(&self, reaction: &Reaction) -> bool {
-        let key = (reaction.rule.clone(), reaction.key.clone());
-        let before = |id: &&String| {
-            let other = self.reactions.open.get(*id);
-            other.is_some_and(|it| it.number < reaction.number && it.holds_others())
-        };
-        if self.reactions.by_key.get(&key).into_iter().flatten().any(|id| before(&id)) {
-            return false;
-        }
-        let rule = self.reactor_rule(&reaction.rule);
-        let Some(limit) = rule.as_ref().and_then(|it| it.concurrency) else { return true };
-        let from = (reaction.rule.clone(), String::new());
-        let of_rule = self.reactions.by_key.range(from..).take_while(|it| it.0.0 == reaction.rule);
-        let others = of_rule.flat_map(|it| it.1).filter_map(|id| self.reactions.open.get(id));
-        let counted = others.filter(|it| !it.queued && (!limit.per_minion || it.minion == reaction.minion));
-        counted.count() < limit.limit as usize
-    }
-
-    pub(crate) fn reactor_rule(&self, name: &str) -> Option<Rule> {
-        self.reactor.rules.iter().find(|it| it.name == name).cloned()
-    }
-
-    /// Keeps it in mind under all its names.
-    pub(super) fn put(&mut self, id: &str, reaction: Reaction) {
-        let reactions = &mut self.reactions;
-        let key = (reaction.rule.clone(), reaction.key.clone());
-        reactions.by_key.entry(key).or_default().insert(id.to_owned());
-        for (job, _) in &reaction.jobs {
-            reactions.of_job.insert(*job, id.to_owned());
-        }
-        reactions.listening.remove(id);
-        reactions.watching.remove(id);
-        match reaction.waits.as_ref().map(|it| &it.what) {
-            Some(Await::Event(..)) => drop(reactions.listening.insert(id.to_owned())),
-            Some(Await::Presence { .. }) => drop(reactions.watching.insert(id.to_owned())),
-            _ => {}
-        }
-        reactions.dirty.insert(id.to_owned());
-        reactions.open.insert(id.to_owned(), reaction);
     }
 
     /// Does what is left until it has to wait or nothing is left, then what `on_failure` says, if something went wrong.
@@ -288,9 +290,8 @@ impl Master {
             && reaction.waits.is_none()
             && let Some(minion) = reaction.due.take()
         {
-            let failed = reaction.done.iter().any(|it| it.result != super::ACCEPTED)
-                || reaction.failure.as_ref().is_some_and(|it| it.1.is_none());
-            self.finish_start(&reaction.rule, &minion, failed);
+            let failed = reaction.has_failed();
+            self.finish_start(&reaction.rule, &minion, &reaction.identity, failed);
         }
         reaction.done.clone()
     }
@@ -299,9 +300,9 @@ impl Master {
     fn do_on_failure(&mut self, id: &str, reaction: &mut Reaction) {
         let Some((reason, job)) = reaction.failure.clone() else { return };
         reaction.told = true;
-        let Some(rule) = self.reactor_rule(&reaction.rule).filter(|it| !it.on_failure.is_empty()) else {
-            return;
-        };
+        let rules = Arc::clone(&self.reactor.rules);
+        let rule = rules.iter().find(|it| it.name == reaction.rule);
+        let Some(rule) = rule.filter(|it| !it.on_failure.is_empty()) else { return };
         let minion = reaction.minion.clone();
         let event = reaction.event.clone();
         let filled = rule.failure_actions(self.seen_by_rules(&event, minion.as_ref()), &reason, job);
@@ -321,73 +322,30 @@ impl Master {
 
     /// Puts it back, or lets go of it and lets the next one begin; the record says how far it is.
     fn settle(&mut self, id: &str, mut reaction: Reaction) {
+        // What it did itself may have ended what it waits for.
+        let more = self.catch_up(&mut reaction);
         self.write_record(&mut reaction);
         if let Some(wait) = &reaction.waits {
             let timer = Timer::Reaction(id.to_owned());
             self.wake_at(wait.until, timer);
         }
         let rule = reaction.rule.clone();
-        if reaction.is_done() {
+        if reaction.is_done() && !more {
             self.forget_reaction(id, &reaction);
         } else {
             self.put(id, reaction);
         }
+        if more {
+            self.reactions.ready.push_back(id.to_owned());
+        }
         self.let_next_begin(&rule);
     }
 
-    fn forget_reaction(&mut self, id: &str, reaction: &Reaction) {
-        let reactions = &mut self.reactions;
-        let key = (reaction.rule.clone(), reaction.key.clone());
-        if let Some(ids) = reactions.by_key.get_mut(&key) {
-            ids.remove(id);
-            if ids.is_empty() {
-                reactions.by_key.remove(&key);
-            }
-        }
-        reactions.listening.remove(id);
-        reactions.watching.remove(id);
-        reactions.open.remove(id);
-        reactions.dirty.insert(id.to_owned());
-    }
-
-    /// Those of a rule whose turn it is now.
-    pub(super) fn let_next_begin(&mut self, rule: &str) {
-        let Some(queue) = self.reactions.queued.get(rule) else { return };
-        for (number, id) in queue.clone() {
-            let Some(waiting) = self.reactions.open.get(&id).cloned() else { continue };
-            if !self.may_begin(&waiting) {
-                continue;
-            }
-            if let Some(queue) = self.reactions.queued.get_mut(rule) {
-                queue.remove(&number);
-                if queue.is_empty() {
-                    self.reactions.queued.remove(rule);
-                }
-            }
-            if let Some(it) = self.reactions.open.get_mut(&id) {
-                it.queued = false;
-            }
-            self.reactions.ready.push_back(id);
-        }
-    }
-
-    /// Too many of its rule wait: the oldest goes, in sight of everybody.
-    fn drop_reaction(&mut self, id: &str) {
-        let Some(mut reaction) = self.reactions.open.get(id).cloned() else { return };
-        let reason = format!("dropped: more than {QUEUED_MAX} reactions of this rule wait for their turn");
-        (reaction.queued, reaction.told) = (false, true);
-        reaction.left.clear();
-        reaction.done = vec![DecisionAction::new("react".to_owned(), None, reason.clone())];
-        if let Some(minion) = reaction.due.take() {
-            self.finish_start(&reaction.rule, &minion, true);
-        }
-        self.write_record(&mut reaction);
-        self.forget_reaction(id, &reaction);
-        self.rule_dropped(&reaction.rule, &reaction.event, &reason);
-    }
-
-    /// Lets everybody go on who can; true if something was done.
+    /// Lets somebody go on who can; true if something was done. Before there are rules nobody can.
     pub(crate) fn run_ready(&mut self) -> bool {
+        if self.revision.is_none() {
+            return false;
+        }
         let Some(id) = self.reactions.ready.pop_front() else { return false };
         if let Some(mut reaction) = self.reactions.open.get(&id).cloned()
             && !reaction.queued
@@ -396,5 +354,12 @@ impl Master {
             self.settle(&id, reaction);
         }
         true
+    }
+
+    /// What is known of a reaction that configures a boot, as long as it is not done: whether its actions go on, and
+    /// whether some of them have failed.
+    pub(crate) fn attempt_under_way(&self, rule: &str, identity: &str) -> Option<(bool, bool)> {
+        let reaction = self.reactions.open.get(&reaction_key(rule, identity))?;
+        Some((reaction.due.is_some(), reaction.has_failed()))
     }
 }

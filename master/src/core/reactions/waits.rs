@@ -1,6 +1,9 @@
 //! What reactions wait for: jobs, events, presence, calls, time. A wait that is not met ends what is left.
 
-use super::reaction::{Await, Reaction, Waiting};
+use super::{
+    index::beginnings,
+    reaction::{Await, Reaction, Waiting},
+};
 use crate::core::{Master, roster::cut};
 use lang::rules::{Context, Wait, filter_matches};
 use model::{ActionEnd, DecisionAction, Event, Job, JobId, MinionId, Presence};
@@ -37,7 +40,10 @@ impl Master {
 
     /// An event that somebody may wait for.
     pub(crate) fn reaction_event(&mut self, event: &Event) {
-        let heard: Vec<String> = self.reactions.listening.iter().cloned().collect();
+        let mut heard: Vec<String> = Vec::new();
+        for beginning in beginnings(&event.tag) {
+            heard.extend(self.reactions.listening.of(&beginning.to_owned()).map(|it| it.1.clone()));
+        }
         for id in heard {
             let Some(reaction) = self.reactions.open.get(&id) else { continue };
             let Some(Waiting { what: Await::Event(filter, when), .. }) = &reaction.waits else { continue };
@@ -56,14 +62,9 @@ impl Master {
 
     /// The presence of a minion has changed.
     pub(crate) fn reaction_presence(&mut self, minion: &MinionId) {
-        let ids: Vec<String> = self.reactions.watching.iter().cloned().collect();
+        let ids: Vec<String> = self.reactions.watching.of(minion).map(|it| it.1.clone()).collect();
         for id in ids {
-            let waits = self.reactions.open.get(&id).and_then(|it| it.waits.as_ref());
-            let about_it = matches!(
-                waits,
-                Some(Waiting { what: Await::Presence { minions, .. }, .. }) if minions.contains(minion)
-            );
-            if about_it && self.reactions.open.get(&id).is_some_and(|it| self.is_there(it)) {
+            if self.reactions.open.get(&id).is_some_and(|it| self.is_there(it)) {
                 self.end_wait_of(&id, true, "presence is as wanted");
             }
         }
@@ -107,8 +108,34 @@ impl Master {
         self.reactions.ready.push_back(id.to_owned());
     }
 
-    /// Time is up for a wait.
+    /// What a reaction waits for may have ended while nobody could tell it: in the middle of its own actions, or while
+    /// there was no master. True if something has.
+    pub(super) fn catch_up(&mut self, reaction: &mut Reaction) -> bool {
+        let jobs = reaction.jobs.iter().map(|it| it.0).filter(|it| !self.book.open.contains_key(it));
+        let jobs: Vec<JobId> = jobs.collect();
+        for job in &jobs {
+            self.reactions.of_job.remove(job);
+            let words = self.book.whole_job(*job).map(|it| self.words(it)).unwrap_or_default();
+            self.end_job_of(reaction, *job, &words);
+        }
+        let calls = reaction.calls.iter().map(|it| &it.0).filter(|it| !self.outbox.waiting.contains_key(*it));
+        let calls: Vec<String> = calls.cloned().collect();
+        for call in &calls {
+            let answer = "dropped: too many calls wait".to_owned();
+            self.end_call_of(reaction, call, ActionEnd { ok: false, answer, ..ActionEnd::default() });
+        }
+        let there = self.is_there(reaction);
+        if there {
+            reaction.end_wait(self.now, true, "presence is as wanted");
+        }
+        there || !jobs.is_empty() || !calls.is_empty()
+    }
+
+    /// Time is up for a wait. Before there are rules nobody could say what follows.
     pub(crate) fn reaction_timer(&mut self, id: &str) {
+        if self.revision.is_none() {
+            return;
+        }
         let now = self.now;
         let Some(reaction) = self.reactions.open.get(id) else { return };
         let Some(wait) = reaction.waits.as_ref().filter(|it| it.until <= now) else { return };

@@ -251,9 +251,7 @@ fn a_reaction_of_salt_that_fails_is_told_as_that_of_a_rule() {
 
 /// The process dies and starts again with these rules.
 fn crash(bench: &mut Bench, text: &str) -> Vec<Effect> {
-    bench.lazy.clear();
-    bench.master = Master::restore(settings(), bench.now, bench.disk.clone());
-    sources(bench, text)
+    bench.restart(rules(text))
 }
 
 const DISK: &str = "disk:\n  on: minion/+/event/disk\n  when: event.percent > 90\n  for: 5m\n  do:\n    - run: { target: \"{{minion}}\", command: [\"true\"] }\n";

@@ -59,7 +59,11 @@ impl Fleet {
     }
 
     fn submit(&mut self, kind: JobKind, rolling: Rolling) {
-        let mut request = submit(1, "vm-*", kind, false);
+        self.submit_to(kind, rolling, false);
+    }
+
+    fn submit_to(&mut self, kind: JobKind, rolling: Rolling, wait: bool) {
+        let mut request = submit(1, "vm-*", kind, wait);
         let Request::Submit { rolling: it, .. } = &mut request else { unreachable!() };
         *it = Some(Box::new(rolling));
         let effects = self.bench.ask(request);
@@ -361,6 +365,76 @@ fn who_is_away_does_not_hold_up_a_wave_and_is_no_failure() {
     assert_eq!(fleet.waves, [["vm-2"], ["vm-3"], ["vm-5"], ["vm-6"]]);
     assert_eq!(fleet.bench.word(1, "vm-4"), Some(Terminal::Unreachable));
     assert_eq!(fleet.roll().stopped, None);
+}
+
+#[test]
+fn a_run_that_waits_for_who_is_away_goes_on_without_them_and_they_have_their_turn_later() {
+    for away in [&["vm-1"][..], &["vm-2", "vm-3"], &["vm-6"]] {
+        let mut fleet = Fleet::new(&FLEET, &[]);
+        for name in away {
+            fleet.bench.disconnect(name);
+            fleet.names.retain(|it| it != name);
+        }
+        fleet.submit_to(command(), rolling(r#"{"batch": 2}"#), true);
+        // Nothing but what machines say: no clock helps a run on.
+        while let Some(act) = fleet.acts.pop_front() {
+            fleet.act(act);
+        }
+        let others = FLEET.iter().filter(|it| !away.contains(*it));
+        for name in others {
+            assert_eq!(fleet.bench.word(1, name), Some(Terminal::Changed), "{name} while {away:?} are away");
+        }
+        assert!(fleet.is_open());
+        for name in away {
+            let effects = fleet.bench.back(name, Hello { first_of_boot: false, ..hello() });
+            fleet.after(&effects);
+        }
+        while let Some(act) = fleet.acts.pop_front() {
+            fleet.act(act);
+        }
+        assert_eq!(fleet.roll().stopped, None);
+        assert!(fleet.ends().iter().all(|it| it.1 == Terminal::Changed), "{:?}", fleet.ends());
+        assert!(fleet.runs.values().all(|it| *it == 1), "{:?}", fleet.runs);
+    }
+}
+
+#[test]
+fn a_rules_run_passes_over_who_was_put_into_maintenance_since_it_began_and_a_persons_does_not() {
+    let put = |fleet: &mut Fleet| {
+        let act = model::MaintenanceAct::On { for_ms: None, reason: "new disk".to_owned() };
+        let effects = fleet.bench.ask(Request::Maintain { target: "vm-4".to_owned(), act });
+        fleet.after(&effects);
+    };
+    let finish = |fleet: &mut Fleet| {
+        for _ in 0..5 {
+            while let Some(act) = fleet.acts.pop_front() {
+                fleet.act(act);
+            }
+            fleet.quiet_second();
+        }
+    };
+    for (more, expected) in [("", Terminal::Cancelled), (", maintenance: ignore", Terminal::Changed)] {
+        let mut fleet = Fleet::new(&FLEET, &[]);
+        fleet.bench.rules(&format!(
+            "deploy:\n  on: user/admin/deploy{}\n  do:\n    - apply: {{target: 'vm-*', states: [], batch: 2}}\n",
+            more.replace(", ", "\n  ")
+        ));
+        let tag = "deploy".to_owned();
+        let effects = fleet.bench.ask(Request::SendEvent { tag, data: serde_json::Map::new() });
+        fleet.after(&effects);
+        let job = fleet.bench.master.book.open.values().next().unwrap().job.id;
+        put(&mut fleet);
+        finish(&mut fleet);
+        let job = fleet.bench.job(job.0);
+        assert!(job.ended.is_some(), "{job:?}");
+        assert_eq!(fleet.bench.word(job.id.0, "vm-4"), Some(expected), "{more}");
+        assert_eq!(fleet.bench.word(job.id.0, "vm-5"), Some(Terminal::Changed));
+    }
+    let mut fleet = Fleet::new(&FLEET, &[]);
+    fleet.submit(apply(), rolling(r#"{"batch": 2}"#));
+    put(&mut fleet);
+    fleet.run();
+    assert!(fleet.ends().iter().all(|it| it.1 == Terminal::Changed), "{:?}", fleet.ends());
 }
 
 #[test]

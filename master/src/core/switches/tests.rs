@@ -134,3 +134,21 @@ fn what_cannot_be_switched_is_refused() {
     }
     assert!(fired(&send(&mut bench, 95)));
 }
+
+#[test]
+fn a_boot_while_a_rule_was_off_is_configured_when_it_is_on_again() {
+    let rules = "r:\n  on: minion/+/start\n  once_per: boot\n  do:\n    - apply: { target: '{{minion}}', states: [] }\n";
+    for for_ms in [None, Some(5_000)] {
+        let mut bench = Bench::new();
+        bench.rules(rules);
+        bench.ask(Request::SwitchRule { rule: "r".to_owned(), on: false, for_ms });
+        bench.enroll(0, "vm-1", Ok(terms()));
+        assert!(compiles(&bench.back("vm-1", hello())).is_empty());
+        let mut effects = match for_ms {
+            None => bench.ask(Request::SwitchRule { rule: "r".to_owned(), on: true, for_ms: None }),
+            Some(ms) => bench.pass(ms),
+        };
+        effects.extend(bench.pass(1));
+        assert_eq!(compiles(&effects), [id("vm-1")], "{for_ms:?}");
+    }
+}
