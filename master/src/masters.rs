@@ -116,17 +116,22 @@ fn switch(place: &Place, force: bool) -> ExitCode {
         Err(code) => return code,
     };
     match who_is_behind(&config.socket) {
-        Ok((0, _)) => {}
-        Ok((behind, names)) if force => {
-            eprintln!("warning: {behind} minions do not know the new keys yet: {names}");
+        Ok(Behind { count: 0, .. }) => {}
+        Ok(behind) if force => {
+            let Behind { count, names, .. } = &behind;
+            eprintln!("warning: {count} minions do not know the new keys yet: {names}");
+            warn_of_others(&behind);
         }
-        Ok((behind, names)) => {
+        Ok(behind) => {
+            let Behind { count, names, .. } = &behind;
             eprintln!(
-                "error: {behind} minions have not said that they know the newest list of masters: {names}"
+                "error: {count} minions have not said that they know the newest list of masters: {names}"
             );
-            eprintln!(
-                "  help: wait until `labctl master masters` shows none; with --force they look for the list themselves when they meet the new key"
-            );
+            if !warn_of_others(&behind) {
+                eprintln!(
+                    "  help: wait until `labctl master masters` shows none; with --force they look for the list themselves when they meet the new key"
+                );
+            }
             return ExitCode::FAILURE;
         }
         Err(error) if force => {
@@ -158,14 +163,46 @@ fn switch(place: &Place, force: bool) -> ExitCode {
     }
 }
 
-/// How many minions lack the newest list, and the names of some.
-fn who_is_behind(socket: &Path) -> Result<(u64, String), String> {
+/// Minions that lack the list in use.
+struct Behind {
+    count: u64,
+    /// Names of some.
+    names: String,
+    /// Names of some that have another list and will not take this one.
+    others: String,
+    /// The highest version that any list is known to have.
+    newest: u64,
+}
+
+/// Says what to do about minions with another list of the same or a later version: they would be lost for good.
+fn warn_of_others(behind: &Behind) -> bool {
+    let Behind { others, newest, .. } = behind;
+    if others.is_empty() {
+        return false;
+    }
+    eprintln!("  {others}: these have another list with version {newest}, and take only a newer one");
+    eprintln!(
+        "  help: raise `version` of the list above {newest} (labmaster masters show), sign it again and install it; \
+         with --force they would be lost"
+    );
+    true
+}
+
+fn who_is_behind(socket: &Path) -> Result<Behind, String> {
     let answer = ask(socket).map_err(|error| error.to_string())?;
     let body = answer.split_once("\r\n\r\n").map(|it| it.1).unwrap_or_default();
     let body: Value = serde_json::from_str(body.trim()).map_err(|_| first_line(&answer))?;
-    let behind = body["data"]["behind"].as_u64().ok_or_else(|| first_line(&answer))?;
-    let names = body["data"]["behind_names"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    Ok((behind, names.take(10).collect::<Vec<_>>().join(" ")))
+    let view = &body["data"];
+    let names = |key: &str| {
+        let all = view[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        all.take(10).collect::<Vec<_>>().join(" ")
+    };
+    Ok(Behind {
+        count: view["behind"].as_u64().ok_or_else(|| first_line(&answer))?,
+        names: names("behind_names"),
+        others: names("other_names"),
+        newest: view["newest"].as_u64().unwrap_or(0),
+    })
 }
 
 fn first_line(answer: &str) -> String {

@@ -58,6 +58,8 @@ pub struct Settings {
     pub sandbox: bool,
     /// Version of its `masters.json`.
     pub masters: u64,
+    /// Which of the lists with that version it is.
+    pub masters_hash: Option<ContentHash>,
     /// What it is, at the start.
     pub grains: Grains,
     /// Hash of the grains ([`crate::grains::hash`]).
@@ -141,8 +143,6 @@ pub enum Input {
     },
     /// To [`Effect::Due`].
     Scheduled(Box<Scheduled>),
-    /// A newer `masters.json` is in use.
-    Masters(u64),
     /// These could not be put on disk; whatever was to follow them was not done.
     NotRecorded {
         /// The entries of the failed write.
@@ -173,6 +173,7 @@ struct Link {
     clock: MasterClock,
     /// When the hello was said, or that it has no answer.
     hello_at: Timestamp,
+    unsaid: Option<outbox::Unsaid>,
 }
 
 /// A minion.
@@ -239,7 +240,6 @@ impl Minion {
             Input::Conduct(hash) => self.settings.conduct = hash,
             Input::Schedules { id, list } => self.on_schedules(&id, list),
             Input::Scheduled(scheduled) => self.on_scheduled(now, *scheduled, &mut effects),
-            Input::Masters(version) => self.settings.masters = version,
             Input::NotRecorded { entries, reason } => {
                 self.on_not_recorded(now, entries, reason, &mut effects);
             }
@@ -268,8 +268,17 @@ impl Minion {
         let prune = Some(self.pruned_at.plus_ms(PRUNE_EVERY_MS));
         let course = [self.kill_at(), self.reboot_until(), self.confirm_until()];
         let welcome = self.is_opening().then(|| self.link.hello_at.plus_ms(WELCOME_LIMIT_MS));
-        let others =
-            [heartbeat, disk, prune, self.pending.due(), self.next_expiry(), welcome, self.next_slot()];
+        let unsaid = self.link.unsaid.as_ref().map(|it| it.at);
+        let others = [
+            heartbeat,
+            disk,
+            prune,
+            self.pending.due(),
+            self.next_expiry(),
+            welcome,
+            self.next_slot(),
+            unsaid,
+        ];
         others.into_iter().chain(course).flatten().min()
     }
 
@@ -332,6 +341,7 @@ impl Minion {
         self.link.welcomed = false;
         self.link.after_run = self.memory.course.unconfirmed.is_some();
         self.link.hello_at = now;
+        self.link.unsaid = None;
         self.link.clock.ask(now);
         let hash = self.settings.grains_hash;
         let welcomed = self.memory.welcomed.as_ref();
@@ -347,6 +357,7 @@ impl Minion {
             unacknowledged: self.memory.unacknowledged().into_iter().take(HELLO_JOBS_MAX).collect(),
             next_event: self.memory.next_event(),
             masters: self.settings.masters,
+            masters_hash: self.settings.masters_hash,
             speaker: Speaker::default(),
             can: [CAN_CONFIRM, CAN_REBOOT, CAN_CONDUCT, CAN_WAKE].map(str::to_owned).to_vec(),
             conduct: self.settings.conduct,
@@ -477,6 +488,7 @@ impl Minion {
             }
             self.later(Entry::Clock(now), effects);
         }
+        self.say_more(now, effects);
     }
 
     fn say(&mut self, now: Timestamp, message: FromMinion, effects: &mut Vec<Effect>) {

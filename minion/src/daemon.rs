@@ -26,6 +26,7 @@ use bus::masters::Masters;
 use bus::message::Speaker;
 use bus::{PublicKey, envelope};
 use member::{Agent, End};
+use model::ContentHash;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -201,6 +202,8 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 struct Trust {
     org: PublicKey,
     masters: Masters,
+    /// Which of the lists with that version it is.
+    hash: Option<ContentHash>,
 }
 
 impl Trust {
@@ -223,7 +226,7 @@ impl Trust {
         if masters.masters.is_empty() {
             warn!("the list of masters is empty: there is nobody to connect to");
         }
-        Ok(Self { org, masters })
+        Ok(Self { org, masters, hash: home.masters_hash()? })
     }
 
     fn of_member(setup: &Setup, home: &Home, member: &Membership) -> Result<Self, DaemonError> {
@@ -238,7 +241,8 @@ impl Trust {
     fn of_known(home: &Home) -> Result<Option<Self>, DaemonError> {
         let Some(member) = home.membership()? else { return Ok(None) };
         let Some(org) = PublicKey::from_text(&member.org) else { return Ok(None) };
-        Ok(home.masters(&org)?.map(|masters| Self { org, masters }))
+        let hash = home.masters_hash()?;
+        Ok(home.masters(&org)?.map(|masters| Self { org, masters, hash }))
     }
 
     fn addresses(&self) -> Vec<String> {

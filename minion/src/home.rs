@@ -3,7 +3,7 @@
 use crate::journal::{JournalError, sync_dir};
 use bus::masters::{Masters, MastersError};
 use bus::{Identity, PublicKey};
-use model::{MinionId, Surroundings};
+use model::{ContentHash, MinionId, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -200,6 +200,11 @@ impl Home {
         let Some(text) = read(&path)? else { return Ok(None) };
         let masters = Masters::open(&text, org).map_err(|source| HomeError::Masters { path, source })?;
         Ok(Some(masters))
+    }
+
+    /// Which list that is: two may have one version.
+    pub fn masters_hash(&self) -> Result<Option<ContentHash>, HomeError> {
+        Ok(read(&self.dir.join("masters.json"))?.and_then(|text| Masters::hash(&text)))
     }
 
     /// Keeps a list that was checked.

@@ -198,6 +198,7 @@ mod tests {
                 unacknowledged: vec![JobId(7); 20_000],
                 next_event: 1,
                 masters: 1,
+                masters_hash: None,
                 speaker: bus::message::Speaker::default(),
                 can: Vec::new(),
                 conduct: None,

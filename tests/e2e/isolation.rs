@@ -211,6 +211,7 @@ fn hello(version: &str) -> FromMinion {
         unacknowledged: Vec::new(),
         next_event: 1,
         masters: 1,
+        masters_hash: None,
         speaker: bus::message::Speaker::default(),
         can: Vec::new(),
         conduct: None,

@@ -188,6 +188,7 @@ fn a_received_offer_that_is_forgotten_is_found() {
             unacknowledged: Vec::new(),
             next_event: 1,
             masters: 1,
+            masters_hash: None,
             speaker: bus::message::Speaker::default(),
             can: Vec::new(),
             conduct: None,

@@ -240,6 +240,7 @@ impl MinionNode {
             boot: format!("boot-{}-{}", self.id, self.boot),
             sandbox: false,
             masters: 1,
+            masters_hash: None,
             outbox_bytes: self.outbox_bytes,
             conduct: None,
             grains_hash: minion::grains::hash(&grains),

@@ -1,6 +1,7 @@
 //! `masters.json`: which masters a minion may trust, signed by the org key and versioned.
 
 use crate::keys::{self, Identity, PublicKey};
+use crate::seed::sha256;
 use model::{ContentHash, broken};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,11 @@ impl Masters {
             return Err(MastersError::BadSignature);
         }
         serde_json::from_str(&signed.masters).map_err(malformed)
+    }
+    /// What tells one list from another with the same version: the SHA-256 of what was signed. None of what is no list.
+    pub fn hash(text: &str) -> Option<ContentHash> {
+        let signed: Signed = serde_json::from_str(text).ok().filter(|_| text.len() <= TEXT_MAX)?;
+        Some(sha256(signed.masters.as_bytes()))
     }
     /// Opens a list that is to replace this one: an older one is refused, the same one is none, and one that leads
     /// nowhere is refused whoever signed it.
@@ -208,6 +214,21 @@ mod tests {
         assert_eq!(offer(4), Ok(Some(list(4))));
         let nowhere = Masters { version: 5, masters: Vec::new() }.sign(&org);
         assert!(matches!(known.newer(&nowhere, &org.public()), Err(MastersError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_list_is_known_by_what_was_signed_not_by_how_it_is_written() {
+        let org = Identity::from_secrets([1; 32], [2; 32]);
+        let text = list(3).sign(&org);
+        let hash = Masters::hash(&text).unwrap();
+        assert_eq!(Masters::hash(&format!(" {text}\n")), Some(hash));
+        assert_ne!(Masters::hash(&list(4).sign(&org)), Some(hash));
+        let mut other = list(3);
+        other.masters[0].name.push('2');
+        assert_ne!(Masters::hash(&other.sign(&org)), Some(hash), "the same version, another list");
+        for bad in ["", "{}", &" ".repeat(TEXT_MAX + 1)] {
+            assert_eq!(Masters::hash(bad), None);
+        }
     }
 
     #[test]

@@ -121,6 +121,10 @@ pub struct Hello {
     pub next_event: u64,
     /// Version of its `masters.json`.
     pub masters: u64,
+    /// Hash of that list ([`crate::masters::Masters::hash`]): two may have one version. A release that does not know of
+    /// it leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masters_hash: Option<ContentHash>,
     /// Who speaks, beside the key.
     #[serde(default)]
     pub speaker: Speaker,

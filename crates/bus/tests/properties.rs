@@ -137,6 +137,7 @@ fn hello() -> Hello {
         unacknowledged: vec![JobId(3)],
         next_event: 4,
         masters: 5,
+        masters_hash: Some(ContentHash([6; 32])),
         speaker: bus::message::Speaker::default(),
         can: vec!["confirm".to_owned()],
         conduct: None,

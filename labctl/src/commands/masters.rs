@@ -68,12 +68,26 @@ fn masters(desk: &mut Desk<'_>) -> Ended {
     }
     let _ = write!(text, "\n{} minions have this version", view.known_by);
     if view.behind > 0 {
-        let names: Vec<&str> =
-            view.behind_names.iter().take(NAMED_MAX).map(model::MinionId::as_str).collect();
-        let more = if view.behind_names.len() > NAMED_MAX { " …" } else { "" };
-        let _ = write!(text, "; {} have not said so: {}{more}", view.behind, names.join(" "));
+        let _ = write!(text, "; {} have not said so: {}", view.behind, named(&view.behind_names));
+    }
+    if view.other > 0 {
+        let _ = write!(
+            text,
+            "\n{} of these have another list with version {} and take only a newer one: {}\n  \
+             raise `version` of the list above {}, sign it again and install it",
+            view.other,
+            view.newest,
+            named(&view.other_names),
+            view.newest
+        );
     }
     text.push('\n');
     desk.screen.thing("Masters", json::of(&view), &view.version.to_string(), &text)?;
     Ok(Exit::Done)
+}
+
+/// Some names, and whether there are more.
+fn named(names: &[model::MinionId]) -> String {
+    let some: Vec<&str> = names.iter().take(NAMED_MAX).map(model::MinionId::as_str).collect();
+    format!("{}{}", some.join(" "), if names.len() > NAMED_MAX { " …" } else { "" })
 }

@@ -13,6 +13,14 @@ use serde_json::json;
 /// Minions that a view names.
 const BEHIND_MAX: usize = 100;
 
+/// The list that a minion has, as far as it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) version: u64,
+    /// A release that does not know of it does not say it.
+    pub(crate) hash: Option<ContentHash>,
+}
+
 /// The list in use, and what it is judged by.
 #[derive(Clone, Debug)]
 pub struct Listing {
@@ -31,6 +39,7 @@ pub struct Listing {
 pub(crate) struct Listed {
     listing: Listing,
     list: Masters,
+    hash: Option<ContentHash>,
     /// Another one is being put on disk.
     keeping: bool,
 }
@@ -41,33 +50,48 @@ impl Listing {
     }
 }
 
+impl Listed {
+    /// Whether a minion has the very same list. One that says only its version is believed to.
+    fn is_held(&self, held: Held) -> bool {
+        held.version == self.list.version && (held.hash.is_none() || held.hash == self.hash)
+    }
+}
+
 impl Master {
     /// Tells which list is in use: once, at the start. One that does not open is none.
     pub fn use_masters(&mut self, listing: Listing) {
         let list = Masters::open(&listing.text, &listing.org).ok();
-        self.masters = list.map(|list| Listed { listing, list, keeping: false });
+        let hash = Masters::hash(&listing.text);
+        self.masters = list.map(|list| Listed { listing, list, hash, keeping: false });
     }
 
     /// A minion says which list it has; an older one is replaced.
-    pub(crate) fn heard_of_masters(&mut self, id: &MinionId, version: u64) {
+    pub(crate) fn heard_of_masters(&mut self, id: &MinionId, held: Held) {
         if let Some(live) = self.live.get_mut(id) {
-            live.masters = Some(version);
+            live.masters = Some(held);
         }
         let Some(listed) = &self.masters else { return };
-        if version < listed.list.version {
+        if held.version < listed.list.version {
             let text = listed.listing.text.clone();
             self.send(id, ToMinion::Masters { text });
-        } else if version > listed.list.version {
+        } else if held.version > listed.list.version {
             self.count("minion with a newer list of masters");
+        } else if !listed.is_held(held) {
+            self.count("minion with another list of masters of this version");
         }
     }
 
     pub(crate) fn masters_view(&self) -> Result<MastersView, ErrorView> {
         let listed = self.listed()?;
         let version = listed.list.version;
-        let has_it =
-            |id: &MinionId| self.live.get(id).and_then(|it| it.masters).is_some_and(|it| it >= version);
-        let behind: Vec<&MinionId> = self.book.minions.keys().filter(|id| !has_it(id)).collect();
+        let held = |id: &MinionId| self.live.get(id).and_then(|it| it.masters);
+        let all = || self.book.minions.keys();
+        let behind: Vec<&MinionId> =
+            all().filter(|id| !held(id).is_some_and(|it| listed.is_held(it))).collect();
+        // Those take no list of this version: only a newer one than theirs.
+        let stuck = |id: &&MinionId| held(id).filter(|it| it.version >= version);
+        let others: Vec<(&MinionId, u64)> =
+            behind.iter().filter_map(|id| Some((*id, stuck(id)?.version))).collect();
         let view = |it: &MasterEntry| ListedMaster {
             name: it.name.clone(),
             sign: it.sign.clone(),
@@ -82,6 +106,9 @@ impl Master {
             masters: listed.list.masters.iter().map(view).collect(),
             known_by: count(self.book.minions.len() - behind.len()),
             behind: count(behind.len()),
+            other: count(others.len()),
+            other_names: others.iter().take(BEHIND_MAX).map(|it| it.0.clone()).collect(),
+            newest: others.iter().map(|it| it.1).fold(version, u64::max),
             behind_names: behind.into_iter().take(BEHIND_MAX).cloned().collect(),
         })
     }
@@ -168,6 +195,7 @@ impl Master {
         };
         let version = newer.version;
         listed.list = newer;
+        listed.hash = Masters::hash(text);
         text.clone_into(&mut listed.listing.text);
         let ready: Vec<MinionId> = self.live.iter().filter(|it| it.1.ready).map(|it| it.0.clone()).collect();
         for id in &ready {
@@ -176,7 +204,14 @@ impl Master {
         self.emit_master("master/masters".to_owned(), json!({"version": version, "sent": ready.len()}));
         let told =
             format!("version {version} of masters.json is in use and was sent to {} minions", ready.len());
-        self.reply(ticket, Reply::Done(vec![told]));
+        let newest = self.live.values().filter_map(|it| it.masters).map(|it| it.version).max();
+        let warning = newest.filter(|it| *it >= version).map(|newest| {
+            format!(
+                "warning: minions have another list with version {newest} and will not take this one: \
+                 raise `version` above {newest}, sign it again and install it"
+            )
+        });
+        self.reply(ticket, Reply::Done(std::iter::once(told).chain(warning).collect()));
     }
 }
 

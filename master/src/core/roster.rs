@@ -1,6 +1,8 @@
 //! Who is there: connections by epoch, heartbeats, hellos, and what each minion says of itself.
 
-use super::{Effect, Entry, Master, clones::Talkers, conduct::Standing, delivery::Parts, timers::Timer};
+use super::{
+    Effect, Entry, Master, clones::Talkers, conduct::Standing, delivery::Parts, masters, timers::Timer,
+};
 use bus::message::{FromMinion, Hello, ToMinion};
 use model::{Grains, JobId, MinionId, Presence, Source, Timestamp, broken};
 use serde_json::{Map, Value, json};
@@ -58,8 +60,8 @@ pub(crate) struct Live {
     pub(crate) maintenance: bool,
     /// Processes that said hello with its key lately.
     pub(crate) talkers: Talkers,
-    /// Version of the list of masters that it said it has.
-    pub(crate) masters: Option<u64>,
+    /// The list of masters that it said it has.
+    pub(crate) masters: Option<masters::Held>,
     /// Since when an ephemeral one is away, by the clock that only goes forward.
     pub(crate) away_since_us: Option<u64>,
     /// What it can beyond what every release can.
@@ -223,7 +225,7 @@ impl Master {
         let tag = match presence {
             Presence::Up if before == Presence::Quiet && seen_at > self.started_at => None,
             Presence::Up => Some("online"),
-            Presence::Quiet => None,
+            Presence::Quiet | Presence::Unknown => None,
             Presence::Lost => Some("lost"),
             Presence::Down => Some("down"),
         };
@@ -375,7 +377,7 @@ impl Master {
                 spread_s: u32::try_from(spread).unwrap_or(SPREAD_MAX_S).min(SPREAD_MAX_S),
             },
         );
-        self.heard_of_masters(id, hello.masters);
+        self.heard_of_masters(id, masters::Held { version: hello.masters, hash: hello.masters_hash });
         let Some(live) = self.live.get_mut(id) else { return };
         (live.ready, live.booted) = (true, booted);
         live.running = hello.running.map(|job| (job, 0, 0));
@@ -462,7 +464,8 @@ impl Master {
                 let data = json!({"minion": id, "dropped": gap});
                 self.emit_as(format!("minion/{id}/gap"), Source::Minion(id.clone()), data, 0, None);
             }
-            let below = ["beacon/", "event/", "schedule/"].iter().any(|it| tag.starts_with(it));
+            let below = ["beacon/", "event/", "schedule/"].iter().any(|it| tag.starts_with(it))
+                || broken::leaves_out("minion-tags");
             if below && super::reactor::is_tag(tag) {
                 let key = self.book.minions.get(id).map(|it| it.fingerprint.as_str().to_owned());
                 let identity = format!("minion:{}:{number}", key.unwrap_or_default());

@@ -109,6 +109,7 @@ pub(crate) fn hello() -> Hello {
         unacknowledged: Vec::new(),
         next_event: 1,
         masters: 1,
+        masters_hash: None,
         speaker: bus::message::Speaker::default(),
         can: vec![bus::message::CAN_CONFIRM.to_owned(), bus::message::CAN_REBOOT.to_owned()],
         conduct: None,

@@ -228,6 +228,7 @@ impl Rig {
             unacknowledged: Vec::new(),
             next_event: 1,
             masters: 1,
+            masters_hash: None,
             speaker: bus::message::Speaker::default(),
             can: Vec::new(),
             conduct: None,

@@ -189,6 +189,7 @@ pub(crate) fn hello() -> FromMinion {
         unacknowledged: Vec::new(),
         next_event: 0,
         masters: 1,
+        masters_hash: None,
         speaker: bus::message::Speaker::default(),
         can: Vec::new(),
         conduct: None,

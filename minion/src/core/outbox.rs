@@ -21,6 +21,11 @@ const RESULT_WHOLE_MAX: usize = 64 << 10;
 const PART_MAX: usize = 32 << 10;
 /// A result whose JSON is longer is cut.
 const RESULT_MAX: usize = 15 << 20;
+/// Messages and bytes of what was kept that are said in one step; a result that is larger is said whole. What the gate
+/// reads in a second or two: all of a full outbox in one step would be copied at once, and keep the minion from
+/// everything else until the last message is through.
+const STEP_MESSAGES_MAX: usize = 64;
+const STEP_BYTES_MAX: usize = 1 << 20;
 /// Room that is kept free for the result of each job that was taken: one that is cut as far as can be has no more.
 pub(super) const RESULT_ROOM: usize = 128 << 10;
 /// Longest reason of a result that has to be cut; as JSON it may grow sixfold.
@@ -137,15 +142,13 @@ impl Outbox {
         self.events.front().map_or(self.next, |it| it.number)
     }
 
-    /// From number `from` on, below `below`.
-    fn messages(&self, from: u64, below: u64) -> impl Iterator<Item = FromMinion> {
-        let wanted = move |it: &&Kept| (from..below).contains(&it.number);
-        self.events.iter().filter(wanted).map(|it| FromMinion::Event {
-            number: it.number,
-            tag: it.tag.clone(),
-            data: it.data.clone(),
-            gap: it.gap,
-        })
+    /// The first one from number `from` on, if it is below `below`: its number and size, and how it is said.
+    fn first_from(&self, from: u64, below: u64) -> Option<(u64, usize, FromMinion)> {
+        let index = self.events.partition_point(|it| it.number < from);
+        let it = self.events.get(index).filter(|it| it.number < below)?;
+        let message =
+            FromMinion::Event { number: it.number, tag: it.tag.clone(), data: it.data.clone(), gap: it.gap };
+        Some((it.number, it.bytes, message))
     }
 
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Entry> {
@@ -158,6 +161,34 @@ impl Outbox {
         });
         let gap = (self.gap > 0).then_some(Entry::Gap(self.gap));
         std::iter::once(Entry::EventsTaken(taken)).chain(gap).chain(events)
+    }
+}
+
+/// What a connection has still to be told of what was kept: a piece a step.
+#[derive(Debug)]
+pub(super) struct Unsaid {
+    /// Number of the next event.
+    event: u64,
+    /// Whose results, behind all events.
+    jobs: VecDeque<JobId>,
+    /// When the last piece was said.
+    pub(super) at: Timestamp,
+}
+
+/// What one step may still say.
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn is_left(&self) -> bool {
+        self.messages > 0 && self.bytes > 0
+    }
+
+    fn take(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -179,6 +210,7 @@ impl Minion {
     /// Nobody hears any more: what may be lost is.
     pub(super) fn forget_unheard(&mut self) {
         self.pending.clear();
+        self.link.unsaid = None;
         if broken::leaves_out("keep-events-over-a-reconnect") {
             self.memory.outbox.take(self.memory.outbox.next - 1);
         }
@@ -205,13 +237,12 @@ impl Minion {
         self.say_event(now, number, effects);
     }
 
-    /// Says one event; nothing if it was dropped.
+    /// Says one event; nothing if it was dropped, and in its turn if older ones are still to be said.
     pub(super) fn say_event(&mut self, now: Timestamp, number: u64, effects: &mut Vec<Effect>) {
-        if !self.link.welcomed {
+        if !self.link.welcomed || self.link.unsaid.is_some() {
             return;
         }
-        let event = self.memory.outbox.messages(number, number.saturating_add(1)).next();
-        if let Some(event) = event {
+        if let Some((_, _, event)) = self.memory.outbox.first_from(number, number.saturating_add(1)) {
             self.say(now, event, effects);
         }
     }
@@ -226,17 +257,33 @@ impl Minion {
 
     /// Everything the master has not acknowledged: events first, so that what a run fired comes before its end.
     pub(super) fn say_outbox(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let silent = broken::leaves_out("say-results-again");
+        let jobs = if silent { VecDeque::new() } else { self.memory.unacknowledged().into() };
+        self.link.unsaid = Some(Unsaid { event: 0, jobs, at: now });
+        self.say_more(now, effects);
+    }
+
+    /// The next piece of that; the rest waits for the next tick, which is due at once.
+    pub(super) fn say_more(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(mut unsaid) = self.link.unsaid.take() else { return };
+        unsaid.at = now;
         let below = self.unwritten_event().unwrap_or(u64::MAX);
-        let events: Vec<FromMinion> = self.memory.outbox.messages(0, below).collect();
-        for event in events {
+        let mut room = Room { messages: STEP_MESSAGES_MAX, bytes: STEP_BYTES_MAX };
+        while room.is_left() {
+            let Some((number, bytes, event)) = self.memory.outbox.first_from(unsaid.event, below) else {
+                break;
+            };
+            unsaid.event = number.saturating_add(1);
+            room.take(1, bytes);
             self.say(now, event, effects);
         }
-        if broken::leaves_out("say-results-again") {
-            return;
+        while room.is_left() {
+            let Some(job) = unsaid.jobs.pop_front() else { return };
+            let before = effects.len();
+            let bytes = self.say_kept_result(now, job, effects);
+            room.take(effects.len() - before, bytes);
         }
-        for job in self.memory.unacknowledged() {
-            self.say_result(now, job, effects);
-        }
+        self.link.unsaid = Some(unsaid);
     }
 
     pub(super) fn on_ack(
@@ -259,29 +306,40 @@ impl Minion {
         }
     }
 
-    /// Says the result of an ended job: whole, in pieces, or (long acknowledged) its word.
+    /// Says the result of an ended job, behind what is still to be said.
     pub(super) fn say_result(&mut self, now: Timestamp, job: JobId, effects: &mut Vec<Effect>) {
+        match &mut self.link.unsaid {
+            Some(unsaid) if unsaid.jobs.contains(&job) => {}
+            Some(unsaid) => unsaid.jobs.push_back(job),
+            None => drop(self.say_kept_result(now, job, effects)),
+        }
+    }
+
+    /// Says a result whole, in pieces, or (long acknowledged) its word; how many bytes that are.
+    fn say_kept_result(&mut self, now: Timestamp, job: JobId, effects: &mut Vec<Effect>) -> usize {
         let unwritten = |entry: &Entry| matches!(entry, Entry::Ended(result) if result.job == job);
         if !self.link.welcomed || self.unwritten.iter().any(unwritten) {
-            return;
+            return 0;
         }
         let result = match self.memory.jobs.get(&job) {
             Some(Held::Ended(result)) => result.clone(),
             Some(Held::Known { word, at }) => Box::new(known_result(job, *word, *at)),
-            _ => return,
+            _ => return 0,
         };
         if broken::leaves_out("keep-results-until-acknowledged") {
             self.later(Entry::Known { job, word: result.word, at: now }, effects);
         }
         let text = serde_json::to_string(&*result).unwrap_or_default();
         if text.len() <= RESULT_WHOLE_MAX {
-            return self.say(now, FromMinion::Result(result), effects);
+            self.say(now, FromMinion::Result(result), effects);
+            return text.len();
         }
         let pieces = pieces(&text, PART_MAX);
         let parts = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         for (part, text) in (0..).zip(pieces) {
             self.say(now, FromMinion::ResultPart { job, part, parts, text: text.to_owned() }, effects);
         }
+        text.len()
     }
 }
 

@@ -16,6 +16,7 @@ fn settings() -> Settings {
         boot: "boot-1".to_owned(),
         sandbox: false,
         masters: 1,
+        masters_hash: None,
         outbox_bytes: OUTBOX_BYTES_MAX,
         conduct: None,
         grains_hash: crate::grains::hash(&grains),
@@ -469,7 +470,10 @@ fn when_the_outbox_is_full_the_oldest_events_go_and_the_next_one_says_how_many()
         sample_s: 10,
         spread_s: 0,
     };
-    let effects = bench.minion.step(NOW, Input::Message { message: Box::new(message), sent: NOW });
+    let mut effects = bench.minion.step(NOW, Input::Message { message: Box::new(message), sent: NOW });
+    while bench.minion.next_wake().is_some_and(|at| at <= NOW) {
+        effects.extend(bench.minion.step(NOW, Input::Tick));
+    }
     let events: Vec<(u64, u64)> = effects
         .iter()
         .filter_map(|effect| match effect {

@@ -149,6 +149,47 @@ fn a_list_that_is_older_unsigned_or_anothers_is_refused_by_master_and_minion() {
 }
 
 #[test]
+fn a_minion_with_another_list_of_the_same_version_does_not_count_and_is_got_back_by_a_newer_one() {
+    let mut lab = Lab::start();
+    lab.minions(&["vm-1"]);
+    let org_key = take_org_key(&lab);
+    let shown = labmaster(&lab, &["masters", "show"], "").expect(0).stdout;
+    let first: Masters = serde_json::from_str(&shown).unwrap();
+    // The master is restored from a backup: of the edition that the minion has it knows nothing, and makes another.
+    let mut lost = Masters { version: first.version + 1, ..first.clone() };
+    lost.masters[0].name = "before the restore".to_owned();
+    let lost = sign(&lab, &org_key, &serde_json::to_string(&lost).unwrap());
+    lab.agent(0).signal("TERM");
+    wait::until("the agent to end", LIMIT, || lab.agent(0).ended().then_some(()));
+    fs::copy(&lost, lab.agent(0).folder.join("state/masters.json")).unwrap();
+    lab.restart(0);
+    let list = labmaster(&lab, &["masters", "next"], "").expect(0).stdout;
+    install(&lab, &sign(&lab, &org_key, &list)).expect(0);
+    wait::until("it to be known to have another list", LIMIT, || {
+        (view(&lab)["other_names"][0] == "vm-1").then_some(())
+    });
+    let newest = view(&lab)["newest"].as_u64().unwrap();
+    assert_eq!(newest, first.version + 1);
+    let refused = labmaster(&lab, &["masters", "switch"], "").expect(1);
+    let remedy = format!("raise `version` of the list above {newest}");
+    assert!(refused.stderr.contains("vm-1") && refused.stderr.contains(&remedy), "{refused:?}");
+    let told = lab.labctl(&["master", "masters"]).expect(0);
+    assert!(
+        told.stdout.contains("1 of these have another list") && told.stdout.contains(&remedy),
+        "{told:?}"
+    );
+
+    let mut list: Masters = serde_json::from_str(&list).unwrap();
+    list.version = newest + 1;
+    install(&lab, &sign(&lab, &org_key, &serde_json::to_string(&list).unwrap())).expect(0);
+    wait_known_by(&lab, 1);
+    labmaster(&lab, &["masters", "switch"], "").expect(0);
+    lab.signal_master("TERM");
+    lab.start_master();
+    answers(&lab, "vm-1");
+}
+
+#[test]
 fn a_stranger_reads_the_signed_list_and_nothing_else_of_it() {
     let mut lab = Lab::start();
     lab.minions(&["vm-1"]);

@@ -86,6 +86,7 @@ impl Light {
             boot: id.to_string(),
             sandbox: true,
             masters: common.masters.version,
+            masters_hash: None,
             outbox_bytes: minion::core::OUTBOX_BYTES_MAX,
             conduct: None,
             grains_hash: grains::hash(&grains),

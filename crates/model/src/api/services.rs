@@ -31,12 +31,21 @@ pub struct MastersView {
     pub version: u64,
     /// Whom minions may trust.
     pub masters: Vec<ListedMaster>,
-    /// Minions that said hello with this version.
+    /// Minions that said hello with this very list.
     pub known_by: u32,
-    /// Minions that have an older one, or were not heard of since the master started.
+    /// All others: they have another one, or were not heard of since the master started.
     pub behind: u32,
     /// Some of these, at most 100.
     pub behind_names: Vec<MinionId>,
+    /// Those of them that have another list with this version or a later one: they take only a newer one still.
+    #[serde(default)]
+    pub other: u32,
+    /// Some of these, at most 100.
+    #[serde(default)]
+    pub other_names: Vec<MinionId>,
+    /// The highest version that any list is known to have: the next list needs a higher one.
+    #[serde(default)]
+    pub newest: u64,
 }
 
 /// One master of a list, for people.

@@ -148,6 +148,40 @@ fn who_has_not_said_that_it_has_the_list_is_behind() {
     assert_eq!(view(&mut bench).known_by, 1, "it has it also while it is away");
 }
 
+/// Of the minions that are here: version and masters of the list that each says it has, or no word of which; whether it
+/// counts as having ours (version 3 with master 7), and whether it will not take it.
+type Having = (u64, Option<&'static [u8]>, bool, bool);
+
+#[test]
+fn only_who_has_the_very_same_list_has_it() {
+    let cases: &[Having] = &[
+        (3, Some(&[7]), true, false),
+        // A release that says only the version is believed to.
+        (3, None, true, false),
+        // The list of before a restore, or of another master that was restored.
+        (3, Some(&[8]), false, true),
+        (3, Some(&[7, 8]), false, true),
+        (4, Some(&[7]), false, true),
+        (4, None, false, true),
+        (2, Some(&[7]), false, false),
+        (2, None, false, false),
+    ];
+    for (version, masters, has_it, stuck) in cases {
+        let case = format!("{version} {masters:?}");
+        let mut bench = bench();
+        let hash = masters.map(|it| Masters::hash(&list(*version, it, &org())).unwrap());
+        bench.back("vm-1", Hello { masters: *version, masters_hash: hash, ..hello() });
+        let Some(Reply::Masters(view)) = reply(&bench.ask(Request::Masters)).cloned() else { panic!() };
+        assert_eq!(view.known_by, u32::from(*has_it), "{case}");
+        assert_eq!(view.behind_names.contains(&id("vm-1")), !has_it, "{case}");
+        assert_eq!((view.other, view.other_names == [id("vm-1")]), (u32::from(*stuck), *stuck), "{case}");
+        assert_eq!(view.newest, if *stuck { *version } else { 3 }, "{case}");
+        let effects = install(&mut bench, &list(4, &[7, 8], &org()));
+        let Some(Reply::Done(told)) = reply(&kept(&mut bench, &effects, None)).cloned() else { panic!() };
+        assert_eq!(told.len() > 1, *version == 4, "{case}: who will not take it is told: {told:?}");
+    }
+}
+
 #[test]
 fn a_master_without_a_list_sends_none_and_takes_none() {
     let mut bench = Bench::with(&["vm-1"]);

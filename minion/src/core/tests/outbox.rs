@@ -173,3 +173,88 @@ fn live_output_and_progress_are_the_first_to_go_they_are_never_kept() {
     assert_eq!(bench.disk.len(), before, "nothing of it is on disk");
     assert!(!bench.welcome().iter().any(|it| it.contains("progress")));
 }
+
+/// What is said in each step until all that was kept is said.
+fn pieces(bench: &mut Bench) -> Vec<Vec<String>> {
+    let said = |effects: Vec<String>| -> Vec<String> {
+        let of_outbox =
+            |it: &String| ["send event", "send result", "send part"].iter().any(|w| it.starts_with(w));
+        effects.into_iter().filter(of_outbox).collect()
+    };
+    let mut pieces = vec![said(bench.welcome())];
+    while bench.minion.next_wake().is_some_and(|at| at <= bench.now) {
+        pieces.push(said(bench.step(Input::Tick)));
+        assert!(pieces.len() < 1_000, "it comes to an end");
+    }
+    pieces
+}
+
+fn number(said: &str) -> u64 {
+    said.split(' ').nth(2).and_then(|it| it.parse().ok()).unwrap()
+}
+
+#[test]
+fn a_full_outbox_is_said_in_steps_in_order_and_once() {
+    let mut bench = away();
+    bench.step(Input::Disconnected);
+    for _ in 0..300 {
+        bench.step(Input::Event { tag: "beacon/x".to_owned(), data: json!({}) });
+    }
+    for number in 1..=5 {
+        result(&mut bench, number, 10);
+    }
+    bench.step(Input::Disconnected);
+    let all = pieces(&mut bench);
+    assert!(all.iter().all(|it| it.len() <= 64), "{:?}", all.iter().map(Vec::len).collect::<Vec<_>>());
+    assert!(all.len() >= 5);
+    let flat = all.concat();
+    let events: Vec<u64> = flat.iter().filter(|it| it.contains("event")).map(|it| number(it)).collect();
+    assert_eq!(events, (2..302).collect::<Vec<_>>());
+    let results: Vec<u64> = flat[300..].iter().map(|it| number(it)).collect();
+    assert_eq!(results, [1, 2, 3, 4, 5], "behind all events");
+    // What happens meanwhile has its turn behind what is older; a connection that breaks begins anew.
+    bench.step(Input::Disconnected);
+    bench.welcome();
+    let during = bench.step(Input::Event { tag: "beacon/x".to_owned(), data: json!({}) });
+    assert_eq!(during, ["record event 302 beacon/x"], "it is not said before those that are older");
+    bench.step(Input::Disconnected);
+    let again = pieces(&mut bench).concat();
+    assert_eq!((number(&again[0]), number(&again[300]), again.len()), (2, 302, 306));
+}
+
+#[test]
+fn large_results_are_said_one_in_a_step() {
+    let ended = |number| {
+        let mut long = report(Outcome::Changed);
+        let stdout = "y".repeat(5 << 18);
+        long.steps[0].output = Some(model::Output { stdout, ..model::Output::default() });
+        let (word, reason) = (Terminal::Changed, String::new());
+        Entry::Ended(Box::new(JobResult { job: JobId(number), word, reason, report: Some(long), at: NOW }))
+    };
+    let mut minion = Minion::restore(settings(), NOW, (1..=3).map(ended));
+    minion.step(NOW, Input::Connected);
+    let welcome = ToMinion::Welcome {
+        version: "0.1.3".to_owned(),
+        now: NOW,
+        want_grains: false,
+        heartbeat_s: 30,
+        sample_s: 10,
+        spread_s: 0,
+    };
+    let mut steps = vec![minion.step(NOW, Input::Message { message: Box::new(welcome), sent: NOW })];
+    while minion.next_wake().is_some_and(|at| at <= NOW) {
+        steps.push(minion.step(NOW, Input::Tick));
+    }
+    let whose = |effects: Vec<Effect>| -> std::collections::BTreeSet<u128> {
+        let job = |it: Effect| match it {
+            Effect::Send(message) => match *message {
+                FromMinion::ResultPart { job, .. } => Some(job.0),
+                _ => None,
+            },
+            _ => None,
+        };
+        effects.into_iter().filter_map(job).collect()
+    };
+    let all: Vec<_> = steps.into_iter().map(whose).filter(|it| !it.is_empty()).collect();
+    assert_eq!(all, [[1].into(), [2].into(), [3].into()]);
+}

@@ -139,6 +139,7 @@ fn remember(
         boot,
         sandbox: setup.config.sandbox.is_some(),
         masters: trust.masters.version,
+        masters_hash: trust.hash,
         outbox_bytes: setup.config.outbox_bytes,
         grains_hash: grains::hash(&grains),
         grains,
