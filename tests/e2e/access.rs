@@ -142,6 +142,34 @@ fn a_viewer_reads_and_alters_nothing_and_an_end_is_an_end() {
 }
 
 #[test]
+fn where_a_token_and_a_key_have_one_name_nothing_is_ended_until_it_is_said_which() {
+    let lab = Lab::start();
+    let key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let names = || {
+        let list = lab.labctl(&["token", "list", "-o", "json"]).expect(0).json();
+        list["items"].as_array().unwrap().len()
+    };
+    for (flags, left) in [(&["--token"][..], 1), (&["--key"], 1), (&["--token", "--key"], 0)] {
+        lab.labctl(&["token", "create", "ann"]).expect(0);
+        lab.labctl(&["token", "add-key", "ann", key]).expect(0);
+        let refused = lab.labctl(&["token", "revoke", "ann"]).expect(2);
+        assert!(
+            refused.stderr.contains("nothing was ended") && refused.stderr.contains("--key"),
+            "{refused:?}"
+        );
+        assert_eq!(names(), 2);
+        let said = lab.labctl(&[&["token", "revoke", "ann"], flags].concat()).expect(0);
+        assert_eq!(names(), left, "{flags:?}: {said:?}");
+        assert_eq!(said.stdout.contains("still good"), left == 1, "{said:?}");
+        if left == 1 {
+            lab.labctl(&["token", "revoke", "ann"]).expect(0);
+        }
+        assert_eq!(names(), 0, "one that is alone needs no flag");
+    }
+    lab.labctl(&["token", "revoke", "ann"]).expect(8);
+}
+
+#[test]
 fn the_log_is_exported_and_checked_elsewhere_and_tampering_with_the_store_is_found() {
     let mut lab = lab();
     for number in 0..5 {

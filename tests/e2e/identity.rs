@@ -145,9 +145,13 @@ fn of_two_machines_that_look_alike_neither_is_served_until_an_operator_decides()
                 || said.stdout.contains("two machines use this key"));
         assert!(told, "{command:?}: {said:?}");
     }
-    assert!(lab.labctl(&["doctor"]).stdout.contains("labctl key accept vm-1"));
+    let key = keys(&lab, "vm-1").into_iter().find(|it| it.0 == "suspended").unwrap().1;
+    assert!(lab.labctl(&["doctor"]).stdout.contains(&format!("labctl key accept {key}")));
     let cloned = wait::until("the event", LIMIT, || events(&lab, "minion/vm-1/cloned").first().cloned());
-    assert!(cloned["data"]["remedy"].as_str().unwrap().contains("labctl key revoke vm-1"), "{cloned}");
+    assert!(
+        cloned["data"]["remedy"].as_str().unwrap().contains(&format!("labctl key revoke {key}")),
+        "{cloned}"
+    );
 
     lab.signal_master("KILL");
     lab.start_master();

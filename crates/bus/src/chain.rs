@@ -9,6 +9,13 @@ const STORE: (&str, &str) = ("labmaster", "store");
 const REMOVED: &str = "remove old audit lines up to ";
 /// What the store says when it begins to keep the end of the log on record, beside the log.
 const BEGUN: &str = "keep the end of the audit log on record";
+/// The result of that line where an older release had removed lines by age without a word, before the number of the last.
+const PRUNED: &str = "an older release removed lines up to ";
+/// The audit log is kept at least so long, in milliseconds.
+pub const KEPT_MS: u64 = 365 * 24 * 3600 * 1000;
+/// The first line that a removal by age left may be so much younger than that: nobody wrote for as long before it, or
+/// the last removal was so long ago.
+const PRUNED_SLACK_MS: u64 = 31 * 24 * 3600 * 1000;
 /// What the store says at its start when the log ended elsewhere than its record of the end.
 const TORN: &str = "the audit log does not end where it did";
 
@@ -27,9 +34,20 @@ pub fn removal(at: Timestamp, upto: u64, hash: &ContentHash) -> Audit {
     by_store(at, format!("{REMOVED}{upto}"), hash.to_string())
 }
 
-/// The line that says since when the end of the log is on record beside it.
-pub fn beginning(at: Timestamp) -> Audit {
-    by_store(at, BEGUN.to_owned(), "accepted".to_owned())
+/// The line that says since when the end of the log is on record beside it. An older release removed lines by age without
+/// a word: where `first` (number, time and the hash before it) shows that such lines are missing as age may have removed,
+/// this says so once; a log that begins with younger lines was cut, and gets no such word.
+pub fn beginning(at: Timestamp, first: Option<(u64, Timestamp, ContentHash)>) -> Audit {
+    let aged = |it: &(u64, Timestamp, ContentHash)| {
+        it.0 > 1 && at.since_ms(it.1) >= KEPT_MS.saturating_sub(PRUNED_SLACK_MS)
+    };
+    let result = first.filter(aged).map(|(number, _, before)| format!("{PRUNED}{} {before}", number - 1));
+    by_store(at, BEGUN.to_owned(), result.unwrap_or_else(|| "accepted".to_owned()))
+}
+
+fn pruned(result: &str) -> Option<(u64, ContentHash)> {
+    let (upto, before) = result.strip_prefix(PRUNED)?.split_once(' ')?;
+    Some((upto.parse().ok()?, before.parse().ok()?))
 }
 
 /// The line that says that the log was found shorter, longer or other than it was left.
@@ -106,8 +124,12 @@ impl Walk {
         if audit.what == TORN {
             return Err(format!("the master found at its start: {}", audit.result));
         }
-        if audit.what == BEGUN && std::mem::replace(&mut self.begun, true) {
-            return Err("the record of the log's end was gone when the master started".to_owned());
+        if audit.what == BEGUN {
+            if std::mem::replace(&mut self.begun, true) {
+                return Err("the record of the log's end was gone when the master started".to_owned());
+            }
+            // One that removed lines since, and said so, knows better.
+            self.removed = self.removed.or(pruned(&audit.result));
         }
         let upto = audit.what.strip_prefix(REMOVED).and_then(|it| it.parse().ok());
         if let Some((upto, hash)) = upto.zip(audit.result.parse().ok()) {
@@ -316,6 +338,48 @@ mod tests {
         assert_eq!(broken(&foreign[2..], self::end(&foreign)), Some(3), "only the store's own word counts");
     }
 
+    /// A log of an older release with a line a day, of which the first ones are gone; then a newer release takes it over.
+    fn taken_over(days: u64, gone: usize) -> Vec<AuditLine> {
+        const DAY: u64 = 24 * 3600 * 1000;
+        let mut lines = Vec::new();
+        for day in 1..=days {
+            add(&mut lines, &Audit { at: Timestamp(day * DAY), ..audit(day) });
+        }
+        lines.drain(..gone);
+        let first = &lines[0];
+        let notice = beginning(Timestamp(days * DAY), Some((first.number, first.at, first.before)));
+        add(&mut lines, &notice);
+        lines
+    }
+
+    #[test]
+    fn what_an_older_release_removed_by_age_without_a_word_is_told_from_a_cut() {
+        for (days, gone, broken_at) in [
+            (400, 0, None),
+            (400, 34, None),
+            (400, 40, None),
+            (400, 100, Some(101)),
+            (400, 399, Some(400)),
+            (20, 0, None),
+            (20, 1, Some(2)),
+        ] {
+            let lines = taken_over(days, gone);
+            assert_eq!(broken(&lines, end(&lines)), broken_at, "{gone} of {days} days");
+        }
+        // What is cut after that is found, whatever the notice says.
+        let lines = taken_over(400, 34);
+        let end = end(&lines);
+        assert_eq!(walk(&lines, end).removed, Some(34));
+        assert_eq!(broken(&lines[1..], end), Some(36));
+        assert_eq!(broken(&lines[300..], end), Some(335));
+        // And a removal by age since then says where the log begins now.
+        let mut later = taken_over(400, 34);
+        let removed = removal(Timestamp(500 * 24 * 3600 * 1000), 40, &later[5].hash);
+        add(&mut later, &removed);
+        assert_eq!(broken(&later[6..], self::end(&later)), None);
+        assert_eq!(broken(&later, self::end(&later)), Some(35), "lines that were removed are there again");
+    }
+
     #[test]
     fn a_log_that_was_cut_while_the_master_was_away_stays_broken() {
         let mut lines = log(2);
@@ -324,9 +388,9 @@ mod tests {
         let check = walk(&lines, end(&lines));
         assert_eq!(check.broken.map(|it| it.number), Some(3));
         let mut twice = log(1);
-        add(&mut twice, &beginning(Timestamp(5)));
+        add(&mut twice, &beginning(Timestamp(5), None));
         assert_eq!(broken(&twice, end(&twice)), None, "once, at an upgrade");
-        add(&mut twice, &beginning(Timestamp(5)));
+        add(&mut twice, &beginning(Timestamp(5), None));
         assert_eq!(broken(&twice, end(&twice)), Some(3), "the record was taken away");
     }
 

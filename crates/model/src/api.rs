@@ -17,8 +17,8 @@ mod services;
 pub use services::{ListedMaster, MastersView, NotifierView};
 
 use crate::{
-    Diagnostic, Event, Grains, Job, JobId, JobTarget, Key, Labels, Maintenance, MinionId, ObserverRole,
-    Presence, Revision, Roll, StepReport, Timestamp, minion::LastApply,
+    Diagnostic, Event, Fingerprint, Grains, Job, JobId, JobTarget, Key, Labels, Maintenance, MinionId,
+    ObserverRole, Presence, Revision, Roll, StepReport, Timestamp, minion::LastApply,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,6 +53,9 @@ pub enum ErrorKind {
     NotFound,
     /// Cannot now (disk full, queue full): exit 1, HTTP 503.
     Unavailable,
+    /// A word of a newer release.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Fleet at a glance.
@@ -83,6 +86,9 @@ pub struct MasterStatus {
     /// Members that are not served because two machines use their key, at most 10.
     #[serde(default)]
     pub suspended: Vec<MinionId>,
+    /// The key of each of these.
+    #[serde(default)]
+    pub suspended_keys: std::collections::BTreeMap<MinionId, Fingerprint>,
     /// Jobs in the last 24 h.
     pub jobs_day: u32,
     /// Of these, with a failure.

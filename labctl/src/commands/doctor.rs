@@ -151,9 +151,11 @@ fn judge(status: &MasterStatus, findings: &mut Vec<Finding>) {
         findings.push(Finding::odd(what, "labctl key list --pending"));
     }
     for id in &status.suspended {
+        // By its name another key may be meant that asks for the same one.
+        let key = status.suspended_keys.get(id).map_or(id.as_str(), model::Fingerprint::as_str);
         findings.push(Finding::bad(
             format!("two machines use the key of {id}: neither is served"),
-            format!("end the copy, then labctl key accept {id}; or labctl key revoke {id}, and accept each by the fingerprint of its new key"),
+            format!("end the copy, then labctl key accept {key}; or labctl key revoke {key}, and accept each by the fingerprint of its new key"),
         ));
     }
     let often: Vec<(&String, &u64)> =

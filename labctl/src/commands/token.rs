@@ -41,6 +41,12 @@ enum TokenVerb {
     Revoke {
         /// Its user name
         name: String,
+        /// The token, where a token and an operator's key have that name; with --key both
+        #[arg(long)]
+        token: bool,
+        /// The operator's key
+        #[arg(long)]
+        key: bool,
     },
     /// Let an operator's key in (labctl context add … --new-key makes one)
     AddKey {
@@ -62,7 +68,7 @@ impl TokenCommand {
         match self.verb.unwrap_or(TokenVerb::List) {
             TokenVerb::Create { name, role, for_ms } => create(desk, name, &role, for_ms),
             TokenVerb::List => list(desk),
-            TokenVerb::Revoke { name } => revoke(desk, name),
+            TokenVerb::Revoke { name, token, key } => revoke(desk, name, (token, key)),
             TokenVerb::AddKey { name, fingerprint, role, for_ms } => {
                 desk.order(&Request::AddOperator { name, fingerprint, role: Some(role), for_ms })
             }
@@ -80,11 +86,42 @@ fn list(desk: &mut Desk<'_>) -> Ended {
     Ok(Exit::Done)
 }
 
-/// A user's token, or else an operator's key of that name.
-fn revoke(desk: &mut Desk<'_>, name: String) -> Ended {
+/// A user's token or an operator's key: of the two whichever there is. Where both have the name, nothing is ended until
+/// it is said which: the key may be the one by which this is asked.
+fn revoke(desk: &mut Desk<'_>, name: String, (token, key): (bool, bool)) -> Ended {
+    if !token && !key && has_both(desk, &name)? {
+        let what = format!("a token and an operator's key have the name {name}: nothing was ended");
+        return Err(Failure::usage(what).hint("add --token, --key or both"));
+    }
+    if token && key {
+        desk.ask(&Request::RemoveObserver { name: name.clone() })?;
+        desk.screen.note(&format!("the token of {name} opens nothing any more"))?;
+    }
+    if key {
+        return desk.order(&Request::RemoveOperator { name });
+    }
     match desk.order(&Request::RemoveObserver { name: name.clone() }) {
-        Err(failure) if failure.exit == Exit::NotFound => desk.order(&Request::RemoveOperator { name }),
+        Err(failure) if !token && failure.exit == Exit::NotFound => {
+            desk.order(&Request::RemoveOperator { name })
+        }
         ended => ended,
+    }
+}
+
+/// Who may end things but not list them is told by the master what is left.
+fn has_both(desk: &mut Desk<'_>, name: &str) -> Outcome<bool> {
+    let tokens = match desk.ask(&Request::Observers) {
+        Ok(Reply::Observers(tokens)) => tokens,
+        Ok(other) => return Err(unexpected(&other)),
+        Err(failure) if failure.exit == Exit::Forbidden => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
+    if !tokens.iter().any(|it| it.name == name) {
+        return Ok(false);
+    }
+    match desk.ask(&Request::Operators)? {
+        Reply::Operators(keys) => Ok(keys.iter().any(|it| it.name == name)),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -119,7 +119,13 @@ impl Master {
         }
         self.audit(caller, format!("remove observer {name}"), "accepted".to_owned());
         self.record(Entry::ObserverGone(name.to_owned()));
-        Ok(vec![format!("{name} is no observer any more")])
+        let mut told = vec![format!("the token of {name} opens nothing any more")];
+        if self.book.operators.contains_key(name) {
+            told.push(format!(
+                "an operator's key has the same name and is still good: labctl token revoke {name} --key ends it"
+            ));
+        }
+        Ok(told)
     }
 
     pub(crate) fn add_operator(
@@ -159,7 +165,13 @@ impl Master {
         }
         self.audit(caller, format!("remove operator {name}"), "accepted".to_owned());
         self.record(Entry::OperatorGone(name.to_owned()));
-        Ok(vec![format!("{name}'s key opens nothing any more")])
+        let mut told = vec![format!("{name}'s key opens nothing any more")];
+        if self.book.observers.contains_key(name) {
+            told.push(format!(
+                "a token has the same name and is still good: labctl token revoke {name} --token ends it"
+            ));
+        }
+        Ok(told)
     }
 }
 
@@ -214,6 +226,31 @@ mod tests {
         }
         bench.ask(Request::RemoveOperator { name: "ann".to_owned() });
         assert!(bench.master.book.operators.is_empty());
+    }
+
+    #[test]
+    fn what_has_the_name_of_something_that_was_ended_is_told() {
+        for (first, second) in [(true, false), (false, true)] {
+            let mut bench = Bench::new();
+            bench.ask(create("ann", ObserverRole::Viewer, None));
+            bench.ask(Request::AddOperator {
+                name: "ann".to_owned(),
+                fingerprint: fingerprint(1),
+                role: None,
+                for_ms: None,
+            });
+            let mut end = |token: bool| {
+                let name = "ann".to_owned();
+                let wish =
+                    if token { Request::RemoveObserver { name } } else { Request::RemoveOperator { name } };
+                let Some(Reply::Done(told)) = reply(&bench.ask(wish)).cloned() else { panic!() };
+                told
+            };
+            let told = end(first);
+            let flag = if first { "--key" } else { "--token" };
+            assert!(told.len() == 2 && told[1].contains("still good") && told[1].contains(flag), "{told:?}");
+            assert_eq!(end(second).len(), 1, "nothing is left");
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use super::{Effect, Master, enroll::claim, roster::cut};
 use bus::message::Hello;
 use model::{
-    Key, KeyStatus, MinionId, Presence, Surroundings, Timestamp, broken,
+    Fingerprint, Key, KeyStatus, MinionId, Presence, Surroundings, Timestamp, broken,
     surroundings::{Comparison, Sameness},
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Processes that are remembered for one key.
 const TALKERS_MAX: usize = 8;
@@ -105,7 +106,7 @@ impl Master {
         self.out.push(Effect::Close { minion: id.clone() });
         self.put_key(Key { status: KeyStatus::Suspended, reason: reason.clone(), ..key }, "suspended");
         let remedy = format!(
-            "end the copy, then: labctl key accept {id}; or, so that both ask with keys of their own: labctl key revoke {id}"
+            "end the copy, then: labctl key accept {fingerprint}; or, so that both ask with keys of their own: labctl key revoke {fingerprint}"
         );
         let machines: Vec<Value> = [one, other].into_iter().map(told).collect();
         let data = json!({
@@ -134,6 +135,12 @@ impl Master {
     /// Members that are suspended, for views.
     pub(crate) fn suspended(&self) -> Vec<MinionId> {
         self.book.suspended.values().take(super::view::NAMED_MAX).cloned().collect()
+    }
+
+    /// The same with the key of each.
+    pub(crate) fn suspended_keys(&self) -> BTreeMap<MinionId, Fingerprint> {
+        let some = self.book.suspended.iter().take(super::view::NAMED_MAX);
+        some.map(|(key, id)| (id.clone(), key.clone())).collect()
     }
 }
 

@@ -34,6 +34,7 @@ impl Master {
             away: away.take(NAMED_MAX).map(|it| it.0.clone()).collect(),
             pending_keys: count(self.book.waiting_keys.len()),
             suspended: self.suspended(),
+            suspended_keys: self.suspended_keys(),
             jobs_day: ended + count(open.len()),
             jobs_failed_day: failed,
             jobs_open: count(self.book.open.len()),

@@ -91,12 +91,22 @@ pub(super) fn open(db: &Connection) -> rusqlite::Result<(Chain, Option<Audit>)> 
     let (line, at, hash) = newest.optional()?.unwrap_or((0, Timestamp(0), ContentHash([0; 32])));
     let notice = match recorded_end(db)? {
         None if line == 0 => None,
-        None => Some(chain::beginning(at)),
+        None => Some(chain::beginning(at, first(db)?)),
         Some((known, brief)) if known == line && brief == chain::brief(&hash) => None,
         Some((0, _)) if line == 0 => None,
         Some((known, _)) => Some(chain::tear(at, known, line)),
     };
     Ok((Chain { line, hash }, notice))
+}
+
+/// Number and time of the oldest line, and the hash before it.
+fn first(db: &Connection) -> rusqlite::Result<Option<(u64, Timestamp, ContentHash)>> {
+    let sql = "SELECT n, at, before FROM audit ORDER BY n LIMIT 1";
+    let oldest = db.query_row(sql, [], |row| {
+        let (line, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok((unsigned(line), Timestamp(unsigned(at)), hash_of(row, 2)))
+    });
+    oldest.optional()
 }
 
 /// Removes lines from before a time, a step of them, and says so in the log: how many went. A time before `set` is of a

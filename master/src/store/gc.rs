@@ -15,7 +15,7 @@ const PAGES_STEP: u32 = 1000;
 /// Steps of one run: enough for a store of some gigabytes.
 const STEPS_MAX: u32 = 20_000;
 /// The audit log is kept at least so long, in milliseconds.
-const AUDIT_MS: u64 = 365 * 24 * 3600 * 1000;
+const AUDIT_MS: u64 = bus::chain::KEPT_MS;
 
 /// A time before this (2026-01-01) is of a clock that was not set, and says nothing about age: such rows are as old as
 /// what was stored right after them.

@@ -407,6 +407,36 @@ fn a_log_of_a_release_that_kept_no_record_of_its_end_goes_on() {
 }
 
 #[test]
+fn what_an_older_release_removed_by_age_is_told_from_what_somebody_cut_off() {
+    let day = 86_400_000;
+    for (gone, broken_at) in [(34, None), (200, Some(201))] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        for number in 0..400 {
+            store.commit(rows([audit(NOW.plus_ms(number * day), "gc")]));
+        }
+        store.close();
+        // As a release left it that said nothing of what it removed, and kept no record of the end.
+        let db = Connection::open(folder.path().join("store.db")).unwrap();
+        let sql = format!("DELETE FROM audit WHERE n <= {gone}; DELETE FROM meta WHERE name LIKE 'audit%'");
+        db.execute_batch(&sql).unwrap();
+        drop(db);
+        let mut store = open(folder.path());
+        let number = store.commit(rows([audit(NOW.plus_ms(400 * day), "more")])).unwrap();
+        wait(&store, number);
+        let check = checked(&store);
+        assert_eq!(check.broken.map(|it| it.number), broken_at, "{gone} lines");
+        assert_eq!(check.removed, broken_at.is_none().then_some(gone));
+        store.close();
+        let db = Connection::open(folder.path().join("store.db")).unwrap();
+        db.execute_batch("DELETE FROM audit WHERE n <= 250").unwrap();
+        drop(db);
+        let broken = checked(&open(folder.path())).broken.map(|it| it.number);
+        assert_eq!(broken, Some(251), "what is cut later is found");
+    }
+}
+
+#[test]
 fn lines_that_gc_removed_are_no_tampering() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());

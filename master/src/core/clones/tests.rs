@@ -107,6 +107,7 @@ fn both_are_sent_away_and_the_operator_is_told() {
     }
     let Some(Reply::Status(status)) = reply(&bench.ask(Request::Status)).cloned() else { panic!() };
     assert_eq!(status.suspended, [id("vm-1")]);
+    assert_eq!(status.suspended_keys[&id("vm-1")], fingerprint(0));
 }
 
 #[test]
