@@ -71,7 +71,12 @@ impl Desk<'_> {
     }
     /// Asks the master.
     pub(crate) fn ask(&mut self, request: &Request) -> Outcome<Reply> {
-        self.session()?.request(request)
+        let session = self.session()?;
+        let reply = session.request(request);
+        if let Some(left_out) = session.left_out() {
+            self.screen.note(&left_out)?;
+        }
+        reply
     }
     /// Asks for something to be done, and prints the master's sentences about it.
     pub(crate) fn order(&mut self, request: &Request) -> Ended {

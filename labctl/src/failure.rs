@@ -97,7 +97,7 @@ impl From<ErrorView> for Failure {
             ErrorKind::NoMatch => Exit::NoMatch,
             ErrorKind::Forbidden => Exit::Forbidden,
             ErrorKind::NotFound => Exit::NotFound,
-            ErrorKind::Unavailable => Exit::Failed,
+            ErrorKind::Unavailable | ErrorKind::Unknown => Exit::Failed,
         };
         Self { exit, message: view.message, hint: view.hint, diagnostics: view.diagnostics }
     }

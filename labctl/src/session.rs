@@ -1,5 +1,7 @@
 //! The connection to the master: a Unix socket, or HTTPS by pinned key. The only file that waits.
 
+mod newer;
+
 use crate::{
     Outcome,
     config::Place,
@@ -35,6 +37,8 @@ pub(crate) struct Session {
     runtime: Runtime,
     place: Place,
     connection: Option<Connection>,
+    /// What was left out of the last answer, for people.
+    left_out: Option<String>,
 }
 
 /// What a stream brings.
@@ -73,7 +77,7 @@ impl Session {
     pub(crate) fn new(place: Place) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|it| Failure::new(Exit::Failed, format!("cannot start: {it}")))?;
-        Ok(Self { runtime, place, connection: None })
+        Ok(Self { runtime, place, connection: None, left_out: None })
     }
 
     /// Where it goes.
@@ -92,10 +96,17 @@ impl Session {
                 .unwrap_or_else(|_| Err(Failure::new(Exit::NoMaster, "the master did not answer in time")))
         });
         self.connection = connection;
-        match reply? {
+        let newer::Understood { reply, left_out } = reply?;
+        self.left_out = left_out;
+        match reply {
             Reply::Error(view) => Err(view.into()),
             reply => Ok(reply),
         }
+    }
+
+    /// What was left out of the last answer because only a newer labctl knows it.
+    pub(crate) fn left_out(&mut self) -> Option<String> {
+        self.left_out.take()
     }
 
     /// Reads lines until the end, the limit, Ctrl-C, or until `on` has enough.
@@ -126,7 +137,7 @@ impl Session {
             let sent = send(place, &mut connection, request);
             let response = time::timeout(FILE_MAX, sent).await.map_err(late)??;
             if !response.status().is_success() {
-                return match reply_of(place, response).await? {
+                return match reply_of(place, response).await?.reply {
                     Reply::Error(view) => Err(view.into()),
                     _ => Err(Failure::new(Exit::NoMaster, format!("{place} answered with no file"))),
                 };
@@ -240,16 +251,16 @@ fn lost(place: &Place, error: &dyn std::error::Error) -> Failure {
     Failure::new(Exit::NoMaster, format!("lost the connection to {place}: {error}"))
 }
 
-async fn ask(place: &Place, slot: &mut Option<Connection>, body: Vec<u8>) -> Outcome<Reply> {
+async fn ask(place: &Place, slot: &mut Option<Connection>, body: Vec<u8>) -> Outcome<newer::Understood> {
     let request = http_request(place, Method::POST, "/api/v1/request", body)?;
     reply_of(place, send(place, slot, request).await?).await
 }
 
-async fn reply_of(place: &Place, response: Response<Incoming>) -> Outcome<Reply> {
+async fn reply_of(place: &Place, response: Response<Incoming>) -> Outcome<newer::Understood> {
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
     let body = body.map_err(|error| lost(place, &*error))?.to_bytes();
-    serde_json::from_slice(&body).map_err(|error| {
+    newer::read(&body).map_err(|error| {
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         Failure::new(
             Exit::NoMaster,
@@ -271,7 +282,7 @@ async fn open(place: &Place, slot: &mut Option<Connection>, call: &Call<'_>) -> 
     if response.status().is_success() {
         return Ok(response);
     }
-    match reply_of(place, response).await? {
+    match reply_of(place, response).await?.reply {
         Reply::Error(view) => Err(ErrorView::into(view)),
         other => Err(Failure::new(Exit::NoMaster, format!("{place} answered with no stream: {other:?}"))),
     }
@@ -327,10 +338,16 @@ fn take_lines<T: DeserializeOwned>(
         if line.len() == 1 {
             continue;
         }
-        let line = serde_json::from_slice(&line).map_err(|error| {
-            Failure::new(Exit::NoMaster, format!("a line of the master makes no sense: {error}"))
-                .hint("labctl and labmaster may be one minor version apart, no more; labctl doctor says")
-        })?;
+        let line = match serde_json::from_slice(&line) {
+            Ok(line) => line,
+            Err(_) if newer::is_unknown_line(&line) => continue,
+            Err(error) => {
+                let what = format!("a line of the master makes no sense: {error}");
+                return Err(Failure::new(Exit::NoMaster, what).hint(
+                    "labctl and labmaster may be one minor version apart, no more; labctl doctor says",
+                ));
+            }
+        };
         if on(Heard::Line(line))?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
@@ -360,6 +377,9 @@ mod tests {
         assert!(take_lines(&mut buffer, &mut on).unwrap().is_continue());
         assert_eq!(seen, [serde_json::json!({ "gap": 1 }), serde_json::json!({ "gap": 2 })]);
         assert!(buffer.is_empty());
+        let mut newer = b"{\"line\":\"of tomorrow\",\"data\":1}\n".to_vec();
+        let skipped = take_lines::<model::api::JobLine>(&mut newer, &mut |_| panic!("nobody knows it"));
+        assert!(skipped.unwrap().is_continue() && newer.is_empty());
         let mut bad = b"nonsense\n".to_vec();
         let failure = take_lines::<serde_json::Value>(&mut bad, &mut |_| Ok(ControlFlow::Continue(())));
         assert_eq!(failure.unwrap_err().exit, Exit::NoMaster);

@@ -141,7 +141,7 @@ fn words(report: &model::RunReport) -> Told {
             Outcome::Ok => "ok",
             Outcome::Changed | Outcome::WouldChange => "changed",
             Outcome::Failed => "failed",
-            Outcome::Skipped => "not run",
+            Outcome::Skipped | Outcome::Unknown => "not run",
         };
         told.push(&format!("{} {} {}", step.kind, step.id, step.name), word);
     }

@@ -198,7 +198,8 @@ impl World {
                 self.forget(index);
                 return Ok(());
             }
-            None | Some(KeyStatus::Pending | KeyStatus::Conflict | KeyStatus::Suspended) => {
+            None
+            | Some(KeyStatus::Pending | KeyStatus::Conflict | KeyStatus::Suspended | KeyStatus::Unknown) => {
                 let node = &mut self.minions[index];
                 node.die();
                 node.member = false;

@@ -366,5 +366,6 @@ pub(crate) fn presence_word(presence: Presence) -> &'static str {
         Presence::Quiet => "quiet",
         Presence::Lost => "lost",
         Presence::Down => "down",
+        Presence::Unknown => "unknown",
     }
 }

@@ -138,6 +138,7 @@ impl<'a> Context<'a> {
             model::Source::User(name) => format!("user/{name}"),
             model::Source::Integration(name) => format!("integration/{name}"),
             model::Source::Rule(name) => format!("rule/{name}"),
+            model::Source::Unknown => "unknown".to_owned(),
         }
     }
     /// What templates see.

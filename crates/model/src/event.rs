@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Who an event is from. Set by the gate from the connection, never by the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name", try_from = "WrittenSource")]
 pub enum Source {
     /// The master itself.
     Master,
@@ -19,6 +19,33 @@ pub enum Source {
     Integration(String),
     /// A rule, by name.
     Rule(String),
+    /// A word of a newer release.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct WrittenSource {
+    kind: String,
+    #[serde(default)]
+    name: Value,
+}
+
+impl TryFrom<WrittenSource> for Source {
+    type Error = String;
+    fn try_from(it: WrittenSource) -> Result<Self, String> {
+        let name = || match it.name {
+            Value::String(name) => Ok(name),
+            _ => Err(format!("a source of kind `{}` has a name", it.kind)),
+        };
+        Ok(match it.kind.as_str() {
+            "master" => Self::Master,
+            "minion" => Self::Minion(name()?.parse().map_err(|error: crate::InvalidId| error.to_string())?),
+            "user" => Self::User(name()?),
+            "integration" => Self::Integration(name()?),
+            "rule" => Self::Rule(name()?),
+            _ => Self::Unknown,
+        })
+    }
 }
 
 /// Something worth reacting to.

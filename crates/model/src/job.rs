@@ -158,6 +158,9 @@ pub enum Terminal {
     Interrupted,
     /// The minion would not: its queue or its disk is full, or it cannot open the recipe.
     Refused,
+    /// A word of a newer release.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Terminal {
@@ -173,6 +176,7 @@ impl Terminal {
             Self::Superseded => "superseded",
             Self::Interrupted => "interrupted",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who may connect: minion keys, enrolment tokens, observers and operators.
 
 use crate::{Fingerprint, Labels, MinionId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
 /// Where a minion's key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub enum KeyStatus {
     Conflict,
     /// A member whose key two machines use: neither is served until an operator decides.
     Suspended,
+    /// A word of a newer release.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A minion key the master has seen.
@@ -102,7 +105,7 @@ pub struct Token {
 }
 
 /// What an observer may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObserverRole {
     /// Read `lab/#` and `homeassistant/#`, and what the HTTP API shows of the same.
@@ -138,6 +141,24 @@ impl ObserverRole {
     /// Whether it is for MQTT; the others are for the API, and end.
     pub fn is_of_observers(&self) -> bool {
         matches!(self, Self::Viewer | Self::Integration)
+    }
+}
+
+/// A word that is new is the name of a role, which may nothing where there is none of that name.
+impl<'de> Deserialize<'de> for ObserverRole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            Named { named: String },
+            Other(IgnoredAny),
+        }
+        Ok(match Written::deserialize(from)? {
+            Written::Word(word) => Self::of_name(&word),
+            Written::Named { named } => Self::Named(named),
+            Written::Other(_) => Self::Named("unknown".to_owned()),
+        })
     }
 }
 

@@ -22,6 +22,9 @@ pub enum Presence {
     Lost,
     /// Said goodbye.
     Down,
+    /// A word of a newer release.
+    #[serde(other)]
+    Unknown,
 }
 
 /// An accepted minion as the master keeps it.

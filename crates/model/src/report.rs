@@ -69,6 +69,9 @@ pub enum Outcome {
     Failed,
     /// It was not tried, because of a requisite.
     Skipped,
+    /// A word of a newer release.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a command said. Both streams are cut at their limit with a notice at the end.

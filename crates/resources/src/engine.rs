@@ -492,7 +492,7 @@ impl<'a, 's> Run<'a, 's> {
 fn fate_of(attempt: &Attempt) -> Fate {
     match attempt.outcome {
         Outcome::Failed => Fate::Failed,
-        Outcome::Skipped => Fate::Blocked,
+        Outcome::Skipped | Outcome::Unknown => Fate::Blocked,
         Outcome::Ok => Fate::Good { changed: false },
         Outcome::Changed | Outcome::WouldChange => Fate::Good { changed: true },
     }

@@ -316,6 +316,7 @@ pub(crate) fn outcome_word(step: &StepReport) -> &'static str {
         O::WouldChange => "would change",
         O::Failed => "failed",
         O::Skipped => "skipped",
+        O::Unknown => "unknown",
     }
 }
 

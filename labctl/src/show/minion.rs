@@ -17,6 +17,7 @@ pub(crate) fn presence(presence: Presence) -> &'static str {
         Presence::Quiet => "quiet",
         Presence::Lost => "lost",
         Presence::Down => "down",
+        Presence::Unknown => "unknown",
     }
 }
 

@@ -154,6 +154,7 @@ pub(crate) fn key_status(status: KeyStatus) -> &'static str {
         KeyStatus::Revoked => "revoked",
         KeyStatus::Conflict => "conflict",
         KeyStatus::Suspended => "suspended",
+        KeyStatus::Unknown => "unknown",
     }
 }
 

@@ -113,8 +113,8 @@ impl Master {
         let job = result.job;
         if self.book.open_target(job, minion).is_some() {
             let word = match result.word {
-                // That is for the master to say.
-                Terminal::Unreachable => Terminal::Failed,
+                // That is for the master to say; and a word that only a newer release knows is no success here.
+                Terminal::Unreachable | Terminal::Unknown => Terminal::Failed,
                 word => word,
             };
             let report = result.report.map(Box::new);

@@ -48,7 +48,9 @@ impl Master {
                 KeyStatus::Revoked => {
                     Some(EnrollAnswer::Rejected { reason: "this key was revoked".to_owned() })
                 }
-                KeyStatus::Suspended => Some(EnrollAnswer::Pending { reason: key.reason.clone() }),
+                KeyStatus::Suspended | KeyStatus::Unknown => {
+                    Some(EnrollAnswer::Pending { reason: key.reason.clone() })
+                }
                 KeyStatus::Pending | KeyStatus::Conflict => None,
             };
             if let Some(answer) = answer {

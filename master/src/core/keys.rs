@@ -253,5 +253,6 @@ fn status_word(status: KeyStatus) -> &'static str {
         KeyStatus::Revoked => "revoked",
         KeyStatus::Conflict => "in conflict",
         KeyStatus::Suspended => "suspended",
+        KeyStatus::Unknown => "of a status that only a newer release knows, and was so",
     }
 }

@@ -147,7 +147,7 @@ fn behind_gate(rolling: &Rolling, it: &Standing, now: Timestamp) -> Next {
 /// Whether an end counts as a failure. Who was away when its turn came had none.
 fn is_failure(word: Terminal, waits: bool) -> bool {
     match word {
-        Terminal::Failed | Terminal::Interrupted | Terminal::Refused => true,
+        Terminal::Failed | Terminal::Interrupted | Terminal::Refused | Terminal::Unknown => true,
         Terminal::Expired => !waits,
         Terminal::Ok
         | Terminal::Changed

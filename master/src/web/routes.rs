@@ -204,7 +204,7 @@ fn status_of(reply: &Reply) -> StatusCode {
         ErrorKind::Compile => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::NoMatch | ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Unavailable | ErrorKind::Unknown => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
