@@ -33,6 +33,8 @@ pub(crate) struct Arena {
     pub(crate) issuer: Identity,
     /// Secrets that were given out, and must not be found anywhere.
     pub(crate) secrets: Vec<String>,
+    /// A service that rules call, where there is one.
+    pub(crate) service: Option<crate::service::Service>,
     count: u32,
 }
 
@@ -63,8 +65,21 @@ pub(crate) fn topic(text: &str) -> Topic {
 impl Arena {
     /// A master, perhaps without one of its defences, with these files in its trees.
     pub(crate) fn start(defence: Option<&'static str>, trees: &[(&str, &str)]) -> Self {
+        Self::start_with(defence, trees, &[])
+    }
+    /// The same with these files beside its settings.
+    pub(crate) fn start_with(
+        defence: Option<&'static str>,
+        trees: &[(&str, &str)],
+        settings: &[(&str, &str)],
+    ) -> Self {
         bus::tls::install_provider();
         let mut lab = Lab::prepare();
+        for (name, text) in settings {
+            let path = lab.root().join("etc/labctl").join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
         let pillar = [("pillar/top.sls", "base:\n")];
         let top = trees.iter().copied().filter(|it| it.0 == "pillar/top.sls").chain(pillar).next().unwrap();
         let top = (top.0, format!("{}{}", top.1, harm::TOP));
@@ -85,7 +100,7 @@ impl Arena {
         let pin = bus::tls::MasterCertificate::load_or_create(&keys, &names).unwrap().pin();
         let signer = Identity::load(&keys, "master").unwrap().public();
         let issuer = Identity::load(&keys, "issuer").unwrap();
-        Self { lab, defence, pin, signer, issuer, secrets: Vec::new(), count: 0 }
+        Self { lab, defence, pin, signer, issuer, secrets: Vec::new(), service: None, count: 0 }
     }
     /// How long an end is waited for that a defence brings about: at once, and else there is no sense in waiting.
     pub(crate) fn end_limit(&self) -> Duration {
@@ -280,6 +295,7 @@ pub(crate) fn hello(version: &str) -> FromMinion {
         unacknowledged: Vec::new(),
         next_event: 1,
         masters: 1,
+        masters_hash: None,
         can: Vec::new(),
         conduct: None,
         speaker: bus::message::Speaker::default(),

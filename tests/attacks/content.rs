@@ -263,13 +263,13 @@ fn laughs() -> String {
     text
 }
 
-fn jobs(arena: &Arena) -> Vec<model::Job> {
+pub(crate) fn jobs(arena: &Arena) -> Vec<model::Job> {
     let Reply::Jobs(jobs) = arena.ask(&Request::Jobs { filter: JobFilter::default() }) else { panic!() };
     jobs.into_iter().map(|it| it.job).collect()
 }
 
 /// An integration says something; when its second event is on record, the first was reacted to.
-fn says(arena: &mut Arena, tag: &str, data: &serde_json::Value) -> String {
+pub(crate) fn says(arena: &mut Arena, tag: &str, data: &serde_json::Value) -> String {
     let (mut line, name) = line_of(arena, Who::Integration);
     for (id, tag) in [(1, tag), (2, "behind")] {
         let topic = format!("lab/in/{name}/{tag}");
@@ -345,7 +345,7 @@ fn granted(arena: &mut Arena, states: &str) -> Member {
     owner
 }
 
-fn rand() -> u128 {
+pub(crate) fn rand() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).unwrap();
     JobId::v7(crate::arena::now(), bytes[..10].try_into().unwrap()).0

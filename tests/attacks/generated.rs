@@ -58,6 +58,26 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "`tests/e2e`: `a_large_recipe_arrives_sealed_and_what_pillar_gave_lies_nowhere_in_clear`",
     ),
     (
+        "a push with submodules, names with `..`, links that lead out, hooks and filters, too much of anything",
+        "`master/src/sources/pushed/tests.rs`: `nothing_of_a_push_is_run_and_nothing_of_it_leads_out`, `trees_that_git_would_not_make_write_nothing_outside_of_their_folder`",
+    ),
+    (
+        "a hook's delivery in sixteen other wrong ways",
+        "`master/src/web/tests/hooks.rs`: `a_stranger_gets_nowhere_and_learns_not_even_which_hooks_there_are`",
+    ),
+    (
+        "a rule whose calls go to a host, or have a header, that an event brings",
+        "`crates/lang/tests/actions.rs`: `what_an_event_brings_stays_what_it_is`, `every_mistake_has_a_sentence_and_a_place`",
+    ),
+    (
+        "what a minion should do by itself: of another hash, too large, no base64, said again",
+        "`minion/tests/process`: `what_another_master_says_or_is_for_another_minion_or_comes_again_is_not_done`",
+    ),
+    (
+        "a notice is delivered twice, or a secret of `notify.yaml` is found in a log, view or store",
+        "`tests/e2e`: `a_notice_is_delivered_once_although_the_service_fails_twice_and_the_master_is_killed`",
+    ),
+    (
         "bytes that nobody would send",
         "`crates/bus/tests/fuzz.rs`, `master/tests/gate/fuzz.rs`, `crates/lang/tests/fuzz.rs`",
     ),

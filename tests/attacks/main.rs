@@ -11,15 +11,24 @@ mod generated;
 mod harm;
 mod identity;
 mod mqtt;
+mod reactor;
 mod replay;
+mod service;
 mod transport;
 mod web;
 
 use attack::{Group, all_fail, all_succeed_without_their_defence};
 
 /// The whole list.
-const GROUPS: [&Group; 6] =
-    [&transport::GROUP, &identity::GROUP, &replay::GROUP, &enrolment::GROUP, &web::GROUP, &content::GROUP];
+const GROUPS: [&Group; 7] = [
+    &transport::GROUP,
+    &identity::GROUP,
+    &replay::GROUP,
+    &enrolment::GROUP,
+    &web::GROUP,
+    &content::GROUP,
+    &reactor::GROUP,
+];
 
 macro_rules! groups {
     ($($name:ident: $group:expr;)*) => {
@@ -45,4 +54,5 @@ groups! {
     enrolment: crate::enrolment::GROUP;
     operators_api_and_web: crate::web::GROUP;
     files_templates_secrets: crate::content::GROUP;
+    hooks_rules_and_pushes: crate::reactor::GROUP;
 }

@@ -6,12 +6,14 @@ use crate::{
     decoy::{Decoy, Talk, offer, offer_for},
     mqtt::SOON,
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bus::{
-    Identity, SealKey, ToMinion,
+    FromMinion, Identity, SealKey, ToMinion,
     envelope::{self, Header},
     masters::Masters,
+    seal,
 };
-use model::{JobId, Timestamp};
+use model::{Ask, BeaconOrder, Conduct, JobId, Masked, Timestamp};
 use std::fs;
 use tests::wait;
 
@@ -256,6 +258,22 @@ const ATTACKS: &[Attack] = &[
         "`masters.json`, signed by an org key",
         |it| masters(it, 9, Some(&Identity::generate())),
     ),
+    row(
+        "R28",
+        Without("envelope-signature"),
+        "tells a minion what to watch, signed with a key that is no master's",
+        "not done: the connection ends",
+        "nothing may rest on the broker being honest",
+        |it| conduct(it, "vm-1", true),
+    ),
+    row(
+        "R29",
+        Without("seal-context"),
+        "tells a minion to watch what another with the same key should",
+        "not done",
+        "sealed with the minion bound as associated data",
+        |it| conduct(it, "vm-2", false),
+    ),
 ];
 
 impl Joined {
@@ -406,6 +424,34 @@ fn again(arena: &mut Arena) -> Verdict {
     talk.say(&offer(1, "once", &key), &decoy.signer);
     let twice = || (decoy.ledger().matches("once").count() > 1).then_some(());
     succeeded(wait::try_until(arena.success_limit(), twice).is_some(), decoy.ledger())
+}
+
+/// A minion is sent what `id` should do by itself; the attack is good if it does it.
+fn conduct(arena: &mut Arena, id: &str, by_a_stranger: bool) -> Verdict {
+    let mut decoy = Decoy::open(arena.defence);
+    let (mut talk, key) = decoy.enrolled();
+    let settings = serde_json::json!({ "above": "0%" }).as_object().unwrap().clone();
+    let order =
+        BeaconOrder { name: "forged".to_owned(), kind: "load".to_owned(), settings: Masked(settings) };
+    let plain = serde_json::to_vec(&Conduct { beacons: vec![order], ..Conduct::default() }).unwrap();
+    let sealed = seal::seal(&plain, &key, &seal::conduct_context(&id.parse().unwrap()));
+    let sealed = BASE64_URL_SAFE_NO_PAD.encode(sealed);
+    let forged = ToMinion::Conduct { hash: bus::seed::sha256(&plain), sealed };
+    let stranger = Identity::generate();
+    talk.say(&forged, if by_a_stranger { &stranger } else { &decoy.signer });
+    // Where it is not believed, the next connection tells.
+    let watched = watched(&mut talk, &decoy).or_else(|| watched(&mut decoy.welcomed(), &decoy));
+    let watched = watched.expect("it says what it watches");
+    succeeded(watched.contains("forged"), watched)
+}
+
+fn watched(talk: &mut Talk, decoy: &Decoy) -> Option<String> {
+    talk.say(&ToMinion::Probe { probe: 3, ask: Ask::Beacons { name: None } }, &decoy.signer);
+    loop {
+        if let FromMinion::Answer { answer, .. } = talk.hear()? {
+            return Some(answer.to_string());
+        }
+    }
 }
 
 /// A minion whose list has version 7 is sent another one; the attack is good if it keeps that.

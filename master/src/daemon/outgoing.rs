@@ -4,7 +4,7 @@
 use super::{Daemon, Incoming, Outside, handle::error_chain};
 use crate::core::{Called, Ticket};
 use lang::notifiers::Call;
-use model::Reply;
+use model::{Reply, broken};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +174,9 @@ fn elsewhere(call: &Call, response: &Response<ureq::Body>) -> Option<Result<Stri
         || matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let location = response.headers().get("location").and_then(|it| it.to_str().ok()).unwrap_or_default();
     let origin = call.origin();
+    if broken::leaves_out("call-redirects") {
+        return Some(Ok(location.to_owned()));
+    }
     let rest = location.strip_prefix(origin).unwrap_or(location);
     if same_method && rest.starts_with('/') && !rest.starts_with("//") {
         return Some(Ok(format!("{origin}{rest}")));
@@ -187,7 +190,8 @@ fn judged(call: &Call, mut response: Response<ureq::Body>) -> Called {
         response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse::<u64>().ok());
     let mut bytes = Vec::new();
     // What cannot be read any more of an answer does not alter it.
-    let _ = response.body_mut().as_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
+    let most = if broken::leaves_out("answer-size") { u64::MAX } else { ANSWER_BYTES_MAX };
+    let _ = response.body_mut().as_reader().take(most).read_to_end(&mut bytes);
     let text = call.mask(&String::from_utf8_lossy(&bytes));
     let plain: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let plain: String = plain.chars().filter(|it| !it.is_control()).take(ANSWER_CHARS_MAX).collect();

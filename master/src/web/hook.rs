@@ -183,6 +183,9 @@ fn sender(site: &super::site::Site, address: IpAddr) -> Sender<'_> {
 fn told(why: &No) -> (Option<String>, Response) {
     let plain = |status: StatusCode, text: String| (status, text).into_response();
     match why {
+        No::Stranger(reason) if broken::leaves_out("hook-names") => {
+            (None, plain(StatusCode::UNAUTHORIZED, (*reason).to_owned()))
+        }
         No::Stranger(reason) => {
             let text = "no such hook, or not its secret\n".to_owned();
             (Some((*reason).to_owned()), plain(StatusCode::UNAUTHORIZED, text))
