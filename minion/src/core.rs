@@ -266,19 +266,10 @@ impl Minion {
         let heartbeat = self.link.connected.then(|| self.link.said_at.plus_ms(self.link.heartbeat_ms));
         let disk = self.disk_fault.as_ref().map(|_| self.disk_retry);
         let prune = Some(self.pruned_at.plus_ms(PRUNE_EVERY_MS));
-        let course = [self.kill_at(), self.reboot_until(), self.confirm_until()];
+        let course = [self.kill_at(), self.reboot_until(), self.confirm_until(), self.unsaid_at()];
         let welcome = self.is_opening().then(|| self.link.hello_at.plus_ms(WELCOME_LIMIT_MS));
-        let unsaid = self.link.unsaid.as_ref().map(|it| it.at);
-        let others = [
-            heartbeat,
-            disk,
-            prune,
-            self.pending.due(),
-            self.next_expiry(),
-            welcome,
-            self.next_slot(),
-            unsaid,
-        ];
+        let others =
+            [heartbeat, disk, prune, self.pending.due(), self.next_expiry(), welcome, self.next_slot()];
         others.into_iter().chain(course).flatten().min()
     }
 
@@ -341,7 +332,6 @@ impl Minion {
         self.link.welcomed = false;
         self.link.after_run = self.memory.course.unconfirmed.is_some();
         self.link.hello_at = now;
-        self.link.unsaid = None;
         self.link.clock.ask(now);
         let hash = self.settings.grains_hash;
         let welcomed = self.memory.welcomed.as_ref();
@@ -366,8 +356,7 @@ impl Minion {
     }
 
     fn on_disconnected(&mut self) {
-        self.link.connected = false;
-        self.link.welcomed = false;
+        (self.link.connected, self.link.welcomed) = (false, false);
         self.forget_unheard();
     }
 

@@ -34,6 +34,7 @@ const PSS_KIB: u64 = 40 * 1024;
 const DESCRIPTORS: usize = 12;
 /// Secrets of observers and tokens that are looked for.
 const SECRETS_MAX: usize = 12;
+const SECRETS_FIRST: usize = 2;
 
 pub(crate) struct Watch {
     pid: u32,
@@ -131,9 +132,10 @@ impl Watch {
     }
 
     fn canaries(&self, arena: &Arena) -> Vec<String> {
-        // The newest of each kind will do: what leaks one leaks all.
-        let newest = arena.secrets.iter().rev().take(SECRETS_MAX).cloned();
-        [CANARY.to_owned(), self.token.clone()].into_iter().chain(newest).collect()
+        // Those of the beginning, and the newest of each kind: what leaks one leaks all.
+        let newest = arena.secrets.iter().skip(SECRETS_FIRST).rev().take(SECRETS_MAX);
+        let some = arena.secrets.iter().take(SECRETS_FIRST).chain(newest).cloned();
+        [CANARY.to_owned(), self.token.clone()].into_iter().chain(some).collect()
     }
 
     /// What is wrong after all attacks of a group.

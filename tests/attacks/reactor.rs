@@ -4,8 +4,9 @@ use crate::{
     arena::{Arena, now},
     attack::{Attack, Defence::Built, Defence::Without, Group, Verdict, row, succeeded},
     content::{jobs, rand, says},
-    mqtt::{Line, SOON},
+    mqtt::{self, Line, SOON},
     service::Service,
+    transport::{Who, line_of},
     web::{Answer, bearer, exchange, request, web_line},
 };
 use bus::FromMinion;
@@ -36,9 +37,14 @@ const OUTSIDE: &str = "what rules do outside prints no secret, and an event wide
 const ROLES: &str = "whatever alters something is refused to a viewer";
 
 const ATTACKS: &[Attack] = &[
-    row("A01", Without("hook-signature"), "delivers to a hook without a signature", UNKNOWN, SIGNED, |it| {
-        taken(it, |_| Some(generic("", now_s(), BODY, "other-header")))
-    }),
+    row(
+        "A01",
+        Built("a claim is a type: who claims nothing has nothing that could be compared"),
+        "delivers to a hook without a signature",
+        UNKNOWN,
+        SIGNED,
+        |it| taken(it, |_| Some(generic("", now_s(), BODY, "other-header"))),
+    ),
     row("A02", Without("hook-signature"), "delivers to a hook with a guess", UNKNOWN, SIGNED, |it| {
         taken(it, |_| Some(generic("a guess of somebody's", now_s(), BODY, HEADER)))
     }),
@@ -201,6 +207,16 @@ const ATTACKS: &[Attack] = &[
         "a push is in use only if all of it checks",
         unsigned,
     ),
+    row(
+        "A27",
+        Built(
+            "what observers publish is an event and nothing else: only the master's own topics are retained",
+        ),
+        "as an integration, leaves a retained message for whoever comes later",
+        "nobody gets it later",
+        "`lab/in/<user>/...`: that integration",
+        retained,
+    ),
 ];
 
 /// Of all hooks here.
@@ -241,6 +257,10 @@ fn arena(defence: Option<&'static str>) -> Arena {
     let mut arena = Arena::start_with(defence, &[("reactors/rules.yaml", RULES)], &settings);
     arena.secrets.extend([SECRET.to_owned(), KEY.to_owned()]);
     arena.service = Some(service);
+    wait::until("the hooks to be in use", SOON, || {
+        let Reply::Hooks(hooks) = arena.ask(&Request::Hooks) else { panic!("no hooks") };
+        (!hooks.is_empty()).then_some(())
+    });
     arena
 }
 
@@ -502,6 +522,26 @@ fn viewer(arena: &mut Arena, wish: &Request) -> Verdict {
     let body = serde_json::to_string(wish).unwrap();
     let answer = deliver(arena, &request("POST", "/api/v1/request", &login, &body)).expect("an answer");
     succeeded(![401, 403].contains(&answer.status), answer.text)
+}
+
+fn retained(arena: &mut Arena) -> Verdict {
+    let (mut line, name) = line_of(arena, Who::Integration);
+    let topic = format!("lab/in/{name}/kept");
+    line.send(&mqtt::publish(true, 0x03, 1, topic.as_bytes(), b"{\"word\":\"left behind\"}"));
+    line.acknowledged(4);
+    let seen = || (count_of(arena, &format!("integration/{name}/kept")) > 0).then_some(());
+    wait::try_until(SOON, seen);
+    let (mut later, _) = line_of(arena, Who::Observer);
+    later.subscribe("lab/#");
+    let end = Instant::now() + Duration::from_millis(500);
+    let mut found = Vec::new();
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        if let Some(body) = later.hear_kind(3, left) {
+            found.push(String::from_utf8_lossy(&body).into_owned());
+        }
+    }
+    found.retain(|it| it.contains("left behind"));
+    succeeded(!found.is_empty(), found)
 }
 
 /// A master of its own whose trees are a branch, for signed commits only.

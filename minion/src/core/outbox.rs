@@ -172,7 +172,7 @@ pub(super) struct Unsaid {
     /// Whose results, behind all events.
     jobs: VecDeque<JobId>,
     /// When the last piece was said.
-    pub(super) at: Timestamp,
+    at: Timestamp,
 }
 
 /// What one step may still say.
@@ -263,9 +263,14 @@ impl Minion {
         self.say_more(now, effects);
     }
 
+    /// When the next piece of that is due: at once.
+    pub(super) fn unsaid_at(&self) -> Option<Timestamp> {
+        self.link.unsaid.as_ref().map(|it| it.at)
+    }
+
     /// The next piece of that; the rest waits for the next tick, which is due at once.
     pub(super) fn say_more(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(mut unsaid) = self.link.unsaid.take() else { return };
+        let Some(mut unsaid) = self.link.unsaid.take().filter(|_| self.link.welcomed) else { return };
         unsaid.at = now;
         let below = self.unwritten_event().unwrap_or(u64::MAX);
         let mut room = Room { messages: STEP_MESSAGES_MAX, bytes: STEP_BYTES_MAX };
