@@ -44,12 +44,16 @@ pub(crate) trait Follow: Send {
     fn answer(&mut self, _: &str) -> Option<Vec<Map<String, Value>>> {
         None
     }
-    /// When something is to be kept for the next time.
-    fn keep_at(&self) -> Option<Duration> {
+    /// When something is to be done although nothing is said.
+    fn wake(&self) -> Option<Duration> {
         None
     }
-    /// Keeps it.
-    fn keep(&mut self, _: Duration) {}
+    /// Then; what it tells.
+    fn due(&mut self, _: Duration) -> Vec<Map<String, Value>> {
+        Vec::new()
+    }
+    /// Keeps what is to be known next time.
+    fn rest(&mut self, _: Duration) {}
 }
 
 /// Listens to a program that goes on and on.
@@ -171,6 +175,10 @@ impl<F: Follow> Follower<F> {
     }
 }
 
+fn signals(told: Vec<Map<String, Value>>) -> Vec<Signal> {
+    told.into_iter().map(Signal).collect()
+}
+
 fn strange(name: &str, line: &str) -> String {
     let shown: String = line.chars().filter(|it| !it.is_control()).take(SHOWN_CHARS_MAX).collect();
     format!("`{name}` says what is not understood: {shown}")
@@ -179,22 +187,20 @@ fn strange(name: &str, line: &str) -> String {
 impl<F: Follow> Beacon for Follower<F> {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
         self.now = now;
-        if self.what.keep_at().is_some_and(|at| at <= now) {
-            self.what.keep(now);
-        }
         if self.program.is_none() && now >= self.start_at {
             self.start(senses)?;
         }
-        let mut told = Vec::new();
+        let mut told =
+            if self.what.wake().is_some_and(|at| at <= now) { self.what.due(now) } else { Vec::new() };
         if let Some(asked) = &mut self.asked {
-            let Some((answer, end)) = asked.hear(now)? else { return Ok(Vec::new()) };
+            let Some((answer, end)) = asked.hear(now)? else { return Ok(signals(told)) };
             let name = asked.program.name().to_owned();
             self.asked = None;
             if end.code != Some(0) {
                 // Who cannot say how things are now will not know what changes.
                 let since = self.program.take().map_or(now, |it| it.1);
                 self.ended(&end, since)?;
-                return Ok(Vec::new());
+                return Ok(signals(told));
             }
             told.extend(self.what.answer(&answer).ok_or_else(|| strange(&name, &answer))?);
             self.worked = true;
@@ -212,7 +218,7 @@ impl<F: Follow> Beacon for Follower<F> {
                 self.start_at = now + self.again;
             }
         }
-        Ok(told.into_iter().map(Signal).collect())
+        Ok(signals(told))
     }
 
     fn wake(&self) -> Option<Duration> {
@@ -225,7 +231,7 @@ impl<F: Follow> Beacon for Follower<F> {
             }
             (None, None) => Some(self.start_at),
         };
-        own.into_iter().chain(self.what.keep_at()).min()
+        own.into_iter().chain(self.what.wake()).min()
     }
 
     fn is_sure(&self) -> bool {
@@ -238,7 +244,7 @@ impl<F: Follow> Beacon for Follower<F> {
     }
 
     fn rest(&mut self, now: Duration) {
-        self.what.keep(now);
+        self.what.rest(now);
     }
 
     /// Lines wait until the question is answered: they are what came after it.

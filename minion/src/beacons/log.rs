@@ -33,22 +33,46 @@ pub(super) fn make(settings: &Settings<'_>, senses: &dyn Senses) -> Result<Box<d
 
 impl Follow for Watch {
     fn program(&mut self, senses: &dyn Senses) -> Result<Order, String> {
+        if self.file.is_none() {
+            // The journal is read again from before the line that waits.
+            (self.held, self.behind) = (None, None);
+        }
         Ok(Order::new(self.argv(senses.root())))
     }
     fn line(&mut self, now: Duration, line: &str) -> Option<Vec<Map<String, Value>>> {
-        let line = if self.file.is_some() {
-            Some(Line { text: cut(line, LINE_BYTES_MAX).to_owned(), ..Line::default() })
+        if self.file.is_some() {
+            let line = Line { text: cut(line, LINE_BYTES_MAX).to_owned(), ..Line::default() };
+            return Some(self.take(now, &line).into_iter().collect());
+        }
+        let record: Map<String, Value> = serde_json::from_str(line).ok()?;
+        let cursor = record.get("__CURSOR").and_then(Value::as_str)?;
+        let told = entry(&record).and_then(|it| self.take(now, &it));
+        if self.held.is_none() {
+            self.place.read_to(now, cursor);
         } else {
-            let record: Map<String, Value> = serde_json::from_str(line).ok()?;
-            self.place.read_to(now, record.get("__CURSOR").and_then(Value::as_str)?);
-            entry(&record)
-        };
-        Some(line.and_then(|it| self.take(now, &it)).into_iter().collect())
+            self.behind = Some(cursor.to_owned());
+        }
+        Some(told.into_iter().collect())
     }
-    fn keep_at(&self) -> Option<Duration> {
-        self.place.due()
+    fn wake(&self) -> Option<Duration> {
+        let tell = self.held.as_ref().and(self.told_at).map(|at| at + self.every);
+        tell.into_iter().chain(self.place.due()).min()
     }
-    fn keep(&mut self, now: Duration) {
+    fn due(&mut self, now: Duration) -> Vec<Map<String, Value>> {
+        let over = self.told_at.is_none_or(|at| now.saturating_sub(at) >= self.every);
+        let told = self.held.take_if(|_| over);
+        if told.is_some() {
+            self.told_at = Some(now);
+            if let Some(cursor) = self.behind.take() {
+                self.place.read_to(now, &cursor);
+            }
+        }
+        if self.place.due().is_some_and(|at| at <= now) {
+            self.place.keep(now);
+        }
+        told.into_iter().map(|(matches, data)| counted(matches, data)).collect()
+    }
+    fn rest(&mut self, now: Duration) {
         self.place.keep(now);
     }
 }
@@ -68,8 +92,10 @@ struct Watch {
     place: Place,
     /// When the last event was told.
     told_at: Option<Duration>,
-    /// Lines that fitted since.
-    held: u64,
+    /// Lines that fitted since, and what the last of them tells: that waits for its time.
+    held: Option<(u64, Map<String, Value>)>,
+    /// The line after those: until they are told, the place is before them.
+    behind: Option<String>,
 }
 
 /// A line with what is known of it.
@@ -113,7 +139,8 @@ impl Watch {
             every: Duration::from_millis(settings.time_ms("every").unwrap_or(EVERY_MS)),
             place: Place::default(),
             told_at: None,
-            held: 0,
+            held: None,
+            behind: None,
         })
     }
 
@@ -131,16 +158,9 @@ impl Watch {
         argv
     }
 
-    /// Takes a line in; the data of an event, if there is one.
+    /// Takes a line in; the data of an event, if it is time for one.
     fn take(&mut self, now: Duration, line: &Line) -> Option<Map<String, Value>> {
-        let captures = self.fits(line)?;
-        self.held += 1;
-        if self.told_at.is_some_and(|at| now.saturating_sub(at) < self.every) {
-            return None;
-        }
-        self.told_at = Some(now);
-        let matches = std::mem::take(&mut self.held);
-        let mut data = captures;
+        let mut data = self.fits(line)?;
         let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
         if let Some(file) = &self.file {
             put("file", json!(file));
@@ -156,10 +176,13 @@ impl Watch {
         if self.with_line {
             put("line", json!(cut(&line.text, TOLD_BYTES_MAX)));
         }
-        if matches > 1 {
-            put("matches", json!(matches));
+        let matches = self.held.take().map_or(0, |it| it.0) + 1;
+        if self.told_at.is_some_and(|at| now.saturating_sub(at) < self.every) {
+            self.held = Some((matches, data));
+            return None;
         }
-        Some(data)
+        self.told_at = Some(now);
+        Some(counted(matches, data))
     }
 
     /// What it captures, if it is one that is looked for.
@@ -200,6 +223,14 @@ fn entry(record: &Map<String, Value>) -> Option<Line> {
         identifier: text("SYSLOG_IDENTIFIER"),
         priority: text("PRIORITY").and_then(|it| it.parse().ok()),
     })
+}
+
+/// With how many lines it stands for.
+fn counted(matches: u64, mut data: Map<String, Value>) -> Map<String, Value> {
+    if matches > 1 {
+        data.insert("matches".to_owned(), json!(matches));
+    }
+    data
 }
 
 fn cut(text: &str, bytes_max: usize) -> &str {
@@ -285,6 +316,30 @@ mod tests {
             (20, r#"{"file":"/x","matches":10}"#),
         ];
         assert_eq!(told, wanted.map(|(s, text)| (s, text.to_owned())));
+        // No more comes: what waits is told all the same, at its time.
+        assert_eq!(it.wake(), Some(Duration::from_secs(30)));
+        assert!(it.due(Duration::from_secs(29)).is_empty());
+        let last: Vec<String> =
+            it.due(Duration::from_secs(30)).into_iter().map(|it| Value::from(it).to_string()).collect();
+        assert_eq!(last, [r#"{"file":"/x","matches":4}"#]);
+        assert_eq!((it.wake(), it.due(Duration::from_mins(1)).len()), (None, 0));
+    }
+
+    #[test]
+    fn the_place_is_before_a_line_that_waits_to_be_told() {
+        let mut it = watch(json!({"every": "10s"})).unwrap();
+        let place =
+            |it: &mut Watch| it.argv(Path::new("/")).join(" ").split("i=").nth(1).unwrap()[..2].to_owned();
+        let mut lines = RECORDED.lines();
+        assert_eq!(it.line(Duration::ZERO, lines.next().unwrap()).unwrap().len(), 1);
+        assert_eq!(it.line(Duration::from_secs(1), lines.next().unwrap()).unwrap().len(), 0);
+        assert_eq!(place(&mut it), "4c");
+        assert_eq!(it.due(Duration::from_secs(10)).len(), 1);
+        assert_eq!(place(&mut it), "4d");
+        // A program that ended meanwhile: the line is read again, and counts once.
+        it.line(Duration::from_secs(11), lines.next().unwrap());
+        it.program(&crate::senses::fake::Fake::default()).unwrap();
+        assert_eq!((place(&mut it).as_str(), it.due(Duration::from_mins(1)).len()), ("4d", 0));
     }
 
     #[test]

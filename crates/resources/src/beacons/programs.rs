@@ -161,7 +161,7 @@ const LOG: BeaconKind = BeaconKind {
             "every",
             SettingKind::Time(0, DAY),
             "1s",
-            "At most one event in this time; the next one says how many lines fitted meanwhile.",
+            "At most one event in this time; after it the last line that fitted meanwhile is told, with how many there were.",
         ),
     ],
     example: Doc::new(
