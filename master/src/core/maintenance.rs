@@ -1,6 +1,6 @@
 //! Machines that are left alone for a while: rules and schedules pass them over, people's jobs do not.
 
-use super::{Master, Part, memory::Book, permit::REACTOR, roster::cut, target::refuse, timers::Timer};
+use super::{Master, Part, memory::Book, roster::cut, target::refuse, timers::Timer};
 use model::{
     Caller, Maintenance, MaintenanceAct, MinionId, Reply,
     api::{ErrorKind, ErrorView},
@@ -9,6 +9,8 @@ use serde_json::json;
 
 /// Shortest and longest time, in milliseconds.
 const FOR_MS: std::ops::RangeInclusive<u64> = 1_000..=366 * 86_400_000;
+/// How rules come.
+pub(crate) const REACTOR: &str = "reactor";
 /// Longest reason.
 const REASON_CHARS_MAX: usize = 256;
 

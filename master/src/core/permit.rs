@@ -21,8 +21,6 @@ use model::{
 use serde_json::json;
 use std::sync::Arc;
 
-/// How rules come.
-pub(crate) const REACTOR: &str = "reactor";
 /// Machines that an explanation names.
 const SHOWN_MAX: usize = 1_000;
 
@@ -339,7 +337,7 @@ impl Master {
 
     /// Who a rule is when it acts.
     pub(crate) fn rule_caller(&self, rule: &str) -> Caller {
-        Caller::new(format!("rule:{rule}"), REACTOR, self.roles.of_rule(rule))
+        Caller::new(format!("rule:{rule}"), super::maintenance::REACTOR, self.roles.of_rule(rule))
     }
 
     /// Whether a machine is shown to a caller.

@@ -381,7 +381,9 @@ impl Master {
         self.wake_at(self.now.plus_ms(job.expires.since_ms(job.at)), Timer::Expire(id));
         for minion in job.minions.iter().skip(first).take(size) {
             if self.book.open_target(id, minion).is_none() {
-            } else if self.is_left_to(&job.caller, minion) {
+                continue;
+            }
+            if self.is_left_to(&job.caller, minion) {
                 self.send_off(&job, minion);
             } else {
                 // Since the run began.

@@ -86,12 +86,12 @@ impl Pool {
         Self { queue: VecDeque::new(), running: 0, threads }
     }
     /// One more, which is given back when far too many wait.
-    pub(crate) fn push(&mut self, task: Task) -> Result<(), Task> {
+    pub(crate) fn push(&mut self, task: Task) -> Option<Task> {
         if self.queue.len() >= QUEUE_MAX {
-            return Err(task);
+            return Some(task);
         }
         self.queue.push_back(task);
-        Ok(())
+        None
     }
     /// The next to begin, if there is a thread for it.
     pub(crate) fn begin(&mut self) -> Option<Task> {

@@ -76,7 +76,7 @@ impl<O: Outside> Daemon<O> {
     }
     /// One more compile; what is too much is answered as one that failed.
     fn compile(&mut self, task: Task) {
-        let Err(task) = self.pool.push(task) else { return };
+        let Some(task) = self.pool.push(task) else { return };
         let revision = self.generation.as_ref().map(|it| it.revision);
         let message = format!("more than {} compiles wait: try again later", compile::QUEUE_MAX);
         error!(message);

@@ -151,25 +151,19 @@ impl Master {
         let caller = self.rule_caller(rule);
         let deed = Deed { function: "target.power", ..Deed::default() };
         let switch = cut(by, 64);
-        let behind: Vec<MinionId> = match self.outbox.notifiers.machines_of(by) {
-            Some(target) => {
-                let behind = self.expand_parsed(target, false).map_err(|it| it.message)?;
-                let behind: Vec<MinionId> = behind.into_iter().map(|it| it.0).collect();
-                if let Some(other) = minions.iter().find(|it| !behind.contains(it)) {
-                    return Err(format!("the switch `{switch}` is not for {other}, says notify.yaml"));
-                }
-                behind
+        let behind: Vec<MinionId> = if let Some(target) = self.outbox.notifiers.machines_of(by) {
+            let behind = self.expand_parsed(target, false).map_err(|it| it.message)?;
+            let behind: Vec<MinionId> = behind.into_iter().map(|it| it.0).collect();
+            if let Some(other) = minions.iter().find(|it| !behind.contains(it)) {
+                return Err(format!("the switch `{switch}` is not for {other}, says notify.yaml"));
             }
+            behind
+        } else {
             // Nobody says what hangs on it: only who may switch all machines may turn it.
-            None => {
-                self.permit_rule(&caller, &deed, None).map_err(|it| {
-                    format!(
-                        "{}; `for` of the switch `{switch}` in notify.yaml names its machines",
-                        it.message
-                    )
-                })?;
-                minions.clone()
-            }
+            self.permit_rule(&caller, &deed, None).map_err(|it| {
+                format!("{}; `for` of the switch `{switch}` in notify.yaml names its machines", it.message)
+            })?;
+            minions.clone()
         };
         self.permit_rule(&caller, &deed, Some(&behind)).map_err(|it| it.message)?;
         if !again && behind.iter().any(|it| self.passes_over(rule, it)) {
