@@ -41,7 +41,7 @@ pub(super) async fn keep_reading(mut trees: Trees, again: Arc<Notify>, inputs: m
         }
         tokio::select! {
             () = changed(watcher.as_mut()) => {}
-            () = again.notified() => {}
+            () = again.notified() => trees.try_again(),
             () = sleep(if trees.follows() { LOOK_AT_GIT } else { LOOK }) => {}
             () = inputs.closed() => return,
         }

@@ -9,6 +9,7 @@ use super::Folder;
 use model::{Diagnostic, Severity, Span};
 use run::Git;
 use std::{
+    fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -230,9 +231,12 @@ impl Follower {
 
     /// This one is good: it is what the next start begins with. Older checkouts than the one before go.
     pub(crate) fn keep(&self, id: &str, before: Option<&str>) {
-        let kept = crate::init::write_whole(&self.home.join("good"), id.as_bytes());
+        // What the next start begins with is whole on disk before it is named; without power in between, the one before.
+        let synced = objects::sync(&self.home.join(id)).and_then(|()| File::open(&self.home)?.sync_all());
+        let kept = synced.and_then(|()| crate::init::write_whole(&self.home.join("good"), id.as_bytes()));
         if let Err(error) = kept {
-            tracing::warn!(%error, "cannot keep which commit was good");
+            tracing::warn!(%error, "cannot keep which commit was good: the next start begins with the one before");
+            return;
         }
         for other in self.checkouts() {
             if other != id && Some(other.as_str()) != before {

@@ -26,9 +26,11 @@ pub(crate) struct Trees {
     follower: Option<Follower>,
     /// The commit that is in use.
     good: Option<String>,
-    /// The one that was looked at last, and whether something was wrong.
+    /// The one that was looked at last, unless it is to be looked at again, and whether something was wrong.
     tried: Option<String>,
     bad: bool,
+    /// What was told to be wrong, and of which commit.
+    told: Option<(Option<String>, Vec<Diagnostic>)>,
 }
 
 impl Trees {
@@ -38,7 +40,7 @@ impl Trees {
         let first = good.as_ref().map(|it| &it.1);
         let sources = Sources::new(in_front(&base, first));
         let good = good.map(|it| it.0);
-        Self { base, sources, follower, tried: good.clone(), good, bad: false }
+        Self { base, sources, follower, tried: good.clone(), good, bad: false, told: None }
     }
 
     /// Where the folders lie.
@@ -56,9 +58,24 @@ impl Trees {
         self.follower.is_some()
     }
 
+    /// A commit that could not be used is looked at once more: something else may be right now.
+    pub(crate) fn try_again(&mut self) {
+        if self.bad {
+            self.tried = None;
+        }
+    }
+
     /// What is new since the last look. Blocks: not for a runtime's thread.
     pub(crate) fn look(&mut self) -> Vec<News> {
         let reading = self.sources.read();
+        if let Some(reading) = &reading {
+            // It was judged together with what is behind it.
+            self.try_again();
+            if reading.errors.is_empty() {
+                // Who hears that these are well hears anew what is not.
+                self.told = None;
+            }
+        }
         let mut news: Vec<News> = reading.map(|it| News::Trees(it, None)).into_iter().collect();
         let Some(follower) = self.follower.take() else { return news };
         news.extend(self.look_at(&follower));
@@ -72,9 +89,8 @@ impl Trees {
             // Nobody has pushed yet.
             Err(GitError::NoBranch { .. }) if self.good.is_none() => return None,
             Err(error) => {
-                let known = std::mem::replace(&mut self.bad, true) && self.tried.is_none();
                 self.tried = None;
-                return (!known).then(|| News::Bad(None, vec![error.complaint(&follower.tree)]));
+                return self.tell_bad(None, None, vec![error.complaint(&follower.tree)]);
             }
         };
         if self.tried.as_ref() == Some(&head) {
@@ -83,23 +99,27 @@ impl Trees {
         self.tried = Some(head.clone());
         if self.good.as_ref() == Some(&head) {
             // What was wrong was taken back.
-            self.bad = false;
+            (self.bad, self.told) = (false, None);
             self.sources.forget();
             return self.sources.read().map(|it| News::Trees(it, None));
         }
-        Some(self.try_out(follower, &head))
+        self.try_out(follower, &head)
     }
 
-    #[expect(clippy::result_large_err, reason = "a complaint is made once a push")]
-    fn try_out(&mut self, follower: &Follower, head: &str) -> News {
+    fn try_out(&mut self, follower: &Follower, head: &str) -> Option<News> {
         let commit = follower.commit(head, self.good.as_deref());
-        let checked_out = commit.as_ref().map_err(|error| error.complaint(&follower.tree)).and_then(|_| {
-            let out = follower.verify(head).and_then(|()| follower.check_out(head));
-            out.map_err(|error| error.complaint(&follower.tree))
-        });
-        let commit = commit.ok();
+        let (commit, checked_out) = match commit {
+            Ok(commit) => (Some(commit), follower.verify(head).and_then(|()| follower.check_out(head))),
+            Err(error) => (None, Err(error)),
+        };
         let errors = match checked_out {
-            Err(complaint) => vec![complaint],
+            Err(error) => {
+                if !matches!(error, GitError::Content(_)) {
+                    // That is not the commit's fault, or no more than the list's of those who may sign.
+                    self.tried = None;
+                }
+                vec![error.complaint(&follower.tree)]
+            }
             Ok(folder) => {
                 let mut sources = Sources::new(in_front(&self.base, Some(&folder)));
                 match sources.read() {
@@ -107,16 +127,29 @@ impl Trees {
                         self.sources = sources;
                         let before = self.good.replace(head.to_owned());
                         follower.keep(head, before.as_deref());
-                        self.bad = false;
-                        return News::Trees(reading, commit);
+                        (self.bad, self.told) = (false, None);
+                        return Some(News::Trees(reading, commit));
                     }
                     reading => reading.map(|it| it.errors).unwrap_or_default(),
                 }
             }
         };
         follower.discard(head);
+        self.tell_bad(Some(head), commit, errors)
+    }
+
+    /// Something is wrong: told if that is new.
+    fn tell_bad(
+        &mut self,
+        head: Option<&str>,
+        commit: Option<Commit>,
+        errors: Vec<Diagnostic>,
+    ) -> Option<News> {
         self.bad = true;
-        News::Bad(commit, errors)
+        let now = Some((head.map(str::to_owned), errors.clone()));
+        let known = self.told == now;
+        self.told = now;
+        (!known).then_some(News::Bad(commit, errors))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{GitError, io_error, run::Git};
 use std::{
-    fs::{DirBuilder, OpenOptions},
-    io::{BufRead, Read},
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, BufRead, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
     path::{Component, Path, PathBuf},
 };
@@ -16,6 +16,9 @@ const BYTES_MAX: u64 = 512 << 20;
 const LIST_BYTES_MAX: usize = 8 << 20;
 /// Bytes of what a link says.
 const LINK_BYTES_MAX: u64 = 4 << 10;
+
+/// Files that are synced at the same time: a file system writes what many wait for in one go.
+const SYNCS_MAX: usize = 8;
 
 /// What an object is in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,35 @@ pub(super) fn write(git: &Git, id: &str, folder: &Path) -> Result<(), GitError> 
         running.out.read_exact(&mut end).map_err(broken_off)?;
     }
     running.end()
+}
+
+/// Puts all files of a folder on disk, and their names; links are followed nowhere.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
+        next += 1;
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            match entry.file_type()? {
+                kind if kind.is_dir() => folders.push(entry.path()),
+                kind if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    sync_all(&files)?;
+    sync_all(&folders)
+}
+
+fn sync_all(paths: &[PathBuf]) -> io::Result<()> {
+    let one = |path: &PathBuf| File::open(path)?.sync_all();
+    std::thread::scope(|scope| {
+        let parts = paths.chunks(paths.len().div_ceil(SYNCS_MAX).max(1));
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().try_for_each(one))).collect();
+        let bug = |_| Err(io::Error::other("a sync ended in a bug"));
+        threads.into_iter().map(|it| it.join().unwrap_or_else(bug)).collect()
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

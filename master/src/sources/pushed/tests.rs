@@ -199,6 +199,68 @@ fn only_a_commit_that_is_signed_by_somebody_who_may_is_used() {
 }
 
 #[test]
+fn what_kept_a_commit_from_being_used_may_be_mended_without_a_push_and_is_told_once() {
+    let ground = Ground::new();
+    let ann = ground.key("ann");
+    let signers = ground.path("allowed_signers");
+    std::fs::write(&signers, "").unwrap();
+    let mut trees = ground.trees_of(ground.tree(Some(signers.clone())));
+    trees.look();
+    ground.git("work", &["config", "user.signingkey", &ann]);
+    ground.write("states/web.sls", GOOD);
+    let first = ground.push("Signed", &["-S"]);
+    assert!(only(trees.look()).1[0].message.contains("it is not signed"));
+    assert!(trees.look().is_empty(), "told once");
+    let public = std::fs::read_to_string(format!("{ann}.pub")).unwrap();
+    std::fs::write(&signers, format!("ann@lab.example {public}")).unwrap();
+    assert_eq!(only(trees.look()).0.unwrap().id, first, "she may sign now");
+
+    // Git cannot read what it needs, and later it can.
+    ground.write("states/other.sls", GOOD);
+    let second = ground.push("More", &["-S"]);
+    std::fs::rename(ground.path("tree.git/objects"), ground.path("tree.git/away")).unwrap();
+    assert!(!only(trees.look()).1.is_empty());
+    assert!(trees.look().is_empty(), "told once");
+    std::fs::rename(ground.path("tree.git/away"), ground.path("tree.git/objects")).unwrap();
+    assert_eq!(only(trees.look()).0.unwrap().id, second);
+
+    // It needs something that is behind it, which comes later.
+    ground.write("states/last.sls", &format!("include:\n  - behind\n{GOOD}").replace("a:", "last:"));
+    let third = ground.push("Builds on what is behind", &["-S"]);
+    assert!(!only(trees.look()).1.is_empty());
+    assert!(trees.look().is_empty());
+    trees.try_again();
+    assert!(trees.look().is_empty(), "looked at again, and nothing is new");
+    let behind = ground.path("behind/states/behind.sls");
+    std::fs::create_dir_all(behind.parent().unwrap()).unwrap();
+    std::fs::write(&behind, GOOD.replace("a:", "behind:")).unwrap();
+    let news = trees.look();
+    assert!(
+        matches!(&news[..], [News::Trees(_, None), News::Trees(_, Some(commit))] if commit.id == third),
+        "{news:?}"
+    );
+}
+
+#[test]
+fn a_commit_is_kept_for_the_next_start_only_if_all_of_it_is_on_disk() {
+    let ground = Ground::new();
+    let mut trees = ground.trees();
+    trees.look();
+    ground.write("states/web.sls", GOOD);
+    let first = ground.push("Serve the page", &[]);
+    only(trees.look());
+    let follower = Follower::new(ground.tree(None), &ground.path("home"));
+    assert_eq!(follower.good().unwrap().0, first);
+    let gone = "0".repeat(40);
+    follower.keep(&gone, Some(&first));
+    assert_eq!(follower.good().unwrap().0, first, "what cannot be synced is not named");
+    symlink("nowhere", ground.path("home").join(&first).join("dead")).unwrap();
+    std::fs::remove_file(ground.path("home/good")).unwrap();
+    follower.keep(&first, None);
+    assert_eq!(follower.good().unwrap().0, first, "links have nothing to sync");
+}
+
+#[test]
 fn nothing_of_a_push_is_run_and_nothing_of_it_leads_out() {
     let ground = Ground::new();
     let mut trees = ground.trees();
