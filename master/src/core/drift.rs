@@ -1,6 +1,6 @@
 //! What is not as it should be: found by plans, mended by applies, kept for each minion, told when it changes.
 
-use super::{Master, Part, publish::PAYLOAD_BYTES_MAX};
+use super::{Master, Part, publish::PAYLOAD_BYTES_MAX, roster::cut};
 use model::{
     Change, Drift, DriftItem, JobId, MinionId, Mode, Outcome, Reply, RunReport, StepReport,
     api::{DriftView, ErrorView},
@@ -14,15 +14,22 @@ const ITEMS_MAX: usize = 200;
 const CHANGES_BYTES_MAX: usize = 16 << 10;
 /// Names that an event carries.
 const NAMED_MAX: usize = 50;
+/// Characters of each name of a step.
+const NAME_CHARS_MAX: usize = 256;
 
 /// How many steps are not as they should be.
-pub(crate) fn size(drift: &Drift) -> u32 {
+fn size(drift: &Drift) -> u32 {
     u32::try_from(drift.items.len()).unwrap_or(u32::MAX).saturating_add(drift.more)
 }
 
 /// What a step is known by from one run to the next.
 fn key(sls: &str, id: &str, kind: &str) -> String {
-    format!("{sls}\0{id}\0{kind}")
+    format!("{}\0{}\0{}", short(sls), short(id), short(kind))
+}
+
+/// A name of a step as it is kept: the minion says it, and may say anything.
+fn short(text: &str) -> String {
+    cut(text, NAME_CHARS_MAX)
 }
 
 /// What is known after a run: a full look tells all, any other run tells of its own steps only.
@@ -41,23 +48,36 @@ fn after(before: &Drift, job: JobId, full: bool, report: &RunReport, now: model:
             drift.items.push(item.clone());
         }
     }
+    let whole = full && !report.cancelled;
+    // Which ones they are that there was no room for is not known: a part of the steps tells nothing of them.
+    let before_more = match (whole, looked) {
+        (true, true) => 0,
+        (true, false) => {
+            let kept: BTreeSet<String> =
+                before.items.iter().map(|it| key(&it.sls, &it.id, &it.kind)).collect();
+            let left = seen.difference(&healed).filter(|it| !kept.contains(*it)).count();
+            before.more.min(u32::try_from(left).unwrap_or(u32::MAX))
+        }
+        (false, _) => before.more,
+    };
     let mut room = CHANGES_BYTES_MAX;
     for step in report.steps.iter().filter(|it| looked && it.outcome == Outcome::WouldChange) {
         if drift.items.len() >= ITEMS_MAX {
             drift.more = drift.more.saturating_add(1);
             continue;
         }
-        let known =
-            before.items.iter().find(|it| it.sls == step.sls && it.id == step.id && it.kind == step.kind);
+        let of = key(&step.sls, &step.id, &step.kind);
+        let known = before.items.iter().find(|it| key(&it.sls, &it.id, &it.kind) == of);
         drift.items.push(DriftItem {
-            id: step.id.clone(),
-            sls: step.sls.clone(),
-            kind: step.kind.clone(),
-            name: super::roster::cut(&step.name, 256),
+            id: short(&step.id),
+            sls: short(&step.sls),
+            kind: short(&step.kind),
+            name: short(&step.name),
             since: known.map_or(now, |it| it.since),
             changes: kept_changes(&step.plan.changes, &mut room),
         });
     }
+    drift.more = drift.more.max(before_more);
     drift
 }
 
@@ -88,7 +108,7 @@ impl Master {
 
     /// Minions that are not as they should be.
     pub(crate) fn drifted(&self) -> impl Iterator<Item = &MinionId> {
-        self.live.iter().filter(|it| it.1.drift > 0).map(|it| it.0)
+        self.live.iter().filter(|it| it.1.drift.is_some_and(|it| it > 0)).map(|it| it.0)
     }
 
     pub(crate) fn drifted_count(&self) -> u32 {
@@ -100,15 +120,23 @@ impl Master {
         let kept: Vec<MinionId> =
             self.book.kept_of(Part::Drift).filter_map(|(id, _)| id.parse().ok()).collect();
         for id in kept {
-            let many = self.drift_of(&id).map_or(0, |it| size(&it));
-            if let Some(live) = self.live.get_mut(&id) {
-                live.drift = many;
-            }
+            self.recall_drift_of(&id);
+        }
+    }
+
+    /// How much it is, so that nobody has to look it up.
+    pub(crate) fn recall_drift_of(&mut self, id: &MinionId) {
+        let many = self.drift_of(id).map(|it| size(&it));
+        if let Some(live) = self.live.get_mut(id) {
+            live.drift = many;
         }
     }
 
     /// The minion is no member any more.
     pub(crate) fn forget_drift(&mut self, id: &MinionId) {
+        if let Some(live) = self.live.get_mut(id) {
+            live.drift = None;
+        }
         if self.drift_of(id).is_some() {
             self.keep(Part::Drift, id.as_str(), None);
         }
@@ -123,7 +151,7 @@ impl Master {
         let before = before.unwrap_or(Drift { at: self.now, job, items: Vec::new(), more: 0 });
         let drift = after(&before, job, full, report, self.now);
         if let Some(live) = self.live.get_mut(id) {
-            live.drift = size(&drift);
+            live.drift = Some(size(&drift));
         }
         let names = |it: &Drift| -> BTreeSet<String> {
             it.items.iter().map(|it| key(&it.sls, &it.id, &it.kind)).collect()
@@ -149,8 +177,10 @@ impl Master {
         let count = size(drift);
         let mut data =
             json!({"minion": id, "steps": count, "states": states, "items": named, "job": drift.job});
-        if super::requests::check_event(&data).is_err() {
-            data["items"] = json!([]);
+        for part in ["items", "states"] {
+            if super::requests::check_event(&data).is_err() {
+                data[part] = json!([]);
+            }
         }
         self.emit_master(format!("minion/{id}/drift"), data);
         let items: Vec<String> = drift.items.iter().map(|it| format!("{} {}", it.id, it.kind)).collect();

@@ -201,6 +201,7 @@ impl Master {
         };
         let (id, fingerprint) = (key.minion.clone(), key.fingerprint.clone());
         self.live.insert(id.clone(), Live::accepted(self.now));
+        self.recall_drift_of(&id);
         self.record(Entry::Minion(minion));
         self.record(Entry::EventsTaken(id.clone(), 0));
         self.watch_absence(&id);

@@ -105,7 +105,7 @@ impl Master {
         let mut state = sorted(flat.collect());
         let text = Value::Object(state.clone()).to_string();
         state.shift_remove("time");
-        state.insert("drift".to_owned(), Value::from(live.drift));
+        state.insert("drift".to_owned(), Value::from(live.drift.unwrap_or(0)));
         state.insert("last".to_owned(), Value::from(last));
         state.insert("time".to_owned(), Value::from(now.0));
         let payload = Value::Object(state).to_string();

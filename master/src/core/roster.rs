@@ -54,8 +54,8 @@ pub(crate) struct Live {
     pub(crate) shown_at: Timestamp,
     pub(crate) parts: Option<Box<Parts>>,
     pub(crate) assigned: Option<Vec<String>>,
-    /// Steps that the last looks found not as they should be.
-    pub(crate) drift: u32,
+    /// How many steps the last looks found not as they should be; none if nobody has looked.
+    pub(crate) drift: Option<u32>,
     /// It is left alone for a while.
     pub(crate) maintenance: bool,
     /// Processes that said hello with its key lately.
@@ -90,7 +90,7 @@ impl Live {
             shown_at: Timestamp(0),
             parts: None,
             assigned: None,
-            drift: 0,
+            drift: None,
             maintenance: false,
             talkers: Talkers::default(),
             masters: None,

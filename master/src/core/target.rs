@@ -48,7 +48,7 @@ impl Candidate for Seen<'_> {
         last.is_some_and(|it| !super::memory::is_good(it.word))
     }
     fn drifted(&self) -> bool {
-        self.live.is_some_and(|it| it.drift > 0)
+        self.live.and_then(|it| it.drift).is_some_and(|it| it > 0)
     }
     fn in_maintenance(&self) -> bool {
         self.live.is_some_and(|it| it.maintenance)

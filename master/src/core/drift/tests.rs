@@ -1,5 +1,6 @@
 //! Drift from reports: found, told once, mended.
 
+use super::size;
 use crate::core::{test_kit::*, *};
 use bus::message::{FromMinion, JobResult};
 use model::{Change, JobId, JobKind, Mode, Outcome, Plan, Reply, Request, RunReport, StepReport, Terminal};
@@ -46,6 +47,7 @@ fn ran(
             reason: String::new(),
             report: Some(report),
             at: bench.now,
+            begun: None,
         })),
     )
 }
@@ -133,6 +135,49 @@ fn what_is_kept_is_bounded_and_the_rest_counted() {
     );
     bench.ask(Request::RemoveMinion { minion: id("vm-1") });
     assert!(bench.master.book.kept_of(Part::Drift).next().is_none());
+}
+
+#[test]
+fn a_look_at_a_part_keeps_what_there_was_no_room_for() {
+    let mut bench = Bench::with(&["vm-1"]);
+    let names: Vec<String> = (0..300).map(|it| format!("step-{it}")).collect();
+    let steps = |outcome| names.iter().map(move |it| ("web", it.as_str(), outcome)).collect::<Vec<_>>();
+    let drift = |bench: &Bench| size(&bench.master.drift_of(&id("vm-1")).unwrap());
+    ran(&mut bench, 1, &[], Mode::Check, &steps(Outcome::WouldChange));
+    assert_eq!(drift(&bench), 300);
+    // One of those that there was no room for, again and again.
+    for job in 2..5 {
+        ran(&mut bench, job, &["web"], Mode::Check, &[("web", "step-299", Outcome::WouldChange)]);
+        assert_eq!(drift(&bench), 300);
+    }
+    ran(&mut bench, 5, &["web"], Mode::Apply, &[("web", "step-0", Outcome::Changed)]);
+    assert_eq!(drift(&bench), 299);
+    let mut most = steps(Outcome::Changed);
+    most[298].2 = Outcome::Failed;
+    ran(&mut bench, 6, &[], Mode::Apply, &most);
+    assert_eq!(drift(&bench), 1, "of a full run all is known");
+    let effects = ran(&mut bench, 7, &[], Mode::Apply, &steps(Outcome::Changed));
+    assert_eq!(told(&effects).map(|it| it.0), Some(0));
+    assert_eq!(bench.master.minion_view(&id("vm-1"), None).unwrap().drift, Some(0));
+}
+
+#[test]
+fn names_of_steps_are_cut_and_an_event_about_them_has_a_bound() {
+    let mut bench = Bench::with(&["vm-1"]);
+    let long: Vec<String> = (0..200).map(|it| format!("{it:03}{}", "\u{1}".repeat(100_000))).collect();
+    let steps: Vec<_> = long.iter().map(|it| (it.as_str(), it.as_str(), Outcome::WouldChange)).collect();
+    let effects = ran(&mut bench, 1, &[], Mode::Check, &steps);
+    let (many, states) = told(&effects).unwrap();
+    assert_eq!((many, states.len()), (200, 0), "how many, without names");
+    for effect in &effects {
+        if let Effect::Event(event) = effect {
+            assert!(event.data.to_string().len() <= crate::core::requests::EVENT_BYTES_MAX, "{}", event.tag);
+        }
+    }
+    let drift = bench.master.drift_of(&id("vm-1")).unwrap();
+    assert!(drift.items.iter().all(|it| it.id.chars().count() <= 256 && it.sls.chars().count() <= 256));
+    let effects = ran(&mut bench, 2, &[], Mode::Check, &steps);
+    assert!(told(&effects).is_none(), "known by what is left of their names");
 }
 
 #[test]
