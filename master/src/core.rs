@@ -37,6 +37,7 @@ mod target;
 #[cfg(test)]
 mod test_kit;
 mod timers;
+mod trees;
 mod view;
 
 pub(crate) use access::is_user_name;
@@ -294,7 +295,8 @@ impl Master {
                 self.request(ticket, caller, *request, random);
             }
             Input::Integration { user, tag, data } => self.integration(&user, &tag, data),
-            Input::Sources { revision, rules } => self.sources(revision, rules),
+            Input::Sources { revision, rules } => self.sources(revision, Some(rules)),
+            Input::SourcesWithoutRules { revision } => self.sources(revision, None),
             Input::Pushed(commit) => self.pushed = Some(commit),
             Input::BrokenSources(diagnostics) => self.broken_sources(diagnostics),
             Input::Compiled { job, minion, revision, result } => {

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tickets::{Tickets, Waiter, unavailable};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tracing::{info, warn};
 
 pub use clock::Clock;
@@ -162,6 +162,7 @@ pub(crate) struct Daemon<O> {
     sealed: VecDeque<(JobId, MinionId, Arc<[u8]>)>,
     retained_due: Instant,
     clock_set: bool,
+    test_calls: Arc<Semaphore>,
     beat: Beat,
 }
 
@@ -213,6 +214,7 @@ impl<O: Outside> Daemon<O> {
             sealed: VecDeque::new(),
             retained_due: Instant::now() + RETAINED_EVERY,
             clock_set: true,
+            test_calls: outgoing::places(),
             beat,
         }
     }
@@ -354,11 +356,18 @@ impl<O: Outside> Daemon<O> {
     }
     fn trees(&mut self, reading: Reading) {
         let Reading { generation, errors } = reading;
-        if errors.is_empty() || self.generation.is_none() {
+        let asleep = self.generation.as_ref().is_none_or(|it| it.rules.is_none());
+        if errors.is_empty() || self.generation.is_none() || (asleep && generation.rules.is_some()) {
             info!(revision = %generation.revision, files = generation.files.len(), "trees in use");
             self.adopt(&generation);
-            let (revision, rules) = (generation.revision, generation.rules.clone());
-            self.step(Input::Sources { revision, rules }, None);
+            let revision = generation.revision;
+            match generation.rules.clone() {
+                Some(rules) => self.step(Input::Sources { revision, rules }, None),
+                None => {
+                    warn!("no rule and no schedule acts until reactors/ is right: events wait for them");
+                    self.step(Input::SourcesWithoutRules { revision }, None);
+                }
+            }
         }
         if !errors.is_empty() {
             self.broken_trees(errors);

@@ -393,6 +393,6 @@ mod tests {
         let config = Config::read(&root.path().join("etc/labctl/master.yaml"), root.path(), false).unwrap();
         let reading = crate::sources::Sources::new(config.layout).read().unwrap();
         assert_eq!(reading.errors, []);
-        assert_eq!(reading.generation.rules.iter().count(), 1);
+        assert_eq!(reading.generation.rules.as_ref().unwrap().iter().count(), 1);
     }
 }

@@ -25,8 +25,8 @@ const AWAITS_A_MINION: &[&str] = &["E0109", "E0114"];
 pub struct Generation {
     /// Compiles it.
     pub compiler: Compiler,
-    /// Its rules.
-    pub rules: Rules,
+    /// Its rules; none if they cannot be read.
+    pub rules: Option<Rules>,
     /// Its hash.
     pub revision: Revision,
     /// Where contents of `states/` lay when it was read.
@@ -87,7 +87,8 @@ impl Sources {
         errors.extend(rules.diagnostics);
         errors.retain(|it| it.severity == Severity::Error);
         dedup(&mut errors);
-        let rules = rules.value.unwrap_or_default();
+        // Those that were left out would lose what they remember.
+        let rules = rules.value.filter(|_| !found.lacks_rules);
         let generation = Arc::new(Generation { compiler, rules, revision, files: Arc::new(found.files) });
         Some(Reading { generation, errors })
     }
@@ -213,6 +214,21 @@ mod tests {
         assert_eq!(errors[0].spans[0].file, "states/web.sls");
         write(site.path(), "states/web.sls", "a: cmd.run\n");
         assert_eq!(sources.read().unwrap().errors, []);
+    }
+
+    #[test]
+    fn rules_with_a_mistake_or_that_cannot_be_read_are_none() {
+        let site = tempfile::tempdir().unwrap();
+        write(site.path(), "reactors/a.yaml", "a:\n  on: x\n  do:\n    - event: { tag: y }\n");
+        let mut sources = Sources::new(layout(&[site.path()]));
+        assert!(sources.read().unwrap().generation.rules.is_some());
+        write(site.path(), "states/web.sls", "a: [\n");
+        assert!(sources.read().unwrap().generation.rules.is_some(), "what is wrong elsewhere is no matter");
+        std::os::unix::fs::symlink("nowhere", site.path().join("reactors/b.yaml")).unwrap();
+        assert!(sources.read().unwrap().generation.rules.is_none(), "there may be rules in it");
+        std::fs::remove_file(site.path().join("reactors/b.yaml")).unwrap();
+        write(site.path(), "reactors/b.yaml", "b: [\n");
+        assert!(sources.read().unwrap().generation.rules.is_none());
     }
 
     #[test]

@@ -108,6 +108,9 @@ pub struct MasterStatus {
     pub maintenance: u32,
     /// Rules in use.
     pub rules: u32,
+    /// `reactors/` could not be read when the master started: no rule and no schedule acts until it can.
+    #[serde(default)]
+    pub rules_asleep: bool,
     /// Trees in use.
     pub revision: Option<Revision>,
     /// Complaints about the newest edit of the trees, if it is broken and an older one is in use.

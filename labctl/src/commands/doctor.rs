@@ -133,7 +133,12 @@ fn judge(status: &MasterStatus, findings: &mut Vec<Finding>) {
         findings
             .push(Finding::bad(format!("new jobs are refused: {reason}"), "make room on the master's disk"));
     }
-    if !status.tree_errors.is_empty() {
+    if status.rules_asleep {
+        findings.push(Finding::bad(
+            "reactors/ could not be read when the master started: no rule and no schedule acts until it is right",
+            "labctl state check",
+        ));
+    } else if !status.tree_errors.is_empty() {
         let count = status.tree_errors.len();
         findings.push(Finding::bad(
             format!("the newest edit of the trees has {count} errors; the one before is in use"),

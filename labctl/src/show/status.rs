@@ -7,7 +7,7 @@ use super::{
     time,
 };
 use model::{
-    Event, JobKind, Key, KeyStatus, Operator, Timestamp, Token,
+    Diagnostic, Event, JobKind, Key, KeyStatus, Operator, Timestamp, Token,
     api::{JobView, MasterStatus, ObserverView},
 };
 use std::fmt::Write;
@@ -59,7 +59,8 @@ pub(crate) fn status(status: &MasterStatus, place: &str, style: &Style) -> Strin
         jobs.push(format!("last: {}", last_job(last, style)));
     }
     let _ = writeln!(text, "  JOBS     {:>4}   {}", status.jobs_day, jobs.join("   "));
-    let _ = writeln!(text, "  RULES    {:>4}", status.rules);
+    let asleep = if status.rules_asleep { style.paint(Tone::Bad, "   asleep") } else { String::new() };
+    let _ = writeln!(text, "  RULES    {:>4}{asleep}", status.rules);
     let revision = status.revision.map_or_else(|| "none".to_owned(), |it| it.to_string());
     let refused: u64 = status.refused.values().sum();
     let _ = writeln!(
@@ -93,6 +94,13 @@ fn last_job(view: &JobView, style: &Style) -> String {
     )
 }
 
+/// What to mend first: rules that are asleep before all else.
+fn first_error(status: &MasterStatus) -> Option<&Diagnostic> {
+    let of_rules = |it: &&Diagnostic| it.spans.first().is_some_and(|it| it.file.starts_with("reactors/"));
+    let of_rules = status.tree_errors.iter().find(|it| status.rules_asleep && of_rules(it));
+    of_rules.or_else(|| status.tree_errors.first())
+}
+
 /// What an operator must know, one line each.
 fn troubles(status: &MasterStatus, style: &Style) -> String {
     let mut text = String::new();
@@ -106,14 +114,16 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
         let names: Vec<&str> = status.suspended.iter().map(model::MinionId::as_str).collect();
         say(format!("two machines use the key of {}: labctl key list --pending", names.join(", ")));
     }
-    if !status.tree_errors.is_empty() {
-        let (count, first) = (status.tree_errors.len(), &status.tree_errors[0]);
+    if let Some(first) = first_error(status) {
+        let count = status.tree_errors.len();
         let place = first.spans.first().map(|it| format!("{}:{}: ", it.file, it.line)).unwrap_or_default();
         let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
-        say(format!(
-            "the newest edit of the trees is broken, the one before is in use\n      {place}{}{more}",
-            first.message
-        ));
+        let what = if status.rules_asleep {
+            "no rule and no schedule acts until reactors/ is right: events wait for them"
+        } else {
+            "the newest edit of the trees is broken, the one before is in use"
+        };
+        say(format!("{what}\n      {place}{}{more}", first.message));
     }
     let reactor = &status.reactor;
     if reactor.dropped > 0 {

@@ -85,6 +85,12 @@ pub enum Input {
         /// Their rules.
         rules: Rules,
     },
+    /// New trees are in use for jobs. Their rules cannot be read, and there are no older ones: all that is about rules
+    /// rests.
+    SourcesWithoutRules {
+        /// Which.
+        revision: Revision,
+    },
     /// What is told next of the trees came by this commit.
     Pushed(Box<Commit>),
     /// An edit of the trees does not load; the last good one stays in use.

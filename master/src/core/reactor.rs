@@ -11,15 +11,14 @@ use super::{
     target::Seen,
     timers::Timer,
 };
-use crate::sources::Commit;
 use lang::{
     reactor::{Judged, List, Maintenance, Member, World, minion_of},
     rules::{Rule, Rules},
     target::Target,
 };
 use model::{
-    Decision, DecisionAction, Diagnostic, Event, Job, JobId, MinionId, Presence, Revision, Source, Timestamp,
-    Verdict, api::RuleOff, broken,
+    Decision, DecisionAction, Event, Job, JobId, MinionId, Presence, Source, Timestamp, Verdict,
+    api::RuleOff, broken,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -36,8 +35,6 @@ pub(crate) const HOPS_MAX: u32 = lang::rules::HOPS_MAX;
 pub(crate) const QUEUE_MAX: usize = 100_000;
 /// Rows of events that wait, among what rules remember: no rule has this name.
 const QUEUE_ROW: &str = "/queue/";
-/// Bytes of paths that an event about the trees names.
-const CHANGED_BYTES_MAX: usize = 8 << 10;
 /// How long rules wait whose deadlines come while the store is full.
 const FULL_MS: u64 = 10_000;
 
@@ -68,6 +65,8 @@ pub(crate) struct Reactor {
     pub(crate) dropped: u64,
     /// Rules that operators switched off.
     pub(crate) off: BTreeMap<String, RuleOff>,
+    /// Rules were read. Before, all that is about rules rests: memory, schedules, reactions, and events wait on disk.
+    pub(crate) awake: bool,
 }
 
 /// An event to react to.
@@ -219,7 +218,7 @@ impl Master {
         if self.degraded.is_some() {
             return;
         }
-        if self.revision.is_some() || !self.tree_errors.is_empty() {
+        if self.reactor.awake {
             while *left > 0 {
                 let Some(queued) = self.reactor.queue.pop_front() else { break };
                 *left -= 1;
@@ -235,7 +234,7 @@ impl Master {
             let data = serde_json::to_value(&*queued).unwrap_or_default();
             self.record(queue_row(&queued.event, Some(data)));
         }
-        if !queue.is_empty() && self.revision.is_some() {
+        if !queue.is_empty() && self.reactor.awake {
             self.wake_at(self.now, Timer::Rules);
         }
         self.reactor.queue = queue;
@@ -417,68 +416,6 @@ pub(crate) fn chain(parent: &Event) -> Vec<u64> {
 fn queue_row(event: &Event, data: Option<Value>) -> Entry {
     let key = format!("{QUEUE_ROW}{:020}", event.number);
     Entry::Kept { part: Part::RuleMemory, key, data }
-}
-
-/// Trees.
-impl Master {
-    pub(crate) fn sources(&mut self, revision: Revision, rules: Rules) {
-        let pushed = self.pushed.take();
-        let first = self.revision.is_none();
-        let changed = self.revision.replace(revision) != Some(revision);
-        self.tree_errors.clear();
-        self.reactor.rules = Arc::new(rules);
-        let forgetful = self.reactor.engine.replace_rules(self.now, Arc::clone(&self.reactor.rules));
-        self.schedules.renew();
-        if changed && !first {
-            let mut data = json!({"revision": revision.to_string()});
-            if !forgetful.is_empty() {
-                data["rules_that_begin_anew"] = json!(forgetful);
-            }
-            tell_commit(pushed.as_deref(), &mut data);
-            self.emit_master("tree/changed".to_owned(), data);
-        }
-        if changed {
-            let minions: Vec<MinionId> = self.book.minions.keys().cloned().collect();
-            self.out.extend(minions.into_iter().map(|minion| Effect::Assign { minion }));
-        }
-        self.forward_all();
-        self.resume_reactions();
-        for due in self.reactor.dues.values_mut() {
-            (due.tries, due.next_at) = (0, None);
-        }
-        self.due_boots_of_all();
-    }
-
-    pub(crate) fn broken_sources(&mut self, diagnostics: Vec<Diagnostic>) {
-        let pushed = self.pushed.take();
-        if self.tree_errors == diagnostics && pushed.is_none() {
-            return;
-        }
-        let first = diagnostics.first();
-        let place = first.and_then(|it| it.spans.first()).map(|it| format!("{}:{}", it.file, it.line));
-        let mut data = json!({
-            "errors": diagnostics.len(), "first": first.map(|it| cut(&it.message, 1024)), "place": place,
-        });
-        tell_commit(pushed.as_deref(), &mut data);
-        self.tree_errors = diagnostics;
-        self.emit_master("tree/broken".to_owned(), data);
-    }
-}
-
-/// By which commit, and which of its paths, as far as there is room for them in an event.
-fn tell_commit(commit: Option<&Commit>, data: &mut Value) {
-    let Some(Commit { id, author, subject, changed, more_changed }) = commit else { return };
-    let mut bytes = 0;
-    let room = |it: &&String| {
-        bytes += it.len();
-        bytes <= CHANGED_BYTES_MAX
-    };
-    let told: Vec<&String> = changed.iter().take_while(room).collect();
-    data["commit"] = json!(id);
-    data["author"] = json!(author);
-    data["subject"] = json!(subject);
-    data["more_changed"] = json!(*more_changed || told.len() < changed.len());
-    data["changed"] = json!(told);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What people are shown of the master's memory.
 
-use super::{Master, drift};
+use super::Master;
 use model::{
     MinionId, Presence,
     api::{MasterStatus, MinionView, ReactorStatus, RuleView},
@@ -43,6 +43,7 @@ impl Master {
             drifted_names: self.drifted().take(NAMED_MAX).cloned().collect(),
             maintenance: self.maintained_count(),
             rules: count(self.reactor.rules.iter().count()),
+            rules_asleep: self.revision.is_some() && !self.reactor.awake,
             revision: self.revision,
             tree_errors: self.complaints().cloned().collect(),
             refused: self.counters.iter().map(|(reason, it)| ((*reason).to_owned(), *it)).collect(),
@@ -78,7 +79,7 @@ impl Master {
             sandbox: minion.sandbox,
             sample: live.and_then(|it| serde_json::from_str(it.sample.as_ref()?).ok()),
             why,
-            drift: self.drift_of(id).map(|it| drift::size(&it)),
+            drift: live.and_then(|it| it.drift),
             maintenance: self.maintenance(id),
         })
     }

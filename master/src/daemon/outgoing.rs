@@ -8,6 +8,7 @@ use model::{Reply, broken};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 use ureq::Agent;
 use ureq::http::{Request, Response, StatusCode};
@@ -20,6 +21,13 @@ const ANSWER_CHARS_MAX: usize = 200;
 const REDIRECTS_MAX: usize = 3;
 /// Bytes of the head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Tests of notifiers at a time: each holds a thread as long as the other side likes to take.
+const TESTS_MAX: usize = 2;
+
+/// Places for tests of notifiers.
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(TESTS_MAX))
+}
 
 impl<O: Outside> Daemon<O> {
     /// Calls, and tells the core what came of it.
@@ -57,9 +65,15 @@ impl<O: Outside> Daemon<O> {
         self.tickets.reply(ticket, reply);
     }
     /// Calls once for somebody who waits for the answer.
-    pub(super) fn test_call(&self, ticket: Ticket, call: Call) {
+    pub(super) fn test_call(&mut self, ticket: Ticket, call: Call) {
+        let Ok(place) = Arc::clone(&self.test_calls).try_acquire_owned() else {
+            let busy =
+                format!("{TESTS_MAX} notifiers are being tested already: try again when they have answered");
+            return self.tickets.reply(ticket, super::unavailable(busy));
+        };
         let loopback = self.loopback.clone();
         tokio::spawn(async move {
+            let _place = place;
             let origin = call.origin().to_owned();
             let done = tokio::task::spawn_blocking(move || make(&call)).await;
             let called = done.unwrap_or_else(|bug| failed(format!("it ended in a bug: {bug}"), true));

@@ -94,7 +94,8 @@ fn start(folder: &Path) -> Rig {
 }
 
 fn read_trees(folder: &Path, loopback: mpsc::Sender<Incoming>) {
-    let layout = Layout { states: vec![Folder::native(folder.join("states"))], ..Layout::default() };
+    let below = |name: &str| vec![Folder::native(folder.join(name))];
+    let layout = Layout { states: below("states"), reactors: below("reactors"), ..Layout::default() };
     let again = Arc::new(tokio::sync::Notify::new());
     tokio::spawn(trees::keep_reading(Trees::new(layout, None), again, loopback));
 }
@@ -303,6 +304,7 @@ async fn a_command_is_on_disk_then_offered_sealed_then_watched_to_its_end() {
         reason: String::new(),
         report: None,
         at: Timestamp(1),
+        begun: None,
     };
     rig.message(FromMinion::Result(Box::new(result))).await;
     rig.until(|it| matches!(it, Out::Send(ToMinion::Ack { .. })).then_some(())).await;
@@ -421,6 +423,64 @@ async fn a_broken_edit_leaves_the_last_good_trees_in_use_and_is_reported() {
     std::fs::write(&state, "b:\n  cmd.run: []\n").unwrap();
     let mended = rig.status(|it| it.tree_errors.is_empty()).await;
     assert_ne!(mended.revision, good.revision);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_master_that_starts_with_a_mistake_in_its_rules_says_so_and_uses_them_once_they_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("reactors")).unwrap();
+    let rules = folder.path().join("reactors/rules.yaml");
+    std::fs::write(&rules, "a:\n  on: x\n  do: [\n").unwrap();
+    let rig = start(folder.path());
+    let asleep = rig.status(|it| it.rules_asleep && !it.tree_errors.is_empty()).await;
+    assert!(asleep.revision.is_some() && asleep.tree_errors[0].spans[0].file == "reactors/rules.yaml");
+    // Right, while something else is not: the rules are what they wait for.
+    std::fs::create_dir(folder.path().join("states")).unwrap();
+    std::fs::write(folder.path().join("states/web.sls"), "a: [\n").unwrap();
+    std::fs::write(&rules, "a:\n  on: x\n  do:\n    - event: { tag: y }\n").unwrap();
+    let awake = rig.status(|it| !it.rules_asleep).await;
+    assert_eq!(awake.rules, 1);
+    // And a mistake later keeps them.
+    std::fs::write(&rules, "a: [\n").unwrap();
+    let broken =
+        rig.status(|it| it.tree_errors.iter().any(|it| it.spans[0].file.starts_with("reactors/"))).await;
+    assert!(broken.rules == 1 && !broken.rules_asleep);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn tests_of_notifiers_hold_two_threads_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, loopback) = start_without_trees(folder.path());
+    let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text =
+        format!("notifiers:\n  slow: {{ type: webhook, url: 'http://{}/' }}\n", slow.local_addr().unwrap());
+    let notifiers =
+        lang::notifiers::Notifiers::parse("notify.yaml", &text, &|_| Err("no such file".to_owned()));
+    let notifiers = notifiers.value.unwrap_or_else(|| panic!("{:?}", notifiers.diagnostics));
+    loopback.send(Incoming::Notifiers(Ok(Arc::new(notifiers)))).await.unwrap();
+    let test = || {
+        let handle = rig.handle.clone();
+        tokio::spawn(
+            async move { handle.request(caller(), Request::TestNotifier { name: "slow".into() }).await },
+        )
+    };
+    let held = [test(), test()];
+    let (slow, connections) = tokio::task::spawn_blocking(move || {
+        let connections = [slow.accept().unwrap(), slow.accept().unwrap()];
+        (slow, connections)
+    })
+    .await
+    .unwrap();
+    let Reply::Error(error) = timeout(LIMIT, test()).await.unwrap().unwrap() else { panic!("a third one") };
+    assert!(error.message.contains("try again"), "{}", error.message);
+    drop((slow, connections));
+    for held in held {
+        assert!(matches!(timeout(LIMIT, held).await.unwrap().unwrap(), Reply::Error(_)));
+    }
+    let Reply::Error(error) = timeout(LIMIT, test()).await.unwrap().unwrap() else { panic!() };
+    assert!(!error.message.contains("try again"), "there is room again: {}", error.message);
     rig.stop().await;
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) sources: BTreeMap<String, Source>,
     pub(super) files: BTreeMap<ContentHash, PathBuf>,
     pub(super) problems: Vec<Diagnostic>,
+    /// Something of `reactors/` could not be read.
+    pub(super) lacks_rules: bool,
     kept: usize,
 }
 
@@ -178,6 +180,7 @@ impl Walk<'_> {
         self.found.sources.insert(name.to_owned(), source);
     }
     fn complain(&mut self, name: &str, message: String, help: &str) {
+        self.found.lacks_rules |= self.kind == "reactors" && !self.dialect.salt;
         if self.found.problems.len() < PROBLEMS_MAX {
             // Salt leaves out what it cannot read: one dead link must not hold back a tree that ran there.
             let severity = if self.dialect.salt { Severity::Warning } else { Severity::Error };

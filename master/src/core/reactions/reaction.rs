@@ -343,7 +343,7 @@ impl Master {
 
     /// Lets somebody go on who can; true if something was done. Before there are rules nobody can.
     pub(crate) fn run_ready(&mut self) -> bool {
-        if self.revision.is_none() {
+        if !self.reactor.awake {
             return false;
         }
         let Some(id) = self.reactions.ready.pop_front() else { return false };

@@ -133,7 +133,7 @@ impl Master {
 
     /// Time is up for a wait. Before there are rules nobody could say what follows.
     pub(crate) fn reaction_timer(&mut self, id: &str) {
-        if self.revision.is_none() {
+        if !self.reactor.awake {
             return;
         }
         let now = self.now;

@@ -401,3 +401,62 @@ fn an_edit_keeps_the_memory_of_rules_that_it_did_not_touch_and_names_the_others(
     let fired = decisions(&bench.pass(600_000)).iter().filter(|it| it.verdicts[0].fired).count();
     assert_eq!(fired, 1);
 }
+
+#[test]
+fn a_mistake_in_rules_at_a_start_leaves_all_about_them_asleep_until_they_are_right() {
+    const TEXT: &str = "told:\n  on: minion/+/event/disk\n  throttle: 1 per minion per 1d\n  do:\n    - run: { target: \"{{minion}}\", command: [\"true\"] }\n\
+                        nightly:\n  schedule: { every: 1h, missed: all }\n  do:\n    - run: { target: vm-1, command: [\"true\"] }\n\
+                        later:\n  on: minion/+/event/disk\n  do:\n    - run: { target: vm-1, command: [\"true\"] }\n    - wait_for: { job: last, timeout: 1d }\n    - event: { tag: done }\n";
+    let kept = |bench: &Bench| {
+        let of = |part| bench.master.book.kept_of(part).map(|it| it.0.to_owned()).collect::<Vec<_>>();
+        let rows = of(Part::RuleMemory).into_iter().filter(|it| !it.starts_with("/queue/"));
+        (rows.collect::<Vec<_>>(), of(Part::Schedule), of(Part::Reaction))
+    };
+    let mut bench = configured(TEXT);
+    bench.back("vm-1", hello());
+    let before = bench.say("vm-1", disk(1, 95));
+    assert_eq!(decisions(&before)[0].verdicts.iter().filter(|it| it.fired).count(), 2);
+    let rows = kept(&bench);
+    assert!(rows.0.len() == 1 && rows.1 == ["nightly"] && rows.2.len() == 2, "{rows:?}");
+    let job = records(&before).into_iter().find_map(|it| match it {
+        Entry::Job(job) if job.caller.name == "rule:later" => Some(job.id),
+        _ => None,
+    });
+    let job = job.unwrap();
+
+    // Started anew with a mistake in the rules: jobs go on, all that is about rules rests.
+    bench.lazy.clear();
+    bench.master = Master::restore(settings(), bench.now, bench.disk.clone());
+    bench.step(Input::SourcesWithoutRules { revision: revision() });
+    bench.back("vm-1", hello());
+    bench.compiled(job.0, "vm-1");
+    bench.say("vm-1", result(job, Terminal::Ok));
+    let mut seen = bench.say("vm-1", disk(2, 96));
+    for _ in 0..8 {
+        seen.extend(bench.pass(15 * 60_000));
+    }
+    assert!(decisions(&seen).is_empty() && !tags(&seen).contains(&"schedule/nightly"), "{seen:?}");
+    assert_eq!(kept(&bench), rows, "nothing is forgotten");
+    assert!(bench.master.status().rules_asleep);
+    bench.back("vm-1", hello());
+    assert_eq!(compiles(&bench.submit(77, "vm-1", apply())), [id("vm-1")], "jobs need no rules");
+    // Also over one more restart.
+    bench.lazy.clear();
+    bench.master = Master::restore(settings(), bench.now, bench.disk.clone());
+    bench.step(Input::SourcesWithoutRules { revision: revision() });
+    assert_eq!(kept(&bench), rows);
+
+    // What waited is decided with what was remembered, and what was missed is made up for.
+    let mut effects = sources(&mut bench, TEXT);
+    effects.extend(bench.pass(60_000));
+    assert!(!bench.master.status().rules_asleep);
+    let of_disk = decisions(&effects).into_iter().find(|it| it.tag == "minion/vm-1/event/disk").unwrap();
+    let verdict = |rule: &str| of_disk.verdicts.iter().find(|it| it.rule == rule).unwrap();
+    assert!(!verdict("told").fired, "it was told within a day: {:?}", verdict("told"));
+    assert!(verdict("later").fired);
+    assert_eq!(tags(&effects).iter().filter(|it| **it == "schedule/nightly").count(), 2);
+    assert!(
+        tags(&effects).contains(&"rule/later/done"),
+        "the reaction goes on whose job has ended meanwhile"
+    );
+}
