@@ -5,6 +5,7 @@ mod clock;
 mod confirm;
 mod effect;
 mod entry;
+mod input;
 mod jobs;
 mod memory;
 mod outbox;
@@ -16,6 +17,7 @@ mod schedules;
 pub use confirm::CONFIRM_MS;
 pub use effect::Effect;
 pub use entry::{Entry, Resume, RunEnd, RunLine};
+pub use input::Input;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 pub use reboot::{REBOOT_LIMIT_MS, REBOOTS_MAX};
 pub use release::compatible;
@@ -24,7 +26,7 @@ pub use schedules::{NEVER, Scheduled, what};
 use bus::message::{CAN_CONDUCT, CAN_CONFIRM, CAN_REBOOT, CAN_WAKE, FromMinion, Hello, Speaker, ToMinion};
 use clock::MasterClock;
 use memory::Memory;
-use model::{Ask, ContentHash, Grains, JobId, MinionId, MinionSchedule, Timestamp};
+use model::{Ask, ContentHash, Grains, JobId, Timestamp};
 use progress::Pending;
 use serde_json::{Value, json};
 
@@ -68,97 +70,6 @@ pub struct Settings {
     pub outbox_bytes: usize,
     /// Hash of what it does by itself; none if that is nothing.
     pub conduct: Option<ContentHash>,
-}
-
-/// Everything that can happen to a minion.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The process began; first of all inputs.
-    Started,
-    /// Subscribed and ready to publish: a new session.
-    Connected,
-    /// That is over.
-    Disconnected,
-    /// A verified message of the master, with the master's clock when it was signed.
-    Message {
-        /// What.
-        message: Box<ToMinion>,
-        /// Header's `iat`.
-        sent: Timestamp,
-    },
-    /// A run goes on.
-    Progress {
-        /// Which.
-        job: JobId,
-        /// Steps in all.
-        of: u32,
-        /// What happened since the last time.
-        lines: Vec<RunLine>,
-    },
-    /// A run is over, or was never begun.
-    RunEnded {
-        /// Which.
-        job: JobId,
-        /// How.
-        end: RunEnd,
-    },
-    /// To [`Effect::Reboot`]: it cannot be done.
-    RebootFailed {
-        /// For which job.
-        job: JobId,
-        /// Why.
-        reason: String,
-    },
-    /// Something happened on the machine.
-    Event {
-        /// Below `minion/<id>/`.
-        tag: String,
-        /// An object.
-        data: Value,
-    },
-    /// Grains were collected, for a probe or because it was time.
-    Grains {
-        /// Number of the probe that wanted them.
-        probe: Option<u64>,
-        /// Whole.
-        grains: Grains,
-        /// Their hash.
-        hash: ContentHash,
-    },
-    /// To [`Effect::AnswerQuestions`].
-    Answered {
-        /// Number of the probe.
-        probe: u64,
-        /// What to say.
-        answer: Value,
-    },
-    /// To [`Effect::Conduct`]: this is what it does by itself now.
-    Conduct(Option<ContentHash>),
-    /// These are its schedules from now on.
-    Schedules {
-        /// Its name.
-        id: MinionId,
-        /// In order.
-        list: Vec<MinionSchedule>,
-    },
-    /// To [`Effect::Due`].
-    Scheduled(Box<Scheduled>),
-    /// These could not be put on disk; whatever was to follow them was not done.
-    NotRecorded {
-        /// The entries of the failed write.
-        entries: Vec<Entry>,
-        /// Why, for people.
-        reason: String,
-    },
-    /// The disk takes records again.
-    DiskGood,
-    /// The process is to end in good order.
-    Stop {
-        /// `stop`, `reboot`, `uninstall`.
-        reason: String,
-    },
-    /// Time passed.
-    Tick,
 }
 
 /// The connection as the core sees it.
@@ -233,12 +144,13 @@ impl Minion {
             Input::RunEnded { job, end } => self.on_run_ended(now, job, end, &mut effects),
             Input::RebootFailed { job, reason } => self.on_reboot_failed(job, reason, &mut effects),
             Input::Event { tag, data } => self.add_event(now, tag, data, &mut effects),
+            Input::Events(events) => self.add_events(now, events, &mut effects),
             Input::Answered { probe, answer } => {
                 self.say(now, FromMinion::Answer { probe, answer }, &mut effects);
             }
             Input::Grains { probe, grains, hash } => self.on_grains(now, probe, grains, hash, &mut effects),
             Input::Conduct(hash) => self.settings.conduct = hash,
-            Input::Schedules { id, list } => self.on_schedules(&id, list),
+            Input::Schedules { id, list } => self.on_schedules(&id, list, &mut effects),
             Input::Scheduled(scheduled) => self.on_scheduled(now, *scheduled, &mut effects),
             Input::NotRecorded { entries, reason } => {
                 self.on_not_recorded(now, entries, reason, &mut effects);

@@ -216,25 +216,45 @@ impl Minion {
         }
     }
 
-    /// Notes an event and says it. Tags and payloads over their limits are cut, with a notice in the payload.
+    /// Notes an event and says it.
     pub(super) fn add_event(&mut self, now: Timestamp, tag: String, data: Value, effects: &mut Vec<Effect>) {
-        let number = self.memory.outbox.next;
-        let tag: String = if tag.len() > TAG_MAX { tag.chars().take(TAG_MAX / 4).collect() } else { tag };
-        let data = match data.to_string().len() {
-            length if length > EVENT_MAX => serde_json::json!({ "cut": length }),
-            _ => data,
-        };
-        let entry = Entry::Event { number, tag, data, gap: 0 };
-        if self.unwritten_event().is_some() {
-            // One before it is not on disk: it waits behind it, for the master takes them in order.
-            self.memory.remember(&entry);
-            self.unwritten.push(entry);
+        self.add_events(now, vec![(tag, data)], effects);
+    }
+
+    /// Notes events, all in one write, and says them. Tags and payloads over their limits are cut, with a notice in the
+    /// payload.
+    pub(super) fn add_events(
+        &mut self,
+        now: Timestamp,
+        events: Vec<(String, Value)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let first = self.memory.outbox.next;
+        let unwritten = self.unwritten_event().is_some();
+        for (tag, data) in events {
+            let number = self.memory.outbox.next;
+            let tag: String = if tag.len() > TAG_MAX { tag.chars().take(TAG_MAX / 4).collect() } else { tag };
+            let data = match data.to_string().len() {
+                length if length > EVENT_MAX => serde_json::json!({ "cut": length }),
+                _ => data,
+            };
+            let entry = Entry::Event { number, tag, data, gap: 0 };
+            if unwritten {
+                // One before it is not on disk: it waits behind it, for the master takes them in order.
+                self.memory.remember(&entry);
+                self.unwritten.push(entry);
+            } else {
+                self.record(entry, effects);
+            }
+        }
+        if unwritten {
             let oldest = self.memory.outbox.oldest();
             self.unwritten.retain(|it| !matches!(it, Entry::Event { number, .. } if *number < oldest));
             return;
         }
-        self.record(entry, effects);
-        self.say_event(now, number, effects);
+        for number in first..self.memory.outbox.next {
+            self.say_event(now, number, effects);
+        }
     }
 
     /// Says one event; nothing if it was dropped, and in its turn if older ones are still to be said.
@@ -349,7 +369,7 @@ impl Minion {
 }
 
 fn known_result(job: JobId, word: Terminal, at: Timestamp) -> JobResult {
-    JobResult { job, word, reason: "acknowledged before".to_owned(), report: None, at }
+    JobResult { job, word, reason: "acknowledged before".to_owned(), report: None, at, begun: None }
 }
 
 fn pieces(text: &str, bytes_max: usize) -> Vec<&str> {

@@ -20,6 +20,8 @@ use tracing::{error, warn};
 
 /// Events and answers that wait for the loop.
 const HEARD_MAX: usize = 1024;
+/// Events of all beacons together in a second; beyond, they are counted with the beacon as those above its own rate.
+const RATE_IN_ALL: u64 = 1_000;
 /// Between two looks at the folder.
 const FOLDER_EVERY: Duration = Duration::from_secs(10);
 /// Files in the folder, and bytes of each.
@@ -80,6 +82,7 @@ impl Beacons {
             orders: taken,
             bell: rung,
             tell,
+            flow: Flow::default(),
             start: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("beacons".to_owned()).spawn(move || thread.run())?;
@@ -129,7 +132,26 @@ struct Thread {
     orders: Receiver<Order>,
     bell: UnixStream,
     tell: mpsc::Sender<Heard>,
+    flow: Flow,
     start: Instant,
+}
+
+/// How much all beacons have told in this second.
+#[derive(Default)]
+struct Flow {
+    second: u64,
+    told: u64,
+}
+
+impl Flow {
+    /// Whether there is room for one more.
+    fn take(&mut self, now: Duration) -> bool {
+        if self.second != now.as_secs() {
+            *self = Self { second: now.as_secs(), told: 0 };
+        }
+        self.told += 1;
+        self.told <= RATE_IN_ALL
+    }
 }
 
 impl Thread {
@@ -159,7 +181,7 @@ impl Thread {
         let now = self.now();
         for told in self.lookout.look(now, &woken, &self.machine) {
             let post = told.post;
-            if self.tell.try_send(Heard::Event(told)).is_err() {
+            if !self.flow.take(now) || self.tell.try_send(Heard::Event(told)).is_err() {
                 self.lookout.lost(post);
             }
         }

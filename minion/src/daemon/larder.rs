@@ -162,6 +162,7 @@ mod tests {
             what: String::new(),
             recipe: SealedRecipe::Here { sealed },
             confirm_ms: None,
+            begun: None,
         }
     }
 

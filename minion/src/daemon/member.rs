@@ -37,6 +37,8 @@ use tracing::{error, info, warn};
 const COLLECT_EVERY: Duration = Duration::from_hours(1);
 /// A run that is to end because the minion was removed is killed after this; both together are below the watchdog's.
 const CANCEL_LIMIT: Duration = Duration::from_secs(30);
+/// Events of beacons that are taken at once.
+const SEEN_MAX: usize = 256;
 /// Until a killed worker must be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -117,8 +119,8 @@ pub(super) struct Agent<'a> {
     collect_at: Instant,
     watchdog: &'a Watchdog,
     beacons: &'a mut Beacons,
-    /// What it does by the clock.
-    orders: Vec<ScheduleOrder>,
+    /// What it does by the clock, unless that is not known.
+    orders: Option<Vec<ScheduleOrder>>,
     end: Option<End>,
 }
 
@@ -188,12 +190,8 @@ impl Agent<'_> {
                 self.looks.ended();
                 self.step(Input::Answered { probe, answer }).await?;
             }
-            Heard::Seen(Seen::Event(told)) => {
-                self.step(Input::Event { tag: told.tag, data: told.data }).await?;
-            }
-            Heard::Unanswered(probe, answer) | Heard::Seen(Seen::Shown(probe, answer)) => {
-                self.step(Input::Answered { probe, answer }).await?;
-            }
+            Heard::Seen(seen) => self.on_seen(seen).await?,
+            Heard::Unanswered(probe, answer) => self.step(Input::Answered { probe, answer }).await?,
             Heard::NotRebooted(job, reason) => self.step(Input::RebootFailed { job, reason }).await?,
             Heard::Sample => self.say_sample().await,
             Heard::Collect => {
@@ -206,6 +204,27 @@ impl Agent<'_> {
             }
             Heard::Tick => self.step(Input::Tick).await?,
             Heard::Turn => {}
+        }
+        Ok(())
+    }
+
+    /// All that beacons have told by now: one write for many events, for each may take the disk a while.
+    async fn on_seen(&mut self, first: Seen) -> Result<(), DaemonError> {
+        let (mut events, mut answers) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(seen) = next {
+            match seen {
+                Seen::Event(told) => events.push((told.tag, told.data)),
+                Seen::Shown(probe, answer) => answers.push((probe, answer)),
+            }
+            let room = events.len() + answers.len() < SEEN_MAX;
+            next = if room { self.beacons.heard.try_recv().ok() } else { None };
+        }
+        if !events.is_empty() {
+            self.step(Input::Events(events)).await?;
+        }
+        for (probe, answer) in answers {
+            self.step(Input::Answered { probe, answer }).await?;
         }
         Ok(())
     }

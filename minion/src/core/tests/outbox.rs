@@ -229,7 +229,7 @@ fn large_results_are_said_one_in_a_step() {
         let stdout = "y".repeat(5 << 18);
         long.steps[0].output = Some(model::Output { stdout, ..model::Output::default() });
         let (word, reason) = (Terminal::Changed, String::new());
-        Entry::Ended(Box::new(JobResult { job: JobId(number), word, reason, report: Some(long), at: NOW }))
+        Entry::Ended(Box::new(JobResult { job: JobId(number), word, reason, report: Some(long), at: NOW, begun: None }))
     };
     let mut minion = Minion::restore(settings(), NOW, (1..=3).map(ended));
     minion.step(NOW, Input::Connected);
@@ -257,4 +257,25 @@ fn large_results_are_said_one_in_a_step() {
     };
     let all: Vec<_> = steps.into_iter().map(whose).filter(|it| !it.is_empty()).collect();
     assert_eq!(all, [[1].into(), [2].into(), [3].into()]);
+}
+
+#[test]
+fn many_events_at_once_are_one_write_and_said_in_order() {
+    let mut bench = Bench::member();
+    let events = (0..5).map(|it| (format!("beacon/{it}"), json!({}))).collect();
+    let effects = bench.minion.step(bench.now, Input::Events(events));
+    let first_said = effects.iter().position(|it| matches!(it, Effect::Send(_))).unwrap();
+    assert!(effects[..first_said].iter().all(|it| matches!(it, Effect::Record(_))), "{effects:?}");
+    assert_eq!((first_said, effects.len()), (5, 10));
+    let tags: Vec<String> = effects
+        .iter()
+        .filter_map(|it| match it {
+            Effect::Send(message) => match &**message {
+                FromMinion::Event { tag, .. } => Some(tag.clone()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tags, ["beacon/0", "beacon/1", "beacon/2", "beacon/3", "beacon/4"]);
 }

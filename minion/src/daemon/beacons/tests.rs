@@ -40,6 +40,13 @@ fn what_others_may_write_is_not_read() {
     assert!(orders.is_empty() && complaints[0].contains("others than root"), "{complaints:?}");
 }
 
+#[test]
+fn all_beacons_together_tell_so_much_in_a_second() {
+    let mut flow = Flow::default();
+    let mut taken = |ms| (0..2_000).filter(|_| flow.take(Duration::from_millis(ms))).count() as u64;
+    assert_eq!((taken(100), taken(900), taken(1_000)), (RATE_IN_ALL, 0, RATE_IN_ALL));
+}
+
 fn beacons(root: &Path) -> Beacons {
     let overrides = crate::config::Overrides { sandbox: Some(root.to_owned()), ..Default::default() };
     Beacons::start(&Config::load(&overrides).unwrap()).unwrap()

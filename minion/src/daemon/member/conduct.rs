@@ -4,6 +4,7 @@
 use super::Agent;
 use crate::core::{Input, NEVER, Scheduled, what};
 use crate::daemon::DaemonError;
+use crate::daemon::larder::chain;
 use crate::home::Home;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,18 +37,22 @@ pub(super) fn open(
     Ok((conduct, found))
 }
 
-/// What is on disk, from the last time; what cannot be opened any more is none.
+/// What is on disk, from the last time. What cannot be read or opened any more is not known: the master says it again.
 pub(super) fn kept(
     home: &Home,
     id: &MinionId,
     identity: &Identity,
-) -> Result<(Conduct, Option<ContentHash>), DaemonError> {
-    let Some(sealed) = home.conduct()? else { return Ok((Conduct::default(), None)) };
-    match open(&sealed, None, id, identity) {
-        Ok((conduct, hash)) => Ok((conduct, Some(hash))),
+) -> Option<(Conduct, Option<ContentHash>)> {
+    let read = match home.conduct() {
+        Ok(None) => return Some((Conduct::default(), None)),
+        Ok(Some(sealed)) => open(&sealed, None, id, identity).map_err(str::to_owned),
+        Err(failure) => Err(chain(&failure)),
+    };
+    match read {
+        Ok((conduct, hash)) => Some((conduct, Some(hash))),
         Err(reason) => {
             warn!(reason, "what this minion did by itself cannot be read: the master says it again");
-            Ok((Conduct::default(), None))
+            None
         }
     }
 }
@@ -74,7 +79,7 @@ impl Agent<'_> {
             "what this minion does by itself is new"
         );
         self.beacons.want(conduct.beacons);
-        self.orders = conduct.schedule;
+        self.orders = Some(conduct.schedule);
         let known = (!nothing && kept.is_ok()).then_some(hash);
         Box::pin(self.step(Input::Conduct(known))).await?;
         Box::pin(self.tell_schedules()).await
@@ -82,13 +87,14 @@ impl Agent<'_> {
 
     /// The core judges when it is time; what is to be done then stays here.
     pub(super) async fn tell_schedules(&mut self) -> Result<(), DaemonError> {
-        let list = self.orders.iter().map(|it| it.schedule.clone()).collect();
+        let Some(orders) = &self.orders else { return Ok(()) };
+        let list = orders.iter().map(|it| it.schedule.clone()).collect();
         self.step(Input::Schedules { id: self.id.clone(), list }).await
     }
 
     /// A slot has come: its recipe becomes an offer of its own, sealed as those of the master are.
     pub(super) async fn on_due(&mut self, mut due: Scheduled) -> Result<(), DaemonError> {
-        if let Some(order) = self.orders.iter().find(|it| it.schedule.name == due.name) {
+        if let Some(order) = self.orders.iter().flatten().find(|it| it.schedule.name == due.name) {
             due.states.clone_from(&order.states);
             due.offer = match &order.recipe {
                 Some(recipe) => Ok(Box::new(self.own_offer(&due, order, &recipe.0))),
@@ -111,6 +117,28 @@ impl Agent<'_> {
             what: what(&due.name),
             recipe: SealedRecipe::Here { sealed },
             confirm_ms: None,
+            begun: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_known_and_what_is_not_there_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let (id, identity) = ("vm-1".parse().unwrap(), Identity::from_secrets([1; 32], [2; 32]));
+        assert_eq!(kept(&home, &id, &identity), Some((Conduct::default(), None)));
+        std::fs::write(folder.path().join("conduct"), b"\xff\xfe\x00").unwrap();
+        assert_eq!(kept(&home, &id, &identity), None, "no text");
+        std::fs::write(folder.path().join("conduct"), "no sealed text").unwrap();
+        assert_eq!(kept(&home, &id, &identity), None);
+        let text = serde_json::to_vec(&Conduct::default()).unwrap();
+        let sealed = seal::seal(&SecretBytes::from(text), &identity.seal_key(), &seal::conduct_context(&id));
+        home.keep_conduct(Some(&URL_SAFE_NO_PAD.encode(sealed))).unwrap();
+        assert!(kept(&home, &id, &identity).is_some_and(|it| it.1.is_some()));
     }
 }
