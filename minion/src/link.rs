@@ -157,6 +157,7 @@ mod tests {
             what: "run id".to_owned(),
             recipe: SealedRecipe::Here { sealed: String::new() },
             confirm_ms: None,
+            begun: None,
         }))
     }
 

@@ -242,6 +242,7 @@ pub(crate) fn offer_for(id: &str, job: u128, word: &str, key: &SealKey) -> Offer
         full: false,
         expires: now().plus_ms(60_000),
         confirm_ms: None,
+        begun: None,
         what: "test".to_owned(),
         recipe: SealedRecipe::Here { sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed) },
     }

@@ -192,7 +192,17 @@ impl World {
             }
             mc::Effect::Offer { minion, job, mode, command, full, expires, what, confirm_ms, .. } => {
                 let recipe = message::SealedRecipe::Here { sealed: String::new() };
-                let offer = message::Offer { job, mode, command, full, expires, what, recipe, confirm_ms };
+                let offer = message::Offer {
+                    job,
+                    mode,
+                    command,
+                    full,
+                    expires,
+                    what,
+                    recipe,
+                    confirm_ms,
+                    begun: None,
+                };
                 self.send_to_minion(&minion, &ToMinion::Offer(Box::new(offer)));
             }
             mc::Effect::Close { minion } => {

@@ -163,6 +163,20 @@ pub fn scheduled_job(minion: &model::MinionId, schedule: &str, slot: Timestamp) 
     JobId(u128::from_be_bytes(first))
 }
 
+/// What a minion began by itself, by the clock; [`scheduled_job`] makes its id of this.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Of which schedule.
+    pub schedule: String,
+    /// For which slot.
+    pub slot_ms: Timestamp,
+    /// Look only, or change.
+    pub mode: Mode,
+    /// Names of the states; empty is what is assigned.
+    #[serde(default)]
+    pub states: Vec<String>,
+}
+
 /// A piece of a command's live output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputPart {
@@ -185,6 +199,9 @@ pub struct JobResult {
     pub report: Option<RunReport>,
     /// Minion's clock when it ended.
     pub at: Timestamp,
+    /// What it was, of a job that the minion began by itself: the event that told of it may have been dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Box<Begun>>,
 }
 
 /// What the master says, on `ctl/<id>/in`.
@@ -284,6 +301,9 @@ pub struct Offer {
     /// Milliseconds after the run within which the minion must have reached the master anew, or it undoes the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_ms: Option<u64>,
+    /// In the journal of a minion only: what it began by itself. No master says this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Box<Begun>>,
 }
 
 /// Where the sealed recipe is.

@@ -147,7 +147,14 @@ fn hello() -> Hello {
 #[test]
 fn every_message_of_a_minion_survives_the_wire() {
     let job = JobId(1);
-    let result = JobResult { job, word: Terminal::Ok, reason: String::new(), report: None, at: Timestamp(1) };
+    let result = JobResult {
+        job,
+        word: Terminal::Ok,
+        reason: String::new(),
+        report: None,
+        at: Timestamp(1),
+        begun: None,
+    };
     let output = vec![OutputPart { stderr: true, text: "\u{1b}[1m\"\n".to_owned() }];
     let hash = ContentHash([1; 32]);
     let messages = vec![
@@ -191,6 +198,7 @@ fn every_message_of_the_master_survives_the_wire() {
         what: "apply".to_owned(),
         recipe,
         confirm_ms: Some(120_000),
+        begun: None,
     };
     let here = SealedRecipe::Here { sealed: "AAAA".to_owned() };
     let fetch = SealedRecipe::Fetch { hash: ContentHash([1; 32]), size: 7 };
@@ -241,6 +249,7 @@ fn the_largest_recipe_that_travels_in_an_offer_fits_a_packet() {
         what: "\u{1}".repeat(1000),
         recipe: SealedRecipe::Here { sealed },
         confirm_ms: Some(u64::MAX),
+        begun: None,
     };
     let topic = Topic::In(minion);
     let header = header("s".repeat(64), u64::MAX, Some(u64::MAX));

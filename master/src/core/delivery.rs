@@ -111,6 +111,15 @@ impl Master {
     /// The end of a job on a minion: recorded once, acknowledged whenever it comes.
     pub(crate) fn result(&mut self, minion: &MinionId, result: JobResult) {
         let job = result.job;
+        if !self.book.knows_job(job) {
+            // Perhaps one that it began by itself: who told of that was not heard, either.
+            if self.degraded.is_some() || self.live.get(minion).is_some_and(|it| it.held_events) {
+                return self.count("result of an unknown job while the store is full");
+            }
+            if !self.told_by_result(minion, &result) {
+                self.count("result of an unknown job");
+            }
+        }
         if self.book.open_target(job, minion).is_some() {
             let word = match result.word {
                 // That is for the master to say; and a word that only a newer release knows is no success here.
@@ -125,12 +134,6 @@ impl Master {
             );
         } else if self.book.knows_job(job) {
             self.count("result that was known");
-        } else {
-            if self.degraded.is_some() {
-                // Perhaps one that it began by itself: who told of that was not heard, either.
-                return self.count("result of an unknown job while the store is full");
-            }
-            self.count("result of an unknown job");
         }
         self.send(minion, ToMinion::Ack { jobs: vec![job], events: None });
     }
@@ -244,7 +247,8 @@ impl Master {
 
     fn reconcile_absent(&mut self, job: JobId, minion: &MinionId) {
         let Some((it, target)) = self.book.open_target(job, minion) else { return };
-        let command = it.kind.is_once();
+        // What it began by itself has no recipe here, and is not sent anew either.
+        let once = it.kind.is_once() || target.recipe.is_none();
         let began = matches!(target.target.state, TargetState::Received { .. } | TargetState::Running { .. });
         let (over, cancelled) = (self.now >= self.book.expiry(job, minion), it.cancelled.is_some());
         if target.target.state == TargetState::Accepted {
@@ -252,7 +256,7 @@ impl Master {
         }
         let lost = "the minion does not know it any more";
         let end = match (began, cancelled, over) {
-            (true, ..) if command => End::of(Terminal::Interrupted, lost),
+            (true, ..) if once => End::of(Terminal::Interrupted, lost),
             (true, _, true) | (true, true, _) => End::of(Terminal::Interrupted, lost),
             (false, true, _) => End::of(Terminal::Cancelled, ""),
             // A minion that took it and was told that its end is on disk does not list it: the end is not on a disk that

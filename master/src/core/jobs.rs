@@ -13,7 +13,7 @@ use model::{
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Jobs that have not ended.
+/// Jobs that have not ended, without those that minions began by themselves.
 pub(crate) const OPEN_JOBS_MAX: usize = 4_096;
 /// Minions of one job.
 pub(crate) const TARGETS_MAX: usize = 20_000;

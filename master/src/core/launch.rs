@@ -2,6 +2,7 @@
 
 use super::{
     Entry, Master,
+    by_itself::is_own,
     entry::Part,
     jobs::{End, JOBS_PER_MINION_MAX},
     publish::gist,
@@ -64,7 +65,7 @@ impl Master {
         }
         if job.rolling.is_some() {
             self.rolls.look_at(job.id);
-        } else {
+        } else if !is_own(&job) {
             self.wake_at(job.expires, Timer::Expire(job.id));
         }
         job

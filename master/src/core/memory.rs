@@ -1,6 +1,6 @@
 //! What the master remembers over a restart: altered by [`Book::remember`] only, for a live step and for a restart alike.
 
-use super::{Entry, Part, SealedRef};
+use super::{Entry, Part, SealedRef, by_itself::is_own};
 use model::{
     Fingerprint, Job, JobId, JobTarget, Key, KeyStatus, Minion, MinionId, Observer, Operator, Phase, Roll,
     TargetState, Terminal, Timestamp, Token, Turn, broken,
@@ -29,6 +29,8 @@ pub(crate) struct Book {
     pub(crate) observers: BTreeMap<String, Observer>,
     pub(crate) operators: BTreeMap<String, Operator>,
     pub(crate) open: BTreeMap<JobId, OpenJob>,
+    /// How many of these minions began by themselves.
+    pub(crate) own_open: usize,
     pub(crate) open_of: BTreeMap<MinionId, BTreeSet<JobId>>,
     pub(crate) ended: BTreeMap<JobId, EndedJob>,
     ended_by_time: BTreeSet<(Timestamp, JobId)>,
@@ -248,6 +250,7 @@ impl Book {
         } else {
             let kept = self.kept.get(&(Part::Rolling, job.id.to_string()));
             let roll = kept.and_then(|it| Roll::deserialize(it).ok());
+            self.own_open += usize::from(is_own(job));
             self.open.insert(job.id, OpenJob::new(job, roll));
         }
     }
@@ -255,6 +258,7 @@ impl Book {
     fn close_job(&mut self, job: &Job) {
         let mut memo = EndedJob { accepted_at: job.at, bad: Vec::new() };
         if let Some(mut open) = self.open.remove(&job.id) {
+            self.own_open -= usize::from(is_own(&open.job));
             let bad = open.targets.values().filter(|it| ended_badly(&it.target));
             memo.bad = bad.map(|it| it.target.minion.clone()).collect();
             open.job.clone_from(job);

@@ -95,7 +95,7 @@ impl Master {
                 Some(hint),
             ));
         }
-        if self.book.open.len() >= OPEN_JOBS_MAX {
+        if self.book.open.len().saturating_sub(self.book.own_open) >= OPEN_JOBS_MAX {
             let message = format!("{OPEN_JOBS_MAX} jobs have not ended");
             return Err(refuse(ErrorKind::Unavailable, message, Some("`labctl job list` shows them")));
         }

@@ -145,6 +145,7 @@ pub(crate) fn result(job: JobId, word: Terminal) -> FromMinion {
         reason: String::new(),
         report: Some(report(outcome)),
         at: Timestamp(5),
+        begun: None,
     }))
 }
 

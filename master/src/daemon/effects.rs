@@ -206,7 +206,7 @@ impl<O: Outside> Daemon<O> {
             warn!(%job, %minion, "the recipe of an offer is not in the store any more");
             return;
         };
-        let offer = Offer { job, mode, command, full, expires, what, recipe, confirm_ms };
+        let offer = Offer { job, mode, command, full, expires, what, recipe, confirm_ms, begun: None };
         self.outside.send(&minion, &ToMinion::Offer(Box::new(offer)));
     }
     fn sealed_recipe(&mut self, job: JobId, minion: &MinionId, place: &SealedRef) -> Option<SealedRecipe> {

@@ -8,8 +8,9 @@ use bus::message::{FromMinion, JobResult, Offer};
 use model::{JobId, Outcome, RunReport, Terminal, Timestamp, broken};
 
 impl Minion {
-    pub(super) fn on_offer(&mut self, now: Timestamp, offer: Offer, effects: &mut Vec<Effect>) {
+    pub(super) fn on_offer(&mut self, now: Timestamp, mut offer: Offer, effects: &mut Vec<Effect>) {
         let job = offer.job;
+        offer.begun = None;
         match self.memory.jobs.get(&job) {
             Some(Held::Waiting(_) | Held::Running { .. }) => {
                 return self.say(now, FromMinion::Received { job }, effects);
@@ -241,12 +242,13 @@ impl Minion {
         report: Option<Box<RunReport>>,
     ) -> JobResult {
         let report = report.map(|report| *report);
-        JobResult { job, word, reason: reason.to_owned(), report, at: now }
+        JobResult { job, word, reason: reason.to_owned(), report, at: now, begun: None }
     }
 
     pub(super) fn end_with(&mut self, now: Timestamp, mut result: Box<JobResult>, effects: &mut Vec<Effect>) {
         let job = result.job;
         let was_running = self.memory.running == Some(job);
+        result.begun = self.memory.begun(job);
         self.fit_result(&mut result);
         self.promise("result-on-disk", Entry::Ended(result), effects);
         if was_running {

@@ -1,7 +1,7 @@
 //! What the core remembers over a restart, and the one place that alters it.
 
 use super::{Entry, REMEMBER_MS, Resume, outbox::Outbox};
-use bus::message::{JobResult, Offer};
+use bus::message::{Begun, JobResult, Offer};
 use model::{ContentHash, JobId, Terminal, Timestamp, broken};
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, VecDeque};
@@ -173,11 +173,16 @@ impl Memory {
             }
             Entry::Event { number, tag, data, gap } => self.outbox.push(*number, tag, data, *gap),
             Entry::EventsTaken(number) => self.outbox.take(*number),
+            // Of no schedule: it is forgotten.
+            Entry::Slot { name, of, .. } if of.is_empty() => {
+                self.slots.remove(name);
+            }
             Entry::Slot { name, of, at } => {
                 self.clock = self.clock.max(*at);
                 self.slots.insert(name.clone(), (of.clone(), *at));
-                if self.slots.len() > SLOTS_MAX {
-                    self.slots.pop_first();
+                let oldest = self.slots.iter().min_by_key(|it| it.1.1).map(|it| it.0.clone());
+                if let Some(oldest) = oldest.filter(|_| self.slots.len() > SLOTS_MAX) {
+                    self.slots.remove(&oldest);
                 }
             }
             Entry::Boot(boot) => self.boot = Some(boot.clone()),
@@ -234,6 +239,15 @@ impl Memory {
 
     pub(super) fn next_event(&self) -> u64 {
         self.outbox.next
+    }
+
+    /// What a job is that the minion began by itself.
+    pub(super) fn begun(&self, job: JobId) -> Option<Box<Begun>> {
+        match self.jobs.get(&job)? {
+            Held::Waiting(offer) | Held::Running { offer, .. } => offer.begun.clone(),
+            Held::Ended(result) => result.begun.clone(),
+            Held::Known { .. } => None,
+        }
     }
 
     pub(super) fn waiting_offer(&self, job: JobId) -> Option<&Offer> {

@@ -3,8 +3,8 @@
 
 use super::{Effect, Entry, Minion, memory::Held};
 use crate::schedule;
-use bus::message::{Offer, scheduled_job};
-use model::{JobId, MinionId, MinionSchedule, Times, Timestamp};
+use bus::message::{Begun, Offer, scheduled_job};
+use model::{JobId, MinionId, MinionSchedule, Mode, Times, Timestamp};
 use serde_json::json;
 
 /// A clock before this (2026-01-01) was never set; the master's counts as soon as it was heard.
@@ -13,8 +13,13 @@ const PLAUSIBLE: Timestamp = Timestamp(1_767_225_600_000);
 pub const NEVER: Timestamp = Timestamp(u64::MAX);
 /// Between two attempts to begin what cannot be taken now.
 const AGAIN_MS: u64 = 60_000;
+/// The master's clock may seem to be set back by so much, for it is heard late.
+const AHEAD_MS: u64 = 60_000;
 /// Schedules of one minion.
 const SCHEDULES_MAX: usize = 64;
+/// States that the result of a run names, and characters of each.
+const STATES_MAX: usize = 64;
+const STATE_CHARS_MAX: usize = 128;
 
 /// A schedule, and where it is.
 #[derive(Debug)]
@@ -47,9 +52,20 @@ pub(super) fn is_own(offer: &Offer) -> bool {
 }
 
 impl Minion {
-    /// These are its schedules from now on.
-    pub(super) fn on_schedules(&mut self, id: &MinionId, list: Vec<MinionSchedule>) {
+    /// These are its schedules from now on. What is no longer there is forgotten: when it comes back, because it was left
+    /// out for a while or the machine was in maintenance, it counts from then on.
+    pub(super) fn on_schedules(
+        &mut self,
+        id: &MinionId,
+        list: Vec<MinionSchedule>,
+        effects: &mut Vec<Effect>,
+    ) {
         self.schedules = list.into_iter().take(SCHEDULES_MAX).map(|it| Own::new(id, it)).collect();
+        let here = |name: &&String| self.schedules.iter().any(|it| it.schedule.name == **name);
+        let gone: Vec<String> = self.memory.slots.keys().filter(|it| !here(it)).cloned().collect();
+        for name in gone {
+            self.record(Entry::Slot { name, of: String::new(), at: Timestamp(0) }, effects);
+        }
     }
 
     /// The time that schedules go by: the master's once it was heard, else its own if that can be.
@@ -77,11 +93,15 @@ impl Minion {
         let Some(wall) = self.wall(now).filter(|_| !self.schedules.is_empty() && !self.stopping) else {
             return;
         };
+        let sure = self.master_now(now).is_some();
         let mut fresh = Vec::new();
         let mut passed = Vec::new();
         for own in &mut self.schedules {
             let name = own.schedule.name.clone();
-            let Some((of, last)) = self.memory.slots.get(&name).filter(|it| it.0 == own.of) else {
+            // A clock that was ahead, of this machine alone, said that slots of the future had their turn.
+            let of_now = |last: Timestamp| !sure || last.since_ms(wall) <= AHEAD_MS;
+            let known = self.memory.slots.get(&name).filter(|it| it.0 == own.of && of_now(it.1));
+            let Some((of, last)) = known else {
                 fresh.push(Entry::Slot { name, of: own.of.clone(), at: wall });
                 continue;
             };
@@ -126,7 +146,8 @@ impl Minion {
                 }
                 return;
             }
-            Ok(offer) => {
+            Ok(mut offer) => {
+                offer.begun = Some(Box::new(begun(&name, slot, offer.mode, &states)));
                 data["job"] = json!(job);
                 data["mode"] = json!(offer.mode);
                 data["states"] = json!(states);
@@ -153,6 +174,13 @@ impl Minion {
     pub(super) fn first_own(&self) -> Option<JobId> {
         self.memory.queue.iter().copied().find(|job| self.memory.waiting_offer(*job).is_some_and(is_own))
     }
+}
+
+/// As its result says it: the event that tells of it may be dropped before it is heard.
+fn begun(name: &str, slot: Timestamp, mode: Mode, states: &[String]) -> Begun {
+    let cut = |it: &String| it.chars().take(STATE_CHARS_MAX).collect();
+    let states = states.iter().take(STATES_MAX).map(cut).collect();
+    Begun { schedule: name.to_owned(), slot_ms: slot, mode, states }
 }
 
 /// What a run of a schedule is called.

@@ -34,6 +34,7 @@ fn offer(number: u128) -> Offer {
         what: "apply web".to_owned(),
         recipe: SealedRecipe::Here { sealed: String::new() },
         confirm_ms: None,
+        begun: None,
     }
 }
 

@@ -313,6 +313,7 @@ pub(crate) fn offer(job: u128, recipe: &Recipe, key: &SealKey, at_most_once: boo
         what: "test".to_owned(),
         recipe: SealedRecipe::Here { sealed: base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(sealed) },
         confirm_ms: None,
+        begun: None,
     }))
 }
 

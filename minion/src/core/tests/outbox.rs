@@ -229,7 +229,14 @@ fn large_results_are_said_one_in_a_step() {
         let stdout = "y".repeat(5 << 18);
         long.steps[0].output = Some(model::Output { stdout, ..model::Output::default() });
         let (word, reason) = (Terminal::Changed, String::new());
-        Entry::Ended(Box::new(JobResult { job: JobId(number), word, reason, report: Some(long), at: NOW, begun: None }))
+        Entry::Ended(Box::new(JobResult {
+            job: JobId(number),
+            word,
+            reason,
+            report: Some(long),
+            at: NOW,
+            begun: None,
+        }))
     };
     let mut minion = Minion::restore(settings(), NOW, (1..=3).map(ended));
     minion.step(NOW, Input::Connected);

@@ -18,7 +18,12 @@ fn told(missed: Missed) -> Input {
 
 /// Started at a time, never connected.
 fn alone(now: Timestamp) -> Bench {
+    alone_with(now, OUTBOX_BYTES_MAX)
+}
+
+fn alone_with(now: Timestamp, outbox_bytes: usize) -> Bench {
     let mut bench = Bench::new();
+    bench.settings.outbox_bytes = outbox_bytes;
     bench.now = now;
     bench.minion = Minion::restore(bench.settings.clone(), now, []);
     bench.step(Input::Started);
@@ -139,4 +144,97 @@ fn a_minion_that_cannot_keep_a_result_tries_again_later() {
     bench.minion.disk_fault = None;
     let again = pass(&mut bench, EVERY_MS);
     assert_eq!(again.len(), 1);
+}
+
+/// The master's clock is this far from the minion's.
+fn heard(bench: &mut Bench, ahead_ms: i64) {
+    bench.step(Input::Connected);
+    let now = Timestamp(bench.now.0.saturating_add_signed(ahead_ms));
+    let (version, want_grains) = ("0.1.0".to_owned(), false);
+    let message = ToMinion::Welcome { version, now, want_grains, heartbeat_s: 30, sample_s: 0, spread_s: 0 };
+    bench.step(Input::Message { message: Box::new(message), sent: now });
+}
+
+#[test]
+fn a_clock_that_was_ahead_stops_no_schedule_until_then() {
+    const YEAR: u64 = 366 * 86_400_000;
+    let mut bench = alone(DAY.plus_ms(YEAR));
+    let due = pass(&mut bench, EVERY_MS);
+    begin(&mut bench, &due[0]);
+    bench.ended(due[0].job.0, Outcome::Changed);
+    heard(&mut bench, -YEAR.cast_signed());
+    assert!(pass(&mut bench, 1_000).is_empty(), "nothing is made up for");
+    assert_eq!(pass(&mut bench, EVERY_MS).len(), 1, "the next slot by the master's clock");
+    // What the master's clock is heard a little late by begins nothing anew.
+    let mut bench = alone(DAY);
+    let due = pass(&mut bench, EVERY_MS);
+    begin(&mut bench, &due[0]);
+    heard(&mut bench, -500);
+    let before = bench.minion.snapshot();
+    assert!(pass(&mut bench, 1).is_empty());
+    let slots =
+        |all: Vec<Entry>| all.into_iter().filter(|it| matches!(it, Entry::Slot { .. })).collect::<Vec<_>>();
+    assert_eq!(slots(bench.minion.snapshot()), slots(before));
+}
+
+#[test]
+fn a_schedule_that_rested_counts_from_when_it_is_back_also_over_a_restart() {
+    let mut bench = alone(DAY);
+    let none = || Input::Schedules { id: "vm-1".parse().unwrap(), list: Vec::new() };
+    let effects = bench.minion.step(bench.now, none());
+    keep(&mut bench, &effects);
+    assert!(effects.iter().any(|it| matches!(it, Effect::Record(_))), "it is on record that it is gone");
+    bench.crash();
+    bench.step(none());
+    assert!(pass(&mut bench, 10 * EVERY_MS).is_empty());
+    bench.step(told(Missed::Once));
+    assert!(pass(&mut bench, 1_000).is_empty(), "what passed meanwhile is nobody's");
+    assert_eq!(pass(&mut bench, EVERY_MS).len(), 1);
+}
+
+#[test]
+fn a_result_says_what_the_minion_began_by_itself_and_nobody_elses_does() {
+    let mut bench = alone_with(DAY, OUTBOX_BYTES_MIN);
+    let due = pass(&mut bench, EVERY_MS);
+    begin(&mut bench, &due[0]);
+    // Its event is dropped from a full outbox.
+    let events =
+        (0..100).map(|it| ("beacon/x".to_owned(), json!({ "text": "x".repeat(14_000), "number": it })));
+    let effects = bench.minion.step(bench.now, Input::Events(events.collect()));
+    keep(&mut bench, &effects);
+    let tags = bench.minion.snapshot().into_iter().filter_map(|it| match it {
+        Entry::Event { tag, .. } => Some(tag),
+        _ => None,
+    });
+    assert!(tags.into_iter().all(|it| it == "beacon/x"), "it is gone");
+    let said = |bench: &mut Bench, job: u128| {
+        let report = Box::new(report(Outcome::Changed));
+        let end = RunEnd::Report { report, events: Vec::new() };
+        let effects = bench.minion.step(bench.now, Input::RunEnded { job: JobId(job), end });
+        keep(bench, &effects);
+        effects.into_iter().find_map(|it| match it {
+            Effect::Record(entry) => match *entry {
+                Entry::Ended(result) => Some(result),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let begun = said(&mut bench, due[0].job.0).unwrap().begun.unwrap();
+    assert_eq!((begun.schedule.as_str(), begun.slot_ms), ("tidy", due[0].slot));
+    assert_eq!((begun.mode, begun.states.as_slice()), (Mode::Apply, ["tidy".to_owned()].as_slice()));
+    assert_eq!(
+        bus::message::scheduled_job(&"vm-1".parse().unwrap(), &begun.schedule, begun.slot_ms),
+        due[0].job
+    );
+    // Over a restart it is the same.
+    let ended = bench.minion.snapshot().into_iter().find_map(|it| match it {
+        Entry::Ended(result) => result.begun,
+        _ => None,
+    });
+    assert_eq!(ended, Some(begun));
+    heard(&mut bench, 0);
+    let offered = bench.offer(Offer { begun: ended, expires: Timestamp(u64::MAX - 1), ..offer(7) });
+    assert!(offered.iter().any(|it| it.contains("start")), "{offered:?}");
+    assert!(said(&mut bench, 7).unwrap().begun.is_none(), "a master's job is none of its own");
 }
