@@ -3,6 +3,7 @@
 
 use crate::{
     condition::{Condition, why},
+    duration,
     rule_files::moved,
     rules::{Context, filter_matches},
     say::{Complaints, Rendered, Say, did_you_mean, error},
@@ -80,7 +81,8 @@ impl Words<'_> {
     }
 
     fn time(&mut self, node: &Node) -> Option<u64> {
-        let read = node.text().and_then(milliseconds).filter(|it| *it <= WAIT_MS_MAX);
+        let read =
+            node.text().and_then(|it| duration::parse_or_seconds(it).ok()).filter(|it| *it <= WAIT_MS_MAX);
         if read.is_none() {
             self.wrong(node, "expected a time of at most 7 days, such as `90s`, `5m` or `2h`");
         }
@@ -145,20 +147,6 @@ impl Words<'_> {
             Vec::new()
         })
     }
-}
-
-/// `90s`, `5m`, `2h`, `1d`, `250ms`, `30` (seconds).
-fn milliseconds(text: &str) -> Option<u64> {
-    let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
-    let factor = match text[end..].trim() {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    text[..end].parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn is_filter(text: &str) -> bool {
@@ -320,18 +308,18 @@ mod tests {
     #[test]
     fn the_words_of_rules_give_a_run_in_waves() {
         assert_eq!(of("target: '*'\nstates: [web]\n"), Ok(None));
-        let words = "batch: 25%\nbatch_wait: 10s\nmax_fail: 2\ncanary: 1\norder: oldest\non_stop: undo\n\
-            gate: {when: telemetry.cpu < 80 and telemetry.mem < 90, hold: 60s, timeout: 10m, check: [curl, -f], quiet: beacon/#}\n";
+        let words = "batch: 25%\nbatch_wait: 1h30m\nmax_fail: 2\ncanary: 1\norder: oldest\non_stop: undo\n\
+            gate: {when: telemetry.cpu < 80 and telemetry.mem < 90, hold: 1m30s, timeout: 600, check: [curl, -f], quiet: beacon/#}\n";
         let gate = Gate {
             when: Some("telemetry.cpu < 80 and telemetry.mem < 90".to_owned()),
             quiet: Some("beacon/#".to_owned()),
             check: vec!["curl".to_owned(), "-f".to_owned()],
-            hold_ms: 60_000,
+            hold_ms: 90_000,
             timeout_ms: Some(600_000),
         };
         let rolling = Rolling {
             batch: Share::Percent(25),
-            batch_wait_ms: 10_000,
+            batch_wait_ms: 5_400_000,
             max_fail: Share::Count(2),
             order: Order::Oldest,
             canary: Some(Share::Count(1)),

@@ -11,7 +11,7 @@ mod reading;
 use croner::Cron;
 use jiff::{
     civil::DateTime,
-    tz::{AmbiguousOffset, TimeZone},
+    tz::{AmbiguousOffset, Offset, TimeZone},
 };
 use model::{Missed, Timestamp};
 use sha2::{Digest, Sha256};
@@ -144,10 +144,39 @@ impl Schedule {
     }
 }
 
+/// A time zone, for those who only ask how far its clocks are ahead.
+#[derive(Clone, Debug)]
+pub struct Zone(TimeZone);
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl Zone {
+    /// That of this machine.
+    pub fn system() -> Self {
+        Self(TimeZone::system())
+    }
+    /// By its name, such as `Europe/Berlin`.
+    pub fn named(name: &str) -> Option<Self> {
+        TimeZone::get(name).ok().map(Self)
+    }
+    /// One whose clocks are always so many seconds ahead of UTC.
+    pub fn fixed(east_s: i32) -> Option<Self> {
+        Offset::from_seconds(east_s).ok().map(|it| Self(TimeZone::fixed(it)))
+    }
+    /// How far east of UTC, in seconds, its clock on the wall is.
+    pub fn east_s(&self, at: Timestamp) -> i32 {
+        let moment = i64::try_from(at.0).ok().and_then(|it| jiff::Timestamp::from_millisecond(it).ok());
+        moment.map_or(0, |it| self.0.to_offset(it).seconds())
+    }
+}
+
 /// How far east of UTC, in seconds, the clock on the wall of this machine is.
 pub fn east_s(at: Timestamp) -> i32 {
-    let moment = i64::try_from(at.0).ok().and_then(|it| jiff::Timestamp::from_millisecond(it).ok());
-    moment.map_or(0, |it| TimeZone::system().to_offset(it).seconds())
+    Zone::system().east_s(at)
 }
 
 /// `90s` as people say it: the largest unit that gives a whole number.

@@ -5,6 +5,7 @@ mod audit;
 pub mod broken;
 pub mod conduct;
 mod diagnostic;
+pub mod duration;
 mod event;
 mod id;
 mod job;

@@ -241,21 +241,8 @@ fn pairs(value: &Value) -> Option<Vec<(String, String)>> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn duration_ms(value: &Value) -> Option<u64> {
-    let text = scalar(value)?;
-    let text = text.trim();
-    let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
-    let factor = match text[end..].trim() {
-        "ms" => 1.0,
-        "" | "s" => 1e3,
-        "m" => 6e4,
-        "h" => 3.6e6,
-        "d" => 8.64e7,
-        _ => return None,
-    };
-    let ms = text[..end].parse::<f64>().ok()? * factor;
-    (0.0..=3.2e12).contains(&ms).then_some(ms.round() as u64)
+    model::duration::parse_or_seconds(&scalar(value)?).ok()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What beacons there are and how they are set, as data: the master checks pillar against it, the minion reads its
 //! settings by it, people read it as documentation.
 
+pub mod asked;
 mod machine;
 mod programs;
 
-use crate::Doc;
+use crate::{Doc, LinePattern};
+use model::duration;
 use serde_json::{Map, Value};
 
 /// Longest text of a setting, and longest list.
@@ -254,8 +256,11 @@ impl BeaconKind {
                 }
             }
         }
-        if wrong.is_empty() {
-            self.check_limits(settings, &mut wrong);
+        self.check_limits(settings, whole, &mut wrong);
+        match self.name {
+            "check" => asked::check(settings, whole, &mut wrong),
+            "log" => check_patterns(settings, &mut wrong),
+            _ => {}
         }
         let absent = |it: &&Setting| it.required && settings.get(it.name).is_none_or(Value::is_null);
         for missing in self.settings.iter().filter(absent).filter(|_| whole) {
@@ -265,8 +270,15 @@ impl BeaconKind {
         wrong
     }
 
-    fn check_limits(&self, settings: &Map<String, Value>, wrong: &mut Vec<Complaint>) {
+    fn check_limits(&self, settings: &Map<String, Value>, whole: bool, wrong: &mut Vec<Complaint>) {
         let Some(limits) = self.limits else { return };
+        let said = |name: &str| settings.get(name).is_some_and(|it| !it.is_null());
+        // The usual limit is one of what is used.
+        let is_free = settings.get("measure").and_then(text).is_some_and(|it| it == "free");
+        if whole && is_free && limits.above.is_some() && !said("above") && !said("below") {
+            let message = "`measure: free` needs a limit of its own, such as `below: 10%`";
+            wrong.push(Complaint::about("measure", message));
+        }
         let amount = |name: &str| settings.get(name).and_then(Amount::of);
         let named = ["above", "below", "clear"].map(|name| (name, amount(name)));
         for (name, amount) in named {
@@ -299,6 +311,12 @@ impl BeaconKind {
             wrong.push(Complaint::about("clear", "`clear` must not be less than `below`"));
         }
     }
+}
+
+fn check_patterns(settings: &Map<String, Value>, wrong: &mut Vec<Complaint>) {
+    let patterns = settings.get("pattern").and_then(texts).unwrap_or_default();
+    let bad = patterns.iter().filter_map(|it| LinePattern::new(it).err());
+    wrong.extend(bad.map(|it| Complaint::about("pattern", it)));
 }
 
 /// Whether a name is one for a beacon: it becomes part of a topic and of a file's name.
@@ -444,21 +462,8 @@ fn is_path(text: &str) -> bool {
         && !text.split('/').any(|it| it == "..")
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn time_ms(value: &Value) -> Option<u64> {
-    let text = text(value)?;
-    let text = text.trim();
-    let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
-    let factor = match text[end..].trim() {
-        "ms" => 1.0,
-        "" | "s" => 1e3,
-        "m" => 6e4,
-        "h" => 3.6e6,
-        "d" => 8.64e7,
-        _ => return None,
-    };
-    let ms = text[..end].parse::<f64>().ok()? * factor;
-    (0.0..=3.2e12).contains(&ms).then_some(ms.round() as u64)
+    duration::parse_or_seconds(&text(value)?).ok()
 }
 
 fn time_text(ms: u64) -> String {

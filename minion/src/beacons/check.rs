@@ -6,7 +6,10 @@ mod probe;
 use super::{Beacon, Signal, Source};
 use crate::senses::Senses;
 use probe::{Answer, Target, Trust};
-use resources::beacons::Settings;
+use resources::beacons::{
+    Settings,
+    asked::{Address, fingerprint, host_port, is_host, status},
+};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -53,7 +56,7 @@ fn target(settings: &Settings<'_>) -> Result<(String, Target), String> {
     let only_of_pages = ["status", "contains", "ca", "pin"].iter().find(|it| settings.value(it).is_some());
     match (page, port, host) {
         (Some(page), None, None) => {
-            let address = http::Address::parse(&page)?;
+            let address = Address::parse(&page)?;
             let statuses = settings.texts("status");
             let statuses = if statuses.is_empty() {
                 vec![(200, 399)]
@@ -72,33 +75,13 @@ fn target(settings: &Settings<'_>) -> Result<(String, Target), String> {
             Err(format!("`{}` is about pages: it goes with `http`", only_of_pages.unwrap_or(&"")))
         }
         (None, Some(port), None) => {
-            let (host, number) =
-                http::host_port(&port, 0).ok_or_else(|| format!("`{port}` is not `host:port`"))?;
+            let (host, number) = host_port(&port, 0).ok_or_else(|| format!("`{port}` is not `host:port`"))?;
             Ok((port, Target::Tcp { host, port: number }))
         }
-        (None, None, Some(host)) if http::is_host(&host) => Ok((host.clone(), Target::Ping { host })),
+        (None, None, Some(host)) if is_host(&host) => Ok((host.clone(), Target::Ping { host })),
         (None, None, Some(host)) => Err(format!("`{host}` is no host")),
         _ => Err("say what is looked at, one of `http`, `tcp` and `ping`".to_owned()),
     }
-}
-
-/// `200`, `2xx`, `200-299`.
-fn status(text: &str) -> Result<(u16, u16), String> {
-    let number = |it: &str| it.trim().parse::<u16>().ok().filter(|it| (100..1000).contains(it));
-    let range = match (text.strip_suffix("xx"), text.split_once('-')) {
-        (Some(hundreds), _) => number(&format!("{hundreds}00")).map(|it| (it, it + 99)),
-        (_, Some((least, most))) => number(least).zip(number(most)),
-        _ => number(text).map(|it| (it, it)),
-    };
-    range.ok_or_else(|| format!("`{text}` is no status: 200, 2xx or 200-299"))
-}
-
-fn fingerprint(text: &str) -> Result<[u8; 32], String> {
-    let digits: Vec<u8> = text.bytes().filter(|it| !matches!(it, b':' | b' ')).collect();
-    let byte = |it: &[u8]| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    let bytes = bytes.and_then(|it| <[u8; 32]>::try_from(it).ok());
-    bytes.ok_or_else(|| "`pin` is a SHA-256: 64 hexadecimal digits".to_owned())
 }
 
 /// How it is.

@@ -57,7 +57,7 @@ impl Schedule {
                 value: node.text().filter(|_| !node.is_null()).map(str::to_owned),
             })
             .collect();
-        let (schedule, wrong) = build(name, &words);
+        let (schedule, wrong) = build(name, &words, true);
         for wrong in wrong {
             let at = |index: usize| -> At {
                 let (key, value) = &pairs[index];
@@ -72,6 +72,17 @@ impl Schedule {
 
     /// Reads a schedule from the pillar of a minion; keys in `others` are somebody else's.
     pub fn of_value(name: &str, value: &Map<String, Value>, others: &[&str]) -> Result<Self, Vec<String>> {
+        Self::of_part(name, value, others, true)
+    }
+
+    /// The same of what is not all there unless it is `whole`: what is missing may stand elsewhere then, and is no
+    /// mistake.
+    pub(crate) fn of_part(
+        name: &str,
+        value: &Map<String, Value>,
+        others: &[&str],
+        whole: bool,
+    ) -> Result<Self, Vec<String>> {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -79,10 +90,10 @@ impl Schedule {
         };
         let words: Vec<Word> = value
             .iter()
-            .filter(|(key, _)| !others.contains(&key.as_str()))
+            .filter(|(key, value)| !others.contains(&key.as_str()) && !value.is_null())
             .map(|(key, value)| Word { key: key.clone(), value: text(value) })
             .collect();
-        let (schedule, wrong) = build(name, &words);
+        let (schedule, wrong) = build(name, &words, whole);
         let told = wrong.into_iter().map(|it| match it.help {
             Some(help) => format!("{} ({help})", it.message),
             None => it.message,
@@ -91,14 +102,16 @@ impl Schedule {
     }
 }
 
-fn build(name: &str, words: &[Word]) -> (Option<Schedule>, Vec<Wrong>) {
-    let mut reader = Reader { words, wrong: Vec::new() };
+fn build(name: &str, words: &[Word], whole: bool) -> (Option<Schedule>, Vec<Wrong>) {
+    let mut reader = Reader { words, whole, wrong: Vec::new() };
     let schedule = reader.schedule(name);
     (schedule.filter(|_| reader.wrong.is_empty()), reader.wrong)
 }
 
 struct Reader<'a> {
     words: &'a [Word],
+    /// Whether everything that will be there is there.
+    whole: bool,
     wrong: Vec<Wrong>,
 }
 
@@ -133,7 +146,7 @@ impl Reader<'_> {
         let given: Vec<usize> = (0..self.words.len())
             .filter(|it| ["cron", "every", "at"].contains(&self.words[*it].key.as_str()))
             .collect();
-        if given.len() != 1 {
+        if given.len() > 1 || given.is_empty() && self.whole {
             let help = Some("`cron: \"30 3 * * *\"`, `every: 15m` or `at: \"2026-12-24T20:00\"`");
             let message = "a schedule has exactly one of `cron`, `every` and `at`";
             self.complain::<()>(given.get(1).copied(), message, help);
@@ -175,7 +188,7 @@ impl Reader<'_> {
             Some(When::Every { every_ms, .. }) => *every_ms,
             _ => JITTER_MS_MAX,
         };
-        match milliseconds(&text) {
+        match duration::parse_or_seconds(&text).ok() {
             Some(ms) if ms <= most => ms,
             Some(_) => {
                 let help = Some("at most as long as `every`, and at most a day");
@@ -191,7 +204,7 @@ impl Reader<'_> {
 
     fn when(&mut self, name: &str, zone: &TimeZone) -> Option<When> {
         if let Some((index, text)) = self.word("every") {
-            return match milliseconds(&text).filter(|it| EVERY_MS.contains(it)) {
+            return match duration::parse_or_seconds(&text).ok().filter(|it| EVERY_MS.contains(it)) {
                 Some(every_ms) => Some(When::Every { every_ms, offset_ms: number_of(name) % every_ms }),
                 None => self.complain(Some(index), "`every` takes 1s to 366d, such as 15m", None),
             };
@@ -229,12 +242,4 @@ fn moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
         Err(_) => super::moment_of(zone, text.parse::<DateTime>().ok()?)?,
     };
     u64::try_from(moment.as_millisecond()).ok().map(Timestamp)
-}
-
-/// `90s`, `15m`, `1h30m`, `2d`, `1w`; a number alone is seconds.
-fn milliseconds(text: &str) -> Option<u64> {
-    match text.parse::<u64>() {
-        Ok(seconds) => seconds.checked_mul(1_000),
-        Err(_) => duration::parse(text).ok(),
-    }
 }

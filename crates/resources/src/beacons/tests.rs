@@ -57,6 +57,27 @@ fn every_mistake_of_settings_is_told_at_once() {
         ("file", json!({"path": "/etc", "recursive": "perhaps"}), &["`recursive` must be true or false"]),
         ("file", json!({"path": "/etc", "watches": 0}), &["a whole number from 1 to 65536"]),
         ("file", json!({"path": "/etc", "interval": "1ms"}), &["from 100ms to 30d"]),
+        ("disk", json!({"measure": "free"}), &["`measure: free` needs a limit of its own"]),
+        ("disk", json!({"measure": "used"}), &[]),
+        (
+            "disk",
+            json!({"colour": 1, "above": "10%", "below": "90%"}),
+            &["no setting `colour`", "must be more than"],
+        ),
+        ("file", json!({"colour": 1}), &["no setting `colour`", "the beacon `file` needs `path`"]),
+        ("file", json!({"path": "/etc", "interval": "1h30m"}), &[]),
+        ("file", json!({"path": "/etc", "interval": "30m1h"}), &["from 100ms to 30d"]),
+        ("check", json!({}), &["one of `http`, `tcp` and `ping`"]),
+        ("check", json!({"http": "https://a/", "tcp": "a:1"}), &["one of `http`, `tcp` and `ping`"]),
+        ("check", json!({"http": "https://a/", "status": ["2xx", "often"]}), &["`often` is no status"]),
+        ("check", json!({"http": "a/b", "pin": "x"}), &["begins with http://", "`pin` is a SHA-256"]),
+        (
+            "check",
+            json!({"tcp": "a", "contains": "x"}),
+            &["`contains` is about pages", "`a` is not `host:port`"],
+        ),
+        ("check", json!({"ping": "-f"}), &["`-f` is no host"]),
+        ("log", json!({"pattern": ["ok {a}", "{a} {a}", "{"]}), &["is there twice", "has no `}`"]),
         ("memory", json!({"rate": 100_000, "enabled": "no"}), &["a whole number from 1 to 1000"]),
     ];
     for (kind, settings, wanted) in cases {
@@ -71,7 +92,13 @@ fn every_mistake_of_settings_is_told_at_once() {
 #[test]
 fn what_is_missing_is_no_mistake_of_a_part() {
     let empty = Map::new();
-    assert_eq!(kind("file").unwrap().check(&empty, false), []);
+    for name in ["file", "check", "disk", "log"] {
+        assert_eq!(kind(name).unwrap().check(&empty, false), [], "{name}");
+    }
+    let part = json!({"measure": "free"});
+    assert_eq!(kind("disk").unwrap().check(part.as_object().unwrap(), false), []);
+    let part = json!({"status": 200});
+    assert_eq!(kind("check").unwrap().check(part.as_object().unwrap(), false), []);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! One look at something over the network, with a time limit for all of it. Waits: it is done by a thread of its own.
 
-use super::http::{self, Address, HEAD_BYTES_MAX, PAGE_BYTES_MAX};
+use super::http::{self, HEAD_BYTES_MAX, PAGE_BYTES_MAX};
 use crate::linux::ask;
-use resources::host::{Command, Exit};
+use resources::{
+    beacons::asked::Address,
+    host::{Command, Exit},
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
@@ -138,7 +141,7 @@ fn fetch(address: &Address, trust: &Trust, deadline: Instant) -> Result<http::Pa
 }
 
 fn talk(mut stream: impl Read + Write, address: &Address) -> Result<Vec<u8>, String> {
-    stream.write_all(address.request().as_bytes()).map_err(|error| reason(&error))?;
+    stream.write_all(http::request(address).as_bytes()).map_err(|error| reason(&error))?;
     stream.flush().map_err(|error| reason(&error))?;
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
     while bytes.len() < HEAD_BYTES_MAX + PAGE_BYTES_MAX && !http::is_enough(&bytes) {

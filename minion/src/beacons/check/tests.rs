@@ -29,7 +29,10 @@ fn what_is_asked_for_makes_sense_or_is_refused() {
         (json!({"ping": "-f"}), "is no host"),
     ];
     for (settings, wanted) in cases {
-        let wrong = with(&settings, target).err().unwrap_or_default();
+        let read = Settings::read(kind("check").unwrap(), settings.as_object().unwrap());
+        let told =
+            |wrong: Vec<resources::beacons::Complaint>| wrong.into_iter().map(|it| it.message).collect();
+        let wrong = read.map_or_else(told, |it| target(&it).err().unwrap_or_default());
         assert!(wrong.contains(wanted) && wrong.is_empty() == wanted.is_empty(), "{settings}: {wrong}");
     }
     assert_eq!(
