@@ -6,7 +6,9 @@ use crate::{
     salt,
     say::{Say, did_you_mean, error},
     scalars,
+    scan::UNKNOWN,
     session::{Parsed, Session},
+    steps::is_unknown,
     yaml::{Node, Yaml},
 };
 use model::conduct::{BEACONS_MAX, CONDUCT_BYTES_MAX};
@@ -47,11 +49,46 @@ pub(crate) fn check_file(session: &mut Session<'_>, file: &Arc<Parsed>) {
     for (key, node) in pairs.iter().filter(|it| KEYS.contains(&it.0.text.as_str())) {
         let value = scalars::with_secrets(node, file.salt);
         let value = scalars::reveal(&value, &mut Vec::new());
+        let Some(value) = certain(&key.text, &value) else { continue };
         let mut reader = Reader { session, whole: false };
         match key.text.as_str() {
             "beacons" => drop(reader.beacons(&value)),
             _ => drop(reader.schedules(&value)),
         }
+    }
+}
+
+/// What is certain of a value of pillar without a minion: what holds something that only a minion has is left out.
+fn certain(key: &str, value: &Value) -> Option<Value> {
+    let Value::Object(named) = value else { return prune(value) };
+    let known = |(name, value): (&String, &Value)| {
+        // Salt's forms are translated as a whole.
+        let salts = || key == "beacons" && !matches!(salt::beacons::translate(name, value), Ok(None));
+        if name.contains(UNKNOWN) || is_unknown(value) && salts() {
+            return None;
+        }
+        Some((name.clone(), prune(value)?))
+    };
+    Some(Value::Object(named.iter().filter_map(known).collect()))
+}
+
+fn prune(value: &Value) -> Option<Value> {
+    if !is_unknown(value) {
+        return Some(value.clone());
+    }
+    match value {
+        Value::Object(map) if map.get(KIND).is_none_or(|it| !is_unknown(it)) => {
+            let known = |(key, it): (&String, &Value)| {
+                if key.contains(UNKNOWN) { None } else { Some((key.clone(), prune(it)?)) }
+            };
+            let map: Map<String, Value> = map.iter().filter_map(known).collect();
+            (!map.is_empty()).then_some(Value::Object(map))
+        }
+        // An empty one keeps the places of the others.
+        Value::Array(items) if items.iter().all(Value::is_object) => {
+            Some(items.iter().map(|it| prune(it).unwrap_or_else(|| Value::Object(Map::new()))).collect())
+        }
+        _ => None,
     }
 }
 
@@ -190,7 +227,8 @@ impl Reader<'_, '_> {
 
 /// Where a value of pillar stands: in the last file that says it, as far down as the path leads.
 fn place(files: &[Arc<Parsed>], path: &[&str]) -> Option<Span> {
-    let found = files.iter().rev().map(|file| (walk(&file.root, path), file));
+    // Of several that lead equally far, the last.
+    let found = files.iter().map(|file| (walk(&file.root, path), file));
     let ((_, at), file) = found.max_by_key(|((depth, _), _)| *depth).filter(|((depth, _), _)| *depth > 0)?;
     Some(file.rendered.span(at, ""))
 }

@@ -167,7 +167,8 @@ fn missing(
     }
 }
 
-fn is_unknown(value: &Value) -> bool {
+/// Whether something in a value is only known of a minion.
+pub(crate) fn is_unknown(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(UNKNOWN),
         Value::Array(list) => list.iter().any(is_unknown),

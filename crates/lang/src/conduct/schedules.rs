@@ -46,6 +46,10 @@ impl Reader<'_, '_> {
             self.complain(error("E0408", format!("`{name}` is no name for a schedule")).help(help), &path);
             return None;
         }
+        if value.is_null() && !self.whole {
+            // Another file may say it.
+            return None;
+        }
         let Value::Object(settings) = value else {
             let help = "such as `{ cron: \"30 3 * * *\", apply: [] }`";
             self.complain(error("E0408", format!("`{name}` is a mapping")).help(help), &path);
@@ -58,7 +62,7 @@ impl Reader<'_, '_> {
             self.complain(error("E0408", message).help(help), &["schedule", name, salts]);
             return None;
         }
-        let schedule = match Schedule::of_value(name, settings, &OTHERS) {
+        let schedule = match Schedule::of_part(name, settings, &OTHERS, self.whole) {
             Ok(schedule) => Some(schedule),
             Err(told) => {
                 for complaint in told {
@@ -98,6 +102,7 @@ impl Reader<'_, '_> {
     fn states(&mut self, name: &str, settings: &Map<String, Value>) -> Option<Vec<String>> {
         let text = |it: &Value| it.as_str().map(str::to_owned);
         let states = match settings.get("apply") {
+            None | Some(Value::Null) if !self.whole => return None,
             Some(Value::String(one)) => Some(vec![one.clone()]),
             Some(Value::Array(items)) => items.iter().map(text).collect(),
             _ => None,

@@ -107,3 +107,62 @@ fn every_example_compiles() {
         assert!(made.as_ref().is_ok_and(|it| !it.as_array().unwrap().is_empty()), "{}: {made:?}", kind.name);
     }
 }
+
+fn checked(files: &[(&str, &str)]) -> Vec<String> {
+    let said = Compiler::new(Tree::of_texts(files.iter().copied())).check(&[]);
+    said.into_iter().map(|it| format!("{} {}", it.code, it.message)).collect()
+}
+
+#[test]
+fn a_schedule_may_be_said_by_several_files() {
+    let a = ("pillar/a.sls", "schedule:\n  tidy: { cron: '30 3 * * *', apply: [] }\n");
+    for b in ["{ enabled: false }", "~", "{ jitter: 10m }", "{ apply: [], cron: ~ }"] {
+        let b = format!("schedule:\n  tidy: {b}\n");
+        assert_eq!(checked(&[TOP, a, ("pillar/b.sls", &b)]), [""; 0], "{b}");
+    }
+    let conduct = compiled(&[TOP, a, ("pillar/b.sls", "schedule:\n  tidy: { enabled: false }\n")]).unwrap();
+    assert!(conduct.schedule.is_empty());
+    for (b, wanted) in [
+        ("{ cron: soon }", "no cron expression"),
+        ("{ every: 1h, at: '2026-12-24T20:00' }", "exactly one of"),
+        ("{ jitter: soon }", "`jitter` takes"),
+        ("{ mode: pln }", "`mode` takes"),
+        ("[]", "`tidy` is a mapping"),
+    ] {
+        let b = format!("schedule:\n  tidy: {b}\n");
+        let said = checked(&[TOP, a, ("pillar/b.sls", &b)]);
+        assert!(said.len() == 1 && said[0].contains(wanted), "{b}: {said:?}");
+    }
+    let wrong =
+        compiled(&[TOP, ("pillar/a.sls", "schedule:\n  tidy: { apply: [] }\n"), ("pillar/b.sls", "")]);
+    assert!(wrong.unwrap_err()[0].contains("exactly one of"), "of all files together something is missing");
+}
+
+#[test]
+fn what_only_a_minion_has_is_no_mistake_without_one() {
+    let good = "\
+beacons:
+  memory: { above: \"{{grains.limit}}\" }
+  disk:
+    - { path: \"{{grains.mount}}\", above: 90% }
+    - { path: /srv }
+  diskusage:
+    - \"{{grains.mount}}\": 63%
+  conf: { beacon: \"{{pillar.kind}}\", path: /etc }
+  load: { over: \"{{pillar.over}}\", above: \"{{grains.limit}}%\", clear: 5 }
+schedule:
+  tidy: { cron: \"{{pillar.when}}\", apply: [] }
+  other: { every: 1h, apply: [\"{{pillar.state}}\"], mode: \"{{pillar.mode}}\" }
+";
+    assert_eq!(checked(&[TOP, ("pillar/a.sls", good), ("pillar/b.sls", "x: 1\n")]), [""; 0]);
+    let bad = good.replace("path: /srv", "path: srv").replace("every: 1h", "every: often");
+    let said = checked(&[TOP, ("pillar/a.sls", &bad), ("pillar/b.sls", "x: 1\n")]);
+    assert!(said.len() == 2 && said[0].contains("absolute path") && said[1].contains("`every`"), "{said:?}");
+}
+
+#[test]
+fn of_two_files_that_say_the_same_the_last_one_is_complained_about() {
+    let file = "beacons:\n  memory: { above: much }\n";
+    let wrong = compiled(&[TOP, ("pillar/a.sls", file), ("pillar/b.sls", &format!("\n{file}"))]).unwrap_err();
+    assert!(wrong[0].starts_with("E0407 pillar/b.sls:3:"), "{wrong:?}");
+}
