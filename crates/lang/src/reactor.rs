@@ -9,7 +9,7 @@ mod replay;
 mod trail;
 mod wake;
 
-pub use memory::{KEYS_IN_ALL_MAX, KEYS_MAX};
+pub use memory::{KEPT_BYTES_MAX, KEYS_IN_ALL_MAX, KEYS_MAX};
 pub use replay::{REPLAYED_MAX, Replayed, StillWorld, replay};
 
 use crate::{
@@ -191,9 +191,21 @@ impl Reactor {
         self.memory.take_changes(&self.rules)
     }
 
+    /// The maintenance of a machine is over, however that came: what rules would have done meanwhile is due now.
+    pub fn maintenance_ended(&mut self, now: Timestamp, minion: &MinionId) {
+        self.now = self.now.max(now);
+        let rules = Arc::clone(&self.rules);
+        self.memory.release(self.now, minion, &rules);
+    }
+
     /// When [`Reactor::wake`] is to be called at the latest.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.memory.next_deadline()
+    }
+
+    /// Bytes of the events that are remembered, about.
+    pub fn kept_bytes(&self) -> usize {
+        self.memory.bytes()
     }
 
     /// How many keys are remembered, and how many were forgotten because there were too many.
@@ -246,15 +258,18 @@ impl Reactor {
     /// remembered of it. `None`: there is no such rule.
     pub fn explain(&self, rule: &str, now: Timestamp, event: &Event, world: &dyn World) -> Option<Judged> {
         let found = self.rules.rules.iter().position(|it| it.name == rule)?;
+        let now = self.now.max(now);
         let one = Rules { rules: vec![self.rules.rules[found].clone()] };
+        let identity = format!("event:{}", event.number);
+        let minion = minion_of(&event.tag);
+        let view = View::new(now, (event, &identity), minion.as_ref(), world);
         let mut alone = Self {
             index: Index::new(&one),
-            memory: self.memory.of_one(found),
+            memory: self.memory.of_one(found, &key::slots(&one.rules[0], &view)),
             rules: Arc::new(one),
             disabled: self.disabled.clone(),
-            now: self.now.max(now),
+            now,
         };
-        let identity = format!("event:{}", event.number);
         let judged = alone.react(alone.now, event, &identity, world).pop();
         judged.or_else(|| Some(judge::unheard(&alone.rules.rules[0], event, &identity)))
     }

@@ -3,9 +3,10 @@
 
 use lang::{
     Paint, Tree,
-    reactor::{KEYS_MAX, List, Maintenance, Reactor, Replayed, StillWorld, World, replay},
+    reactor::{KEPT_BYTES_MAX, KEYS_MAX, List, Maintenance, Reactor, Replayed, StillWorld, World, replay},
     render_diagnostics,
     rules::{HOPS_MAX, Rules},
+    schedule::Zone,
 };
 use model::{Clause, Event, MinionId, Presence, Source, Timestamp};
 use proptest::prelude::*;
@@ -95,7 +96,7 @@ fn case(name: &str, value: &Value) -> Case {
         Some(file) => shipped(file),
         None => load(text(&value["rules"])).unwrap_or_else(|told| panic!("{name}:\n{told}")),
     };
-    let mut world = StillWorld { east_s: 3_600, ..StillWorld::default() };
+    let mut world = StillWorld { zone: Zone::fixed(3_600).unwrap(), ..StillWorld::default() };
     for (id, it) in value["members"].as_object().into_iter().flatten() {
         world.members.insert(id.parse().unwrap(), member(it));
     }
@@ -213,6 +214,8 @@ impl Run {
             Step::Maintenance(id, until) => {
                 if *until == Some(self.now) {
                     self.world.maintenance.remove(id);
+                    self.reactor.maintenance_ended(self.now, id);
+                    self.keep();
                 } else {
                     let it = Maintenance { until: *until, reason: "new disks".to_owned() };
                     self.world.maintenance.insert(id.clone(), it);
@@ -232,7 +235,9 @@ impl Run {
             }
             Step::Event(event) => {
                 self.pass(event.at);
-                self.world.learn(event);
+                if let Some(minion) = self.world.learn(event) {
+                    self.reactor.maintenance_ended(event.at, &minion);
+                }
                 let identity = format!("e{}", event.number);
                 let rules: Vec<String> = self.rules.iter().map(|it| it.name.clone()).collect();
                 let explained: Vec<_> = rules
@@ -447,6 +452,134 @@ fn an_event_that_was_missed_while_nobody_listened_gets_its_time_again() {
     later.replace_rules(back, Arc::new(rules));
     assert!(later.wake(back, &world).is_empty());
     assert!(later.wake(back.plus_ms(120_000), &world)[0].fired);
+}
+
+/// A world in which a machine is in maintenance without an end.
+fn maintained(id: &str) -> StillWorld {
+    let mut world = StillWorld::default();
+    let it = Maintenance { until: None, reason: String::new() };
+    world.maintenance.insert(id.parse().unwrap(), it);
+    world
+}
+
+fn event(number: u64, tag: &str, at: Timestamp, data: Value) -> Event {
+    Event { number, tag: tag.to_owned(), source: Source::Master, at, data, hops: 0, cause: vec![] }
+}
+
+#[test]
+fn a_maintenance_that_ends_before_there_are_rules_is_not_forgotten() {
+    let rules = load("a: { on: minion/+/event/x, debounce: 2m, do: [ { event: { tag: c } } ] }").unwrap();
+    let world = maintained("vm-1");
+    let mut reactor = Reactor::new(rules.clone());
+    let at = Timestamp(START);
+    reactor.react(at, &event(1, "minion/vm-1/event/x", at, json!({})), "x", &world);
+    let due = at.plus_ms(120_000);
+    assert!(!reactor.wake(due, &world)[0].fired);
+    assert_eq!(reactor.next_wake(), None, "nobody knows when it ends");
+    let rows: Vec<_> = reactor.take_changes().into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
+    let mut later = Reactor::default();
+    later.restore(rows);
+    later.maintenance_ended(due, &"vm-1".parse().unwrap());
+    later.replace_rules(due, Arc::new(rules));
+    assert!(later.wake(due, &StillWorld::default())[0].fired);
+}
+
+#[test]
+fn a_flood_of_keys_does_not_lift_a_throttle() {
+    for per in ["rule", "minion"] {
+        let rules = load(&format!(
+            "a: {{ on: 'minion/+/#', group_by: event.n, throttle: 1 per {per} per 1h, for: 1s, when: event.n > 0, do: [ {{ event: {{ tag: c }} }} ] }}"
+        ));
+        let mut reactor = Reactor::new(rules.unwrap());
+        let world = StillWorld::default();
+        let mut fired = 0;
+        for n in 1..=KEYS_MAX as u64 + 100 {
+            let at = Timestamp(START + n);
+            reactor.react(at, &event(n, "minion/vm-1/x", at, json!({"n": n})), "x", &world);
+        }
+        let at = Timestamp(START + 10_000);
+        while reactor.next_wake().is_some_and(|it| it <= at) {
+            fired += reactor.wake(at, &world).iter().filter(|it| it.fired).count();
+        }
+        for n in 10_000..=10_000 + KEYS_MAX as u64 + 100 {
+            let at = Timestamp(START + n);
+            reactor.react(at, &event(n, "minion/vm-1/x", at, json!({"n": n})), "x", &world);
+        }
+        let at = Timestamp(START + 20_000);
+        while reactor.next_wake().is_some_and(|it| it <= at) {
+            fired += reactor.wake(at, &world).iter().filter(|it| it.fired).count();
+        }
+        assert_eq!(fired, 1, "per {per}");
+    }
+}
+
+#[test]
+fn stamps_that_do_not_count_any_more_give_way_first() {
+    let rules = load(
+        "a: { on: x, group_by: event.n, throttle: 1 per key per 1m, do: [ { event: { tag: c } } ] }\nb: { on: y, once_per: day, group_by: event.n, do: [ { event: { tag: c } } ] }",
+    );
+    let mut reactor = Reactor::new(rules.unwrap());
+    let world = StillWorld::default();
+    for n in 0..KEYS_MAX as u64 {
+        let at = Timestamp(START);
+        reactor.react(at, &event(n, "x", at, json!({"n": n})), "x", &world);
+    }
+    let later = Timestamp(START + 120_000);
+    reactor.react(later, &event(1, "x", later, json!({"n": "one more"})), "x", &world);
+    assert_eq!(reactor.keys(), (1, 0), "nothing was forgotten that still counted");
+}
+
+#[test]
+fn events_that_are_remembered_are_bounded_in_bytes_and_the_rule_with_most_gives_way() {
+    let rules = load(
+        "big: { on: x, group_by: event.n, debounce: 1h, do: [ { event: { tag: c } } ] }\nsmall: { on: y, group_by: event.n, debounce: 1h, do: [ { event: { tag: c } } ] }",
+    );
+    let mut reactor = Reactor::new(rules.unwrap());
+    let world = StillWorld::default();
+    let text = "x".repeat(60 << 10);
+    let at = Timestamp(START);
+    for n in 0..100 {
+        reactor.react(at, &event(n, "y", at, json!({"n": n})), "x", &world);
+    }
+    let fits = (KEPT_BYTES_MAX / text.len()) as u64;
+    for n in 0..fits + 100 {
+        reactor.react(at, &event(n, "x", at, json!({"n": n, "text": text})), "x", &world);
+        assert!(reactor.kept_bytes() <= KEPT_BYTES_MAX);
+    }
+    let keys = reactor.keys_of_rules();
+    assert!(keys["small"] == 100 && keys["big"] > 1_000, "{keys:?}");
+    assert!(reactor.keys().1 >= 100);
+    let (_, forgotten) = reactor.keys();
+    reactor.react(at, &event(1, "y", at, json!({"n": "one more"})), "x", &world);
+    assert!(reactor.keys().1 <= forgotten + 1);
+}
+
+#[test]
+fn a_replay_knows_maintenance_presence_and_the_clock_on_the_wall() {
+    let rules = load(
+        "calm: { on: minion/+/event/x, debounce: 5m, do: [ { event: { tag: c } } ] }\nseen: { on: minion/+/drift, when: online, do: [ { event: { tag: c } } ] }\nnight: { on: minion/+/event/x, when: 'time in \"13:00-14:00\"', do: [ { event: { tag: c } } ] }",
+    )
+    .unwrap();
+    let minute = |it: u64| Timestamp(START + it * 60_000);
+    let events = [
+        event(1, "minion/vm-1/event/x", minute(0), json!({})),
+        event(2, "minion/vm-1/maintenance", minute(1), json!({"on": true, "until": null, "reason": "disks"})),
+        event(3, "minion/vm-1/lost", minute(20), json!({})),
+        event(4, "minion/vm-1/drift", minute(21), json!({})),
+        event(5, "minion/vm-1/maintenance", minute(30), json!({"on": false})),
+    ];
+    let told = |zone: Zone| {
+        let world = StillWorld { zone, ..StillWorld::default() };
+        let decisions = replay(rules.clone(), world, events.clone());
+        let verdicts = decisions.iter().flat_map(|it| it.verdicts.iter().map(move |one| (it.at, one)));
+        verdicts.map(|(at, it)| (it.rule.clone(), (at.0 - START) / 60_000, it.fired)).collect::<Vec<_>>()
+    };
+    let wanted = |night: bool| {
+        [("calm", 0, false), ("night", 0, night), ("calm", 5, false), ("seen", 21, false), ("calm", 30, true)]
+            .map(|(name, at, fired)| (name.to_owned(), at, fired))
+    };
+    assert_eq!(told(Zone::default()), wanted(false), "12:00 in UTC");
+    assert_eq!(told(Zone::fixed(3_600).unwrap()), wanted(true));
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Master {
         }
         self.keep(Part::Maintenance, id.as_str(), None);
         self.work_out_conduct(id);
+        self.release_rules(id);
         let data = json!({"minion": id, "on": false, "until": null, "reason": reason});
         self.emit_master(format!("minion/{id}/maintenance"), data);
     }

@@ -267,6 +267,12 @@ impl Master {
         self.restore_switches(off);
     }
 
+    /// The maintenance of a machine is over: what rules held back is due.
+    pub(crate) fn release_rules(&mut self, id: &MinionId) {
+        self.reactor.engine.maintenance_ended(self.now, id);
+        self.keep_rule_memory();
+    }
+
     /// A deadline of a rule has passed.
     pub(crate) fn wake_rules(&mut self) {
         self.reactor.wakes_at = None;

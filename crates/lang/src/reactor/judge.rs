@@ -3,8 +3,8 @@
 use super::{
     Judged, List, Reactor, View,
     index::Found,
-    key::key_of,
-    memory::{Holding, Kept, Later, Slot, Waiting, of},
+    key::{OF_ALL, slot_of, slot_of_machine},
+    memory::{Holding, Kept, Later, Slot, Waiting, What, of},
     trail::Trail,
 };
 use crate::{
@@ -23,8 +23,8 @@ pub(super) struct Case<'a, 'b> {
     /// Where what is remembered of its key lies.
     pub(super) slot: String,
     pub(super) trail: Trail<'a>,
-    /// It would act if the machine were not in maintenance until then.
-    pub(super) held_until: Option<Timestamp>,
+    /// It would act if the machine were not in maintenance, until then if that has an end.
+    pub(super) held: Option<Option<Timestamp>>,
 }
 
 /// `once_per` says no.
@@ -37,9 +37,8 @@ pub(super) fn event<'a>(
     found: &Found,
     view: &View<'a>,
 ) -> Option<Judged> {
-    let slot = format!("={}", key_of(rule, view));
-    let mut case =
-        Case { reactor, rule, place: found.rule, view, slot, trail: Trail::new(rule), held_until: None };
+    let slot = slot_of(rule, view);
+    let mut case = Case { reactor, rule, place: found.rule, view, slot, trail: Trail::new(rule), held: None };
     if found.arms || found.disarms {
         case.expect_other(found);
     }
@@ -103,12 +102,30 @@ impl<'a> Case<'a, '_> {
     pub(super) fn alter(&mut self, alter: impl FnOnce(&mut Slot) -> bool) {
         self.reactor.memory.alter(self.view.now, self.place, &self.slot, alter);
     }
+    /// Maintenance keeps it from acting: that is due when it ends.
+    pub(super) fn hold(&mut self, what: What, at: Option<Timestamp>) {
+        let Some(minion) = self.view.context.minion else { return };
+        self.alter(|slot| {
+            slot.hold(what, minion, at);
+            true
+        });
+    }
     fn kept(&self) -> Kept {
         Kept { event: self.view.event.clone(), identity: self.view.identity.to_owned() }
     }
 
     /// All clauses for an event; whether the rule acts.
     fn event(&mut self, filters: u32) -> bool {
+        let acts = self.asks(filters);
+        if self.rule.clauses.for_ms.is_some()
+            && let Some(until) = self.held
+        {
+            self.hold(What::Hold, until);
+        }
+        acts
+    }
+
+    fn asks(&mut self, filters: u32) -> bool {
         self.heard(filters)
             && self.may_act()
             && self.when_or_falls_away()
@@ -198,9 +215,6 @@ impl<'a> Case<'a, '_> {
             }
             slot.seen.retain(|_, at| now.since_ms(*at) <= within);
             missing = (0..wanted).filter(|place| !slot.seen.contains_key(place)).collect();
-            if missing.is_empty() {
-                slot.seen.clear();
-            }
             true
         });
         let span = duration::show(within);
@@ -231,6 +245,7 @@ impl<'a> Case<'a, '_> {
             if first_only && slot.expecting.is_some() {
                 return false;
             }
+            slot.let_go(What::Expect);
             slot.expecting = Some(waiting);
             true
         });
@@ -255,6 +270,7 @@ impl<'a> Case<'a, '_> {
         }
         let waiting = Waiting { at: self.view.now.plus_ms(absent.within_ms), kept: self.kept() };
         self.alter(|slot| {
+            slot.let_go(What::Expect);
             slot.expecting = Some(waiting);
             true
         });
@@ -270,6 +286,7 @@ impl<'a> Case<'a, '_> {
             since = before.as_ref().map_or(now, |it| it.since);
             let at = before.map_or(Some(now.plus_ms(whole)), |it| it.at);
             let at = at.filter(|it| *it > now);
+            slot.let_go(What::Hold);
             slot.holding = Some(Holding { since, at, kept });
             true
         });
@@ -284,10 +301,9 @@ impl<'a> Case<'a, '_> {
         self.alter(|slot| {
             slot.came.retain(|it| now.since_ms(*it) < count.within_ms);
             slot.came.push(now);
+            let over = slot.came.len().saturating_sub(wanted);
+            slot.came.drain(..over);
             came = slot.came.len();
-            if came >= wanted {
-                slot.came.clear();
-            }
             true
         });
         let seen = format!("{came} of {wanted} within {}", duration::show(count.within_ms));
@@ -298,6 +314,7 @@ impl<'a> Case<'a, '_> {
         let Some(span) = self.rule.clauses.debounce_ms else { return true };
         let waiting = Waiting { at: self.view.now.plus_ms(span), kept: self.kept() };
         self.alter(|slot| {
+            slot.let_go(What::Settle);
             slot.settling = Some(waiting);
             true
         });
@@ -324,12 +341,15 @@ impl<'a> Case<'a, '_> {
                 true
             });
         }
-        if let Some(done) = done {
-            self.alter(|slot| {
-                slot.done = Some(done);
-                true
-            });
-        }
+        self.alter(|slot| {
+            // What was counted began it: the next time begins anew.
+            let counted = !slot.came.is_empty() || !slot.seen.is_empty();
+            slot.came.clear();
+            slot.seen.clear();
+            let once = done.is_some();
+            slot.done = done.or(slot.done.take());
+            counted || once
+        });
         self.look_again_later();
         true
     }
@@ -346,14 +366,14 @@ impl<'a> Case<'a, '_> {
         };
         let why =
             if maintenance.reason.is_empty() { String::new() } else { format!(": {}", maintenance.reason) };
-        self.held_until = maintenance.until;
+        self.held = Some(maintenance.until);
         self.trail.say("maintenance", false, format!("the machine is in maintenance {until}{why}"))
     }
 
     fn throttle_slot(&self, throttle: Throttle) -> String {
         match (throttle.per, self.view.context.minion) {
-            (Per::Rule, _) => "*".to_owned(),
-            (Per::Minion, Some(id)) if self.slot[1..] != *id.as_str() => format!("@{id}"),
+            (Per::Rule, _) => OF_ALL.to_owned(),
+            (Per::Minion, Some(id)) if self.slot[1..] != *id.as_str() => slot_of_machine(id),
             _ => self.slot.clone(),
         }
     }

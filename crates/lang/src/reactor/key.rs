@@ -5,13 +5,15 @@ use crate::{
     compare::text_of,
     rules::{OncePer, Rule},
 };
+use model::MinionId;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// Longest key; of a longer one the rest is a hash.
 const KEY_BYTES_MAX: usize = 160;
 
 /// What tells a rule's events apart.
-pub(super) fn key_of(rule: &Rule, view: &View<'_>) -> String {
+fn key_of(rule: &Rule, view: &View<'_>) -> String {
     let clauses = &rule.clauses;
     let key = if clauses.group_by.is_empty() {
         let job = || view.event.data.get("job").and_then(text_of);
@@ -26,6 +28,23 @@ pub(super) fn key_of(rule: &Rule, view: &View<'_>) -> String {
         clauses.group_by.iter().map(value).collect::<Vec<_>>().join("/")
     };
     bounded(key)
+}
+
+/// Where what a rule remembers of an event's key lies.
+pub(super) fn slot_of(rule: &Rule, view: &View<'_>) -> String {
+    format!("={}", key_of(rule, view))
+}
+
+/// Where what all keys of a rule share lies, and what all of a machine do.
+pub(super) const OF_ALL: &str = "*";
+pub(super) fn slot_of_machine(minion: &MinionId) -> String {
+    format!("@{minion}")
+}
+
+/// All that a rule can ask of what it remembers for an event.
+pub(super) fn slots(rule: &Rule, view: &View<'_>) -> BTreeSet<String> {
+    let machine = view.context.minion.map(slot_of_machine);
+    [slot_of(rule, view), OF_ALL.to_owned()].into_iter().chain(machine).collect()
 }
 
 fn bounded(key: String) -> String {

@@ -2,9 +2,9 @@
 
 use crate::{
     duration,
-    rules::{Clauses, Rules},
+    rules::{Clauses, Rule, Rules},
 };
-use model::{Event, Timestamp};
+use model::{Event, MinionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const KEYS_MAX: usize = 4_096;
 /// Keys that all rules remember something of; beyond it, the rule that wants one more forgets its own oldest.
 pub const KEYS_IN_ALL_MAX: usize = 50_000;
+
+/// Bytes of events that all rules remember; beyond it, the rule with the most of them forgets its oldest.
+pub const KEPT_BYTES_MAX: usize = 64 << 20;
+/// How often slots are looked through for those in which nothing counts any more, at most.
+const SWEEP_MS: u64 = 60_000;
 
 /// What a rule remembers of one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +46,9 @@ pub(crate) struct Slot {
     /// `all`: when an event of each filter came.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) seen: BTreeMap<usize, Timestamp>,
+    /// Maintenance keeps what is due from being done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held: Vec<Held>,
     /// `once_per`: of which day, job or boot it was last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) done: Option<String>,
@@ -51,6 +59,23 @@ pub(crate) struct Slot {
 pub(crate) struct Kept {
     pub(crate) event: Event,
     pub(crate) identity: String,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.event.tag.len() + self.identity.len() + bytes_of(&self.event.data)
+    }
+}
+
+/// About as much as a value takes; as deep as JSON that was read.
+fn bytes_of(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).sum(),
+        Value::Object(map) => map.iter().map(|(key, it)| key.len() + bytes_of(it)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + inside
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,8 +101,20 @@ pub(crate) struct Later {
     pub(crate) kept: Kept,
 }
 
+/// What would have been done if a machine were not in maintenance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) what: What,
+    /// Whose maintenance it is.
+    pub(crate) minion: MinionId,
+    /// When to look again unless the maintenance ends before; never if that has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<Timestamp>,
+}
+
 /// What a deadline is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum What {
     Hold,
     Settle,
@@ -91,7 +128,65 @@ impl Slot {
         let settling = self.settling.as_ref().map(|it| (it.at, What::Settle));
         let expecting = self.expecting.as_ref().map(|it| (it.at, What::Expect));
         let later = self.later.iter().flat_map(|it| it.due.iter().map(|due| (due.0, What::Later(due.1))));
-        holding.into_iter().chain(settling).chain(expecting).chain(later)
+        let own = holding.into_iter().chain(settling).chain(expecting).chain(later);
+        let held = self.held.iter().filter_map(|it| Some((it.at?, it.what)));
+        own.filter(|own| self.held.iter().all(|it| it.what != own.1)).chain(held)
+    }
+    /// Maintenance of a machine keeps it from being done.
+    pub(crate) fn hold(&mut self, what: What, minion: &MinionId, at: Option<Timestamp>) {
+        self.let_go(what);
+        self.held.push(Held { what, minion: minion.clone(), at });
+    }
+    /// It is not held any more: it was done, or begins anew.
+    pub(crate) fn let_go(&mut self, what: What) {
+        self.held.retain(|it| it.what != what);
+    }
+    /// Nothing is held that is not there any more.
+    fn tidy(&mut self) {
+        let Self { held, holding, settling, expecting, later, .. } = self;
+        held.retain(|it| match it.what {
+            What::Hold => holding.is_some(),
+            What::Settle => settling.is_some(),
+            What::Expect => expecting.is_some(),
+            What::Later(place) => later.iter().flat_map(|it| &it.due).any(|it| it.1 == place),
+        });
+    }
+    /// The maintenance of a machine is over: what that held is due now, and an event that was expected gets its time
+    /// again.
+    fn release(&mut self, now: Timestamp, minion: &MinionId, expected_within_ms: u64) {
+        for what in self.held.extract_if(.., |it| it.minion == *minion).map(|it| it.what) {
+            match what {
+                What::Hold => self.holding.iter_mut().for_each(|it| it.at = Some(now)),
+                What::Settle => self.settling.iter_mut().for_each(|it| it.at = now),
+                What::Expect => {
+                    self.expecting.iter_mut().for_each(|it| it.at = now.plus_ms(expected_within_ms));
+                }
+                What::Later(place) => {
+                    let due = self.later.iter_mut().flat_map(|it| &mut it.due);
+                    due.filter(|it| it.1 == place).for_each(|it| it.0 = now);
+                }
+            }
+        }
+    }
+    /// Of the events in it.
+    fn bytes(&self) -> usize {
+        let kept = [
+            self.holding.as_ref().map(|it| &it.kept),
+            self.settling.as_ref().map(|it| &it.kept),
+            self.expecting.as_ref().map(|it| &it.kept),
+            self.later.as_ref().map(|it| &it.kept),
+        ];
+        kept.into_iter().flatten().map(Kept::bytes).sum()
+    }
+    /// Nothing in it counts any more.
+    fn has_run_out(&self, now: Timestamp, spans: Spans) -> bool {
+        let old = |at: &Timestamp, span: u64| now.since_ms(*at) >= span;
+        self.deadlines().next().is_none()
+            && self.held.is_empty()
+            && (&self.holding, &self.later, &self.done) == (&None, &None, &None)
+            && self.acted.iter().all(|it| old(it, spans.acted_ms))
+            && self.came.iter().all(|it| old(it, spans.came_ms))
+            && self.seen.values().all(|it| old(it, spans.seen_ms))
     }
     fn is_empty(&self) -> bool {
         *self == Self { altered: self.altered, ..Self::default() }
@@ -101,7 +196,43 @@ impl Slot {
 #[derive(Clone, Debug, Default)]
 struct Slots {
     by_key: BTreeMap<String, Slot>,
-    oldest: BTreeSet<(Timestamp, String)>,
+    /// In the order in which they give way: what is shared by keys, when it was altered, key.
+    oldest: BTreeSet<(bool, Timestamp, String)>,
+    /// Of the events in them.
+    bytes: usize,
+    spans: Spans,
+}
+
+impl Slots {
+    /// The one that gives way first, but never the one that was just altered.
+    fn first(&self, altered: &str, gives: impl Fn(&Slot) -> bool) -> Option<String> {
+        let mut keys = self.oldest.iter().map(|it| &it.2).filter(|it| *it != altered);
+        keys.find(|it| self.by_key.get(*it).is_some_and(&gives)).cloned()
+    }
+}
+
+/// How long the stamps of a rule count.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spans {
+    acted_ms: u64,
+    came_ms: u64,
+    seen_ms: u64,
+}
+
+impl Spans {
+    fn of(clauses: &Clauses) -> Self {
+        Self {
+            acted_ms: clauses.throttle.map_or(0, |it| it.within_ms),
+            came_ms: clauses.count.map_or(0, |it| it.within_ms),
+            seen_ms: clauses.all_within_ms.unwrap_or(0),
+        }
+    }
+}
+
+/// Whether what is remembered there is of all keys of a rule, or of all of a machine: a flood of keys must not push out
+/// what bounds it.
+fn is_shared(key: &str) -> bool {
+    !key.starts_with('=')
 }
 
 type Deadline = (Timestamp, usize, String, What);
@@ -116,8 +247,13 @@ pub(crate) struct Memory {
     before: Vec<(String, Option<Value>)>,
     /// What was restored and has no rules yet.
     asleep: Vec<(String, Value)>,
+    /// Whose maintenance ended before there were rules.
+    released: BTreeSet<MinionId>,
     keys: usize,
+    /// Of the events in all slots.
+    bytes: usize,
     forgotten: u64,
+    swept: Option<Timestamp>,
 }
 
 /// The key of a row: a rule's name has no `/`.
@@ -142,55 +278,90 @@ impl Memory {
         let old = slots.by_key.remove(key);
         let was_there = old.is_some();
         let mut new = old.unwrap_or_default();
-        let (altered, deadlines) = (new.altered, new.deadlines().collect::<Vec<_>>());
+        let (before, bytes) = (new.altered, new.bytes());
+        let deadlines = new.deadlines().collect::<Vec<_>>();
         if !alter(&mut new) {
             if was_there {
                 slots.by_key.insert(key.to_owned(), new);
             }
             return;
         }
+        new.tidy();
         if was_there {
-            slots.oldest.remove(&(altered, key.to_owned()));
-            for (at, what) in deadlines {
-                self.deadlines.remove(&(at, rule, key.to_owned(), what));
-            }
+            self.taken(rule, key, (before, bytes), deadlines);
         }
-        self.keys -= usize::from(was_there);
         self.changed.insert((rule, key.to_owned()));
         if !new.is_empty() {
             new.altered = now;
             self.insert(rule, key, new);
-            self.make_room(rule, key);
+            self.make_room(now, rule, key);
         }
     }
 
     fn insert(&mut self, rule: usize, key: &str, slot: Slot) {
         let Some(slots) = self.rules.get_mut(rule) else { return };
         self.deadlines.extend(slot.deadlines().map(|(at, what)| (at, rule, key.to_owned(), what)));
-        slots.oldest.insert((slot.altered, key.to_owned()));
+        slots.oldest.insert((is_shared(key), slot.altered, key.to_owned()));
+        let bytes = slot.bytes();
+        slots.bytes += bytes;
+        self.bytes += bytes;
         slots.by_key.insert(key.to_owned(), slot);
         self.keys += 1;
     }
 
-    /// The oldest give way, but never the one that was just altered.
-    fn make_room(&mut self, rule: usize, altered: &str) {
-        while self.rules[rule].by_key.len() > KEYS_MAX || self.keys > KEYS_IN_ALL_MAX {
-            let oldest = self.rules[rule].oldest.iter().find(|it| it.1 != altered).map(|it| it.1.clone());
-            let Some(key) = oldest else { return };
+    /// A slot that was altered last then and had so many bytes of events was taken out.
+    fn taken(
+        &mut self,
+        rule: usize,
+        key: &str,
+        (altered, bytes): (Timestamp, usize),
+        deadlines: impl IntoIterator<Item = (Timestamp, What)>,
+    ) {
+        for (at, what) in deadlines {
+            self.deadlines.remove(&(at, rule, key.to_owned(), what));
+        }
+        if let Some(slots) = self.rules.get_mut(rule) {
+            slots.oldest.remove(&(is_shared(key), altered, key.to_owned()));
+            slots.bytes -= bytes;
+        }
+        self.bytes -= bytes;
+        self.keys -= 1;
+    }
+
+    /// What gives way to a slot that was just altered: those in which nothing counts any more, else the oldest.
+    fn make_room(&mut self, now: Timestamp, rule: usize, altered: &str) {
+        let many = |it: &Self| it.rules[rule].by_key.len() > KEYS_MAX || it.keys > KEYS_IN_ALL_MAX;
+        if many(self) && self.swept.is_none_or(|it| now.since_ms(it) >= SWEEP_MS) {
+            self.swept = Some(now);
+            self.sweep(now, altered);
+        }
+        while many(self) {
+            let Some(key) = self.rules[rule].first(altered, |_| true) else { break };
             self.forgotten += 1;
             self.remove(rule, &key);
         }
+        while self.bytes > KEPT_BYTES_MAX {
+            let most = (0..self.rules.len()).max_by_key(|it| self.rules[*it].bytes).unwrap_or(rule);
+            let spared = if most == rule { altered } else { "" };
+            let Some(key) = self.rules[most].first(spared, |it| it.bytes() > 0) else { break };
+            self.forgotten += 1;
+            self.remove(most, &key);
+        }
+    }
+
+    fn sweep(&mut self, now: Timestamp, altered: &str) {
+        let mut gone = Vec::new();
+        for (rule, slots) in self.rules.iter().enumerate() {
+            let out = slots.by_key.iter().filter(|it| it.0 != altered && it.1.has_run_out(now, slots.spans));
+            gone.extend(out.map(|it| (rule, it.0.clone())));
+        }
+        gone.iter().for_each(|(rule, key)| self.remove(*rule, key));
     }
 
     fn remove(&mut self, rule: usize, key: &str) {
-        let Some(slots) = self.rules.get_mut(rule) else { return };
-        let Some(slot) = slots.by_key.remove(key) else { return };
-        slots.oldest.remove(&(slot.altered, key.to_owned()));
-        for (at, what) in slot.deadlines() {
-            self.deadlines.remove(&(at, rule, key.to_owned(), what));
-        }
+        let Some(slot) = self.rules.get_mut(rule).and_then(|it| it.by_key.remove(key)) else { return };
+        self.taken(rule, key, (slot.altered, slot.bytes()), slot.deadlines());
         self.changed.insert((rule, key.to_owned()));
-        self.keys -= 1;
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
@@ -205,8 +376,30 @@ impl Memory {
         self.deadlines.pop_first().map(|(_, rule, key, what)| (rule, key, what))
     }
 
+    /// The maintenance of a machine is over.
+    pub(crate) fn release(&mut self, now: Timestamp, minion: &MinionId, rules: &Rules) {
+        if !self.asleep.is_empty() {
+            self.released.insert(minion.clone());
+        }
+        for (rule, of) in rules.rules.iter().enumerate() {
+            let held = |it: &(&String, &Slot)| it.1.held.iter().any(|it| it.minion == *minion);
+            let slots = self.rules.get(rule).map(|it| it.by_key.iter().filter(held));
+            let keys: Vec<String> = slots.into_iter().flatten().map(|it| it.0.clone()).collect();
+            let within_ms = of.clauses.absent.as_ref().map_or(0, |it| it.within_ms);
+            for key in keys {
+                self.alter(now, rule, &key, |slot| {
+                    slot.release(now, minion, within_ms);
+                    true
+                });
+            }
+        }
+    }
+
     pub(crate) fn keys(&self) -> usize {
         self.keys
+    }
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
     pub(crate) fn keys_of(&self, rule: usize) -> usize {
         self.rules.get(rule).map_or(0, |it| it.by_key.len())
@@ -215,11 +408,12 @@ impl Memory {
         self.forgotten
     }
 
-    /// A copy of what one rule remembers, as that of the only rule there is.
-    pub(crate) fn of_one(&self, rule: usize) -> Self {
+    /// A copy of what one rule remembers of some keys, as that of the only rule there is.
+    pub(crate) fn of_one(&self, rule: usize, keys: &BTreeSet<String>) -> Self {
         let mut memory = Self { rules: vec![Slots::default()], ..Self::default() };
         if let Some(slots) = self.rules.get(rule) {
-            for (key, slot) in &slots.by_key {
+            memory.rules[0].spans = slots.spans;
+            for (key, slot) in keys.iter().filter_map(|it| slots.by_key.get_key_value(it)) {
                 memory.insert(0, key, slot.clone());
             }
         }
@@ -239,7 +433,8 @@ impl Memory {
         let mut lost = BTreeSet::new();
         let before = self.take_changes(old);
         let mut memory = Self { forgotten: self.forgotten, before, ..Self::default() };
-        memory.rules.resize_with(rules.rules.len(), Slots::default);
+        let empty = |it: &Rule| Slots { spans: Spans::of(&it.clauses), ..Slots::default() };
+        memory.rules.extend(rules.rules.iter().map(empty));
         for (row, data) in std::mem::take(&mut self.asleep) {
             let Some((name, key)) = row.split_once('/') else { continue };
             let same = |it: &&usize| data["rule"] == rules.rules[**it].fingerprint.as_str();
@@ -248,13 +443,15 @@ impl Memory {
             if let (Some(&rule), Some(mut slot)) = (known, slot) {
                 slot.wait_again(now, &rules.rules[rule].clauses);
                 memory.insert(rule, key, slot);
-                memory.make_room(rule, key);
+                memory.make_room(now, rule, key);
             } else {
                 lost.insert(name.to_owned());
                 memory.before.push((row, None));
             }
         }
+        let released = std::mem::take(&mut self.released);
         *self = memory;
+        released.iter().for_each(|it| self.release(now, it, rules));
         lost.into_iter().collect()
     }
 

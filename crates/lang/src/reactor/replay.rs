@@ -3,6 +3,7 @@
 use super::{Judged, Maintenance, Member, Reactor, World, minion_of};
 use crate::{
     rules::{Action, Rules},
+    schedule::Zone,
     target::{Candidate, Target},
 };
 use model::{Decision, DecisionAction, Event, Grains, Labels, MinionId, Presence, Timestamp};
@@ -32,8 +33,8 @@ pub struct StillWorld {
     pub members: BTreeMap<MinionId, Replayed>,
     /// Who is in maintenance.
     pub maintenance: BTreeMap<MinionId, Maintenance>,
-    /// Seconds that the clocks on the wall are ahead of UTC.
-    pub east_s: i32,
+    /// That of the clocks on the wall.
+    pub zone: Zone,
 }
 
 impl World for StillWorld {
@@ -49,8 +50,8 @@ impl World for StillWorld {
     fn maintenance(&self, id: &MinionId) -> Option<Maintenance> {
         self.maintenance.get(id).cloned()
     }
-    fn east_s(&self, _now: Timestamp) -> i32 {
-        self.east_s
+    fn east_s(&self, now: Timestamp) -> i32 {
+        self.zone.east_s(now)
     }
     fn boot_is_due(&self, _rule: &str, _id: &MinionId, _boot: &str) -> Option<Result<(), String>> {
         None
@@ -101,15 +102,21 @@ impl Candidate for Remembered<'_> {
 }
 
 impl StillWorld {
-    /// Takes in what an event says of its minion.
-    pub fn learn(&mut self, event: &Event) {
-        let Some(id) = minion_of(&event.tag) else { return };
-        let what = event.tag.split('/').nth(2).unwrap_or("");
-        if what == "retired" {
-            self.members.remove(&id);
-            return;
-        }
+    /// Takes in what an event says of its minion; gives whose maintenance it ends.
+    pub fn learn(&mut self, event: &Event) -> Option<MinionId> {
+        let id = minion_of(&event.tag)?;
         self.maintenance.retain(|_, it| it.until.is_none_or(|until| until > event.at));
+        let what = event.tag.split('/').nth(2).unwrap_or("");
+        match what {
+            "retired" => {
+                self.members.remove(&id);
+                return None;
+            }
+            "maintenance" => return self.learn_maintenance(id, &event.data),
+            // What the master notes of a machine does not say that it is there.
+            "drift" | "conduct" => return None,
+            _ => {}
+        }
         let member = self.members.entry(id).or_insert_with(|| Replayed {
             grains: Grains::new(),
             labels: Labels::new(),
@@ -123,10 +130,23 @@ impl StillWorld {
                     member.boot = Some(boot.to_owned());
                 }
             }
+            "online" => member.presence = Presence::Up,
             "lost" => member.presence = Presence::Lost,
             "down" => member.presence = Presence::Down,
-            _ => member.presence = Presence::Up,
+            _ => {}
         }
+        None
+    }
+
+    fn learn_maintenance(&mut self, id: MinionId, data: &Value) -> Option<MinionId> {
+        if data["on"] != true {
+            self.maintenance.remove(&id);
+            return Some(id);
+        }
+        let until = data["until"].as_u64().map(Timestamp);
+        let reason = data["reason"].as_str().unwrap_or_default().to_owned();
+        self.maintenance.insert(id, Maintenance { until, reason });
+        None
     }
 }
 
@@ -138,7 +158,9 @@ pub fn replay(rules: Rules, mut world: StillWorld, events: impl IntoIterator<Ite
     let mut left = REPLAYED_MAX;
     for event in events.into_iter().take(REPLAYED_MAX) {
         pass(&mut reactor, &world, Some(event.at), &mut left, &mut decisions);
-        world.learn(&event);
+        if let Some(minion) = world.learn(&event) {
+            reactor.maintenance_ended(event.at, &minion);
+        }
         let judged = reactor.react(event.at, &event, &format!("event:{}", event.number), &world);
         let verdicts: Vec<_> = judged.into_iter().map(verdict).collect();
         if !verdicts.is_empty() {

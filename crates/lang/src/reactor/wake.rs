@@ -42,8 +42,7 @@ fn one(
     let Kept { event, identity } = kept.clone();
     let minion = minion_of(&event.tag);
     let view = View::new(reactor.now, (&event, &identity), minion.as_ref(), world);
-    let mut case =
-        Case { reactor, rule, place, view: &view, slot, trail: Trail::new(rule), held_until: None };
+    let mut case = Case { reactor, rule, place, view: &view, slot, trail: Trail::new(rule), held: None };
     let (name, list) = match what {
         What::Hold => ("for", List::Do),
         What::Settle => ("debounce", List::Do),
@@ -84,16 +83,14 @@ impl Case<'_, '_> {
             if let Some(holding) = &mut slot.holding {
                 (since, holding.at) = (holding.since, None);
             }
+            slot.let_go(What::Hold);
             true
         });
         let from = Moment { at: since, ..self.view.context.moment };
         self.trail.say("for", true, format!("held for {} since {}", duration::show(whole), from.show()));
         let acts = self.acts();
-        if let Some(until) = self.held_until.filter(|it| *it > self.view.now) {
-            self.alter(|slot| {
-                slot.holding.iter_mut().for_each(|it| it.at = Some(until));
-                true
-            });
+        if let Some(until) = self.held {
+            self.hold(What::Hold, until);
         }
         acts
     }
@@ -107,13 +104,12 @@ impl Case<'_, '_> {
             && self.when()
             && self.trail.say("debounce", true, format!("no more came for {span}"))
             && self.acts();
-        if let (Some(until), Some(mut waiting)) = (self.held_until.filter(|it| *it > self.view.now), waiting)
-        {
-            waiting.at = until;
+        if let Some(until) = self.held {
             self.alter(|slot| {
-                slot.settling = Some(waiting);
+                slot.settling = waiting;
                 true
             });
+            self.hold(What::Settle, until);
         }
         acts
     }
@@ -136,13 +132,12 @@ impl Case<'_, '_> {
             && (!asked || self.when())
             && self.trail.say("absent", true, format!("none came for {span}"))
             && self.acts();
-        if let (Some(until), Some(mut waiting)) = (self.held_until.filter(|it| *it > self.view.now), waiting)
-        {
-            waiting.at = until.plus_ms(absent.within_ms);
+        if let Some(until) = self.held {
             self.alter(|slot| {
-                slot.expecting = Some(waiting);
+                slot.expecting = waiting;
                 true
             });
+            self.hold(What::Expect, until.map(|it| it.plus_ms(absent.within_ms)));
         }
         Some(acts)
     }
@@ -150,6 +145,7 @@ impl Case<'_, '_> {
     /// `else_after`: whether the condition still holds.
     fn still(&mut self, place: usize) -> bool {
         let mut since = self.view.now;
+        let before = self.reactor.memory.get(self.place, &self.slot).and_then(|it| it.later.clone());
         self.alter(|slot| {
             if let Some(later) = &mut slot.later {
                 since = later.since;
@@ -166,6 +162,14 @@ impl Case<'_, '_> {
         }
         let span = duration::roughly(self.view.now.since_ms(since));
         self.trail.say("else_after", true, format!("still so {span} after it acted"));
-        self.no_maintenance()
+        let acts = self.no_maintenance();
+        if let Some(until) = self.held {
+            self.alter(|slot| {
+                slot.later = before;
+                true
+            });
+            self.hold(What::Later(place), until);
+        }
+        acts
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::core::{test_kit::*, *};
 use bus::message::{FromMinion, Hello};
-use model::{Decision, Diagnostic, JobId, Request, Terminal};
+use model::{Decision, Diagnostic, JobId, MaintenanceAct, Request, Terminal};
 use serde_json::{Map, json};
 
 const CONFIGURE: &str = "configure:\n  on: minion/+/start\n  once_per: boot\n  do:\n    - apply: { target: \"{{minion}}\", states: [] }\n";
@@ -290,6 +290,33 @@ fn what_a_rule_remembers_is_on_disk_with_its_event_and_outlasts_a_crash() {
         "{decision:?}"
     );
     assert!(bench.job(job_of(&effects).0).caller.name == "rule:disk");
+}
+
+#[test]
+fn what_a_rule_held_back_is_due_when_maintenance_ends() {
+    for (for_ms, restart) in [(None, false), (None, true), (Some(86_400_000), true)] {
+        let mut bench = configured(DISK);
+        bench.back("vm-1", hello());
+        bench.say("vm-1", disk(1, 95));
+        let maintain = |act| Request::Maintain { target: "vm-1".to_owned(), act };
+        bench.ask(maintain(MaintenanceAct::On { for_ms, reason: String::new() }));
+        let effects = bench.pass(600_000);
+        let verdict = &decisions(&effects)[0].verdicts[0];
+        assert!(!verdict.fired && verdict.reason.contains("maintenance"), "{verdict:?}");
+        assert!(decisions(&bench.pass(600_000)).is_empty());
+        if restart {
+            crash(&mut bench, DISK);
+            bench.back("vm-1", hello());
+        }
+        bench.ask(maintain(MaintenanceAct::Off));
+        let effects = bench.pass(10);
+        let decision = decisions(&effects)[0];
+        assert!(decision.tag == "rule/disk/time" && decision.verdicts[0].fired, "{decision:?}");
+        let event = decision.event;
+        let effects = bench.pass(172_800_000);
+        let others: Vec<_> = decisions(&effects).into_iter().filter(|it| it.event != event).collect();
+        assert!(others.iter().all(|it| it.tag != "rule/disk/time"), "once: {for_ms:?} {restart} {others:?}");
+    }
 }
 
 #[test]
