@@ -158,6 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn no_complaint_has_a_line_of_the_file_in_it() {
+        for text in
+            ["ci: {recipe: gitea, \"secret\": tooshort}\n", "ci: {recipe: gitea, 'secret' : [tooshort]}\n"]
+        {
+            let parsed = Hooks::parse("hooks.yaml", text);
+            assert!(parsed.value.is_none() && !parsed.diagnostics.is_empty(), "{text}");
+            assert!(!format!("{:?}", parsed.diagnostics).contains("tooshort"), "{:?}", parsed.diagnostics);
+        }
+    }
+
+    #[test]
     fn everything_can_be_said() {
         let text = "build:\n  recipe: generic\n  secret: [new-secret-of-ours, old-secret-of-ours]\n  cidr: [10.0.0.0/8, 'fd00::/8', 192.0.2.7]\n\
                     \x20 rate: 10/m\n  max: 256KiB\n  keep: [build.status, commits.0.id]\n\

@@ -133,7 +133,23 @@ impl Reader<'_> {
         }
     }
 
+    /// Keys that are known, and of which this kind makes nothing.
+    fn does_nothing(&mut self, pairs: &[(Key, Node)], keys: &[&str], word: &str) {
+        for (key, _) in pairs.iter().filter(|it| keys.contains(&it.0.text.as_str())) {
+            self.say(
+                key.at,
+                format!("`{}` does nothing with `type: {word}`", key.text),
+                Some("leave it out"),
+            );
+        }
+    }
+
     fn notifier(&mut self, name: &Key, pairs: &[(Key, Node)], kind: Kind) {
+        match kind {
+            Kind::Mqtt => self.does_nothing(pairs, &WAY_KEYS, kind.word()),
+            Kind::Slack | Kind::UptimeKuma => self.does_nothing(pairs, &["priorities"], kind.word()),
+            _ => {}
+        }
         let way = match kind {
             Kind::Mqtt => Some(Way::default()),
             _ => self.way(name, pairs),
@@ -351,8 +367,14 @@ impl Reader<'_> {
                 self.unknown(key, &known);
             }
             let (on, off) = match get(pairs, "type").and_then(Node::text) {
-                Some("mqtt") => (Some(payload(pairs, "on", "ON")), Some(payload(pairs, "off", "OFF"))),
-                Some("http") => (self.turn(name, pairs, "on"), self.turn(name, pairs, "off")),
+                Some(word @ "mqtt") => {
+                    self.does_nothing(pairs, &WAY_KEYS, word);
+                    (Some(payload(pairs, "on", "ON")), Some(payload(pairs, "off", "OFF")))
+                }
+                Some(word @ "http") => {
+                    self.does_nothing(pairs, &["url", "url_file"], word);
+                    (self.turn(name, pairs, "on"), self.turn(name, pairs, "off"))
+                }
                 _ => {
                     self.say(name.at, format!("`{}` needs a `type`", name.text), Some("http or mqtt"));
                     continue;

@@ -270,7 +270,7 @@ impl Notifiers {
             headers,
             body: bounded(body)?,
             expect: wish.expect.clone(),
-            timeout_ms: wish.timeout_ms,
+            timeout_ms: if wish.usual_timeout { way.timeout_ms } else { wish.timeout_ms },
             ca: way.ca.clone(),
         })
     }

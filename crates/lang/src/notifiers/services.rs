@@ -2,7 +2,7 @@
 
 use super::{About, Call, Kind, Notifier, Passage, add_type, bounded, hours::rfc3339, is_address, seen};
 use crate::functions::urlencoded;
-use crate::rules::{Notice, Priority};
+use crate::rules::{Notice, PRIORITIES, Priority};
 use model::Secret;
 use serde_json::{Map, Value, json};
 
@@ -109,18 +109,22 @@ impl Notifier {
         json!({ "username": "labctl", "embeds": [embed], "allowed_mentions": { "parse": [] } })
     }
 
-    /// Labels tell alerts apart, so what is resolved must have those that it was raised with: `data.alertname`, else
-    /// the rule's name.
-    fn alertmanager(&self, notice: &Notice, about: &About) -> Value {
-        let usual = match notice.priority {
+    /// What Alertmanager routes by.
+    fn severity(&self, priority: Priority) -> Value {
+        let usual = match priority {
             Priority::Min | Priority::Low | Priority::Normal => "info",
             Priority::High => "warning",
             Priority::Urgent => "critical",
         };
+        self.priority(priority, json!(usual))
+    }
+
+    /// Labels tell alerts apart, so what is resolved must have those that it was raised with: `data.alertname`, else
+    /// the rule's name. Of which priority that was nobody says, so all severities that there are end.
+    fn alertmanager(&self, notice: &Notice, about: &About) -> Value {
         let name = notice.data.get("alertname").and_then(Value::as_str).unwrap_or(&about.rule);
         let mut labels = Map::new();
         labels.insert("alertname".to_owned(), json!(name));
-        labels.insert("severity".to_owned(), self.priority(notice.priority, json!(usual)));
         labels.insert("source".to_owned(), json!("labctl"));
         if let Some(minion) = &about.minion {
             labels.insert("instance".to_owned(), json!(minion));
@@ -134,10 +138,21 @@ impl Notifier {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             annotations.insert(key.clone(), json!(text));
         }
-        let mut alert = json!({ "labels": labels, "annotations": annotations });
+        let mut severities = vec![self.severity(notice.priority)];
+        for (_, priority) in PRIORITIES.iter().filter(|_| notice.resolve) {
+            let severity = self.severity(*priority);
+            if !severities.contains(&severity) {
+                severities.push(severity);
+            }
+        }
         let when = if notice.resolve { "endsAt" } else { "startsAt" };
-        alert[when] = json!(rfc3339(about.at));
-        json!([alert])
+        let alert = |severity: Value| {
+            let mut alert = json!({ "labels": labels, "annotations": annotations });
+            alert["labels"]["severity"] = severity;
+            alert[when] = json!(rfc3339(about.at));
+            alert
+        };
+        severities.into_iter().map(alert).collect()
     }
 }
 

@@ -146,10 +146,25 @@ fn every_service_gets_exactly_what_it_wants() {
     });
     let first = "POST /api/v2/alerts HTTP/1.1".to_owned();
     assert_eq!(told(alertmanager, &notice()), (first.clone(), vec![JSON.to_owned()], json!([alert])));
-    let over = Notice { resolve: true, ..notice() };
     alert.as_object_mut().unwrap().shift_remove("startsAt");
     alert["endsAt"] = json!("2027-01-15T08:00:00Z");
-    assert_eq!(told(alertmanager, &over), (first, vec![JSON.to_owned()], json!([alert])));
+    for (priority, severities) in
+        [(Priority::High, ["page", "info", "critical"]), (Priority::Low, ["info", "page", "critical"])]
+    {
+        let over = Notice { resolve: true, priority, ..notice() };
+        let of = |severity: &str| {
+            let mut alert = alert.clone();
+            alert["labels"]["severity"] = json!(severity);
+            alert
+        };
+        let wanted = json!(severities.map(of));
+        let told = told(alertmanager, &over);
+        assert_eq!(
+            told,
+            (first.clone(), vec![JSON.to_owned()], wanted),
+            "it ends whatever it was raised with"
+        );
+    }
 
     let kuma = "{ type: uptime-kuma, url: 'URL/api/push/canary?status=up&msg=OK&ping=' }";
     let mut notice_up = Notice { message: "a b&c".to_owned(), priority: Priority::Normal, ..notice() };
@@ -256,10 +271,14 @@ fn a_service_may_send_on_to_a_path_of_its_own_only_and_certificates_are_checked(
         body: Some(Body::Text("hello".to_owned())),
         expect: vec![(201, 201)],
         timeout_ms: 2_000,
+        usual_timeout: false,
     };
     let created = "HTTP/1.1 201 Made\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let recorder = Recorder::start(&[created]);
-    let text = format!("endpoints: {{ desk: {{ url: '{}/api/', token: abcd }} }}", recorder.url);
+    let text = format!("endpoints: {{ desk: {{ url: '{}/api/', token: abcd, timeout: 7s }} }}", recorder.url);
+    let timeout = |wish: &HttpWish| notifiers(&text).http(wish).unwrap().timeout_ms;
+    assert_eq!(timeout(&wish), 2_000, "the rule's own");
+    assert_eq!(timeout(&HttpWish { usual_timeout: true, ..wish.clone() }), 7_000, "the endpoint's");
     assert!(make(&notifiers(&text).http(&wish).unwrap()).good);
     let heard = recorder.heard().to_lowercase();
     assert!(heard.starts_with("put /api/t http/1.1\r\n") && heard.ends_with("\r\n\r\nhello"), "{heard}");
