@@ -154,8 +154,8 @@ pub struct HttpTemplate {
     pub body: Option<Body>,
     /// Good answers.
     pub expect: Vec<(u16, u16)>,
-    /// In milliseconds.
-    pub timeout_ms: u64,
+    /// In milliseconds; nothing is the endpoint's, or the usual time.
+    pub timeout_ms: Option<u64>,
 }
 
 /// For what a reaction waits, as written.
@@ -351,6 +351,9 @@ pub struct HttpWish {
     pub expect: Vec<(u16, u16)>,
     /// In milliseconds.
     pub timeout_ms: u64,
+    /// The rule says no time: that of the endpoint counts, if it is one.
+    #[serde(default)]
+    pub usual_timeout: bool,
 }
 
 /// What a call sends.
@@ -408,6 +411,17 @@ pub enum KeyAction {
     Reject,
     /// Forgets the minion: its key is revoked, and it is no member any more.
     Delete,
+}
+
+impl KeyAction {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// For which keys an action about keys is at all; empty is for any.

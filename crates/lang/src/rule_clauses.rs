@@ -157,6 +157,9 @@ const APART: [(&str, &[&str], &str); 4] = [
 /// What a boot that stays due has no use for.
 const NOT_WITH_BOOT: [&str; 6] = ["for", "absent", "debounce", "count", "all", "group_by"];
 
+/// Events of minions that say no more than who is there.
+const OF_PRESENCE: [&str; 5] = ["start", "online", "lost", "down", "retired"];
+
 type Pairs = [(Key, Node)];
 
 fn get<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a (Key, Node)> {
@@ -347,7 +350,7 @@ impl Reader {
         };
         let file = draft.file.clone();
         for (key, _) in pairs.iter().filter(|it| !["within", "after"].contains(&it.0.text.as_str())) {
-            self.unknown(&file, key, &["within", "after"], &[]);
+            self.unknown(&file, key, &["within", "after"]);
         }
         let Some((within, span)) = get(pairs, "within") else {
             let help = Some("write `absent: { within: 2m, after: up }`".to_owned());
@@ -414,6 +417,45 @@ impl Reader {
         {
             let message = "`else_after` asks whether `when` still holds, and there is none";
             self.wrong(draft, key.at, message, None);
+        }
+        if let Some((key, _)) = get(pairs, "for")
+            && get(pairs, "when").is_none()
+        {
+            let help = "say what must hold that long: `when: event.percent > 90`; to wait until no more events \
+                        come it is `debounce`";
+            let message = "`for` asks how long `when` has held, and there is none";
+            self.wrong(draft, key.at, message, Some(help.to_owned()));
+        }
+        if let Some((key, node)) = get(pairs, "once_per")
+            && node.text() == Some("job")
+            && get(pairs, "group_by").is_some()
+        {
+            let message = "`once_per: job` does not go with `group_by`: the job is the key";
+            self.wrong(draft, key.at, message, None);
+        }
+        self.expected_key(draft, pairs);
+    }
+
+    /// What says that an event is expected must have the same key as that event.
+    fn expected_key(&mut self, draft: &Draft, pairs: &Pairs) {
+        let Some((_, Node { value: Yaml::Map(absent), .. })) = get(pairs, "absent") else { return };
+        let Some((_, by)) = get(pairs, "group_by") else { return };
+        let after = get(absent, "after").and_then(|it| it.1.text()).unwrap_or_default();
+        let of_the_master = after.strip_prefix("minion/").and_then(|it| it.split('/').nth(1));
+        if after != "up" && !of_the_master.is_some_and(|it| OF_PRESENCE.contains(&it)) {
+            return;
+        }
+        let items = match &by.value {
+            Yaml::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(by),
+        };
+        let lacks = |it: &&Node| it.text().is_some_and(|it| it == "tag" || it.starts_with("event."));
+        for item in items.iter().filter(lacks) {
+            let path = item.text().unwrap_or_default();
+            let message = format!("`absent` after `{after}`: such an event has another `{path}`, or none");
+            let help =
+                "the key must be the same for both events: `minion`, `grains…` or `labels…`".to_owned();
+            self.wrong(draft, item.at, message, Some(help));
         }
     }
 }

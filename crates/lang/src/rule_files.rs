@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
 /// Keys of a rule, in the order in which they are asked.
-pub(crate) const KEYS: [&str; 23] = [
+pub(crate) const KEYS: [&str; 20] = [
     "on",
     "any",
     "all",
@@ -39,16 +39,6 @@ pub(crate) const KEYS: [&str; 23] = [
     "do",
     "else_after",
     "on_failure",
-    // Told apart from an unknown key where they are read.
-    "reactor",
-    "within",
-    "of",
-];
-/// Keys that belong elsewhere.
-const ELSEWHERE: [(&str, &str); 3] = [
-    ("reactor", "`reactor:` is the key of Salt's map and stands alone in its file"),
-    ("within", "write `count: 3 within 10m`, or `all: { within: 10m, of: [..] }`"),
-    ("of", "write `all: { within: 10m, of: [..] }`"),
 ];
 /// Those that decide whether a rule acts.
 const ASKED: [&str; 15] = [
@@ -79,7 +69,7 @@ pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
         names: HashMap::new(),
         rules: Vec::new(),
     };
-    let reacting = salt_rules::load(tree, &mut reader.complaints);
+    let mut reacting = salt_rules::load(tree, &mut reader.complaints);
     let is_rules = |path: &str, source: &Source| {
         is_rule_file(path) && !source.dialect.salt && !reacting.files.contains(path)
     };
@@ -94,6 +84,7 @@ pub(crate) fn load(tree: &Tree) -> Compiled<Rules> {
             )),
         }
     }
+    reacting.give_way(|name| reader.names.contains_key(name));
     reader.rules.extend(reacting.rules);
     let value = (!reader.complaints.has_errors()).then_some(Rules { rules: reader.rules });
     Compiled { value, diagnostics: reader.complaints.finish(), questions: Vec::new() }
@@ -175,8 +166,8 @@ impl Reader {
             );
         };
         let mut draft = Draft { file: file.clone(), texts: Texts::default(), failing: false };
-        for (key, _) in pairs {
-            self.known_key(file, key);
+        for (key, _) in pairs.iter().filter(|it| !KEYS.contains(&it.0.text.as_str())) {
+            self.unknown(file, key, &KEYS);
         }
         let get = |name: &str| pairs.iter().find(|it| it.0.text == name).map(|it| &it.1);
         let mut clauses = self.clauses(&mut draft, pairs);
@@ -207,22 +198,7 @@ impl Reader {
         self.rules.push(Rule { on: rule.filters.join(", "), ..rule });
     }
 
-    fn known_key(&mut self, file: &Rendered, key: &Key) {
-        if let Some((_, help)) = ELSEWHERE.iter().find(|it| it.0 == key.text) {
-            let message = format!("`{}` is no key of a rule", key.text);
-            return self.say(file, key.at, "E0502", message, Some((*help).to_owned()));
-        }
-        let known = &KEYS[..KEYS.len() - ELSEWHERE.len()];
-        if !known.contains(&key.text.as_str()) {
-            self.unknown(file, key, known, &[]);
-        }
-    }
-
-    pub(crate) fn unknown(&mut self, file: &Rendered, key: &Key, known: &[&str], later: &[&str]) {
-        if later.contains(&key.text.as_str()) {
-            let message = format!("`{}` is not available yet", key.text);
-            return self.say(file, key.at, "E0503", message, None);
-        }
+    pub(crate) fn unknown(&mut self, file: &Rendered, key: &Key, known: &[&str]) {
         let help = did_you_mean(&key.text, known.iter().copied());
         let help = help.or_else(|| Some(format!("known are {}", known.join(", "))));
         self.say(file, key.at, "E0502", format!("unknown key `{}`", key.text), help);
@@ -256,7 +232,7 @@ impl Reader {
             return (Vec::new(), None);
         };
         for (key, _) in inner.iter().filter(|it| !["within", "of"].contains(&it.0.text.as_str())) {
-            self.unknown(&file, key, &["within", "of"], &[]);
+            self.unknown(&file, key, &["within", "of"]);
         }
         let get = |name: &str| inner.iter().find(|it| it.0.text == name);
         let (Some((within, span)), Some((_, of))) = (get("within"), get("of")) else {

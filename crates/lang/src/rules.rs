@@ -204,13 +204,12 @@ impl Rule {
             salt: None,
         }
     }
-    /// Whether it acts at most once for each boot of the minion; due again after the next boot, and until the act has
-    /// been done.
     /// Its clauses as written, in the order in which they are asked: key and text.
     pub fn words(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.words.iter().map(|(name, text)| (*name, text.as_str()))
     }
-    /// Whether it configures each boot of a machine once.
+    /// Whether it acts at most once for each boot of the minion; due again after the next boot, and until the act has
+    /// been done.
     pub fn once_per_boot(&self) -> bool {
         self.clauses.once_per == Some(OncePer::Boot)
     }

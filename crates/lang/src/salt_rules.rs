@@ -69,6 +69,18 @@ impl Reacting {
         }
     }
 
+    /// Reactions whose name a rule has get another one.
+    pub(crate) fn give_way(&mut self, taken: impl Fn(&str) -> bool) {
+        for place in 0..self.rules.len() {
+            let name = self.rules[place].name.clone();
+            if taken(&name) {
+                let is_free = |it: &String| !taken(it) && self.rules.iter().all(|rule| rule.name != *it);
+                let other = (2..).map(|it| format!("{name}-{it}")).find(is_free);
+                self.rules[place].name = other.unwrap_or(name);
+            }
+        }
+    }
+
     fn rule(&mut self, tree: &Tree, file: &Rendered, at: At, (tag, path, body): (&str, &str, &str)) {
         let stem = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".sls");
         let stem = if is_level(stem) { stem } else { "reaction" };

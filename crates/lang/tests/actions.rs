@@ -156,6 +156,15 @@ fn every_mistake_has_a_sentence_and_a_place() {
         ("http: { url: 'https://h/', expect: 9xx }", "`9xx` is no status"),
         ("http: { url: 'https://h/', timeout: 2h }", "at most 1m"),
         ("key: { accept: '{{event.minion}}' }", "says for which `ids`"),
+        ("key: { reject: '{{event.minion}}' }", "`key: reject` says for which `ids`"),
+        ("key: { delete: '{{event.minion}}' }", "`key: delete` says for which `ids`"),
+        ("key: { delete: '{{event.minion}}', ids: ['web-*'] }", "`ids` takes text, not a list"),
+        ("key: { reject: '{{event.minion}}', ids: { a: b } }", "`ids` takes text, not a mapping"),
+        ("key: { accept: a, ids: ['web-*'] }", "`ids` takes text, not a list"),
+        ("key: { delete: a, cidr: [10.0.0.0/8] }", "`cidr` is about keys that wait"),
+        ("key: { delete: a, only_new: true }", "`only_new` is about keys that wait"),
+        ("http: { to: [desk], url: /x }", "`to` takes text, not a list"),
+        ("wait_for: { event: a, when: [event.x] }", "`when` takes text, not a list"),
         ("key: { accept: a, reject: b }", "takes one of `accept`, `reject`"),
         ("key: { accept: a, cidr: [x] }", "`x` is no net"),
         ("label: { target: x }", "sets or removes something"),
@@ -193,4 +202,39 @@ fn every_mistake_has_a_sentence_and_a_place() {
     assert!(load(&format!("r:\n  on: x\n  do: [ {many} ]\n")).unwrap_err().contains("more than 32 actions"));
     let value: Value = json!(Priority::Urgent);
     assert_eq!(value, "urgent");
+}
+
+#[test]
+fn what_does_nothing_in_notify_yaml_is_said() {
+    let cases = [
+        (
+            "notifiers: { a: { type: mqtt, url: 'https://h/', timeout: 5s } }",
+            &["`url` does nothing", "`timeout` does nothing"][..],
+        ),
+        (
+            "notifiers: { a: { type: mqtt, token: x, headers: { A: b } } }",
+            &["`token` does nothing", "`headers` does nothing"],
+        ),
+        (
+            "notifiers: { a: { type: slack, url: 'https://h/', priorities: { high: 1 } } }",
+            &["`priorities` does nothing"],
+        ),
+        (
+            "notifiers: { a: { type: uptime-kuma, url: 'https://h/', priorities: { high: 1 } } }",
+            &["`priorities` does nothing"],
+        ),
+        ("power: { a: { type: mqtt, url: 'https://h/' } }", &["`url` does nothing"]),
+        (
+            "power: { a: { type: http, url: 'https://h/', on: 'https://h/1', off: 'https://h/0' } }",
+            &["`url` does nothing"],
+        ),
+        ("notifiers: { a: { type: mqtt, rate: 1 per 1m, priorities: { high: 1 } } }", &[]),
+        ("power: { a: { type: http, token: x, on: 'https://h/1', off: 'https://h/0' } }", &[]),
+    ];
+    for (text, wanted) in cases {
+        let made = lang::notifiers::Notifiers::parse("notify.yaml", text, &|_| Err("none".to_owned()));
+        let said: Vec<&str> = made.diagnostics.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(said.len(), wanted.len(), "{text}: {said:?}");
+        assert!(wanted.iter().all(|wanted| said.iter().any(|it| it.contains(wanted))), "{text}: {said:?}");
+    }
 }

@@ -118,6 +118,27 @@ fn a_salt_map_reacts_to_our_events() {
 }
 
 #[test]
+fn a_reaction_gives_way_to_a_rule_of_its_name() {
+    let native = "salt-start: { on: a, do: [ { event: { tag: b } } ] }\nsalt-start-3: { on: a, do: [ { event: { tag: b } } ] }\n";
+    let salt = Dialect { renderer: Renderer::Jinja, salt: true };
+    let ours = Source::of_text(native, Dialect { salt: false, ..salt });
+    let files = [
+        ("reactors/map.yaml", MAP),
+        ("reactors/start.sls", START),
+        ("reactors/auth.sls", AUTH),
+        ("states/reactions/deploy.sls", DEPLOY),
+    ];
+    let tree = files.iter().map(|(path, text)| ((*path).to_owned(), Source::of_text(text, salt)));
+    let rules = Rules::load(&Tree::new(tree.chain([("reactors/own.yaml".to_owned(), ours)]))).value.unwrap();
+    let mut names: Vec<&str> = rules.iter().map(|it| it.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["salt-auth", "salt-deploy", "salt-start", "salt-start-2", "salt-start-3", "salt-start-4"]
+    );
+}
+
+#[test]
 fn event_data_cannot_widen_a_target_or_alter_a_command() {
     let rules = all();
     let bad = [

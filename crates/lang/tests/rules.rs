@@ -151,7 +151,7 @@ bad:
         "E0502",
         "did you mean `when`?",
         "`throttle` says how often for what in which time",
-        "`reactor` is no key of a rule",
+        "unknown key `reactor`",
         "E0506",
         "did you mean `event`?",
         "`once_per` takes `boot`, `day` or `job`",

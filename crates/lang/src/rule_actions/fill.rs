@@ -2,8 +2,8 @@
 //! anything else.
 
 use super::{
-    Action, ActionTemplate, Body, HttpTemplate, HttpWish, Notice, NotifyTemplate, PRIORITIES, Priority,
-    ResolvedTarget, TargetTemplate, Wait, WaitTemplate,
+    Action, ActionTemplate, Body, CALL_MS, HttpTemplate, HttpWish, Notice, NotifyTemplate, PRIORITIES,
+    Priority, ResolvedTarget, TargetTemplate, Wait, WaitTemplate,
 };
 use crate::{rule_texts::Filler, target::literal_ids};
 use model::{Labels, MinionId, broken};
@@ -151,7 +151,8 @@ fn http(it: &HttpTemplate, filler: &mut Filler<'_>) -> Result<HttpWish, String> 
         headers,
         body,
         expect: it.expect.clone(),
-        timeout_ms: it.timeout_ms,
+        timeout_ms: it.timeout_ms.unwrap_or(CALL_MS),
+        usual_timeout: it.timeout_ms.is_none(),
     })
 }
 

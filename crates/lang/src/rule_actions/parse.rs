@@ -1,8 +1,8 @@
 //! Reads the actions of a rule: every complaint with its place, templates compiled, targets parsed.
 
 use super::{
-    ACTIONS_MAX, ActionTemplate, CALL_MS, CALL_MS_MAX, KeyAction, KeyPolicy, NotifyTemplate, PRIORITIES,
-    Priority, TargetTemplate,
+    ACTIONS_MAX, ActionTemplate, CALL_MS_MAX, KeyAction, KeyPolicy, NotifyTemplate, PRIORITIES, Priority,
+    TargetTemplate,
 };
 use crate::{
     duration, rolling,
@@ -117,7 +117,7 @@ impl Reader {
         let file = draft.file.clone();
         let names = ACTIONS.map(|it| it.0);
         let Some((_, known)) = ACTIONS.iter().find(|it| it.0 == key.text) else {
-            self.unknown(&file, key, &names, &[]);
+            self.unknown(&file, key, &names);
             return None;
         };
         let Yaml::Map(pairs) = &node.value else {
@@ -129,7 +129,7 @@ impl Reader {
             if matches!(key.text.as_str(), "apply" | "run" | "reboot") { &rolling::KEYS } else { &[] };
         let known: Vec<&str> = known.iter().chain(waves).copied().collect();
         for (key, _) in pairs.iter().filter(|it| !known.contains(&it.0.text.as_str())) {
-            self.unknown(&file, key, &known, &[]);
+            self.unknown(&file, key, &known);
         }
         let given = Given { action: key, pairs };
         match key.text.as_str() {
@@ -217,6 +217,17 @@ impl Reader {
         let file = draft.file.clone();
         self.say(&file, given.action.at, "E0501", message, Some(help.to_owned()));
         None
+    }
+
+    /// The text of a key that is no template; a complaint if something else stands there.
+    fn word(&mut self, draft: &Draft, given: &Given<'_>, name: &str) -> Option<String> {
+        let node = given.get(name).filter(|it| !it.is_null())?;
+        let text = node.text().map(str::to_owned);
+        if text.is_none() {
+            let message = format!("`{name}` takes text, not {}", node.kind());
+            self.say(&draft.file, node.at, "E0501", message, None);
+        }
+        text
     }
 
     /// A list of texts, or one text.
@@ -437,10 +448,18 @@ impl Reader {
         if !id.contains("{{") && id.parse::<MinionId>().is_err() {
             self.say(&file, node.at, "E0503", format!("`{id}` is no id of a minion"), None);
         }
-        let ids = given.get("ids").and_then(Node::text).filter(|it| !it.is_empty()).map(str::to_owned);
-        if act == KeyAction::Accept && ids.is_none() && id.contains("{{") {
+        let ids = self.word(draft, given, "ids").filter(|it| !it.is_empty());
+        let wrong = given.get("ids").is_some_and(|it| it.text().is_none());
+        if ids.is_none() && !wrong && id.contains("{{") {
             let help = Some("anybody may ask for any name: say `ids: \"web-*\"`".to_owned());
-            self.say(&file, given.action.at, "E0501", "`key: accept` says for which `ids` it is", help);
+            let message = format!("`key: {}` says for which `ids` it is", act.word());
+            self.say(&file, given.action.at, "E0501", message, help);
+        }
+        let beside = ["cidr", "only_new"].map(|it| (it, given.get(it)));
+        for (name, node) in beside.into_iter().filter(|_| act == KeyAction::Delete) {
+            let Some(node) = node else { continue };
+            let message = format!("`{name}` is about keys that wait: it does not go with `delete`");
+            self.say(&file, node.at, "E0503", message, None);
         }
         let mut cidr = Vec::new();
         for text in given.get("cidr").map(|it| self.texts(draft, "cidr", it)).unwrap_or_default() {

@@ -1,6 +1,6 @@
 //! Reads `http:`. Where a call goes stands in the rule, or in `notify.yaml` under a name: an event cannot choose it.
 
-use super::{CALL_MS, CALL_MS_MAX, Given};
+use super::{CALL_MS_MAX, Given};
 use crate::{
     rule_actions::{ActionTemplate, Body, HttpTemplate, fill::fixed_part},
     rule_files::{Draft, Reader, is_level},
@@ -19,7 +19,7 @@ const HEADERS_SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorizati
 impl Reader {
     pub(super) fn http(&mut self, draft: &mut Draft, given: &Given<'_>) -> Option<ActionTemplate> {
         let file = draft.file.clone();
-        let to = given.get("to").and_then(Node::text).map(str::to_owned);
+        let to = self.word(draft, given, "to");
         if let (Some(name), Some(node)) = (&to, given.get("to"))
             && !is_level(name)
         {
@@ -31,10 +31,8 @@ impl Reader {
         let headers = self.headers(draft, given);
         let body = self.body(draft, given);
         let expect = given.get("expect").map_or(vec![(200, 299)], |it| self.expect(draft, it));
-        let timeout_ms =
-            given.get("timeout").map_or(Some(CALL_MS), |it| self.span(draft, "timeout", it, CALL_MS_MAX));
+        let timeout_ms = given.get("timeout").and_then(|it| self.span(draft, "timeout", it, CALL_MS_MAX));
         let method = method.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_owned());
-        let timeout_ms = timeout_ms?;
         Some(ActionTemplate::Http(HttpTemplate { to, url: url?, method, headers, body, expect, timeout_ms }))
     }
 

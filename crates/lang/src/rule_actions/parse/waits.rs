@@ -58,7 +58,7 @@ impl Reader {
             let message = format!("`{filter}` is not a filter over event tags");
             self.say(&draft.file, node.at, "E0504", message, None);
         }
-        let when = given.get("when").and_then(Node::text).map(str::to_owned);
+        let when = self.word(draft, given, "when");
         if let (Some(text), Some(node)) = (&when, given.get("when"))
             && let Err(complaint) = Condition::parse(text, &draft.file.source.path)
         {
