@@ -31,6 +31,7 @@ pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod target;
 pub(crate) mod token;
+mod wake;
 pub(crate) mod waves;
 
 use crate::{

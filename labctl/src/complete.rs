@@ -1,6 +1,6 @@
 //! Words that the shell completes from what the master knows; remembered for a minute, so that a key press costs nothing.
 
-use crate::{cli::Global, config, session::Session};
+use crate::{cli::Global, config, session::Session, tree::Folders};
 use clap_complete::CompletionCandidate;
 use model::{Reply, Request, api::JobFilter};
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
@@ -49,6 +49,39 @@ pub(crate) fn rules(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
+/// Names of hooks.
+pub(crate) fn hooks(typed: &OsStr) -> Vec<CompletionCandidate> {
+    words("hooks", typed, &|session| match session.request(&Request::Hooks) {
+        Ok(Reply::Hooks(hooks)) => hooks.into_iter().map(|it| it.name).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Names of notifiers.
+pub(crate) fn notifiers(typed: &OsStr) -> Vec<CompletionCandidate> {
+    words("notifiers", typed, &|session| match session.request(&Request::Notifiers) {
+        Ok(Reply::Notifiers(notifiers)) => notifiers.into_iter().map(|it| it.name).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Kinds of beacons, which are the names of most.
+pub(crate) fn beacons(typed: &OsStr) -> Vec<CompletionCandidate> {
+    beginning(typed, lang::beacons::kinds().iter().map(|it| it.name))
+}
+
+/// Names of rules of the tree around this folder.
+pub(crate) fn rules_of_tree(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let read = Folders::find(None).and_then(|it| it.read());
+    let rules = read.ok().and_then(|it| lang::rules::Rules::load(&it.tree).value);
+    beginning(typed, rules.iter().flat_map(|it| it.iter()).map(|it| it.name.as_str()))
+}
+
+fn beginning<'a>(typed: &OsStr, words: impl Iterator<Item = &'a str>) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    words.filter(|it| it.starts_with(&*typed)).map(CompletionCandidate::new).collect()
+}
+
 fn words(name: &str, typed: &OsStr, ask: &dyn Fn(&mut Session) -> Vec<String>) -> Vec<CompletionCandidate> {
     let global = Global { context: std::env::var("LABCTL_CONTEXT").ok(), ..Global::default() };
     let Ok(place) = config::place(&global) else { return Vec::new() };
@@ -65,9 +98,7 @@ fn words(name: &str, typed: &OsStr, ask: &dyn Fn(&mut Session) -> Vec<String>) -
         }
         Some(words)
     });
-    let typed = typed.to_string_lossy();
-    let known = known.unwrap_or_default();
-    known.lines().filter(|it| it.starts_with(&*typed)).map(CompletionCandidate::new).collect()
+    beginning(typed, known.unwrap_or_default().lines())
 }
 
 fn remembered_at(name: &str, place: &str) -> Option<PathBuf> {

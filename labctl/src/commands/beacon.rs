@@ -18,7 +18,15 @@ use model::{Ask, MinionId};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
+const EXAMPLES: &str = "\
+Examples:
+  labctl beacon                        what all machines watch
+  labctl beacon list 'label:role=db'   some of them
+  labctl beacon list -o wide           with how often each looked, and what that cost
+  labctl beacon show vm-1 disk         one in full, with its last event";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct BeaconCommand {
     #[command(subcommand)]
     verb: Option<BeaconVerb>,
@@ -39,6 +47,7 @@ enum BeaconVerb {
         #[arg(add = ArgValueCompleter::new(complete::targets))]
         id: MinionId,
         /// The beacon
+        #[arg(add = ArgValueCompleter::new(complete::beacons))]
         name: String,
     },
 }
@@ -73,14 +82,10 @@ fn list(desk: &mut Desk<'_>, target: &str) -> Ended {
         Column::new("LOOKS").wide(),
         Column::new("SPENT").wide(),
     ]);
-    let (mut items, mut names, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut items, mut names, mut complaints) = (Vec::new(), Vec::new(), Vec::new());
     for answer in &answers {
         let minion = answer.minion.to_string();
-        if let Some(error) = answer.answer["error"].as_str() {
-            notes.push(format!("{minion}: {error}"));
-        }
-        let complaints = answer.answer["complaints"].as_array().into_iter().flatten();
-        notes.extend(complaints.filter_map(Value::as_str).map(|it| format!("{minion}: {it}")));
+        complaints.extend(complaints_of(&answer.answer).map(|it| (minion.clone(), it.to_owned())));
         for beacon in answer.answer["beacons"].as_array().into_iter().flatten() {
             let number = |name: &str| beacon[name].as_u64().unwrap_or(0).to_string();
             table.row(
@@ -104,15 +109,36 @@ fn list(desk: &mut Desk<'_>, target: &str) -> Ended {
             names.push(format!("{minion}/{}", text(beacon, "name")));
         }
     }
-    let footer = (!probed.unreachable.is_empty() || !probed.silent.is_empty())
-        .then(|| format!("{} did not answer", probed.unreachable.len() + probed.silent.len()));
+    if matches!(desk.screen.format, Format::Json | Format::Yaml) {
+        let complaint = |it: &(String, String)| json!({ "minion": it.0, "complaint": it.1 });
+        let value = json!({
+            "items": items,
+            "complaints": complaints.iter().map(complaint).collect::<Vec<_>>(),
+            "unreachable": ping::unreachable_value(&probed.unreachable),
+            "silent": probed.silent,
+        });
+        desk.screen.thing("Beacons", value, "", "")?;
+        return Ok(probed.exit());
+    }
+    let away = probed.unreachable.len() + probed.silent.len();
+    let footer = (away > 0).then(|| format!("{away} did not answer"));
     desk.screen.list(List { kind: "Beacons", table, items, names, footer })?;
-    if matches!(desk.screen.format, Format::Table | Format::Wide) {
-        for note in notes {
-            desk.screen.note(&note)?;
-        }
+    for (minion, complaint) in complaints {
+        desk.screen.note(&format!("{minion}: {complaint}"))?;
     }
     Ok(probed.exit())
+}
+
+/// What a machine says of beacons that it does not have.
+fn complaints_of(answer: &Value) -> impl Iterator<Item = &str> {
+    let complaints = answer["complaints"].as_array().into_iter().flatten();
+    answer["error"].as_str().into_iter().chain(complaints.filter_map(Value::as_str))
+}
+
+/// Whether a complaint is about the beacon of a name: `name: …`, or a file of that name.
+fn is_about(complaint: &str, name: &str) -> bool {
+    complaint.strip_prefix(name).is_some_and(|it| it.starts_with(':'))
+        || complaint.contains(&format!("/{name}.json`"))
 }
 
 fn ms(value: u64) -> String {
@@ -140,6 +166,13 @@ fn show(desk: &mut Desk<'_>, id: &MinionId, name: &str) -> Ended {
     }
     let beacons = answer.answer["beacons"].as_array().cloned().unwrap_or_default();
     if beacons.is_empty() {
+        let refused: Vec<&str> = complaints_of(&answer.answer).filter(|it| is_about(it, name)).collect();
+        if !refused.is_empty() {
+            let message = format!("`{id}` refused the beacon `{name}`: {}", refused.join("; "));
+            return Err(
+                Failure::new(Exit::Failed, message).hint("labctl beacon list names all that it refused")
+            );
+        }
         return Err(Failure::new(Exit::NotFound, format!("`{id}` has no beacon `{name}`"))
             .hint("labctl beacon list shows what machines watch"));
     }
@@ -169,4 +202,17 @@ fn show(desk: &mut Desk<'_>, id: &MinionId, name: &str) -> Ended {
     }
     desk.screen.thing("Beacon", json::of(&beacons), name, &said)?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_about_the_beacon_that_it_names() {
+        let answer = json!({ "complaints": ["disk: `above` must be a number", "`/etc/labminion/beacons/load.json`: is no JSON", 7] });
+        let about = |name: &str| complaints_of(&answer).filter(|it| is_about(it, name)).count();
+        assert_eq!(["disk", "load", "dis", "memory", "oad"].map(about), [1, 1, 0, 0, 0]);
+        assert_eq!(complaints_of(&json!({ "error": "too old" })).collect::<Vec<_>>(), ["too old"]);
+    }
 }

@@ -73,8 +73,7 @@ fn list(desk: &mut Desk<'_>, filter: EventFilter) -> Ended {
     let Reply::Events(events) = reply else { return Err(unexpected(&reply)) };
     if !desk.screen.format.is_machine() {
         for event in &events {
-            let line = show::status::event(event, &desk.screen.style);
-            desk.screen.line(&line)?;
+            people(desk, event)?;
         }
         return Ok(Exit::Done);
     }
@@ -86,6 +85,15 @@ fn list(desk: &mut Desk<'_>, filter: EventFilter) -> Ended {
         footer: None,
     })?;
     Ok(Exit::Done)
+}
+
+/// A line for people; a wide one begins with the number by which `labctl rule why` asks about it.
+fn people(desk: &mut Desk<'_>, event: &Event) -> Outcome<()> {
+    let mut line = show::status::event(event, &desk.screen.style);
+    if desk.screen.format == Format::Wide {
+        line = format!("#{:<8}{line}", event.number);
+    }
+    desk.screen.line(&line)
 }
 
 fn watch(desk: &mut Desk<'_>, tag: Option<&str>, limit: Option<u64>, timeout: Option<Duration>) -> Ended {
@@ -124,8 +132,7 @@ fn show_event(desk: &mut Desk<'_>, line: Value) -> Outcome<()> {
         Format::Table | Format::Wide => {
             let event: Event = serde_json::from_value(line)
                 .map_err(|error| Failure::new(Exit::NoMaster, format!("this is no event: {error}")))?;
-            let line = show::status::event(&event, &desk.screen.style);
-            desk.screen.line(&line)?;
+            people(desk, &event)?;
         }
         Format::Name => desk.screen.line(line["tag"].as_str().unwrap_or_default())?,
         Format::Yaml => desk.screen.raw(&format!("---\n{}", show::yaml::of(&json::dated(line))))?,

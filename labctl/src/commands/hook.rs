@@ -2,11 +2,12 @@
 
 use super::{Desk, server, token, unexpected};
 use crate::{
-    Ended, Outcome,
+    Ended, Outcome, complete,
     failure::{Exit, Failure},
     show::{self, json},
 };
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use model::{
     Reply, Request,
     api::{HookSecret, HookTrial},
@@ -25,6 +26,10 @@ pub(crate) struct HookCommand {
     verb: Option<HookVerb>,
 }
 
+/// The HMAC of what comes in, with the key in the environment: openssl takes it as an argument only.
+const HMAC: &str = "import hashlib, hmac, os, sys; \
+print(hmac.new(os.environ[\"SECRET\"].encode(), sys.stdin.buffer.read(), hashlib.sha256).hexdigest())";
+
 const EXAMPLES: &str = "\
 Examples:
   labctl hook test ci                              a payload as senders of its recipe send it
@@ -32,6 +37,11 @@ Examples:
   labctl hook test ci --kind release --body -      of another kind, from standard input
 
 Nothing is sent and no rule sees it: it shows the events that rules would see.";
+
+const SECRET_EXAMPLES: &str = "\
+Examples:
+  labctl hook secret ci            the one before it is good until the next is made
+  labctl hook secret ci --only     the one before it ends at once";
 
 #[derive(Debug, Subcommand)]
 enum HookVerb {
@@ -42,6 +52,7 @@ enum HookVerb {
     #[command(after_help = EXAMPLES)]
     Test {
         /// Its name in hooks.yaml
+        #[arg(add = ArgValueCompleter::new(complete::hooks))]
         name: String,
         /// The payload, as JSON; - is standard input
         #[arg(long, value_name = "FILE")]
@@ -51,8 +62,10 @@ enum HookVerb {
         kind: Option<String>,
     },
     /// Make a secret; it is shown this once, with the URL to paste and a line to try it
+    #[command(after_help = SECRET_EXAMPLES)]
     Secret {
         /// Its name in hooks.yaml
+        #[arg(add = ArgValueCompleter::new(complete::hooks))]
         name: String,
         /// End the secret before it at once; else that one is good until the next is made
         #[arg(long)]
@@ -83,10 +96,20 @@ fn read(path: &Path) -> Outcome<String> {
     if path.as_os_str() != "-" {
         return crate::config::read_small(path);
     }
-    let mut text = String::new();
-    let read = std::io::stdin().take(BODY_MAX).read_to_string(&mut text);
+    whole(std::io::stdin(), path)
+}
+
+/// All of a payload, unless it is longer than any hook takes.
+fn whole(from: impl Read, path: &Path) -> Outcome<String> {
+    let mut bytes = Vec::new();
+    let read = from.take(BODY_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::file("read", path, &error))?;
-    Ok(text)
+    if bytes.len() as u64 > BODY_MAX {
+        return Err(Failure::usage(format!(
+            "the payload is longer than {BODY_MAX} bytes: no hook takes that"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::usage("the payload is no UTF-8 text"))
 }
 
 fn test(desk: &mut Desk<'_>, trial: HookTrial) -> Ended {
@@ -103,12 +126,13 @@ fn test(desk: &mut Desk<'_>, trial: HookTrial) -> Ended {
 }
 
 fn secret(desk: &mut Desk<'_>, name: String, only: bool) -> Ended {
+    // All that can fail comes first: a secret that was made and not shown would have ended the one before.
     let info = server::info(desk)?;
+    let host = token::with_port(server::address(&info)?, info.https_port);
+    let url = format!("https://{host}/hook/{name}");
+    let certificate = token::certificate_file(&info)?;
     let reply = desk.ask(&Request::MakeHookSecret { hook: name, alone: only })?;
     let Reply::HookSecret(made) = reply else { return Err(unexpected(&reply)) };
-    let host = token::with_port(server::address(&info)?, info.https_port);
-    let url = format!("https://{host}/hook/{}", made.hook);
-    let certificate = token::certificate_file(&info)?;
     let example = example(&made, &url, &certificate.display().to_string());
     let mut value = json::of(&made);
     value["url"] = url.clone().into();
@@ -147,24 +171,26 @@ fn paste(recipe: &str) -> &'static str {
     }
 }
 
-/// Lines for a shell; the body says nothing that a rule would act on.
+/// Lines for a shell; the body says nothing that a rule would act on. The secret is an argument of no program: others on
+/// the machine see those.
 fn example(made: &HookSecret, url: &str, certificate: &str) -> String {
     let head = format!("  SECRET='{}' BODY='{}'\n", made.secret.reveal(), body(&made.recipe));
-    let mac =
-        |text: &str| format!("  MAC=$({text} | openssl dgst -sha256 -hmac \"$SECRET\" | sed 's/.* //')\n");
+    let mac = |text: &str| format!("  MAC=$({text} | SECRET=\"$SECRET\" python3 -c '{HMAC}')\n");
+    let signed = |text: &str, header: &str| (mac(text), format!("printf '%s\\n' \"{header}\""));
+    let told = |header: &str| (String::new(), format!("printf '%s\\n' \"{header}\""));
     let body = "printf %s \"$BODY\"";
     let (sign, header) = match made.recipe.as_str() {
-        "github" => (mac(body), "X-Hub-Signature-256: sha256=$MAC".to_owned()),
-        "gitea" => (mac(body), "X-Gitea-Signature: $MAC".to_owned()),
-        "gitlab" => (String::new(), "X-Gitlab-Token: $SECRET".to_owned()),
-        "alertmanager" | "uptime-kuma" => (String::new(), "Authorization: Bearer $SECRET".to_owned()),
+        "github" => signed(body, "X-Hub-Signature-256: sha256=$MAC"),
+        "gitea" => signed(body, "X-Gitea-Signature: $MAC"),
+        "gitlab" => told("X-Gitlab-Token: $SECRET"),
+        "alertmanager" | "uptime-kuma" => told("Authorization: Bearer $SECRET"),
         _ => {
-            let sign = mac("printf %s \"$NOW.$BODY\"");
-            (format!("  NOW=$(date +%s)\n{sign}"), "X-Lab-Signature: t=$NOW,v1=$MAC".to_owned())
+            let (sign, header) = signed("printf %s \"$NOW.$BODY\"", "X-Lab-Signature: t=$NOW,v1=$MAC");
+            (format!("  NOW=$(date +%s)\n{sign}"), header)
         }
     };
     format!(
-        "{head}{sign}  curl --cacert {certificate} -H 'Content-Type: application/json' -H \"{header}\" -d \"$BODY\" {url}\n"
+        "{head}{sign}  {header} | curl --cacert {certificate} -H @- -H 'Content-Type: application/json' -d \"$BODY\" {url}\n"
     )
 }
 
@@ -182,6 +208,13 @@ mod tests {
     use model::Secret;
 
     #[test]
+    fn a_payload_is_whole_or_refused() {
+        let read = |bytes: usize| whole(std::io::repeat(b'a').take(bytes as u64), Path::new("-"));
+        assert_eq!(read(1 << 20).map(|it| it.len()), Ok(1 << 20));
+        assert!(read((1 << 20) + 1).unwrap_err().message.contains("longer than"));
+    }
+
+    #[test]
     fn every_recipe_has_lines_that_a_shell_understands() {
         for recipe in ["generic", "gitea", "github", "gitlab", "alertmanager", "uptime-kuma"] {
             let made = HookSecret {
@@ -192,6 +225,15 @@ mod tests {
             let text = example(&made, "https://master.lab:8443/hook/ci", "/etc/labctl/lab-ca.pem");
             let checked = std::process::Command::new("sh").args(["-n", "-c", &text]).status().unwrap();
             assert!(checked.success(), "{text}");
+            // Words of the shell itself may say it, and what a program is given in its environment.
+            let others =
+                text.lines().skip(1).flat_map(|it| it.split(['|', '('])).filter(|it| it.contains("$SECRET"));
+            for command in others {
+                let command = command.trim();
+                let good =
+                    command.starts_with("printf ") || command.starts_with("SECRET=\"$SECRET\" python3 ");
+                assert!(good, "{command}");
+            }
             serde_json::from_str::<serde_json::Value>(body(recipe)).unwrap();
         }
     }

@@ -9,7 +9,14 @@ use crate::{
 use clap::{Args, ValueEnum};
 use model::{MaintenanceAct, Reply, Request};
 
+const EXAMPLES: &str = "\
+Examples:
+  labctl target vm-3 maintenance on --for 2h --reason 'new disks'
+  labctl target 'label:rack=2' maintenance on          until somebody ends it
+  labctl target maintenance maintenance off            all that are in maintenance";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct MaintenanceCommand {
     /// On: rules and schedules pass them over; what people ask for is done all the same
     #[arg(value_enum)]

@@ -23,6 +23,13 @@ pub(crate) struct MinionCommand {
     verb: Option<MinionVerb>,
 }
 
+const DRIFT_EXAMPLES: &str = "\
+Examples:
+  labctl minion drift                  machines whose last plan would change something
+  labctl minion drift vm-3             one in full: which states, and since when
+  labctl minion drift 'label:role=web'
+  labctl target drifted apply          mends them";
+
 #[derive(Debug, Subcommand)]
 enum MinionVerb {
     /// Who there is
@@ -43,6 +50,7 @@ enum MinionVerb {
         id: MinionId,
     },
     /// What is not as it should be, as the last looks found it
+    #[command(after_help = DRIFT_EXAMPLES)]
     Drift {
         /// Only those that match; one machine is shown in full
         #[arg(value_name = "EXPR", add = ArgValueCompleter::new(complete::targets))]

@@ -2,7 +2,7 @@
 
 use super::{Desk, unexpected};
 use crate::{
-    Ended,
+    Ended, complete,
     failure::Exit,
     show::{
         List, Tone, json,
@@ -10,9 +10,20 @@ use crate::{
     },
 };
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use model::{Reply, Request, api::NotifierView};
 
+const EXAMPLES: &str = "\
+Examples:
+  labctl notify                    who is told, what waits and what went out
+  labctl notify list -o wide       with the line of notify.yaml
+  labctl notify test phone";
+const TEST_EXAMPLES: &str = "\
+Examples:
+  labctl notify test phone         what it answers, or why it cannot be reached; exit 1 if it was not told";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct NotifyCommand {
     #[command(subcommand)]
     verb: Option<NotifyVerb>,
@@ -24,8 +35,10 @@ enum NotifyVerb {
     #[command(alias = "ls")]
     List,
     /// Tell one of them now, past quiet hours and rates, and show what it answers
+    #[command(after_help = TEST_EXAMPLES)]
     Test {
         /// Its name in notify.yaml
+        #[arg(add = ArgValueCompleter::new(complete::notifiers))]
         name: String,
     },
 }

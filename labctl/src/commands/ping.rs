@@ -100,7 +100,7 @@ pub(crate) fn ping(desk: &mut Desk<'_>, target: &str, timeout_ms: u64) -> Ended 
     Ok(probed.exit())
 }
 
-fn unreachable_value(unreachable: &[(MinionId, Timestamp)]) -> Vec<Value> {
+pub(super) fn unreachable_value(unreachable: &[(MinionId, Timestamp)]) -> Vec<Value> {
     unreachable.iter().map(|(minion, seen)| json!({ "minion": minion, "seen_at": seen })).collect()
 }
 

@@ -11,7 +11,10 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use lang::reactor::{StillWorld, replay};
+use lang::{
+    reactor::{StillWorld, replay},
+    schedule::Zone,
+};
 use model::{Decision, Event, Reply, Request, api::Explained, api::RuleView};
 use serde_json::json;
 use std::path::PathBuf;
@@ -41,7 +44,8 @@ Examples:
   labctl minion list -o json > minions.json
   labctl rule replay --events events.jsonl --minions minions.json --tree ~/lab -o json
 
-Time is that of the events; needs no master, and nothing is done. The same files give the same output, byte for byte.";
+Time is that of the events; needs no master, and nothing is done. The same files and time zone give the same output, byte
+for byte.";
 
 #[derive(Debug, Subcommand)]
 enum RuleVerb {
@@ -102,8 +106,11 @@ enum RuleVerb {
         #[arg(long, value_name = "FILE")]
         minions: Option<PathBuf>,
         /// Only this rule
-        #[arg(long)]
+        #[arg(long, add = ArgValueCompleter::new(complete::rules_of_tree))]
         rule: Option<String>,
+        /// The time zone of the master, such as Europe/Berlin; else that of this machine
+        #[arg(long, value_name = "NAME")]
+        zone: Option<String>,
     },
     /// Switch a rule on again that was switched off
     Enable {
@@ -152,17 +159,31 @@ impl RuleCommand {
             RuleVerb::History { rule, limit } => {
                 let request = Request::Decisions { rule: rule.clone(), limit, event: None };
                 let decisions = only(decisions(desk, &request)?, rule.as_deref());
+                if let (Some(rule), true) = (&rule, decisions.is_empty()) {
+                    named(&rules(desk)?, rule)?;
+                }
                 tell(desk, &decisions)
             }
-            RuleVerb::Replay { events, tree, minions, rule } => {
+            RuleVerb::Replay { events, tree, minions, rule, zone } => {
+                let zone = match &zone {
+                    Some(name) => Zone::named(name).ok_or_else(|| {
+                        Failure::usage(format!("no time zone is called `{name}`"))
+                            .hint("names are like Europe/Berlin; the package tzdata has them")
+                    })?,
+                    None => Zone::system(),
+                };
                 let folders = Folders::find(tree.as_deref())?;
                 let rules = lang::rules::Rules::load(&folders.read()?.tree);
                 let Some(value) = rules.value else {
                     return state::report(desk, &rules.diagnostics, "checked the rules");
                 };
+                if let Some(rule) = &rule {
+                    let names: Vec<&str> = value.iter().map(|it| it.name.as_str()).collect();
+                    is_one_of(rule, &names, "labctl rule check reads them all")?;
+                }
                 let members = minions.map(|it| events::members(&it)).transpose()?.unwrap_or_default();
                 let events = events::many(&events)?;
-                let world = StillWorld { members, ..StillWorld::default() };
+                let world = StillWorld { members, zone, ..StillWorld::default() };
                 tell(desk, &only(replay(value, world, events), rule.as_deref()))
             }
             RuleVerb::Enable { rule } => desk.order(&Request::SwitchRule { rule, on: true, for_ms: None }),
@@ -181,11 +202,21 @@ fn rules(desk: &mut Desk<'_>) -> Outcome<Vec<RuleView>> {
 }
 
 fn named<'a>(rules: &'a [RuleView], name: &str) -> Outcome<&'a RuleView> {
-    rules.iter().find(|it| it.name == name).ok_or_else(|| {
-        let hint = did_you_mean(name, rules.iter().map(|it| it.name.as_str()));
-        Failure::not_found(format!("there is no rule `{name}`"))
-            .maybe_hint(hint.or_else(|| Some("labctl rule list shows those in use".to_owned())))
-    })
+    let names: Vec<&str> = rules.iter().map(|it| it.name.as_str()).collect();
+    is_one_of(name, &names, "labctl rule list shows those in use")?;
+    rules
+        .iter()
+        .find(|it| it.name == name)
+        .ok_or_else(|| Failure::not_found(format!("there is no rule `{name}`")))
+}
+
+fn is_one_of(name: &str, names: &[&str], else_hint: &str) -> Outcome<()> {
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let hint = did_you_mean(name, names.iter().copied());
+    Err(Failure::not_found(format!("there is no rule `{name}`"))
+        .maybe_hint(hint.or_else(|| Some(else_hint.to_owned()))))
 }
 
 fn decisions(desk: &mut Desk<'_>, request: &Request) -> Outcome<Vec<Decision>> {

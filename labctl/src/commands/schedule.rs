@@ -10,9 +10,18 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use model::{Reply, Request, ScheduleAct};
 
+const EXAMPLES: &str = "\
+Examples:
+  labctl schedule                                  those in use, with when they are next
+  labctl schedule next -n 20                       what comes, soonest first
+  labctl schedule run nightly-updates              now, beside its slots
+  labctl schedule pause nightly-updates --for 2d   its slots pass; labctl schedule resume ends it before
+
+A schedule is a rule in reactors/ with `schedule:` in place of `on:`. What minions do by the clock by themselves stands in \
+their pillar.";
+
 #[derive(Debug, Args)]
-#[command(after_help = "A schedule is a rule in reactors/ with `schedule:` in place of `on:`. \
-What minions do by the clock by themselves stands in their pillar.")]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ScheduleCommand {
     #[command(subcommand)]
     verb: Option<ScheduleVerb>,

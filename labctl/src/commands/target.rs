@@ -76,9 +76,10 @@ enum TargetVerb {
     /// Boot them anew; asks first where it is more than one
     Reboot(Box<Reboot>),
     /// Wake them over the network: packets from the master, or from a machine in their network
+    #[command(after_help = super::wake::EXAMPLES)]
     Wake {
         /// The minion that sends the packets
-        #[arg(long, value_name = "MINION")]
+        #[arg(long, value_name = "MINION", add = ArgValueCompleter::new(complete::targets))]
         via: Option<MinionId>,
     },
     /// What they say of themselves
@@ -197,7 +198,7 @@ impl TargetCommand {
             TargetVerb::Plan(apply) => Apply { check: true, diff: true, ..*apply }.run(desk, &target),
             TargetVerb::Show { states } => show_states(desk, &target, states),
             TargetVerb::Run(run) => run.run(desk, &target),
-            TargetVerb::Wake { via } => wake(desk, target, via),
+            TargetVerb::Wake { via } => super::wake::wake(desk, target, via),
             TargetVerb::Reboot(reboot) => reboot.run(desk, &target),
             TargetVerb::Grains { paths, refresh } => grains(desk, &target, &paths, refresh),
             TargetVerb::Pillar { paths } => pillar(desk, &target, &paths),
@@ -343,21 +344,6 @@ impl Run {
             Follow { passthrough: self.passthrough, folding: !self.no_fold, ..Follow::plainly(None) };
         self.wait.submit(desk, target, (kind, self.waves.rolling()?), &follow)
     }
-}
-
-fn wake(desk: &mut Desk<'_>, target: String, via: Option<MinionId>) -> Ended {
-    let reply = desk.ask(&Request::Wake { target, via })?;
-    match reply {
-        Reply::Done(sentences) => sentences.iter().try_for_each(|it| desk.screen.line(it))?,
-        Reply::Probed(probed) => {
-            for answer in &probed.answers {
-                let said = answer.answer.as_str().unwrap_or_default();
-                desk.screen.line(&format!("{}: {said}", answer.minion))?;
-            }
-        }
-        reply => return Err(unexpected(&reply)),
-    }
-    Ok(Exit::Done)
 }
 
 fn show_states(desk: &mut Desk<'_>, target: &str, states: Vec<String>) -> Ended {

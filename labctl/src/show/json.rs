@@ -39,6 +39,7 @@ const OPAQUE: &[&str] = &[
     "environment",
     "grains",
     "labels",
+    "last",
     "pillar",
     "sample",
     "steps",

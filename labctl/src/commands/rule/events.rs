@@ -36,7 +36,7 @@ pub(super) fn one(desk: &mut Desk<'_>, wanted: &str) -> Outcome<Event> {
 
 /// A stored event by its number.
 pub(super) fn stored(desk: &mut Desk<'_>, number: &str) -> Outcome<Event> {
-    let wanted = number.parse::<u64>().map_err(|_| {
+    let wanted = number.trim_start_matches('#').parse::<u64>().map_err(|_| {
         Failure::usage(format!("`{number}` is no event's number"))
             .hint("labctl event list -o wide shows numbers; `last` is the newest")
     })?;
