@@ -74,7 +74,7 @@ pub(crate) fn beacons(typed: &OsStr) -> Vec<CompletionCandidate> {
 pub(crate) fn rules_of_tree(typed: &OsStr) -> Vec<CompletionCandidate> {
     let read = Folders::find(None).and_then(|it| it.read());
     let rules = read.ok().and_then(|it| lang::rules::Rules::load(&it.tree).value);
-    beginning(typed, rules.iter().flat_map(|it| it.iter()).map(|it| it.name.as_str()))
+    beginning(typed, rules.iter().flat_map(lang::rules::Rules::iter).map(|it| it.name.as_str()))
 }
 
 fn beginning<'a>(typed: &OsStr, words: impl Iterator<Item = &'a str>) -> Vec<CompletionCandidate> {

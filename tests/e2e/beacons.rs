@@ -100,6 +100,19 @@ fn a_state_puts_a_beacon_on_a_machine_and_an_edit_of_pillar_another() {
     wait::until(&format!("the beacons of pillar\n{}", lab.logs()), LIMIT, || has_beacon(&lab, "root"));
     lab.labctl(&["target", "vm-1", "apply", "loaded"]).expect(0);
     wait::until(&format!("the state's beacon\n{}", lab.logs()), LIMIT, || has_beacon(&lab, "load"));
+    // One that the machine refuses is no beacon that is not there.
+    write(&lab, "/etc/labctl/beacons.d/psi.json", "{\"above\": \"much\"}\n");
+    let refused = wait::until(&format!("the refusal\n{}", lab.logs()), LIMIT, || {
+        let said = lab.labctl(&["beacon", "list", "-o", "json"]).json();
+        said["complaints"][0]["complaint"].as_str().map(str::to_owned)
+    });
+    assert!(refused.contains("psi"), "{refused}");
+    let shown = lab.labctl(&["beacon", "show", "vm-1", "psi"]).expect(1);
+    assert!(
+        shown.stderr.contains("refused the beacon `psi`") && shown.stderr.contains("above"),
+        "{}",
+        shown.stderr
+    );
     let shown = lab.labctl(&["beacon", "show", "vm-1", "load"]);
     assert!(shown.stdout.contains("folder") && shown.stdout.contains("cost"), "{}", shown.stdout);
     lab.tree("pillar/watch.sls", "beacons:\n  memory: { above: 99% }\n");

@@ -108,4 +108,21 @@ fn a_rule_is_switched_off_and_on_and_events_are_replayed_without_a_master() {
     let told = replay("table");
     assert!(told.contains("disk-full") && told.contains("throttle"), "{told}");
     assert_eq!(replay("json"), replay("json"), "the same input gives the same bytes");
+
+    let wide = said(&lab, &["event", "list", "user/+/disk", "-o", "wide"]);
+    assert!(wide.contains(&format!("#{number} ")), "{wide}");
+    let file = events.to_str().unwrap();
+    let tree = lab.root().join("srv/labctl").to_str().unwrap().to_owned();
+    let replay = ["rule", "replay", "--events", file, "--tree", &tree];
+    for arguments in [&["rule", "history", "disk-ful"][..], &[&replay[..], &["--rule", "disk-ful"]].concat()]
+    {
+        let told = lab.labctl(arguments).expect(8);
+        assert!(
+            told.stdout.is_empty() && told.stderr.contains("did you mean `disk-full`"),
+            "{}",
+            told.stderr
+        );
+    }
+    lab.labctl(&[&replay[..], &["--zone", "Europe/Berlin", "--rule", "disk-full"]].concat()).expect(0);
+    lab.labctl(&[&replay[..], &["--zone", "Nowhere"]].concat()).expect(2);
 }

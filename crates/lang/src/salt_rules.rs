@@ -75,7 +75,7 @@ impl Reacting {
             let name = self.rules[place].name.clone();
             if taken(&name) {
                 let is_free = |it: &String| !taken(it) && self.rules.iter().all(|rule| rule.name != *it);
-                let other = (2..).map(|it| format!("{name}-{it}")).find(is_free);
+                let other = (2..=2 * limits::RULES + 2).map(|it| format!("{name}-{it}")).find(is_free);
                 self.rules[place].name = other.unwrap_or(name);
             }
         }

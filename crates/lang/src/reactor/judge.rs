@@ -24,8 +24,12 @@ pub(super) struct Case<'a, 'b> {
     pub(super) slot: String,
     pub(super) trail: Trail<'a>,
     /// It would act if the machine were not in maintenance, until then if that has an end.
-    pub(super) held: Option<Option<Timestamp>>,
+    pub(super) held: Option<Until>,
 }
+
+/// When a maintenance ends, if that is known.
+#[derive(Clone, Copy)]
+pub(super) struct Until(pub(super) Option<Timestamp>);
 
 /// `once_per` says no.
 struct AlreadyDone;
@@ -118,7 +122,7 @@ impl<'a> Case<'a, '_> {
     fn event(&mut self, filters: u32) -> bool {
         let acts = self.asks(filters);
         if self.rule.clauses.for_ms.is_some()
-            && let Some(until) = self.held
+            && let Some(Until(until)) = self.held
         {
             self.hold(What::Hold, until);
         }
@@ -366,7 +370,7 @@ impl<'a> Case<'a, '_> {
         };
         let why =
             if maintenance.reason.is_empty() { String::new() } else { format!(": {}", maintenance.reason) };
-        self.held = Some(maintenance.until);
+        self.held = Some(Until(maintenance.until));
         self.trail.say("maintenance", false, format!("the machine is in maintenance {until}{why}"))
     }
 

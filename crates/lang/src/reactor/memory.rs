@@ -184,9 +184,9 @@ impl Slot {
         self.deadlines().next().is_none()
             && self.held.is_empty()
             && (&self.holding, &self.later, &self.done) == (&None, &None, &None)
-            && self.acted.iter().all(|it| old(it, spans.acted_ms))
-            && self.came.iter().all(|it| old(it, spans.came_ms))
-            && self.seen.values().all(|it| old(it, spans.seen_ms))
+            && self.acted.iter().all(|it| old(it, spans.acted))
+            && self.came.iter().all(|it| old(it, spans.came))
+            && self.seen.values().all(|it| old(it, spans.seen))
     }
     fn is_empty(&self) -> bool {
         *self == Self { altered: self.altered, ..Self::default() }
@@ -211,20 +211,20 @@ impl Slots {
     }
 }
 
-/// How long the stamps of a rule count.
+/// How long the stamps of a rule count, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spans {
-    acted_ms: u64,
-    came_ms: u64,
-    seen_ms: u64,
+    acted: u64,
+    came: u64,
+    seen: u64,
 }
 
 impl Spans {
     fn of(clauses: &Clauses) -> Self {
         Self {
-            acted_ms: clauses.throttle.map_or(0, |it| it.within_ms),
-            came_ms: clauses.count.map_or(0, |it| it.within_ms),
-            seen_ms: clauses.all_within_ms.unwrap_or(0),
+            acted: clauses.throttle.map_or(0, |it| it.within_ms),
+            came: clauses.count.map_or(0, |it| it.within_ms),
+            seen: clauses.all_within_ms.unwrap_or(0),
         }
     }
 }
@@ -355,7 +355,9 @@ impl Memory {
             let out = slots.by_key.iter().filter(|it| it.0 != altered && it.1.has_run_out(now, slots.spans));
             gone.extend(out.map(|it| (rule, it.0.clone())));
         }
-        gone.iter().for_each(|(rule, key)| self.remove(*rule, key));
+        for (rule, key) in gone {
+            self.remove(rule, &key);
+        }
     }
 
     fn remove(&mut self, rule: usize, key: &str) {
@@ -451,7 +453,9 @@ impl Memory {
         }
         let released = std::mem::take(&mut self.released);
         *self = memory;
-        released.iter().for_each(|it| self.release(now, it, rules));
+        for minion in released {
+            self.release(now, &minion, rules);
+        }
         lost.into_iter().collect()
     }
 

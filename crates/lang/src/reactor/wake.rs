@@ -2,7 +2,7 @@
 
 use super::{
     Judged, List, Reactor, View, WAKES_MAX, World,
-    judge::Case,
+    judge::{Case, Until},
     memory::{Kept, What},
     minion_of,
     trail::Trail,
@@ -89,7 +89,7 @@ impl Case<'_, '_> {
         let from = Moment { at: since, ..self.view.context.moment };
         self.trail.say("for", true, format!("held for {} since {}", duration::show(whole), from.show()));
         let acts = self.acts();
-        if let Some(until) = self.held {
+        if let Some(Until(until)) = self.held {
             self.hold(What::Hold, until);
         }
         acts
@@ -104,7 +104,7 @@ impl Case<'_, '_> {
             && self.when()
             && self.trail.say("debounce", true, format!("no more came for {span}"))
             && self.acts();
-        if let Some(until) = self.held {
+        if let Some(Until(until)) = self.held {
             self.alter(|slot| {
                 slot.settling = waiting;
                 true
@@ -132,7 +132,7 @@ impl Case<'_, '_> {
             && (!asked || self.when())
             && self.trail.say("absent", true, format!("none came for {span}"))
             && self.acts();
-        if let Some(until) = self.held {
+        if let Some(Until(until)) = self.held {
             self.alter(|slot| {
                 slot.expecting = waiting;
                 true
@@ -163,7 +163,7 @@ impl Case<'_, '_> {
         let span = duration::roughly(self.view.now.since_ms(since));
         self.trail.say("else_after", true, format!("still so {span} after it acted"));
         let acts = self.no_maintenance();
-        if let Some(until) = self.held {
+        if let Some(Until(until)) = self.held {
             self.alter(|slot| {
                 slot.later = before;
                 true

@@ -111,31 +111,7 @@ fn told(service: &str, notice: &Notice) -> (String, Vec<String>, Value) {
 const JSON: &str = "content-type: application/json";
 
 #[test]
-fn every_service_gets_exactly_what_it_wants() {
-    let ntfy = "{ type: ntfy, url: 'URL/', topic: lab, token_file: token }";
-    let wanted = json!({
-        "topic": "lab", "message": "web1: / is at \"91\" %\n@everyone", "priority": 4, "title": "disk <full>",
-        "tags": ["disk"],
-    });
-    let headers = vec!["authorization: bearer tk_canary".to_owned(), JSON.to_owned()];
-    assert_eq!(told(ntfy, &notice()), ("POST / HTTP/1.1".to_owned(), headers, wanted));
-
-    let discord = "{ type: discord, url: 'URL/api/webhooks/1/canary' }";
-    let wanted = json!({
-        "username": "labctl", "embeds": [{
-            "description": "web1: / is at \"91\" %\n@everyone", "color": 0x00e6_7e22,
-            "timestamp": "2027-01-15T08:00:00Z", "title": "disk <full>",
-        }],
-        "allowed_mentions": { "parse": [] },
-    });
-    let first = "POST /api/webhooks/1/canary HTTP/1.1".to_owned();
-    assert_eq!(told(discord, &notice()), (first, vec![JSON.to_owned()], wanted));
-
-    let slack = "{ type: slack, url: 'URL/services/T0/B0/canary' }";
-    let wanted = json!({"text": "*disk &lt;full&gt;*\nweb1: / is at \"91\" %\n@everyone"});
-    let first = "POST /services/T0/B0/canary HTTP/1.1".to_owned();
-    assert_eq!(told(slack, &notice()), (first, vec![JSON.to_owned()], wanted));
-
+fn an_alert_is_raised_and_ended_whatever_its_priority() {
     let alertmanager = "{ type: alertmanager, url: 'URL', priorities: { high: page } }";
     let mut alert = json!({
         "labels": { "alertname": "disk-full", "severity": "page", "source": "labctl", "instance": "web1" },
@@ -165,6 +141,33 @@ fn every_service_gets_exactly_what_it_wants() {
             "it ends whatever it was raised with"
         );
     }
+}
+
+#[test]
+fn every_service_gets_exactly_what_it_wants() {
+    let ntfy = "{ type: ntfy, url: 'URL/', topic: lab, token_file: token }";
+    let wanted = json!({
+        "topic": "lab", "message": "web1: / is at \"91\" %\n@everyone", "priority": 4, "title": "disk <full>",
+        "tags": ["disk"],
+    });
+    let headers = vec!["authorization: bearer tk_canary".to_owned(), JSON.to_owned()];
+    assert_eq!(told(ntfy, &notice()), ("POST / HTTP/1.1".to_owned(), headers, wanted));
+
+    let discord = "{ type: discord, url: 'URL/api/webhooks/1/canary' }";
+    let wanted = json!({
+        "username": "labctl", "embeds": [{
+            "description": "web1: / is at \"91\" %\n@everyone", "color": 0x00e6_7e22,
+            "timestamp": "2027-01-15T08:00:00Z", "title": "disk <full>",
+        }],
+        "allowed_mentions": { "parse": [] },
+    });
+    let first = "POST /api/webhooks/1/canary HTTP/1.1".to_owned();
+    assert_eq!(told(discord, &notice()), (first, vec![JSON.to_owned()], wanted));
+
+    let slack = "{ type: slack, url: 'URL/services/T0/B0/canary' }";
+    let wanted = json!({"text": "*disk &lt;full&gt;*\nweb1: / is at \"91\" %\n@everyone"});
+    let first = "POST /services/T0/B0/canary HTTP/1.1".to_owned();
+    assert_eq!(told(slack, &notice()), (first, vec![JSON.to_owned()], wanted));
 
     let kuma = "{ type: uptime-kuma, url: 'URL/api/push/canary?status=up&msg=OK&ping=' }";
     let mut notice_up = Notice { message: "a b&c".to_owned(), priority: Priority::Normal, ..notice() };

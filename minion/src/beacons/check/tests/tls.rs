@@ -1,8 +1,8 @@
 //! Pages over TLS, from a real server: whom a check believes, and what it says of whom it does not.
 
-use super::super::http::Address;
 use super::super::probe::{Answer, Target, Trust, look};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use resources::beacons::asked::Address;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
