@@ -72,23 +72,22 @@ struct Kept {
     lookout: Lookout,
     machine: Machine,
     start: Instant,
+    /// By so much.
+    faster: u32,
     told: Vec<Value>,
 }
 
-/// So much faster.
-const FASTER: u32 = 20;
-
 impl Kept {
-    fn new(name: &str, root: &Path) -> Self {
+    fn new(name: &str, root: &Path, faster: u32) -> Self {
         let order =
             BeaconOrder { name: name.to_owned(), kind: name.to_owned(), settings: Masked(Map::new()) };
         let mut lookout = Lookout::default();
         lookout.want(Duration::ZERO, vec![(Origin::Pillar, order)], Vec::new());
-        Self { lookout, machine: Machine::new(root), start: Instant::now(), told: Vec::new() }
+        Self { lookout, machine: Machine::new(root), start: Instant::now(), faster, told: Vec::new() }
     }
 
     fn now(&self) -> Duration {
-        self.start.elapsed() * FASTER
+        self.start.elapsed() * self.faster
     }
 
     fn shown(&self, what: &str) -> Value {
@@ -101,7 +100,7 @@ impl Kept {
         while !done(self) {
             assert!(start.elapsed() < WAIT_MAX, "{what}: {:?}", self.told);
             let (sources, limit) = (self.lookout.sources(), Duration::from_millis(20));
-            let due = self.lookout.next().map_or(limit, |at| at.saturating_sub(self.now()) / FASTER);
+            let due = self.lookout.next().map_or(limit, |at| at.saturating_sub(self.now()) / self.faster);
             let descriptors: Vec<_> = sources.iter().map(|(_, it)| (it.fd, it.urgent)).collect();
             let ready = ready::wait(&descriptors, due.min(limit)).unwrap();
             let woken: Vec<usize> = ready.into_iter().map(|it| sources[it].0).collect();
@@ -121,7 +120,7 @@ fn a_program_that_never_works_is_told_once_and_one_that_works_again_too() {
     let runs = dir.path().join("runs");
     put(dir.path(), "journalctl", &format!("echo >> {}; echo 'no journal' >&2; exit 1", runs.display()));
     let count = || std::fs::read_to_string(&runs).unwrap_or_default().len();
-    let mut it = Kept::new("log", dir.path());
+    let mut it = Kept::new("log", dir.path(), 20);
     it.until("it fails again and again", |_| count() >= 12);
     assert_eq!(it.told.len(), 1, "{:?}", it.told);
     assert!(it.has("`journalctl` ended with 1: no journal"));
@@ -140,7 +139,7 @@ fn what_a_program_says_that_is_too_long_is_left_out_and_counted() {
         "test $1 = ps && exit 0\nhead -c 10000000 /dev/zero | tr '\\0' x; echo; echo '{event}'; exec sleep 1000"
     );
     put(dir.path(), "docker", &script);
-    let mut it = Kept::new("docker", dir.path());
+    let mut it = Kept::new("docker", dir.path(), 5);
     it.until("what comes after it", |it| !it.told.is_empty());
     assert_eq!((&it.told[0]["event"], &it.told[0]["dropped"]), (&json!("die"), &json!(1)));
     assert_eq!((it.shown("dropped"), it.shown("error")), (json!(1), Value::Null));
@@ -171,7 +170,7 @@ fn answers_that_are_cut_strange_or_never_come_are_failures_and_nothing_is_made_o
             asked.display()
         );
         put(dir.path(), "docker", &script);
-        let mut it = Kept::new("docker", dir.path());
+        let mut it = Kept::new("docker", dir.path(), 5);
         it.until(what, |it| !it.told.is_empty());
         let error = it.told[0]["error"].as_str().unwrap_or_else(|| panic!("{what}: {:?}", it.told));
         assert!(error.contains(wanted) && error.len() < 250, "{what}: {error}");
@@ -194,7 +193,7 @@ fn lines_in_another_form_are_a_failure_when_there_are_many_in_a_row() {
                 "case \" $* \" in *' {list} '*) exit 0;; esac\nwhile :; do echo what is new; sleep 0.01; done"
             ),
         );
-        let mut it = Kept::new(kind, dir.path());
+        let mut it = Kept::new(kind, dir.path(), 5);
         it.until(name, |it| !it.told.is_empty());
         let wanted = format!("`{name}` says what is not understood: what is new");
         assert_eq!(it.told[0]["error"], wanted, "{:?}", it.told);
