@@ -21,6 +21,9 @@ const READ_BYTES_MAX: usize = 64 << 10;
 /// What is taken in a second; who says more has to wait.
 const PACE_BYTES_MAX: usize = 1 << 20;
 const PACE: Duration = Duration::from_secs(1);
+/// Who closed its output is looked at again after this, then after twice as long; it may take so long to end.
+const CLOSING_LEAST: Duration = Duration::from_millis(5);
+const CLOSING_MAX: Duration = Duration::from_secs(2);
 /// What is kept of the last that it said on standard error.
 const LAST_WORDS_MAX: usize = 300;
 /// Where programs are.
@@ -69,6 +72,8 @@ pub struct Program {
     last_words: Vec<u8>,
     /// Since when, and how much, for the pace.
     taken: (Duration, usize),
+    /// Since when it says nothing more, and when it is looked at again.
+    closed: Option<(Duration, Duration)>,
 }
 
 /// How it ended.
@@ -108,6 +113,7 @@ impl Program {
             left_out: 0,
             last_words: Vec::new(),
             taken: (Duration::ZERO, 0),
+            closed: None,
         })
     }
 
@@ -116,7 +122,7 @@ impl Program {
         &self.name
     }
 
-    /// What can be read when it says something. None while it says too much.
+    /// What can be read when it says something. None while it says too much, or when it has said all.
     pub fn sources(&self, now: Duration) -> Vec<BorrowedFd<'_>> {
         if self.wake(now).is_some() {
             return Vec::new();
@@ -124,8 +130,12 @@ impl Program {
         [&self.out, &self.err].into_iter().flatten().map(AsFd::as_fd).collect()
     }
 
-    /// When it may go on, if it said too much.
+    /// When it may go on, if it said too much, or is looked at again, if it has said all.
     pub fn wake(&self, now: Duration) -> Option<Duration> {
+        self.closed.map_or_else(|| self.paced(now), |(_, at)| Some(at))
+    }
+
+    fn paced(&self, now: Duration) -> Option<Duration> {
         let (since, bytes) = self.taken;
         let until = since + PACE;
         (bytes >= PACE_BYTES_MAX && now < until).then_some(until)
@@ -134,7 +144,7 @@ impl Program {
     /// Reads what it said by now, whole lines of it; then how it ended, if it has.
     pub fn read(&mut self, now: Duration) -> (Vec<String>, Option<End>) {
         let mut lines = Vec::new();
-        if self.wake(now).is_some() {
+        if self.closed.is_none() && self.paced(now).is_some() {
             return (lines, None);
         }
         if now.saturating_sub(self.taken.0) >= PACE {
@@ -154,7 +164,7 @@ impl Program {
                 Err(_) => self.err = None,
             }
         }
-        let Some(out) = &mut self.out else { return (lines, self.end()) };
+        let Some(out) = &mut self.out else { return (lines, self.end(now)) };
         match out.read(&mut buffer) {
             Ok(0) => self.out = None,
             Ok(length) => {
@@ -168,7 +178,7 @@ impl Program {
             if !self.line.is_empty() && !self.overlong {
                 lines.push(text(&std::mem::take(&mut self.line)));
             }
-            return (lines, self.end());
+            return (lines, self.end(now));
         }
         (lines, None)
     }
@@ -194,16 +204,18 @@ impl Program {
         }
     }
 
-    /// It says nothing more: whatever is left of it is ended.
-    fn end(&mut self) -> Option<End> {
-        let mut child = self.child.take()?;
-        PROGRAMS.fetch_sub(1, Ordering::Relaxed);
-        // Who closed its output and goes on does so for nobody.
-        let mut status = child.try_wait().ok().flatten();
-        if status.is_none() {
-            std::thread::sleep(Duration::from_millis(5));
-            status = child.try_wait().ok().flatten();
+    /// It says nothing more, and ends in a moment. Who goes on after that does so for nobody.
+    fn end(&mut self, now: Duration) -> Option<End> {
+        let (since, _) = *self.closed.get_or_insert((now, now));
+        let status = self.child.as_mut()?.try_wait().ok().flatten();
+        let until = since + CLOSING_MAX;
+        if status.is_none() && now < until {
+            let again = now + now.saturating_sub(since).max(CLOSING_LEAST);
+            self.closed = Some((since, again.min(until)));
+            return None;
         }
+        let child = self.child.take()?;
+        PROGRAMS.fetch_sub(1, Ordering::Relaxed);
         put_out(child);
         let how = match status.map(|it| (it.code(), it.signal())) {
             Some((Some(code), _)) => format!("ended with {code}"),
@@ -344,6 +356,19 @@ pub(crate) mod tests {
         assert_eq!(end, End { code: Some(3), reason: "`say` ended with 3: why".to_owned() });
         let missing = Program::start(&order(&["sing"]), dir.path()).unwrap_err();
         assert_eq!(missing, "this machine has no `sing`");
+    }
+
+    #[test]
+    fn who_closed_its_output_has_a_moment_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "late", "echo a; exec >&- 2>&-; sleep 0.3; exit 0");
+        put(dir.path(), "never", "echo b; exec >&- 2>&-; exec sleep 1000");
+        for (name, code, reason) in [("late", Some(0), "ended with 0"), ("never", None, "closed its output")]
+        {
+            let (lines, end) = listen(&mut Program::start(&order(&[name]), dir.path()).unwrap());
+            assert_eq!(lines.len(), 1, "{name}");
+            assert_eq!(end, End { code, reason: format!("`{name}` {reason}") });
+        }
     }
 
     #[test]
