@@ -65,8 +65,26 @@ pub fn maker(kind: &str) -> Option<Make> {
 /// descriptor that says when there is something to read.
 pub trait Beacon: Send {
     /// Called when its interval is over, when the time is there that [`Beacon::wake`] said, and when one of its
-    /// descriptors is ready. `now` only grows. After an error it is dropped, and made anew after a while.
+    /// descriptors is ready. `now` only grows. After an error it is left alone for a while, and then looked at again.
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String>;
+
+    /// Called instead while it is to be quiet: what happens is passed over.
+    fn pass(&mut self, now: Duration, senses: &dyn Senses) -> Result<(), String> {
+        self.look(now, senses).map(drop)
+    }
+
+    /// Whether it need not be called at all while it is to be quiet: it tells what is so, and tells it afterwards.
+    fn sleeps(&self) -> bool {
+        true
+    }
+
+    /// What it told and has not taken back, for the one that comes after it: with other settings, or after a restart.
+    fn told(&self) -> Value {
+        Value::Null
+    }
+
+    /// Goes on from what the one before it told.
+    fn resume(&mut self, _now: Duration, _told: &Value) {}
 
     /// When it wants to look before its interval is over.
     fn wake(&self) -> Option<Duration> {
@@ -78,8 +96,8 @@ pub trait Beacon: Send {
         Vec::new()
     }
 
-    /// Whether it is known to work, by now: one that waits for the first word of a program is not. It must look again,
-    /// by itself, when it comes to know.
+    /// Whether it is known to work, since it failed last: one that waits for the first word of a program is not. It must
+    /// look again, by itself, when it comes to know.
     fn is_sure(&self) -> bool {
         true
     }
@@ -133,10 +151,17 @@ pub struct Reading {
     pub key: String,
     /// As a part of a hundred.
     pub percent: f64,
-    /// As it is.
+    /// As it is. No number if it is there and cannot be read now.
     pub plain: f64,
     /// What an event says beside `state`.
     pub fields: Signal,
+}
+
+impl Reading {
+    /// The same, as it is there and cannot be read.
+    fn unknown(self) -> Self {
+        Self { percent: f64::NAN, plain: f64::NAN, ..self }
+    }
 }
 
 /// What a beacon with limits has to bring: the numbers. The rest is done once, in [`Gauged`].
@@ -161,22 +186,39 @@ impl<R: Readings + 'static> Gauged<R> {
 
 impl<R: Readings> Beacon for Gauged<R> {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
+        let readings = self.readings.read(senses)?;
         let mut before = std::mem::take(&mut self.gauges);
         let mut signals = Vec::new();
-        for reading in self.readings.read(senses)?.into_iter().take(GAUGES_MAX) {
-            let mut gauge = before.remove(&reading.key).map(|it| it.0).unwrap_or_default();
-            let number = if self.limit.percent { reading.percent } else { reading.plain };
+        for Reading { key, percent, plain, mut fields } in readings.into_iter().take(GAUGES_MAX) {
+            let number = if self.limit.percent { percent } else { plain };
+            let (mut gauge, last) = before.remove(&key).unwrap_or_default();
+            if !number.is_finite() {
+                fields = last;
+            }
             if let Some(crossing) = gauge.judge(&self.limit, now, number) {
-                let signal = reading.fields.clone().with("state", crossing.state());
+                let signal = fields.clone().with("state", crossing.state());
                 let again = crossing == Crossing::Still;
                 signals.push(if again { signal.with("again", true) } else { signal });
             }
-            self.gauges.insert(reading.key, (gauge, reading.fields));
+            self.gauges.insert(key, (gauge, fields));
         }
         // What is not there any more cannot be beyond its limit.
         let gone = before.into_values().filter(|(gauge, _)| gauge.is_on());
         signals.extend(gone.map(|(_, fields)| fields.state(false).with("gone", true)));
         Ok(signals)
+    }
+
+    fn told(&self) -> Value {
+        let on = self.gauges.iter().filter(|(_, (gauge, _))| gauge.is_on());
+        let on: Map<String, Value> = on.map(|(key, (_, it))| (key.clone(), it.0.clone().into())).collect();
+        if on.is_empty() { Value::Null } else { on.into() }
+    }
+
+    fn resume(&mut self, now: Duration, told: &Value) {
+        for (key, fields) in told.as_object().into_iter().flatten().take(GAUGES_MAX) {
+            let fields = Signal(fields.as_object().cloned().unwrap_or_default());
+            self.gauges.insert(key.clone(), (Gauge::on_since(now), fields));
+        }
     }
 
     fn wake(&self) -> Option<Duration> {

@@ -130,7 +130,8 @@ pub async fn run(setup: &Setup) -> Result<(), DaemonError> {
     let home = Home::open(&setup.config.state_dir)?;
     let mut stop = Stop::new()?;
     let watchdog = Watchdog::start();
-    let mut beacons = Beacons::start(&setup.config).map_err(DaemonError::Beacons)?;
+    let mut beacons =
+        Beacons::start(&setup.config, watchdog.beat("turn-beacons")).map_err(DaemonError::Beacons)?;
     let mut clock = Clock::of_machine();
     notify(&[sd_notify::NotifyState::Ready]);
     let mut known = true;

@@ -70,6 +70,10 @@ pub(crate) struct Follower<F> {
     strange: u32,
     /// Lines that were too long, since this was asked for.
     left_out: u64,
+    /// It has said something that was understood, or ran for long, since it failed.
+    proven: bool,
+    /// What was heard before it failed.
+    later: Vec<Map<String, Value>>,
     now: Duration,
 }
 
@@ -128,6 +132,8 @@ impl<F: Follow + 'static> Follower<F> {
             worked: false,
             strange: 0,
             left_out: 0,
+            proven: false,
+            later: Vec::new(),
             now: Duration::ZERO,
         })
     }
@@ -144,11 +150,11 @@ impl<F: Follow> Follower<F> {
     }
 
     /// Lines of the program; what they tell.
-    fn hear(&mut self, lines: &[String], name: &str) -> Result<Vec<Map<String, Value>>, String> {
+    fn take(&mut self, lines: &[String], name: &str) -> Result<Vec<Map<String, Value>>, String> {
         let mut told = Vec::new();
         for line in lines {
             if let Some(said) = self.what.line(self.now, line) {
-                (self.worked, self.strange) = (true, 0);
+                (self.worked, self.proven, self.strange) = (true, true, 0);
                 told.extend(said);
             } else if !line.trim().is_empty() {
                 self.strange += 1;
@@ -173,10 +179,44 @@ impl<F: Follow> Follower<F> {
         self.again = (self.again * 2).min(AGAIN_MOST);
         Ok(())
     }
-}
 
-fn signals(told: Vec<Map<String, Value>>) -> Vec<Signal> {
-    told.into_iter().map(Signal).collect()
+    fn hear(&mut self, senses: &dyn Senses, told: &mut Vec<Map<String, Value>>) -> Result<(), String> {
+        let now = self.now;
+        if self.program.is_none() && now >= self.start_at {
+            self.start(senses)?;
+        }
+        if self.what.wake().is_some_and(|at| at <= now) {
+            told.extend(self.what.due(now));
+        }
+        if let Some(asked) = &mut self.asked {
+            let Some((answer, end)) = asked.hear(now)? else { return Ok(()) };
+            let name = asked.program.name().to_owned();
+            self.asked = None;
+            if end.code != Some(0) {
+                // Who cannot say how things are now will not know what changes.
+                let since = self.program.take().map_or(now, |it| it.1);
+                self.ended(&end, since)?;
+                return Ok(());
+            }
+            told.extend(self.what.answer(&answer).ok_or_else(|| strange(&name, &answer))?);
+            (self.worked, self.proven) = (true, true);
+        }
+        if let Some((program, since)) = &mut self.program {
+            let (lines, end) = program.read(now);
+            self.left_out += std::mem::take(&mut program.left_out);
+            let (since, name) = (*since, program.name().to_owned());
+            told.extend(self.take(&lines, &name)?);
+            self.proven |= now.saturating_sub(since) >= SURE;
+            if let Some(end) = end {
+                self.program = None;
+                self.ended(&end, since)?;
+            } else if self.what.limit().is_some_and(|limit| now >= since + limit) {
+                self.program = None;
+                self.start_at = now + self.again;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn strange(name: &str, line: &str) -> String {
@@ -187,38 +227,23 @@ fn strange(name: &str, line: &str) -> String {
 impl<F: Follow> Beacon for Follower<F> {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
         self.now = now;
-        if self.program.is_none() && now >= self.start_at {
-            self.start(senses)?;
+        let mut told = std::mem::take(&mut self.later);
+        if let Err(reason) = self.hear(senses, &mut told) {
+            // What it knows is kept; what it listened to begins anew when it is looked at again.
+            (self.program, self.asked, self.start_at, self.proven) = (None, None, now, false);
+            (self.early, self.strange, self.again) = (0, 0, AGAIN_LEAST);
+            self.later = told;
+            return Err(reason);
         }
-        let mut told =
-            if self.what.wake().is_some_and(|at| at <= now) { self.what.due(now) } else { Vec::new() };
-        if let Some(asked) = &mut self.asked {
-            let Some((answer, end)) = asked.hear(now)? else { return Ok(signals(told)) };
-            let name = asked.program.name().to_owned();
-            self.asked = None;
-            if end.code != Some(0) {
-                // Who cannot say how things are now will not know what changes.
-                let since = self.program.take().map_or(now, |it| it.1);
-                self.ended(&end, since)?;
-                return Ok(signals(told));
-            }
-            told.extend(self.what.answer(&answer).ok_or_else(|| strange(&name, &answer))?);
-            self.worked = true;
-        }
-        if let Some((program, since)) = &mut self.program {
-            let (lines, end) = program.read(now);
-            self.left_out += std::mem::take(&mut program.left_out);
-            let (since, name) = (*since, program.name().to_owned());
-            told.extend(self.hear(&lines, &name)?);
-            if let Some(end) = end {
-                self.program = None;
-                self.ended(&end, since)?;
-            } else if self.what.limit().is_some_and(|limit| now >= since + limit) {
-                self.program = None;
-                self.start_at = now + self.again;
-            }
-        }
-        Ok(signals(told))
+        Ok(told.into_iter().map(Signal).collect())
+    }
+
+    fn sleeps(&self) -> bool {
+        false
+    }
+
+    fn is_sure(&self) -> bool {
+        self.proven
     }
 
     fn wake(&self) -> Option<Duration> {
@@ -226,17 +251,12 @@ impl<F: Follow> Beacon for Follower<F> {
             (Some(asked), _) => Some(asked.wake(self.now)),
             (None, Some((program, since))) => {
                 let limit = self.what.limit().map(|limit| *since + limit);
-                let sure = Some(*since + SURE).filter(|at| !self.worked && *at > self.now);
+                let sure = (!self.proven).then(|| *since + SURE);
                 program.wake(self.now).into_iter().chain(limit).chain(sure).min()
             }
             (None, None) => Some(self.start_at),
         };
         own.into_iter().chain(self.what.wake()).min()
-    }
-
-    fn is_sure(&self) -> bool {
-        let lasts = |since: Duration| self.now >= since + SURE;
-        self.worked || self.program.as_ref().is_some_and(|it| self.asked.is_none() && lasts(it.1))
     }
 
     fn left_out(&mut self) -> u64 {
@@ -271,6 +291,12 @@ pub(crate) trait Ask: Send {
     fn due(&mut self, _: Duration) -> Vec<Map<String, Value>> {
         Vec::new()
     }
+    /// As [`Beacon::told`].
+    fn told(&self) -> Value {
+        Value::Null
+    }
+    /// As [`Beacon::resume`].
+    fn resume(&mut self, _: &Value) {}
 }
 
 /// Runs a program now and then.
@@ -280,45 +306,71 @@ pub(crate) struct Asker<A> {
     limit: Duration,
     asked: Option<Asked>,
     next: Duration,
-    /// It was answered once.
-    worked: bool,
+    /// The last run ended well.
+    proven: bool,
+    /// What was heard while it was to be quiet.
+    later: Vec<Map<String, Value>>,
     now: Duration,
 }
 
 impl<A: Ask> Asker<A> {
     /// Every so often, from `first` on; a run takes `limit` at most.
     pub(crate) fn new(what: A, every: Duration, limit: Duration, first: Duration) -> Self {
-        Self { what, every, limit, asked: None, next: first, worked: false, now: Duration::ZERO }
+        let now = Duration::ZERO;
+        Self { what, every, limit, asked: None, next: first, proven: false, later: Vec::new(), now }
+    }
+
+    fn hear(&mut self, now: Duration) -> Result<Vec<Map<String, Value>>, String> {
+        self.now = now;
+        let Some(asked) = &mut self.asked else { return Ok(Vec::new()) };
+        let heard = match asked.hear(now) {
+            Ok(None) => return Ok(Vec::new()),
+            Ok(Some((answer, end))) => self.what.answer(now, &answer, &end),
+            Err(reason) => Err(reason),
+        };
+        (self.asked, self.proven) = (None, heard.is_ok());
+        heard
     }
 }
 
 impl<A: Ask> Beacon for Asker<A> {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
-        self.now = now;
         if self.asked.is_none() && now >= self.next {
-            self.next = now + self.every;
+            (self.next, self.proven) = (now + self.every, false);
             let order = self.what.program(senses)?;
             self.asked = Some(Asked::start(&order, now, self.limit, senses)?);
         }
-        let mut told = Vec::new();
-        if let Some(asked) = &mut self.asked
-            && let Some((answer, end)) = asked.hear(now)?
-        {
-            self.asked = None;
-            told.extend(self.what.answer(now, &answer, &end)?);
-            self.worked = true;
-        }
-        told.extend(self.what.due(now));
-        Ok(told.into_iter().map(Signal).collect())
+        let heard = self.hear(now)?;
+        let told = std::mem::take(&mut self.later).into_iter().chain(heard);
+        Ok(told.chain(self.what.due(now)).map(Signal).collect())
+    }
+
+    /// A run that is under way goes on.
+    fn pass(&mut self, now: Duration, _: &dyn Senses) -> Result<(), String> {
+        let heard = self.hear(now)?;
+        self.later.extend(heard);
+        Ok(())
+    }
+
+    fn sleeps(&self) -> bool {
+        self.asked.is_none()
+    }
+
+    fn is_sure(&self) -> bool {
+        self.proven
+    }
+
+    fn told(&self) -> Value {
+        self.what.told()
+    }
+
+    fn resume(&mut self, _: Duration, told: &Value) {
+        self.what.resume(told);
     }
 
     fn wake(&self) -> Option<Duration> {
         let own = self.asked.as_ref().map_or(self.next, |it| it.wake(self.now));
         Some(self.what.wake().map_or(own, |at| at.min(own)))
-    }
-
-    fn is_sure(&self) -> bool {
-        self.worked
     }
 
     fn sources(&self) -> Vec<Source<'_>> {

@@ -81,6 +81,11 @@ pub struct Gauge {
 }
 
 impl Gauge {
+    /// One of which it was told already.
+    pub fn on_since(now: Duration) -> Self {
+        Self { beyond_since: None, told_at: Some(now) }
+    }
+
     /// Takes a reading in. A number that is none tells nothing.
     pub fn judge(&mut self, limit: &Limit, now: Duration, number: f64) -> Option<Crossing> {
         if !number.is_finite() {

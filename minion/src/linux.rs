@@ -15,7 +15,7 @@ pub mod space;
 pub mod system;
 mod units;
 
-pub(crate) use beneath::open_in;
+pub(crate) use beneath::{open_in, open_plain};
 pub use blobs::BlobSource;
 
 use crate::shelf::Shelf;

@@ -1,6 +1,6 @@
 //! What beacons see of the machine, behind a small trait, so that they can be shown any machine in tests.
 
-use crate::linux::{network, space};
+use crate::linux::{network, open_plain, space};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const TEXT_MAX: u64 = 256 << 10;
 /// Names of one folder: `/proc` has one for each process.
 const NAMES_MAX: usize = 32 << 10;
+/// Links on the way to one file.
+const LINKS_MAX: usize = 40;
 /// File systems that may wait for another machine.
 const NETWORK: &[&str] = &[
     "nfs",
@@ -81,6 +83,10 @@ pub struct Interface {
 pub trait Senses {
     /// A small file of the kernel's.
     fn text(&self, path: &str) -> io::Result<String>;
+    /// A small file that people named: others may have put anything there.
+    fn named(&self, path: &str) -> io::Result<String> {
+        self.text(path)
+    }
     /// Names in a folder, in order.
     fn names(&self, path: &str) -> io::Result<Vec<String>>;
     /// What is mounted, in order.
@@ -133,8 +139,13 @@ impl Machine {
 impl Senses for Machine {
     fn text(&self, path: &str) -> io::Result<String> {
         let mut bytes = Vec::new();
-        File::open(self.place(path))?.take(TEXT_MAX).read_to_end(&mut bytes)?;
+        open_plain(&self.place(path))?.take(TEXT_MAX).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn named(&self, path: &str) -> io::Result<String> {
+        let path = resolve(&self.mounts()?, &self.root, path, &mut |_, _| {})?;
+        self.text(&path)
     }
 
     fn names(&self, path: &str) -> io::Result<Vec<String>> {
@@ -206,6 +217,50 @@ pub fn mount_of<'a>(mounts: &'a [Mount], path: &str) -> Option<&'a Mount> {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     mounts.iter().filter(holds).max_by_key(|it| it.path.len())
+}
+
+/// Why a path is left alone.
+pub fn remote(path: &str, mount: &Mount) -> io::Error {
+    io::Error::other(format!("`{path}` is on the network ({}), which is never asked", mount.kind))
+}
+
+/// Where a path of the machine leads, all links followed. What is on another machine is refused before it is looked at:
+/// that could wait for long. `passed` hears each folder on the way, and the name that is looked up in it.
+pub fn resolve(
+    mounts: &[Mount],
+    root: &Path,
+    path: &str,
+    passed: &mut dyn FnMut(&str, &str),
+) -> io::Result<String> {
+    let parts = |text: &str| text.split('/').rev().map(str::to_owned).collect::<Vec<String>>();
+    let (mut left, mut done, mut links) = (parts(path), String::new(), 0);
+    while let Some(part) = left.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                done.truncate(done.rfind('/').unwrap_or(0));
+                continue;
+            }
+            part => passed(&done, part),
+        }
+        let next = format!("{done}/{part}");
+        if let Some(mount) = mount_of(mounts, &next).filter(|it| it.is_remote()) {
+            return Err(remote(&next, mount));
+        }
+        let place = root.join(&next[1..]);
+        if !place.symlink_metadata()?.is_symlink() {
+            done = next;
+            continue;
+        }
+        links += 1;
+        let target = place.read_link()?.into_os_string().into_string();
+        let target = target.ok().filter(|_| links <= LINKS_MAX).ok_or(io::ErrorKind::InvalidInput)?;
+        if target.starts_with('/') {
+            done.clear();
+        }
+        left.extend(parts(&target));
+    }
+    Ok(if done.is_empty() { "/".to_owned() } else { done })
 }
 
 /// Spaces and the like stand as `\040` there.
@@ -321,5 +376,54 @@ mod tests {
         assert_eq!(mounts.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["/"]);
         let space = machine.space("/").unwrap();
         assert!(space.total >= space.used && space.total > 0, "{space:?}");
+    }
+
+    #[test]
+    fn a_path_is_followed_until_it_leads_to_another_machine() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("srv/rel1/conf")).unwrap();
+        std::fs::create_dir_all(dir.path().join("nas/data")).unwrap();
+        for (name, target) in
+            [("current", "rel1"), ("rooted", "/srv/rel1"), ("far", "../nas/data"), ("loop", "loop")]
+        {
+            symlink(target, dir.path().join("srv").join(name)).unwrap();
+        }
+        let mounts = mounts("/dev/sda1 / ext4 rw 0 0\nnas:/x /nas nfs4 rw 0 0\n");
+        let lead = |path: &str| {
+            let mut passed = Vec::new();
+            let lead = resolve(&mounts, dir.path(), path, &mut |folder, name| {
+                passed.push(format!("{folder}:{name}"));
+            });
+            lead.map(|it| format!("{it} {}", passed.join(" "))).map_err(|it| it.to_string())
+        };
+        assert_eq!(
+            lead("/srv//current/./conf").unwrap(),
+            "/srv/rel1/conf :srv /srv:current /srv:rel1 /srv/rel1:conf"
+        );
+        assert_eq!(
+            lead("/srv/rooted/../rooted").unwrap(),
+            "/srv/rel1 :srv /srv:rooted :srv /srv:rel1 /srv:rooted :srv /srv:rel1"
+        );
+        assert_eq!(lead("/").unwrap(), "/ ");
+        for (path, wanted) in [
+            ("/nas", "on the network"),
+            ("/srv/far", "on the network"),
+            ("/srv/loop", "invalid"),
+            ("/x", "No such"),
+        ] {
+            assert!(lead(path).unwrap_err().contains(wanted), "{path}: {:?}", lead(path));
+        }
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_keeps_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pid");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let machine = Machine::new(dir.path());
+        assert!(machine.named("/pid").is_err() && machine.text("/pid").is_err());
+        std::fs::write(dir.path().join("plain"), "7").unwrap();
+        assert_eq!(machine.named("/plain").unwrap(), "7");
     }
 }

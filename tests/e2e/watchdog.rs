@@ -120,7 +120,7 @@ fn the_minion_does_so_too_and_also_while_nobody_lets_it_in() {
     lab.wait_up("vm-1");
     member.hear("WATCHDOG=1", 2 * QUESTIONS);
     drop(member);
-    for part in ["turn-core", "turn-connection"] {
+    for part in ["turn-core", "turn-connection", "turn-beacons"] {
         let pings = Watched::minion(&lab, "vm-1", &seed, Some(part)).stands_still(part);
         assert!(pings <= EARLY_PINGS, "{part}: {pings} pings");
     }

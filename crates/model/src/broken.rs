@@ -17,6 +17,7 @@ pub const PARTS: &[(&str, &str)] = &[
     ("keys-for-root-only", "an operator elsewhere gets the keys of the master with a backup"),
     ("no-links-in-own-folders", "a link among the minion's contents is followed"),
     ("open-beneath", "a link in a tree leads to files outside of it"),
+    ("turn-beacons", "the minion's beacons stand still"),
     ("turn-connection", "the minion's connection stands still"),
     ("turn-core", "the loop of the master or the minion stands still"),
     ("turn-fanout", "nobody looks after the fan-out"),

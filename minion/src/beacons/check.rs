@@ -10,6 +10,7 @@ use resources::beacons::{
     Settings,
     asked::{Address, fingerprint, host_port, is_host, status},
 };
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -111,8 +112,8 @@ struct Judge {
     told: State,
     /// Since when it is as it was told.
     since: Option<Duration>,
-    /// What it is now, since when, and how many looks said so.
-    coming: Option<(State, Duration, u64)>,
+    /// Since when it is otherwise than it was told, and how many looks in a row said so.
+    coming: Option<(Duration, u64)>,
 }
 
 impl Judge {
@@ -129,11 +130,9 @@ impl Judge {
             self.coming = None;
             return None;
         }
-        let (since, times) = match self.coming {
-            Some((coming, since, times)) if coming == state => (since, times + 1),
-            _ => (now, 1),
-        };
-        self.coming = Some((state, since, times));
+        // What is slow and down in turns is not well either: the latest word is told.
+        let (since, times) = self.coming.map_or((now, 1), |(since, times)| (since, times + 1));
+        self.coming = Some((since, times));
         if state != State::Up && (times < self.times || now.saturating_sub(since) < self.hold) {
             return None;
         }
@@ -233,6 +232,18 @@ impl Beacon for Check {
             }
         }
         Ok(signals)
+    }
+
+    fn told(&self) -> Value {
+        let state = self.judge.told;
+        if state == State::Up { Value::Null } else { json!([self.name, state.word()]) }
+    }
+
+    fn resume(&mut self, now: Duration, told: &Value) {
+        let is_it = |it: &State| *told == json!([self.name, it.word()]);
+        if let Some(state) = [State::Slow, State::Down].into_iter().find(is_it) {
+            (self.judge.told, self.judge.since) = (state, Some(now));
+        }
     }
 
     fn wake(&self) -> Option<Duration> {

@@ -21,8 +21,11 @@ impl Readings for Disks {
         for path in file_systems(&self.paths, senses)? {
             let space = match senses.space(&path) {
                 Ok(space) => space,
-                // It was taken away in between, or only its owner may look.
-                Err(_) if self.paths.is_empty() => continue,
+                // Only its owner may look, or it has to be mended: what was told of it is neither over nor gone.
+                Err(_) if self.paths.is_empty() => {
+                    readings.push(part_of(&path, Signal::new(), 0, 0, 0).unknown());
+                    continue;
+                }
                 Err(error) => return Err(format!("cannot look at `{path}`: {error}")),
             };
             let fields = Signal::new().with("path", path.clone());

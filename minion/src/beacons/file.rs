@@ -4,7 +4,7 @@
 mod changes;
 
 use super::{Beacon, Signal, Source};
-use crate::senses::Senses;
+use crate::senses::{Mount, Senses, mount_of, resolve};
 use changes::{Change, Changes};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use resources::beacons::{Settings, matches};
@@ -25,6 +25,8 @@ const WATCHES: u64 = 4096;
 const SCAN_MAX: usize = 65_536;
 /// Changes of one path within this time are one event, in milliseconds, unless it is set.
 const SETTLE_MS: u64 = 50;
+/// Said when there are more.
+const FULL: &str = "more folders than `watches` allows";
 /// What is told unless it is set.
 const MASK: [&str; 4] = ["create", "modify", "delete", "move"];
 /// What editors and package managers leave for a moment.
@@ -50,6 +52,24 @@ struct Watched {
     interest: Interest,
 }
 
+/// Folders, and what is wanted of each.
+type Wanted = BTreeMap<PathBuf, Interest>;
+/// A folder that was not watched so before, what is wanted of it, and what was.
+type Fresh = (PathBuf, Interest, Option<Interest>);
+
+/// What follows from what the kernel told.
+#[derive(Default)]
+struct Heard {
+    /// It lost track.
+    lost_track: bool,
+    /// Other folders than before may have to be watched.
+    plan_anew: bool,
+    /// Folders that are new below one that is watched with those below it: as it is, and as people name it.
+    grown: Vec<(PathBuf, String)>,
+    /// Such folders that went elsewhere.
+    left: Vec<PathBuf>,
+}
+
 struct Files {
     inotify: Inotify,
     root: PathBuf,
@@ -64,7 +84,6 @@ struct Files {
     watched: BTreeMap<i32, Watched>,
     /// It was said that there are more folders than may be watched.
     limit_told: bool,
-    fresh: bool,
     /// When all that the kernel had to tell was last read, by the clock of files.
     read_at: SystemTime,
 }
@@ -88,9 +107,28 @@ pub(super) fn make(settings: &Settings<'_>, senses: &dyn Senses) -> Result<Box<d
         changes: Changes::new(settle),
         watched: BTreeMap::new(),
         limit_told: false,
-        fresh: true,
         read_at: SystemTime::now(),
     }))
+}
+
+impl Interest {
+    /// Whether something there leads on to what is watched.
+    fn is_way(&self) -> bool {
+        !self.names.is_empty() || !self.steps.is_empty()
+    }
+
+    /// Whether nothing in it is told.
+    fn is_idle(&self) -> bool {
+        !self.whole && self.names.is_empty()
+    }
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|it| it.is_dir())
+}
+
+fn mounts(senses: &dyn Senses) -> Result<Vec<Mount>, String> {
+    senses.mounts().map_err(|error| format!("cannot read what is mounted: {error}"))
 }
 
 /// Without doubled and final slashes.
@@ -104,15 +142,9 @@ fn below(shown: &str, name: &OsStr) -> String {
 }
 
 impl Beacon for Files {
-    fn look(&mut self, now: Duration, _: &dyn Senses) -> Result<Vec<Signal>, String> {
-        let mut signals = Vec::new();
-        if std::mem::take(&mut self.fresh) {
-            self.plan(now, false, &mut signals)?;
-        }
-        let lost_track = self.read(now, &mut signals)?;
-        if lost_track || std::mem::take(&mut self.changes.overflow) {
-            self.rescan(now, &mut signals)?;
-        }
+    fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
+        self.changes.muted = false;
+        let mut signals = self.hear(now, senses)?;
         let due = self.changes.due(now);
         for told in due.into_iter().filter(|it| it.change.is_in(&self.mask)) {
             let mut signal = Signal::new().with("path", told.path).with("change", told.change.word());
@@ -124,8 +156,17 @@ impl Beacon for Files {
         Ok(signals)
     }
 
+    fn pass(&mut self, now: Duration, senses: &dyn Senses) -> Result<(), String> {
+        self.changes.muted = true;
+        self.hear(now, senses).map(drop)
+    }
+
+    fn sleeps(&self) -> bool {
+        false
+    }
+
     fn wake(&self) -> Option<Duration> {
-        self.changes.next()
+        self.changes.next().filter(|_| !self.changes.muted)
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
@@ -134,10 +175,25 @@ impl Beacon for Files {
 }
 
 impl Files {
-    /// Reads what the kernel has to tell. True if it lost track.
-    fn read(&mut self, now: Duration, signals: &mut Vec<Signal>) -> Result<bool, String> {
+    /// Takes in what happened, and watches what is to be watched now. What is to be said beside changes.
+    fn hear(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
+        let mut signals = Vec::new();
+        let heard = self.read(now, senses, &mut signals);
+        if let (Err(_), Ok(inotify)) = (&heard, Inotify::init()) {
+            // Nothing is watched until it can be planned again.
+            self.inotify = inotify;
+            self.watched.clear();
+        }
+        heard.map(|()| signals)
+    }
+
+    /// Reads what the kernel has to tell, and acts on it.
+    fn read(&mut self, now: Duration, senses: &dyn Senses, signals: &mut Vec<Signal>) -> Result<(), String> {
+        if self.watched.is_empty() {
+            self.plan(now, false, senses, signals)?;
+        }
         let mut buffer = [0; BUFFER];
-        let (mut lost_track, mut plan_anew) = (false, false);
+        let mut heard = Heard::default();
         let began = SystemTime::now();
         for _ in 0..READS_MAX {
             let events = match self.inotify.read_events(&mut buffer) {
@@ -149,38 +205,60 @@ impl Files {
                 .map(|it| (it.wd.get_watch_descriptor_id(), it.mask, it.cookie, it.name.map(OsStr::to_owned)))
                 .collect();
             for (watch, mask, cookie, name) in events {
-                lost_track |= mask.contains(EventMask::Q_OVERFLOW);
-                if mask.contains(EventMask::IGNORED) {
-                    plan_anew |= self.watched.remove(&watch).is_some();
+                heard.lost_track |= mask.contains(EventMask::Q_OVERFLOW);
+                let gone = EventMask::IGNORED | EventMask::DELETE_SELF | EventMask::MOVE_SELF;
+                if mask.intersects(gone) {
+                    // What is below a folder that is watched as a whole is told of by that one.
+                    let is_own = |it: &Interest| it.is_way() || self.paths.contains(&it.shown);
+                    heard.plan_anew |= self.watched.get(&watch).is_some_and(|it| is_own(&it.interest));
                 }
-                plan_anew |= mask.intersects(EventMask::DELETE_SELF | EventMask::MOVE_SELF);
+                if mask.contains(EventMask::IGNORED) {
+                    self.watched.remove(&watch);
+                }
                 if let Some(name) = name {
-                    plan_anew |= self.note(now, watch, mask, cookie, &name);
+                    self.note(now, watch, mask, cookie, &name, &mut heard);
                 }
             }
         }
-        if plan_anew && !lost_track {
-            self.plan(now, true, signals)?;
+        if heard.lost_track || std::mem::take(&mut self.changes.overflow) {
+            return self.rescan(now, senses, signals);
         }
-        if !lost_track {
-            self.read_at = began;
+        if heard.plan_anew {
+            self.plan(now, true, senses, signals)?;
+        } else {
+            self.grow(now, heard, senses, signals)?;
         }
-        Ok(lost_track)
+        self.read_at = began;
+        Ok(())
     }
 
-    /// Takes in one thing that happened in a folder. True if there may be other folders to watch now.
-    fn note(&mut self, now: Duration, watch: i32, mask: EventMask, cookie: u32, name: &OsStr) -> bool {
-        let Some(Watched { interest, .. }) = self.watched.get(&watch) else { return false };
+    /// Takes in one thing that happened in a folder.
+    fn note(
+        &mut self,
+        now: Duration,
+        watch: i32,
+        mask: EventMask,
+        cookie: u32,
+        name: &OsStr,
+        heard: &mut Heard,
+    ) {
+        let Some(Watched { interest, folder: place, .. }) = self.watched.get(&watch) else { return };
         let folder = mask.contains(EventMask::ISDIR);
         let named = interest.names.contains(name);
+        let counts = interest.whole && self.counts(name, folder);
         let path = below(&interest.shown, name);
-        let comes_or_goes =
-            EventMask::CREATE | EventMask::DELETE | EventMask::MOVED_FROM | EventMask::MOVED_TO;
-        let structure = mask.intersects(comes_or_goes)
-            && (interest.steps.contains(name) || folder && (named || interest.whole && self.recursive));
-        let ours = named || interest.whole && self.counts(name, folder);
-        if !ours {
-            return structure;
+        let comes = mask.intersects(EventMask::CREATE | EventMask::MOVED_TO);
+        if comes || mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
+            let below = folder && counts && self.recursive;
+            heard.plan_anew |= interest.steps.contains(name) || folder && named || below && self.limit_told;
+            if below && comes {
+                heard.grown.push((place.join(name), path.clone()));
+            } else if below {
+                heard.left.push(place.join(name));
+            }
+        }
+        if !named && !counts {
+            return;
         }
         if mask.contains(EventMask::CREATE) {
             self.changes.add(now, &path, Change::Create, folder);
@@ -197,7 +275,6 @@ impl Files {
         } else if mask.contains(EventMask::ATTRIB) {
             self.changes.add(now, &path, Change::Attributes, folder);
         }
-        structure
     }
 
     /// Whether a name in a folder counts.
@@ -209,13 +286,93 @@ impl Files {
 
     /// Works out which folders are to be watched, and watches them. What is in folders that were not watched before was
     /// made a moment ago, if `tell` says so.
-    fn plan(&mut self, now: Duration, tell: bool, signals: &mut Vec<Signal>) -> Result<(), String> {
-        let (wanted, full) = self.wanted();
-        let mut limited = full.then(|| "more folders than `watches` allows".to_owned());
-        let mut kept: BTreeMap<i32, Watched> = BTreeMap::new();
-        let mut fresh = Vec::new();
+    fn plan(
+        &mut self,
+        now: Duration,
+        tell: bool,
+        senses: &dyn Senses,
+        signals: &mut Vec<Signal>,
+    ) -> Result<(), String> {
+        let mounts = mounts(senses)?;
+        let (wanted, full) = self.wanted(&mounts)?;
+        let mut limited = full.then(|| FULL.to_owned());
+        let (kept, fresh) = self.watch(wanted, &mut limited);
+        let old = std::mem::replace(&mut self.watched, kept);
+        let gone: Vec<Watched> =
+            old.into_iter().filter(|it| !self.watched.contains_key(&it.0)).map(|it| it.1).collect();
+        if tell {
+            for (folder, interest, before) in fresh {
+                let same = |it: &&Watched| it.interest.shown == interest.shown && !interest.is_idle();
+                let old = gone.iter().find(same).filter(|it| !self.is_remote(&mounts, &it.folder));
+                if let Some(old) = old {
+                    self.replaced(now, old, &folder);
+                }
+                self.appeared(now, &folder, &interest, before.as_ref(), old.map(|it| it.folder.as_path()));
+            }
+        }
+        for gone in gone {
+            // The kernel may have ended it already.
+            let _ = self.inotify.watches().remove(gone.watch);
+        }
+        self.say_limit(limited, signals);
+        if self.watched.is_empty() {
+            return Err("none of its folders can be watched".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Watches what is new below a folder that is watched with those below it, and no more what went elsewhere.
+    fn grow(
+        &mut self,
+        now: Duration,
+        heard: Heard,
+        senses: &dyn Senses,
+        signals: &mut Vec<Signal>,
+    ) -> Result<(), String> {
+        if heard.grown.is_empty() && heard.left.is_empty() {
+            return Ok(());
+        }
+        let mounts = mounts(senses)?;
+        let (mut wanted, mut limited) = (Wanted::new(), None);
+        let room = self.watches_max.saturating_sub(self.watched.len());
+        for (folder, shown) in heard.grown {
+            if !self.is_remote(&mounts, &folder)
+                && is_folder(&folder)
+                && self.take_folder(&mounts, &mut wanted, folder, &shown, room)
+            {
+                limited = Some(FULL.to_owned());
+            }
+        }
+        let (kept, fresh) = self.watch(wanted, &mut limited);
+        let is_left = |number: &i32, it: &Watched| {
+            !kept.contains_key(number) && heard.left.iter().any(|left| it.folder.starts_with(left))
+        };
+        let left: Vec<i32> =
+            self.watched.iter().filter(|(number, it)| is_left(number, it)).map(|it| *it.0).collect();
+        for number in left {
+            if let Some(gone) = self.watched.remove(&number) {
+                let _ = self.inotify.watches().remove(gone.watch);
+            }
+        }
+        self.watched.extend(kept);
+        for (folder, interest, before) in fresh {
+            self.appeared(now, &folder, &interest, before.as_ref(), None);
+        }
+        if limited.is_some() {
+            self.say_limit(limited, signals);
+        }
+        Ok(())
+    }
+
+    /// Watches folders: those by the kernel's number, and those that were not watched so before.
+    fn watch(
+        &mut self,
+        wanted: Wanted,
+        limited: &mut Option<String>,
+    ) -> (BTreeMap<i32, Watched>, Vec<Fresh>) {
+        let (mut kept, mut fresh) = (BTreeMap::new(), Vec::new());
         for (folder, interest) in wanted {
-            match self.inotify.watches().add(&folder, self.kernel_mask()) {
+            match self.inotify.watches().add(&folder, self.kernel_mask(&interest)) {
                 Ok(watch) => {
                     let number = watch.get_watch_descriptor_id();
                     let before = self.watched.get(&number).map(|it| &it.interest);
@@ -228,112 +385,135 @@ impl Files {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 Err(error) => {
-                    limited = Some(format!("the kernel does not watch `{}`: {error}", interest.shown));
+                    *limited = Some(format!("the kernel does not watch `{}`: {error}", folder.display()));
                 }
             }
         }
-        let old = std::mem::replace(&mut self.watched, kept);
-        for (_, gone) in old.into_iter().filter(|it| !self.watched.contains_key(&it.0)) {
-            // The kernel may have ended it already.
-            let _ = self.inotify.watches().remove(gone.watch);
-        }
-        if tell {
-            for (folder, interest, before) in fresh {
-                self.appeared(now, &folder, &interest, before.as_ref());
-            }
-        }
-        if let Some(reason) = limited {
-            if !std::mem::replace(&mut self.limit_told, true) {
-                let folders = self.watched.len();
-                let signal = Signal::new().with("change", "limit").with("folders", folders);
-                signals.push(signal.with("limit", reason));
-            }
-        } else {
-            self.limit_told = false;
-        }
-        if self.watched.is_empty() {
-            return Err("none of its folders can be watched".to_owned());
-        }
-        Ok(())
+        (kept, fresh)
     }
 
-    fn kernel_mask(&self) -> WatchMask {
-        let mask = WatchMask::CREATE
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::MODIFY
+    /// Says once that there is more than can be watched.
+    fn say_limit(&mut self, limited: Option<String>, signals: &mut Vec<Signal>) {
+        let told = std::mem::replace(&mut self.limit_told, limited.is_some());
+        if let Some(reason) = limited.filter(|_| !told) {
+            let signal = Signal::new().with("change", "limit").with("folders", self.watched.len());
+            signals.push(signal.with("limit", reason));
+        }
+    }
+
+    fn kernel_mask(&self, interest: &Interest) -> WatchMask {
+        let way = WatchMask::CREATE
             | WatchMask::DELETE
             | WatchMask::MOVE
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR;
+        if interest.is_idle() {
+            return way;
+        }
+        let mask = way | WatchMask::CLOSE_WRITE | WatchMask::MODIFY;
         if self.mask.iter().any(|it| it == "attributes") { mask | WatchMask::ATTRIB } else { mask }
     }
 
-    /// Folders, and what is wanted of each; whether there are more than may be.
-    fn wanted(&self) -> (BTreeMap<PathBuf, Interest>, bool) {
-        let mut wanted: BTreeMap<PathBuf, Interest> = BTreeMap::new();
-        let mut full = false;
-        let is_folder = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
-        for shown in &self.paths {
-            let parts: Vec<&str> = shown.split('/').filter(|it| !it.is_empty()).collect();
-            // The folder that is there, as far down as there is one.
-            let (mut real, mut reached) = (self.root.clone(), String::new());
-            for (depth, part) in parts.iter().enumerate() {
-                let interest = wanted.entry(real.clone()).or_default();
-                reached.clone_into(&mut interest.shown);
-                if depth + 1 == parts.len() {
-                    interest.names.insert(part.into());
-                    break;
-                }
-                let next = real.join(part);
-                if !next.is_dir() {
-                    interest.steps.insert(part.into());
-                    break;
-                }
-                // Only the last one is watched.
-                if interest.names.is_empty() && interest.steps.is_empty() && !interest.whole {
-                    wanted.remove(&real);
-                }
-                real = next;
-                reached = below(&reached, OsStr::new(part));
-            }
-            let real = self.root.join(shown.trim_start_matches('/'));
-            if is_folder(&real) {
-                self.take_folder(&mut wanted, real, shown, &mut full);
-            }
-        }
-        (wanted, full)
+    /// Where a path of the machine is.
+    fn place(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A folder with all that is in it, and those below it. Links to folders are not followed.
+    /// Whether a place could wait for another machine: it is not even looked at.
+    fn is_remote(&self, mounts: &[Mount], place: &Path) -> bool {
+        let path = Path::new("/").join(place.strip_prefix(&self.root).unwrap_or(place));
+        mount_of(mounts, &path.to_string_lossy()).is_some_and(Mount::is_remote)
+    }
+
+    /// Folders, and what is wanted of each; whether there are more than may be.
+    fn wanted(&self, mounts: &[Mount]) -> Result<(Wanted, bool), String> {
+        let (mut wanted, mut full) = (Wanted::new(), false);
+        for shown in &self.paths {
+            let (above, name) = shown.rsplit_once('/').unwrap_or_default();
+            // Each folder on the way is watched: another one may take the place of the next, or a link lead elsewhere.
+            let lead = resolve(mounts, &self.root, above, &mut |folder, part| {
+                wanted.entry(self.place(folder)).or_default().steps.insert(part.into());
+            });
+            let folder = match lead {
+                Ok(folder) => self.place(&folder),
+                Err(error) if error.kind() == io::ErrorKind::Other => return Err(error.to_string()),
+                Err(_) => continue,
+            };
+            let real = folder.join(name);
+            if self.is_remote(mounts, &real) {
+                return Err(format!("`{shown}` is on the network, which is never asked"));
+            }
+            if !name.is_empty() {
+                let interest = wanted.entry(folder).or_default();
+                above.clone_into(&mut interest.shown);
+                interest.names.insert(name.into());
+            }
+            if is_folder(&real) {
+                full |= self.take_folder(mounts, &mut wanted, real, shown, self.watches_max);
+            }
+        }
+        Ok((wanted, full))
+    }
+
+    /// A folder with all that is in it, and those below it. Links to folders are not followed, and what is on the
+    /// network is left out. True if there are more than there is room for.
     fn take_folder(
         &self,
-        wanted: &mut BTreeMap<PathBuf, Interest>,
+        mounts: &[Mount],
+        wanted: &mut Wanted,
         real: PathBuf,
         shown: &str,
-        full: &mut bool,
-    ) {
+        room: usize,
+    ) -> bool {
         let mut left = vec![(real, shown.to_owned())];
         while let Some((folder, shown)) = left.pop() {
-            if wanted.len() >= self.watches_max {
-                *full = true;
-                return;
+            if wanted.len() >= room {
+                return true;
             }
             if self.recursive {
                 let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-                let folders = entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir()));
-                let mut folders: Vec<OsString> =
-                    folders.map(|it| it.file_name()).filter(|it| self.counts(it, true)).collect();
+                let ours = entries
+                    .filter(|it| self.counts(&it.file_name(), true) && !self.is_remote(mounts, &it.path()));
+                let folders = ours.filter(|it| it.file_type().is_ok_and(|it| it.is_dir()));
+                let mut folders: Vec<OsString> = folders.map(|it| it.file_name()).collect();
                 folders.sort();
                 left.extend(folders.into_iter().rev().map(|it| (folder.join(&it), below(&shown, &it))));
             }
             let interest = wanted.entry(folder).or_default();
             (interest.shown, interest.whole) = (shown, true);
         }
+        false
     }
 
-    /// What is in a folder that was not watched before, or not as a whole.
-    fn appeared(&mut self, now: Duration, folder: &Path, interest: &Interest, before: Option<&Interest>) {
+    /// Another folder is in the place of one: what is only in the old one is gone.
+    fn replaced(&mut self, now: Duration, old: &Watched, by: &Path) {
+        for entry in std::fs::read_dir(&old.folder).into_iter().flatten().flatten().take(SCAN_MAX) {
+            let name = entry.file_name();
+            let is_folder = entry.file_type().is_ok_and(|it| it.is_dir());
+            if self.is_ours(&old.interest, &name, is_folder) && by.join(&name).symlink_metadata().is_err() {
+                self.changes.add(now, &below(&old.interest.shown, &name), Change::Delete, is_folder);
+            }
+        }
+    }
+
+    fn is_ours(&self, interest: &Interest, name: &OsStr, folder: bool) -> bool {
+        interest.names.contains(name) || interest.whole && self.counts(name, folder)
+    }
+
+    /// What is in a folder that was not watched before, or not as a whole. What was in the folder whose place it took is
+    /// not new.
+    fn appeared(
+        &mut self,
+        now: Duration,
+        folder: &Path,
+        interest: &Interest,
+        before: Option<&Interest>,
+        old: Option<&Path>,
+    ) {
+        if interest.is_idle() {
+            return;
+        }
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(SCAN_MAX);
         for entry in entries {
             let name = entry.file_name();
@@ -341,17 +521,25 @@ impl Files {
             let named = interest.names.contains(&name) && before.is_none_or(|it| !it.names.contains(&name));
             let whole = interest.whole && before.is_none_or(|it| !it.whole);
             if named || whole && self.counts(&name, is_folder) {
-                self.changes.add(now, &below(&interest.shown, &name), Change::Create, is_folder);
+                let was = old.is_some_and(|it| it.join(&name).symlink_metadata().is_ok());
+                let change = if was { Change::Modify } else { Change::Create };
+                self.changes.add(now, &below(&interest.shown, &name), change, is_folder);
             }
         }
     }
 
     /// The kernel lost track: what changed since it was last heard to the end is told, by the times of the files. What
     /// is gone cannot be seen so; that it may be is told as well.
-    fn rescan(&mut self, now: Duration, signals: &mut Vec<Signal>) -> Result<(), String> {
+    fn rescan(
+        &mut self,
+        now: Duration,
+        senses: &dyn Senses,
+        signals: &mut Vec<Signal>,
+    ) -> Result<(), String> {
         let since = self.read_at;
         self.read_at = SystemTime::now();
-        self.plan(now, false, signals)?;
+        self.plan(now, false, senses, signals)?;
+        let mounts = mounts(senses)?;
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let watched: Vec<(PathBuf, Interest)> =
             self.watched.values().map(|it| (it.folder.clone(), it.interest.clone())).collect();
@@ -359,10 +547,10 @@ impl Files {
         for (folder, interest) in watched {
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 left = left.saturating_sub(1);
-                let Some(meta) = entry.metadata().ok().filter(|_| left > 0) else { continue };
-                let (name, is_folder) = (entry.file_name(), meta.is_dir());
-                let ours = interest.names.contains(&name) || interest.whole && self.counts(&name, is_folder);
-                if ours && !is_folder && u64::try_from(meta.ctime()).unwrap_or(0) >= since {
+                let name = entry.file_name();
+                let ours = self.is_ours(&interest, &name, false) && !self.is_remote(&mounts, &entry.path());
+                let Some(meta) = entry.metadata().ok().filter(|_| ours && left > 0) else { continue };
+                if !meta.is_dir() && u64::try_from(meta.ctime()).unwrap_or(0) >= since {
                     self.changes.add(now, &below(&interest.shown, &name), Change::Modify, false);
                 }
             }

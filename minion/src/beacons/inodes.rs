@@ -19,7 +19,10 @@ impl Readings for Inodes {
         for path in file_systems(&self.paths, senses)? {
             let space = match senses.space(&path) {
                 Ok(space) => space,
-                Err(_) if self.paths.is_empty() => continue,
+                Err(_) if self.paths.is_empty() => {
+                    readings.push(part_of(&path, Signal::new(), 0, 0, 0).unknown());
+                    continue;
+                }
                 Err(error) => return Err(format!("cannot look at `{path}`: {error}")),
             };
             // Some file systems make inodes as they need them: none can run out.

@@ -5,6 +5,7 @@ use super::{Beacon, Signal, Source};
 use crate::linux::network;
 use crate::senses::{Interface, Senses};
 use resources::beacons::{Settings, matches};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use std::time::Duration;
 const SETTLE_MS: u64 = 2000;
 /// What never holds still is told after so many times that.
 const PATIENCE: u32 = 10;
+/// Interfaces that are down, and remembered over a restart.
+const DOWN_MAX: usize = 64;
 
 /// A thing that is there or not: an interface's link, or an address on it.
 type Thing = (String, Option<String>);
@@ -25,6 +28,8 @@ struct Network {
     links: bool,
     addresses: bool,
     known: Option<BTreeMap<Thing, bool>>,
+    /// Interfaces that were down when the one before this looked last.
+    down: Vec<String>,
     /// When the first and the last change came that was not looked at, and how many there were.
     changed: Option<(Duration, Duration, u64)>,
 }
@@ -46,14 +51,18 @@ pub(super) fn make(settings: &Settings<'_>, _: &dyn Senses) -> Result<Box<dyn Be
         links: wants("link"),
         addresses: wants("address"),
         known: None,
+        down: Vec::new(),
         changed: None,
     }))
 }
 
 impl Beacon for Network {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
-        let messages =
-            network::drain(&self.socket).map_err(|error| format!("the kernel tells no more: {error}"))?;
+        let messages = network::drain(&self.socket).or_else(|error| {
+            // What it told is known; only the socket is of no use any more.
+            self.socket = network::listen().map_err(|_| format!("the kernel tells no more: {error}"))?;
+            Ok::<u64, String>(1)
+        })?;
         if messages > 0 {
             let (first, _, before) = self.changed.unwrap_or((now, now, 0));
             self.changed = Some((first, now, before + messages));
@@ -65,6 +74,17 @@ impl Beacon for Network {
         let changes = self.changed.take().map_or(0, |it| it.2);
         let interfaces = senses.interfaces().map_err(|error| format!("cannot list interfaces: {error}"))?;
         Ok(self.compare(&interfaces, changes))
+    }
+
+    fn told(&self) -> Value {
+        let links = self.known.iter().flatten().filter(|((_, address), up)| address.is_none() && !**up);
+        let down: Vec<&str> = links.map(|((name, _), _)| name.as_str()).take(DOWN_MAX).collect();
+        if down.is_empty() { Value::Null } else { json!(down) }
+    }
+
+    fn resume(&mut self, _: Duration, told: &Value) {
+        let names = told.as_array().into_iter().flatten().filter_map(Value::as_str);
+        self.down = names.take(DOWN_MAX).map(str::to_owned).collect();
     }
 
     fn wake(&self) -> Option<Duration> {
@@ -93,7 +113,10 @@ impl Network {
             let addresses = interface.addresses.iter().filter(|_| self.addresses);
             now.extend(addresses.map(|it| ((interface.name.clone(), Some(it.clone())), true)));
         }
-        let Some(mut before) = self.known.replace(now.clone()) else { return Vec::new() };
+        let mut before = self.known.replace(now.clone()).unwrap_or_else(|| {
+            let was_down = |(name, address): &Thing| address.is_none() && self.down.contains(name);
+            now.iter().map(|(it, up)| (it.clone(), *up && !was_down(it))).collect()
+        });
         let mut signals = Vec::new();
         for (thing, up) in now {
             if before.remove(&thing).unwrap_or(false) != up {
@@ -119,7 +142,6 @@ fn signal((interface, address): &Thing, on: bool, changes: u64) -> Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
 
     fn told(settings: &Value, moments: &[&[(&str, bool, &[&str])]]) -> Vec<String> {
         let kind = resources::beacons::kind("network").unwrap();
@@ -133,6 +155,7 @@ mod tests {
             links: what.is_empty() || what.contains(&"link".to_owned()),
             addresses: what.is_empty() || what.contains(&"address".to_owned()),
             known: None,
+            down: Vec::new(),
             changed: None,
         };
         let mut said = Vec::new();
@@ -194,6 +217,7 @@ mod tests {
                 links: true,
                 addresses: true,
                 known: None,
+                down: none(),
                 changed,
             };
             network.wake()

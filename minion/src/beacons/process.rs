@@ -29,6 +29,16 @@ enum Measure {
     Memory,
 }
 
+impl Measure {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// Watches some processes.
 #[derive(Debug)]
 struct Watch {
@@ -116,14 +126,7 @@ impl Watch {
         if crossing == Crossing::Still {
             data.insert("again".to_owned(), json!(true));
         }
-        data.insert(
-            "measure".to_owned(),
-            json!(match self.measure {
-                Measure::Count => "count",
-                Measure::Cpu => "cpu",
-                Measure::Memory => "memory",
-            }),
-        );
+        data.insert("measure".to_owned(), json!(self.measure.word()));
         data.insert("count".to_owned(), json!(count));
         data.insert("pids".to_owned(), json!(found.keys().take(PIDS_MAX).collect::<Vec<_>>()));
         Ok(Some(data))
@@ -152,7 +155,7 @@ impl Watch {
                 .filter_map(|it| it.parse().ok())
                 .collect(),
             // Without its file it does not run.
-            Some(file) => senses.text(file).ok().and_then(|it| it.trim().parse().ok()).into_iter().collect(),
+            Some(file) => senses.named(file).ok().and_then(|it| it.trim().parse().ok()).into_iter().collect(),
         };
         let mut found = BTreeMap::new();
         for pid in pids {
@@ -213,6 +216,16 @@ fn bytes_of(text: &str, name: &str) -> u64 {
 impl Beacon for Watch {
     fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
         Ok(self.see(now, senses)?.map(Signal).into_iter().collect())
+    }
+    fn told(&self) -> Value {
+        let what = || json!([self.names, self.cmdline, self.pidfile, self.measure.word()]);
+        if self.gauge.is_on() { what() } else { Value::Null }
+    }
+    fn resume(&mut self, now: Duration, told: &Value) {
+        self.gauge = Gauge::on_since(now);
+        if self.told() != *told {
+            self.gauge = Gauge::default();
+        }
     }
     fn wake(&self) -> Option<Duration> {
         self.gauge.wake(&self.limit)

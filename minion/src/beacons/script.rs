@@ -3,7 +3,7 @@
 use super::Beacon;
 use crate::follow::{Ask, Asker, Follow, Follower};
 use crate::program::{End, Order};
-use crate::senses::Senses;
+use crate::senses::{Senses, resolve};
 use resources::beacons::Settings;
 use serde_json::{Map, Value};
 use std::os::unix::fs::MetadataExt;
@@ -126,10 +126,12 @@ impl Script {
     /// The program as it may be run now: it and all folders on the way belong to root (or `own`), and nobody else may
     /// write them.
     fn program(&self, senses: &dyn Senses, own: u32) -> Result<Vec<String>, String> {
-        let wanted = senses.root().join(self.path.strip_prefix("/").unwrap_or(&self.path));
-        let path = wanted.canonicalize().map_err(|error| format!("`{}`: {error}", self.path.display()))?;
+        let wrong = |error| format!("`{}`: {error}", self.path.display());
+        let mounts = senses.mounts().map_err(wrong)?;
+        let path = resolve(&mounts, senses.root(), &self.path.to_string_lossy(), &mut |_, _| {});
         // Of a pretended machine the folders above its root are those of whoever pretends.
         let root = senses.root().canonicalize().unwrap_or_default();
+        let path = root.join(path.map_err(wrong)?.trim_start_matches('/'));
         for place in path.ancestors().take_while(|it| it.starts_with(&root)) {
             check(place, own)?;
         }

@@ -14,7 +14,7 @@ use resources::beacons::Settings;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Units that are watched by one beacon; more are left out.
+/// Units that are watched by one beacon; more are left out, which is said.
 const UNITS_MAX: usize = 512;
 /// Names and patterns of one beacon.
 const NAMES_MAX: usize = 64;
@@ -71,6 +71,8 @@ struct Watch {
     listed: bool,
     /// What is told at once, however soon it is over.
     telling: Vec<Map<String, Value>>,
+    /// It was said that there are more than are watched.
+    full: bool,
 }
 
 /// What is known of a unit.
@@ -109,12 +111,31 @@ impl Watch {
             units: BTreeMap::new(),
             listed: false,
             telling: Vec::new(),
+            full: false,
         })
     }
 
     /// Full names, and patterns of them.
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Units that are not well, as it was told.
+    fn told(&self) -> Value {
+        let ill = |it: &Unit| it.told.filter(|it| matches!(it, State::Failed | State::Restarting));
+        let ill: Map<String, Value> =
+            self.units.iter().filter_map(|(name, it)| Some((name.clone(), json!(ill(it)?.word())))).collect();
+        if ill.is_empty() { Value::Null } else { ill.into() }
+    }
+
+    /// Goes on from there.
+    fn resume(&mut self, told: &Value) {
+        for (name, word) in told.as_object().into_iter().flatten().take(UNITS_MAX) {
+            let told = State::ALL.into_iter().find(|it| word == it.word());
+            if units::is_wanted(&self.names, name) {
+                self.units.insert(name.clone(), Unit { told, ..Unit::default() });
+            }
+        }
     }
 
     /// What came over the bus.
@@ -138,14 +159,25 @@ impl Watch {
             self.learn(now_ms, Told { unit, active, sub, ..Told::default() });
         }
         for told in all {
-            self.learn(now_ms, told);
+            // Of those that stand for a pattern only what runs, or has failed, is worth a place.
+            let rests = told.active.as_deref() == Some("inactive") && !self.names.contains(&told.unit);
+            if !rests || self.units.contains_key(&told.unit) {
+                self.learn(now_ms, told);
+            }
         }
         self.listed = true;
     }
 
     fn learn(&mut self, now_ms: u64, told: Told) {
         let known = self.units.contains_key(&told.unit);
-        if !known && (self.units.len() >= UNITS_MAX || !units::is_wanted(&self.names, &told.unit)) {
+        if !known && !units::is_wanted(&self.names, &told.unit) {
+            return;
+        }
+        if !known && self.units.len() >= UNITS_MAX {
+            if !std::mem::replace(&mut self.full, true) {
+                let reason = format!("more than {UNITS_MAX} units: {} and others are left out", told.unit);
+                self.telling.push(Map::from_iter([("limit".to_owned(), json!(reason))]));
+            }
             return;
         }
         let name = told.unit;
@@ -191,16 +223,25 @@ impl Watch {
     /// What is to be told by now: the data of events.
     fn due(&mut self, now_ms: u64) -> Vec<Map<String, Value>> {
         let mut events = std::mem::take(&mut self.telling);
+        let mut gone = Vec::new();
         for (name, unit) in &mut self.units {
             let Some((state, since)) = unit.coming else { continue };
             if now_ms < since.saturating_add(wait_ms(state, self.settle_ms)) {
                 continue;
+            }
+            // It may never come again: sessions and the like have a name of their own each.
+            if state == State::Inactive && !self.names.contains(name) {
+                gone.push(name.clone());
             }
             unit.coming = None;
             let was = unit.told.replace(state);
             if self.states.contains(&state) {
                 events.push(unit.event(name, state, was));
             }
+        }
+        for name in gone {
+            self.units.remove(&name);
+            self.full = false;
         }
         events
     }
@@ -259,6 +300,26 @@ mod tests {
     fn watch(settings: Value) -> Watch {
         let map = settings.as_object().unwrap().clone();
         Watch::new(&Settings::read(kind("service").unwrap(), &map).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_watched_is_bounded_and_what_is_gone_is_forgotten() {
+        let loaded = |range: std::ops::Range<usize>| -> Vec<Told> {
+            let [active, sub] = ["inactive", "dead"].map(|it| Some(it.to_owned()));
+            let unit = |it| Told {
+                unit: format!("b{it}.service"),
+                active: active.clone(),
+                sub: sub.clone(),
+                ..Told::default()
+            };
+            range.map(unit).collect()
+        };
+        let mut it = watch(json!({"unit": ["b*", "c"], "states": "inactive"}));
+        for now in [0, 10_000, 20_000] {
+            it.list(now, loaded(0..UNITS_MAX * 2));
+            let told = it.due(now + 9_000).len();
+            assert_eq!((told, it.units.len()), (0, 1), "only the one with a name of its own has a place");
+        }
     }
 
     /// Lines of `ms unit active sub [result]`, `ms list unit active ...` begins with all of them; then what is told when.
@@ -346,6 +407,15 @@ mod tests {
         for (name, script, wanted) in cases {
             assert_eq!(play(all.clone(), script), *wanted, "{name}");
         }
+        let sessions: Vec<String> = (0..2 * UNITS_MAX)
+            .map(|it| format!("{0} b{1} active running\n {0} b{1} inactive dead", it * 6000, it))
+            .collect();
+        let script = format!("0 list a active running\n{}\n 9000000 b active running", sessions.join("\n"));
+        let told = play(json!({"unit": "b*", "states": "active"}), &script);
+        assert_eq!(told, ["9005000 b.service active was - -"], "what is gone leaves its place");
+        let at_once: Vec<String> = (0..=UNITS_MAX).map(|it| format!("1 b{it} failed failed")).collect();
+        let told = play(json!({"unit": "b*"}), &format!("0 list a active running\n{}", at_once.join("\n")));
+        assert_eq!(told.len(), UNITS_MAX + 1, "and one says that there are more");
         let few = json!({"unit": "a", "states": "failed", "settle": 0});
         assert_eq!(play(few, "0 list a active running\n 5 a inactive dead\n 9 a failed failed").len(), 1);
     }

@@ -3,6 +3,7 @@
 use super::{Beacon, Gauged, Reading, Readings, Signal, tenths};
 use crate::senses::Senses;
 use resources::beacons::Settings;
+use std::io::ErrorKind;
 
 /// Chips with sensors.
 const CHIPS: &str = "/sys/class/hwmon";
@@ -10,33 +11,58 @@ const CHIPS: &str = "/sys/class/hwmon";
 const ZONES: &str = "/sys/class/thermal";
 /// Sensors that are looked at.
 const SENSORS_MAX: usize = 128;
+/// Looks until they are listed anew: every five minutes, unless the interval is set.
+const LOOKS: u32 = 10;
 
 struct Temperature {
     only: Vec<String>,
     /// Names of sensors, and where their numbers are.
     sensors: Vec<(String, String)>,
+    /// Looks since they were listed.
+    looks: u32,
 }
 
 pub(super) fn make(settings: &Settings<'_>, senses: &dyn Senses) -> Result<Box<dyn Beacon>, String> {
-    let only = settings.texts("sensor");
-    let mut sensors = chips(senses);
-    if sensors.is_empty() {
-        sensors = zones(senses);
+    let mut it = Temperature { only: settings.texts("sensor"), sensors: Vec::new(), looks: 0 };
+    it.list(senses)?;
+    Ok(Gauged::boxed(settings, it))
+}
+
+impl Temperature {
+    fn list(&mut self, senses: &dyn Senses) -> Result<(), String> {
+        let mut sensors = chips(senses);
+        if sensors.is_empty() {
+            sensors = zones(senses);
+        }
+        sensors.retain(|(name, _)| {
+            self.only.is_empty() || self.only.iter().any(|it| name.contains(it.as_str()))
+        });
+        sensors.truncate(SENSORS_MAX);
+        if sensors.is_empty() && !self.only.is_empty() {
+            return Err(format!("no sensor of this machine has `{}` in its name", self.only.join("` or `")));
+        }
+        (self.sensors, self.looks) = (sensors, 0);
+        Ok(())
     }
-    sensors.retain(|(name, _)| only.is_empty() || only.iter().any(|it| name.contains(it.as_str())));
-    sensors.truncate(SENSORS_MAX);
-    if sensors.is_empty() && !only.is_empty() {
-        return Err(format!("no sensor of this machine has `{}` in its name", only.join("` or `")));
-    }
-    Ok(Gauged::boxed(settings, Temperature { only, sensors }))
 }
 
 impl Readings for Temperature {
     fn read(&mut self, senses: &dyn Senses) -> Result<Vec<Reading>, String> {
+        if self.looks >= LOOKS {
+            self.list(senses)?;
+        }
+        self.looks += 1;
         let mut readings = Vec::new();
         for (name, path) in &self.sensors {
-            // A sensor that sleeps gives an error now and then.
-            let Some(celsius) = number(senses, path) else { continue };
+            // A sensor that sleeps gives an error now and then: it is there for all that.
+            let celsius = match senses.text(path) {
+                Ok(text) => number(&text).unwrap_or(f64::NAN),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.looks = LOOKS;
+                    continue;
+                }
+                Err(_) => f64::NAN,
+            };
             let fields = Signal::new().with("sensor", name.clone()).with("celsius", celsius);
             readings.push(Reading { key: name.clone(), percent: f64::NAN, plain: celsius, fields });
         }
@@ -52,8 +78,8 @@ fn word(senses: &dyn Senses, path: &str) -> Option<String> {
 }
 
 /// Thousandths of a degree as degrees; what no machine can have is no number.
-fn number(senses: &dyn Senses, path: &str) -> Option<f64> {
-    let celsius = word(senses, path)?.parse::<f64>().ok()? / 1000.0;
+fn number(text: &str) -> Option<f64> {
+    let celsius = text.trim().parse::<f64>().ok()? / 1000.0;
     (-100.0..=250.0).contains(&celsius).then(|| tenths(celsius))
 }
 

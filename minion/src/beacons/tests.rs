@@ -156,3 +156,60 @@ fn sensors_have_names_and_odd_numbers_are_none() {
     zone.put("/sys/class/thermal/cooling_device0/type", "Fan");
     assert!(told("temperature", &json!({}), &[zone])[0].contains(r#""sensor":"cpu-thermal""#));
 }
+
+#[test]
+fn a_sensor_that_cannot_be_read_for_a_moment_is_neither_well_nor_gone() {
+    let machine = |text: &str| with("/sys/class/hwmon/hwmon0/temp1_input", text);
+    let mut other = with("/sys/class/hwmon/hwmon5/temp1_input", "90000");
+    other.put("/sys/class/hwmon/hwmon5/name", "hwmon0");
+    let bare = Fake::default();
+    let machines = [machine("90000"), machine(""), machine("-999999"), machine("91000"), bare.clone(), other];
+    assert_eq!(
+        told("temperature", &json!({"above": 85}), &machines),
+        [
+            r#"0 {"sensor":"hwmon0 temp1","celsius":90.0,"state":"on"}"#,
+            r#"4 {"sensor":"hwmon0 temp1","celsius":91.0,"state":"off","gone":true}"#,
+            r#"5 {"sensor":"hwmon0 temp1","celsius":90.0,"state":"on"}"#,
+        ]
+    );
+}
+
+#[test]
+fn what_was_told_goes_over_to_the_one_that_comes_after() {
+    let senses = |used| disks(&[("/dev/a", "/", "ext4", used)]);
+    let mut process = Fake::default();
+    process.put("/proc/1/stat", "1 (init) S 1 7 7 0 -1 4194560 100 0 0 0 1 0 0 0 20 0 1 0 300 9000000 100");
+    let mut flagged = Fake::default();
+    flagged.put("/run/reboot-required", "");
+    let none = Fake::default;
+    // Kind, settings, a machine that is not well, one that is, what is told of it then.
+    let cases: [(&str, Value, Fake, Fake, &str); 3] = [
+        ("disk", json!({"above": "90%"}), senses(950), senses(100), r#""state":"off""#),
+        (
+            "process",
+            json!({"process": "init", "above": 1}),
+            process.clone(),
+            with("/proc/1/status", ""),
+            r#""state":"off""#,
+        ),
+        ("reboot_required", json!({}), flagged, none(), r#""required":false"#),
+    ];
+    for (name, settings, ill, well, wanted) in cases {
+        let known = resources::beacons::kind(name).unwrap();
+        let fresh = || {
+            let settings = Settings::read(known, settings.as_object().unwrap()).unwrap();
+            maker(name).unwrap()(&settings, &ill).unwrap()
+        };
+        let mut first = fresh();
+        assert_eq!(first.told(), Value::Null, "{name}");
+        assert_eq!(first.look(Duration::ZERO, &ill).unwrap().len(), 1, "{name}");
+        for (machine, count) in [(&ill, 0), (&well, 1)] {
+            let mut next = fresh();
+            next.resume(Duration::from_secs(9), &first.told());
+            let told = next.look(Duration::from_mins(1), machine).unwrap();
+            assert_eq!(told.len(), count, "{name}: {told:?}");
+            assert!(told.iter().all(|it| Value::from(it.0.clone()).to_string().contains(wanted)), "{told:?}");
+            assert_eq!(next.told().is_null(), count == 1, "{name}");
+        }
+    }
+}

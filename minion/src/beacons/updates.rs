@@ -56,6 +56,14 @@ impl Ask for Question {
         }
         Ok(self.watch.answer(self.manager, text).into_iter().collect())
     }
+    fn told(&self) -> Value {
+        self.watch.told.filter(|it| it.0 > 0).map_or(Value::Null, |it| json!(it))
+    }
+    fn resume(&mut self, told: &Value) {
+        if let Ok(told) = serde_json::from_value(told.clone()) {
+            self.watch.told = Some(told);
+        }
+    }
 }
 
 /// Asks now and then.

@@ -2,19 +2,21 @@
 //! holds up anything else. What they see comes out of a bounded queue; what does not fit is counted.
 
 use crate::config::Config;
+use crate::home::write_private;
 use crate::linux::ready;
 use crate::lookout::{Lookout, Origin, Told};
 use crate::senses::Machine;
+use bus::pulse::Beat;
 use model::{BeaconOrder, Masked};
 use serde_json::{Map, Value};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
@@ -34,6 +36,10 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 const STOP_STEP: Duration = Duration::from_millis(2);
 /// After the system would not let it wait.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// What was told is written down this long after it was: it is on its way to the journal meanwhile.
+const KEEP_AFTER: Duration = Duration::from_secs(5);
+/// Longest that is kept of it; of more nothing is.
+const KEPT_BYTES_MAX: u64 = 256 << 10;
 
 /// What the loop hears of them.
 #[derive(Debug)]
@@ -65,7 +71,7 @@ pub(super) struct Beacons {
 
 impl Beacons {
     /// Starts the thread.
-    pub(super) fn start(config: &Config) -> std::io::Result<Self> {
+    pub(super) fn start(config: &Config, beat: Beat) -> std::io::Result<Self> {
         let (bell, rung) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;
@@ -74,8 +80,13 @@ impl Beacons {
         let machine = Machine::new(&config.machine_root).keeping(config.state_dir.join(KEEP));
         let (path, pretended) = (config.beacons_dir.clone(), config.sandbox.is_some());
         let folder = Folder { path, pretended, seen: Vec::new(), read_at: None };
+        let mut lookout = Lookout::default();
+        let kept = Kept::new(config.state_dir.join("beacons.json"));
+        lookout.resume(Duration::ZERO, serde_json::from_str(&kept.text).unwrap_or_default());
         let thread = Thread {
-            lookout: Lookout::default(),
+            lookout,
+            kept,
+            beat,
             machine,
             folder,
             pillar: Vec::new(),
@@ -126,6 +137,8 @@ impl Drop for Beacons {
 
 struct Thread {
     lookout: Lookout,
+    kept: Kept,
+    beat: Beat,
     machine: Machine,
     folder: Folder,
     pillar: Vec<BeaconOrder>,
@@ -161,6 +174,8 @@ impl Thread {
         // What still waits will be taken by nobody: it is better to see it again.
         if self.tell.capacity() == self.tell.max_capacity() {
             self.lookout.rest(self.now());
+            self.kept.due = Some(Duration::ZERO);
+            self.kept.keep(self.now(), &self.lookout);
         }
     }
 
@@ -170,6 +185,7 @@ impl Thread {
 
     /// Waits for what comes next, and does it. False when nobody wants it any more.
     fn turn(&mut self) -> bool {
+        self.beat.turn();
         let woken = match self.wait() {
             Ok(woken) => woken,
             Err(failure) => {
@@ -181,10 +197,12 @@ impl Thread {
         let now = self.now();
         for told in self.lookout.look(now, &woken, &self.machine) {
             let post = told.post;
+            self.kept.due.get_or_insert(now + KEEP_AFTER);
             if !self.flow.take(now) || self.tell.try_send(Heard::Event(told)).is_err() {
-                self.lookout.lost(post);
+                self.lookout.lost(now, post);
             }
         }
+        self.kept.keep(now, &self.lookout);
         if self.folder.is_due(now) && self.folder.is_altered() {
             self.want();
         }
@@ -195,7 +213,8 @@ impl Thread {
     fn wait(&mut self) -> std::io::Result<Vec<usize>> {
         let now = self.now();
         let due = self.lookout.next().map_or(Duration::MAX, |at| at.saturating_sub(now));
-        let limit = due.min(self.folder.next().saturating_sub(now));
+        let due = self.kept.due.map_or(due, |at| due.min(at.saturating_sub(now)));
+        let limit = due.min(self.folder.next().saturating_sub(now)).min(self.beat.every());
         let sources = self.lookout.sources();
         let mut descriptors = vec![(self.bell.as_fd(), false)];
         descriptors.extend(sources.iter().map(|(_, it)| (it.fd, it.urgent)));
@@ -254,11 +273,55 @@ impl Thread {
     }
 }
 
+/// What was told and not taken back, on disk: who starts again goes on from there.
+struct Kept {
+    path: PathBuf,
+    text: String,
+    /// When it is written again.
+    due: Option<Duration>,
+}
+
+impl Kept {
+    fn new(path: PathBuf) -> Self {
+        let mut text = String::new();
+        let read =
+            std::fs::File::open(&path).and_then(|it| it.take(KEPT_BYTES_MAX).read_to_string(&mut text));
+        if let Err(failure) = read
+            && failure.kind() != ErrorKind::NotFound
+        {
+            warn!(path = %path.display(), err = %failure, "what beacons told is forgotten");
+        }
+        Self { path, text, due: None }
+    }
+
+    fn keep(&mut self, now: Duration, lookout: &Lookout) {
+        if self.due.is_none_or(|at| now < at) {
+            return;
+        }
+        self.due = None;
+        let mut text = lookout.told().to_string();
+        if text.len() as u64 >= KEPT_BYTES_MAX {
+            "[]".clone_into(&mut text);
+        }
+        if text == self.text {
+            return;
+        }
+        // A full disk costs only that something is told again.
+        if let Err(failure) = write_private(&self.path, text.as_bytes()) {
+            warn!(err = %failure, "what beacons told is not kept");
+        }
+        self.text = text;
+    }
+}
+
+/// A file, when it or what stands beside it was altered last, and its bytes.
+type Seen = (PathBuf, (i64, i64), u64);
+
 /// Beacons that states or people put on the machine: a file each, `NAME.json`.
 struct Folder {
     path: PathBuf,
     pretended: bool,
-    seen: Vec<(PathBuf, SystemTime, u64)>,
+    seen: Vec<Seen>,
     read_at: Option<Duration>,
 }
 
@@ -280,13 +343,14 @@ impl Folder {
         self.files() != self.seen
     }
 
-    fn files(&self) -> Vec<(PathBuf, SystemTime, u64)> {
+    fn files(&self) -> Vec<Seen> {
         let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
         let file = |entry: std::fs::DirEntry| {
             let path = entry.path();
             let meta = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
             let is_ours = path.extension().is_some_and(|it| it == "json");
-            Some((path, meta.modified().ok()?, meta.len())).filter(|_| is_ours)
+            // It is other than before also when only its owner or its rights are.
+            Some((path, (meta.ctime(), meta.ctime_nsec()), meta.len())).filter(|_| is_ours)
         };
         let mut files: Vec<_> = entries.filter_map(file).take(FILES_MAX + 1).collect();
         files.sort();

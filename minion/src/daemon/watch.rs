@@ -46,6 +46,11 @@ impl Watchdog {
         Self { pulse, core, asking }
     }
 
+    /// The beat of a thread that lives as long as the program.
+    pub(super) fn beat(&self, name: &'static str) -> Beat {
+        self.pulse.beat(name)
+    }
+
     /// Makes a connection, and asks for its loop from now on; no more for that of the one before.
     pub(super) fn connect(&self, config: ClientConfig) -> (Client, mpsc::Receiver<ClientEvent>) {
         self.disconnected();

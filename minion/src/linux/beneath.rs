@@ -28,6 +28,12 @@ pub(crate) fn open_in(folder: &Path, name: &str) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
+/// Opens a regular file for reading. Whatever else lies there does not keep whoever opens it waiting.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+    let file = File::from(open(path, OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

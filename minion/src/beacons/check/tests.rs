@@ -4,7 +4,6 @@ use super::*;
 use crate::linux::ready;
 use crate::senses::fake::Fake;
 use resources::beacons::kind;
-use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Instant;
 
@@ -63,6 +62,21 @@ fn a_look_is_told_when_it_is_sure_and_well_again_at_once() {
         }
     }
     assert_eq!(said, ["5 down after 180", "7 up after 240", "10 slow after 60"]);
+}
+
+#[test]
+fn what_is_slow_and_down_in_turns_is_told_too() {
+    let slow = || Answer { latency: Duration::from_secs(1), ..Answer::default() };
+    let down = || Answer { wrong: Some("status 500".to_owned()), ..Answer::default() };
+    let latency = Some(Duration::from_millis(100));
+    let mut judge =
+        Judge { latency, times: 3, hold: Duration::ZERO, told: State::Up, since: None, coming: None };
+    let mut said = Vec::new();
+    for (minute, answer) in (0..).zip([slow(), down(), slow(), down(), slow(), down(), down(), down()]) {
+        let told = judge.judge(Duration::from_mins(minute), &answer);
+        said.extend(told.map(|(state, _)| format!("{minute} {}", state.word())));
+    }
+    assert_eq!(said, ["2 slow", "7 down"]);
 }
 
 #[test]

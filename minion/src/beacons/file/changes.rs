@@ -68,6 +68,8 @@ pub(super) struct Changes {
     waiting: BTreeMap<String, Waiting>,
     /// There were too many.
     pub(super) overflow: bool,
+    /// What comes now is never told.
+    pub(super) muted: bool,
 }
 
 /// A change to tell.
@@ -80,7 +82,7 @@ pub(super) struct Told {
 
 impl Changes {
     pub(super) fn new(settle: Duration) -> Self {
-        Self { settle, waiting: BTreeMap::new(), overflow: false }
+        Self { settle, waiting: BTreeMap::new(), overflow: false, muted: false }
     }
 
     /// Takes a change in.
@@ -124,6 +126,9 @@ impl Changes {
     }
 
     fn put(&mut self, path: &str, new: Waiting) {
+        if self.muted {
+            return;
+        }
         let Some(old) = self.waiting.get_mut(path) else {
             if self.waiting.len() >= WAITING_MAX {
                 self.overflow = true;

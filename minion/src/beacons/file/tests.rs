@@ -172,3 +172,94 @@ fn when_the_kernel_loses_track_it_is_looked_at_again() {
     assert!(said.contains(&"rescan /etc".to_owned()), "{said:?}");
     assert!(said.iter().any(|it| it.ends_with("/etc/last")), "{said:?}");
 }
+
+#[test]
+fn a_folder_above_that_is_replaced_and_a_link_that_is_switched_are_followed() {
+    use std::os::unix::fs::symlink;
+    let settings = json!({"path": ["/srv/current/app.conf", "/opt/app/etc/conf"]});
+    let mut bench = Bench::new(&settings, |root| {
+        for folder in ["srv/rel1", "srv/rel2", "opt/app/etc"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in ["srv/rel1/app.conf", "srv/rel2/app.conf", "opt/app/etc/conf"] {
+            fs::write(root.join(file), "1").unwrap();
+        }
+        symlink("rel1", root.join("srv/current")).unwrap();
+    });
+    let switch = |bench: &Bench, to: &str| {
+        symlink(to, bench.path("srv/fresh")).unwrap();
+        fs::rename(bench.path("srv/fresh"), bench.path("srv/current")).unwrap();
+    };
+    bench.write("srv/rel2/app.conf", "2");
+    assert_eq!(bench.told(), [] as [&str; 0], "nobody uses it yet");
+    switch(&bench, "rel2");
+    assert_eq!(bench.told(), ["modify /srv/current/app.conf"], "as ln -sfn does it");
+    bench.write("srv/rel2/app.conf", "3");
+    assert_eq!(bench.told(), ["modify /srv/current/app.conf"]);
+    bench.write("srv/rel1/app.conf", "3");
+    assert_eq!(bench.told(), [] as [&str; 0], "nobody uses it any more");
+    fs::create_dir(bench.path("srv/rel3")).unwrap();
+    switch(&bench, "rel3");
+    assert_eq!(bench.told(), ["delete /srv/current/app.conf"]);
+    bench.write("srv/rel3/app.conf", "1");
+    assert_eq!(bench.told(), ["create /srv/current/app.conf"]);
+    fs::create_dir_all(bench.path("opt/new/etc")).unwrap();
+    bench.write("opt/new/etc/conf", "2");
+    fs::rename(bench.path("opt/app"), bench.path("opt/old")).unwrap();
+    fs::rename(bench.path("opt/new"), bench.path("opt/app")).unwrap();
+    assert_eq!(bench.told().len(), 1);
+    bench.write("opt/app/etc/conf", "3");
+    assert_eq!(bench.told(), ["modify /opt/app/etc/conf"]);
+    bench.write("opt/old/etc/conf", "3");
+    assert_eq!(bench.told(), [] as [&str; 0]);
+}
+
+#[test]
+fn folders_that_come_move_and_go_are_watched_as_long_as_they_are_there() {
+    let settings = json!({"path": "/etc", "recursive": true, "ignore": ["cache"]});
+    let mut bench = Bench::new(&settings, etc);
+    fs::create_dir_all(bench.path("outside/a/b")).unwrap();
+    bench.write("outside/a/b/file", "1");
+    fs::rename(bench.path("outside/a"), bench.path("etc/a")).unwrap();
+    assert_eq!(bench.told(), ["move /etc/a/", "create /etc/a/b/", "create /etc/a/b/file"]);
+    fs::rename(bench.path("etc/a"), bench.path("etc/c")).unwrap();
+    assert_eq!(bench.told(), ["move /etc/c/ from /etc/a"]);
+    bench.write("etc/c/b/file", "2");
+    assert_eq!(bench.told(), ["modify /etc/c/b/file"], "by its new name");
+    fs::create_dir(bench.path("etc/a")).unwrap();
+    fs::rename(bench.path("etc/c/b"), bench.path("outside/b")).unwrap();
+    bench.told();
+    bench.write("outside/b/file", "3");
+    bench.write("etc/a/new", "1");
+    assert_eq!(bench.told(), ["create /etc/a/new"], "and not what went away");
+    fs::remove_dir_all(bench.path("etc/a")).unwrap();
+    bench.told();
+    fs::create_dir_all(bench.path("etc/cache/deep")).unwrap();
+    bench.write("etc/cache/deep/file", "1");
+    assert_eq!(bench.told(), [] as [&str; 0], "an ignored folder with all that is in it");
+}
+
+#[test]
+fn what_is_on_the_network_is_never_looked_at() {
+    let nas = Mount { device: "nas:/x".to_owned(), path: "/etc/nas".to_owned(), kind: "nfs4".to_owned() };
+    let settings = json!({"path": "/etc", "recursive": true});
+    let mut bench = Bench::new(&settings, etc);
+    bench.senses.mounts.push(nas.clone());
+    fs::create_dir_all(bench.path("etc/nas/deep")).unwrap();
+    assert_eq!(bench.told(), ["create /etc/nas/"]);
+    bench.write("etc/nas/deep/file", "1");
+    assert_eq!(bench.told(), [] as [&str; 0]);
+    std::os::unix::fs::symlink("etc/nas", bench.path("data")).unwrap();
+    for path in ["/etc/nas/deep/file", "/etc/nas", "/data/deep/file"] {
+        let kind = resources::beacons::kind("file").unwrap();
+        let settings = json!({"path": path});
+        let settings = Settings::read(kind, settings.as_object().unwrap()).unwrap();
+        let mut beacon = make(&settings, &bench.senses).unwrap();
+        for _ in 0..2 {
+            let reason = beacon.look(Duration::ZERO, &bench.senses).unwrap_err();
+            assert!(reason.contains("on the network"), "{path}: {reason}");
+        }
+        let none = Fake { mounts: Vec::new(), ..bench.senses.clone() };
+        assert_eq!(beacon.look(Duration::ZERO, &none).unwrap(), [], "it is watched when it can be");
+    }
+}

@@ -7,6 +7,7 @@ use crate::linux::socket::connect_unix;
 use crate::program::{Order, Program};
 use crate::senses::Senses;
 use resources::{host::Exit, openrc};
+use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -47,13 +48,18 @@ pub(super) struct Watcher {
     try_at: Duration,
     again: Duration,
     said_why: bool,
+    /// It was told how things are since it failed.
+    proven: bool,
+    /// Nothing is told now.
+    quiet: bool,
     now: Duration,
 }
 
 impl Watcher {
     pub(super) fn new(watch: Watch) -> Self {
         let (try_at, now) = (Duration::ZERO, Duration::ZERO);
-        Self { watch, way: Way::None, try_at, again: AGAIN_LEAST, said_why: false, now }
+        let (said_why, proven, quiet) = (false, false, false);
+        Self { watch, way: Way::None, try_at, again: AGAIN_LEAST, said_why, proven, quiet, now }
     }
 
     fn connect(&mut self, senses: &dyn Senses) {
@@ -91,7 +97,7 @@ impl Watcher {
                 Ok(0) => return Err("the bus has closed the connection".to_owned()),
                 Ok(length) => {
                     for heard in bus.hear(&buffer[..length]).map_err(|broken| broken.to_string())? {
-                        (*listed, self.again) = (true, AGAIN_LEAST);
+                        (*listed, self.proven, self.again) = (true, true, AGAIN_LEAST);
                         self.watch.hear(now_ms, heard);
                     }
                     if length < buffer.len() && bus.has_nothing_to_say() {
@@ -123,16 +129,13 @@ impl Watcher {
         };
         let (lines, end) = program.read(self.now);
         said.extend(lines);
-        let Some(end) = end else {
-            return if self.now < *until {
-                Ok(())
-            } else {
-                Err("states of units cannot be asked for: no answer".to_owned())
-            };
-        };
+        if end.is_none() && self.now < *until {
+            return Ok(());
+        }
         *asked = None;
         *at += ASK_EVERY;
         *at = (*at).max(self.now);
+        let end = end.ok_or("states of units cannot be asked for: no answer")?;
         if is_openrc {
             let unit = names.get(*next).cloned().unwrap_or_default();
             let state = openrc::unit("", Exit::Code(end.code.unwrap_or(1)), &said.join("\n"), "", "");
@@ -142,9 +145,11 @@ impl Watcher {
                 *at = self.now;
             }
             self.watch.learn(millis(self.now), told);
+            self.proven = true;
         } else if end.code == Some(0) {
             let told = shown(&said.join("\n"));
             self.watch.list(millis(self.now), told);
+            self.proven = true;
         } else {
             return Err(end.reason);
         }
@@ -170,8 +175,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Beacon for Watcher {
-    fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
+impl Watcher {
+    fn hear(&mut self, now: Duration, senses: &dyn Senses) -> Result<(), String> {
         self.now = now;
         if !matches!(self.way, Way::Bus { .. }) && now >= self.try_at {
             self.connect(senses);
@@ -182,8 +187,39 @@ impl Beacon for Watcher {
             }
             self.way = Way::None;
         }
-        self.ask(senses)?;
+        self.ask(senses).inspect_err(|_| self.proven = false)
+    }
+}
+
+impl Beacon for Watcher {
+    fn look(&mut self, now: Duration, senses: &dyn Senses) -> Result<Vec<Signal>, String> {
+        self.quiet = false;
+        self.hear(now, senses)?;
         Ok(self.watch.due(millis(now)).into_iter().map(Signal).collect())
+    }
+
+    /// What is still so is told afterwards; what was over at once is not.
+    fn pass(&mut self, now: Duration, senses: &dyn Senses) -> Result<(), String> {
+        self.quiet = true;
+        let heard = self.hear(now, senses);
+        self.watch.telling.clear();
+        heard
+    }
+
+    fn sleeps(&self) -> bool {
+        false
+    }
+
+    fn is_sure(&self) -> bool {
+        self.proven
+    }
+
+    fn told(&self) -> Value {
+        self.watch.told()
+    }
+
+    fn resume(&mut self, _: Duration, told: &Value) {
+        self.watch.resume(told);
     }
 
     fn wake(&self) -> Option<Duration> {
@@ -196,7 +232,7 @@ impl Beacon for Watcher {
                 Some(program.wake(self.now).map_or(*until, |at| at.min(*until)))
             }
         };
-        let settled = self.watch.next_wake_ms().map(Duration::from_millis);
+        let settled = self.watch.next_wake_ms().filter(|_| !self.quiet).map(Duration::from_millis);
         own.into_iter().chain(settled).min()
     }
 

@@ -38,6 +38,9 @@ fn what_others_may_write_is_not_read() {
     let mut folder = Folder { pretended: false, ..folder(dir.path()) };
     let (orders, complaints) = folder.read(Duration::ZERO);
     assert!(orders.is_empty() && complaints[0].contains("others than root"), "{complaints:?}");
+    assert!(!folder.is_altered());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(folder.is_altered(), "rights that were put right are seen");
 }
 
 #[test]
@@ -49,7 +52,9 @@ fn all_beacons_together_tell_so_much_in_a_second() {
 
 fn beacons(root: &Path) -> Beacons {
     let overrides = crate::config::Overrides { sandbox: Some(root.to_owned()), ..Default::default() };
-    Beacons::start(&Config::load(&overrides).unwrap()).unwrap()
+    let config = Config::load(&overrides).unwrap();
+    std::fs::create_dir_all(&config.state_dir).unwrap();
+    Beacons::start(&config, bus::pulse::Pulse::default().beat("turn-beacons")).unwrap()
 }
 
 fn order(kind: &str, settings: &Value) -> BeaconOrder {
@@ -89,4 +94,35 @@ fn the_thread_tells_what_it_sees_and_how_it_does() {
     let Heard::Shown(8, shown) = next(&mut beacons) else { panic!("the answer") };
     assert_eq!(shown["beacons"].as_array().unwrap().len(), 1);
     assert!(shown["complaints"][0].as_str().unwrap().contains("pillar has one of this name"), "{shown}");
+}
+
+#[test]
+fn what_was_told_is_taken_back_by_the_agent_that_comes_after() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("proc")).unwrap();
+    let load = |load: &str| std::fs::write(dir.path().join("proc/loadavg"), load).unwrap();
+    let wanted = || vec![order("load", &json!({"above": 5, "interval": "100ms"}))];
+    let kept = || {
+        let path = Config::load(&crate::config::Overrides {
+            sandbox: Some(dir.path().to_owned()),
+            ..Default::default()
+        });
+        std::fs::read_to_string(path.unwrap().state_dir.join("beacons.json")).unwrap_or_default()
+    };
+    load("9 9 9 1/2 3\n");
+    let mut first = beacons(dir.path());
+    first.want(wanted());
+    let Heard::Event(told) = next(&mut first) else { panic!("an event comes first") };
+    assert_eq!(told.data["state"], "on");
+    let start = Instant::now();
+    while !kept().contains("load") {
+        assert!(start.elapsed() < 4 * KEEP_AFTER, "it is kept in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(first);
+    load("0 0 0 1/2 3\n");
+    let mut second = beacons(dir.path());
+    second.want(wanted());
+    let Heard::Event(told) = next(&mut second) else { panic!("an event comes first") };
+    assert_eq!(told.data["state"], "off");
 }
