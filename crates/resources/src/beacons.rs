@@ -167,13 +167,13 @@ pub const COMMON: &[Setting] = &[
         "rate",
         SettingKind::Count(1, 1000),
         "20",
-        "Events in a second, at most; the next one says how many were left out (`dropped`), lines included that are longer than 64 KiB.",
+        "Events in a second, at most. Up to 512 more wait for their turn; of what is left out beyond that, lines included that are longer than 64 KiB, the next one says how much it was (`dropped`).",
     ),
     Setting::of(
         "during_runs",
         SettingKind::Flag,
         "true",
-        "Whether it also tells what happens while a state run is at work on the machine.",
+        "Whether it also tells what happens while a state run is at work on the machine. If not, what happens then (files, lines, containers) is never told, and what is still so afterwards (limits, units, links) is told then.",
     ),
 ];
 

@@ -157,7 +157,7 @@ const TEMPERATURE: BeaconKind = BeaconKind {
 const FILE: BeaconKind = BeaconKind {
     name: "file",
     doc: Doc::new(
-        "Files and folders that are made, altered, moved or removed. The folder that a file lies in is watched, so that a file that an editor replaces, or that is not there yet, is watched too. Links are not followed. What is in a file is never told.",
+        "Files and folders that are made, altered, moved or removed. The folder that a file lies in is watched, so that a file that an editor replaces, or that is not there yet, is watched too. Links on the way to it are followed, also when they are switched to lead elsewhere; links in a folder are not. What is on the network (NFS and the like) is never looked at. What is in a file is never told.",
     ),
     cost: Doc::new("Nothing while nothing changes; a kilobyte of kernel memory for each folder."),
     fields: Doc::new(

@@ -46,7 +46,7 @@ const SERVICE: BeaconKind = BeaconKind {
         "Nothing while nothing happens: the bus wakes it. Where there is no bus, one program every 10 s (about 10 ms each).",
     ),
     fields: Doc::new(
-        "unit: its full name\nstate: `failed`, `inactive`, `active`, or `restarting` when systemd will start it again by itself\nwas: the state that was told before, if there was one\nsub: systemd's finer word, such as `auto-restart`\nresult: why it ended, if it did not end well: `exit-code`, `signal`, `oom-kill`, `start-limit-hit`, ...\nrestarts: how often systemd started it again by itself",
+        "unit: its full name\nstate: `failed`, `inactive`, `active`, or `restarting` when systemd will start it again by itself\nwas: the state that was told before, if there was one\nsub: systemd's finer word, such as `auto-restart`\nresult: why it ended, if it did not end well: `exit-code`, `signal`, `oom-kill`, `start-limit-hit`, ...\nrestarts: how often systemd started it again by itself\nlimit: said once, without a unit, when more than 512 units fit",
     ),
     interval_ms: 0,
     limits: None,
@@ -197,7 +197,7 @@ const UPDATES: BeaconKind = BeaconKind {
 const REBOOT_REQUIRED: BeaconKind = BeaconKind {
     name: "reboot_required",
     doc: Doc::new(
-        "Whether the machine waits for a reboot: /run/reboot-required (Debian and its kin), or a newer kernel than the one that runs is installed.",
+        "Whether the machine waits for a reboot: /run/reboot-required is there, or a newer kernel than the one that runs is installed; on Debian and its kin one of the same flavour (`amd64`, `rt-amd64`, `pve`, `rpi-v8`).",
     ),
     cost: Doc::new("Looks at one file and one folder every 5 min."),
     fields: Doc::new(
@@ -244,7 +244,7 @@ const CHECK: BeaconKind = BeaconKind {
             "times",
             SettingKind::Count(1, 1000),
             "2",
-            "So many checks in a row must say that it is not well.",
+            "So many checks in a row must say that it is not well; if some say `slow` and some `down`, the last one counts.",
         ),
         Setting::of("for", SettingKind::Time(0, DAY), "0", "And it must last so long."),
         Setting::of(
