@@ -213,7 +213,7 @@ fn a_program_that_fails_is_told_once_and_not_run_more_often_than_wanted() {
     let machine = crate::senses::Machine::new(dir.path());
     for (settings, most, least) in [
         (json!({"path": "/usr/bin/probe", "interval": "1h"}), 2, 2),
-        (json!({"path": "/usr/bin/probe"}), 40, 3),
+        (json!({"path": "/usr/bin/probe"}), 100, 3),
     ] {
         let _ = std::fs::remove_file(&runs);
         let mut lookout = Lookout::default();
