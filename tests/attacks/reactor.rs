@@ -403,7 +403,8 @@ fn endless(arena: &mut Arena) -> Verdict {
 fn echoes(arena: &mut Arena) -> Verdict {
     calls(arena, "call", &json!({"whom": "echo"}), "/desk/ids/echo").expect("a call");
     let record = || {
-        let wish = Request::Decisions { rule: Some("calls".to_owned()), limit: 100, event: None };
+        let wish =
+            Request::Decisions { rule: Some("calls".to_owned()), limit: 100, event: None, after: None };
         let text = serde_json::to_string(&arena.ask(&wish)).unwrap();
         text.contains("you said").then_some(text)
     };

@@ -101,7 +101,8 @@ fn world() -> StillWorld {
         }
         let Value::Object(grains) = grains else { unreachable!("it is an object") };
         let labels = [("site".to_owned(), "home".to_owned())].into();
-        let member = Replayed { grains, labels, presence: Presence::Up, boot: Some("b".to_owned()) };
+        let member =
+            Replayed { grains, labels, presence: Presence::Up, boot: Some("b".to_owned()), address: None };
         world.members.insert(minion(number), member);
     }
     world

@@ -12,6 +12,21 @@ disk-full:
   group_by: [event.mount]
   do:
     - event: { tag: seen, data: { mount: '{{event.mount}}' } }
+settled:
+  on: user/+/settle
+  debounce: 1s
+  do:
+    - event: { tag: settled }
+missed:
+  on: user/+/pong
+  absent: { within: 1s, after: user/+/ping }
+  group_by: source
+  do:
+    - event: { tag: missed }
+night:
+  on: user/+/night
+  do:
+    - reboot: { target: nobody }
 other:
   on: user/+/other
   do:
@@ -64,7 +79,7 @@ fn a_rule_is_explained_clause_by_clause_and_why_it_did_not_fire() {
         said(&lab, &["rule", "history", "disk-full"]).contains("throttle").then_some(())
     });
     let why = said(&lab, &["rule", "why", &small]);
-    for part in ["disk-full", "did not act", "80", "not for other"] {
+    for part in ["disk-full", "did not act", "80", "other: their `on`"] {
         assert!(why.contains(part), "{part}\n{why}");
     }
     let why = said(&lab, &["rule", "why", &again, "--rule", "disk-full"]);
@@ -77,6 +92,37 @@ fn a_rule_is_explained_clause_by_clause_and_why_it_did_not_fire() {
     fs::write(&file, r#"{"tag": "user/root/disk", "data": {"percent": 99, "mount": "/srv"}}"#).unwrap();
     let tested = said(&lab, &["rule", "test", "disk-full", "--event", file.to_str().unwrap()]);
     assert!(tested.contains("would do:") && tested.contains("1. event rule/disk-full/seen"), "{tested}");
+}
+
+#[test]
+fn why_tells_what_came_of_a_wait_and_a_rule_tells_beforehand_what_it_may_not() {
+    let lab = lab();
+    said(&lab, &["event", "send", "settle"]);
+    said(&lab, &["event", "send", "ping"]);
+    let settle = number(&lab, "user/+/settle");
+    let ping = number(&lab, "user/+/ping");
+    for tag in ["rule/settled/settled", "rule/missed/missed"] {
+        number(&lab, tag);
+    }
+    let why = said(&lab, &["rule", "why", &settle]);
+    for part in ["did not act: debounce", "later, of `debounce`", "rule/settled/time", "no more came for 1s"]
+    {
+        assert!(why.contains(part), "{part}\n{why}");
+    }
+    let why = said(&lab, &["rule", "why", &ping, "--rule", "missed"]);
+    for part in ["began to expect", "later, of `absent`", "acted", "event rule/missed/missed: accepted"] {
+        assert!(why.contains(part), "{part}\n{why}");
+    }
+    let told = "its role `rule` may not target.reboot";
+    assert!(said(&lab, &["rule", "list", "-o", "json"]).contains(told));
+    assert!(said(&lab, &["rule", "show", "night"]).contains("rules: { names: { night: ROLE } }"));
+    let tree = lab.root().join("srv/labctl").to_str().unwrap().to_owned();
+    let checked = said(&lab, &["rule", "check", &tree]);
+    assert!(checked.contains("W0510") && checked.contains("reactors/rules.yaml:19"), "{checked}");
+    let roles = lab.folder().join("roles.yaml");
+    fs::write(&roles, "rules: { names: { night: rebooter } }\n").unwrap();
+    let checked = said(&lab, &["rule", "check", &tree, "--roles", roles.to_str().unwrap()]);
+    assert!(checked.contains("0 warnings"), "{checked}");
 }
 
 #[test]

@@ -199,6 +199,10 @@ const CODES: &[(&str, &str)] = &[
         "a part of a top file is for an environment that does not exist. Environments are set in master.yaml.",
     ),
     ("W0402", "a `match:` that never matches here."),
+    (
+        "W0510",
+        "a rule needs a right that its role does not give on any machine: what it wants would be refused when it acts. roles.yaml says which role a rule has; docs/how-to/who-may-do-what.md.",
+    ),
     ("W0603", "a template asked the minion something that has no answer: it counted as false or empty."),
 ];
 

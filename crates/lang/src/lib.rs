@@ -52,6 +52,7 @@ mod roster;
 mod rule_actions;
 mod rule_clauses;
 mod rule_files;
+mod rule_rights;
 mod rule_texts;
 pub mod rules;
 pub mod salt;

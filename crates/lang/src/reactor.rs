@@ -1,6 +1,7 @@
 //! The reactor: what rules make of events, with memory and with reasons. Time, the world and what was remembered come in
 //! as values; decisions and what is to be remembered go out. The same input gives the same decisions.
 
+mod aftermath;
 mod index;
 mod judge;
 mod key;
@@ -9,10 +10,12 @@ mod replay;
 mod trail;
 mod wake;
 
+pub use aftermath::{aftermath, waits_for};
 pub use memory::{KEPT_BYTES_MAX, KEYS_IN_ALL_MAX, KEYS_MAX};
 pub use replay::{REPLAYED_MAX, Replayed, StillWorld, replay};
 
 use crate::{
+    RosterEntry,
     rules::{Action, Context, Moment, Others, Rules},
     target::Target,
 };
@@ -41,6 +44,8 @@ pub trait World {
     fn boot_is_due(&self, rule: &str, id: &MinionId, boot: &str) -> Option<Result<(), String>>;
     /// How many members match; nothing if nobody can be counted.
     fn count(&self, target: &Target) -> Option<usize>;
+    /// All members as templates see them, by name.
+    fn roster(&self) -> Vec<RosterEntry>;
 }
 
 /// A member as rules see it.
@@ -102,8 +107,8 @@ pub enum List {
 impl Judged {
     /// For the record, with what became of the actions.
     pub fn verdict(self, actions: Vec<DecisionAction>) -> Verdict {
-        let Self { rule, fired, reason, clauses, .. } = self;
-        Verdict { rule, fired, reason, actions, clauses }
+        let Self { rule, key, fired, reason, clauses, .. } = self;
+        Verdict { rule, key, fired, reason, actions, clauses }
     }
 }
 

@@ -61,6 +61,8 @@ pub const FUNCTIONS: &[(&str, &str)] = &[
 pub const COMMAND: &str = "cmd.run";
 /// The role of rules, unless `roles.yaml` says otherwise.
 pub const RULE: &str = "rule";
+/// The role of rules that restart machines, and tell people when that goes wrong; nothing has it unless `roles.yaml` says so.
+pub const REBOOTER: &str = "rebooter";
 /// A name that no role has: who has it may nothing.
 pub const NONE: &str = "none";
 
@@ -89,6 +91,7 @@ const BUILT_IN: &[(&str, &[&str])] = &[
             "token.list",
         ],
     ),
+    (REBOOTER, &["notify.send", "target.reboot"]),
     (
         RULE,
         &[
@@ -273,6 +276,15 @@ impl Role {
         }
         by.map_or(Verdict::NoLine, Verdict::Allowed)
     }
+    /// Whether it is allowed on some machine, as far as that can be told without looking at any.
+    pub fn allows_somewhere(&self, deed: &Deed<'_>) -> bool {
+        let units: Vec<Option<&str>> = match deed.states {
+            None | Some([]) => vec![None],
+            Some(names) => names.iter().map(|it| Some(it.as_str())).collect(),
+        };
+        let allowed = |state| self.allow.iter().any(|it| it.allows_of_it(deed, state));
+        !self.deny.iter().any(|it| it.denies(deed, Whom::Nobody)) && units.into_iter().all(allowed)
+    }
     /// Whether some line allows it on all machines: then it also may learn that a target matches none.
     pub fn allows_all(&self, deed: &Deed<'_>) -> bool {
         self.judge(deed, Whom::Nobody).is_allowed()
@@ -331,6 +343,11 @@ impl Line {
             (Some(target), Whom::One(machine)) => target.matches(machine),
             (Some(_), Whom::Everybody | Whom::Nobody) => false,
         };
+        here && self.allows_of_it(deed, state)
+    }
+
+    /// The same on a machine that this line is for.
+    fn allows_of_it(&self, deed: &Deed<'_>, state: Option<&str>) -> bool {
         let states = match (&self.states, deed.states, state) {
             // It limits what is about states, and nothing else.
             (None, ..) | (Some(_), None, _) => true,
@@ -350,7 +367,7 @@ impl Line {
                 !it.special && patterns.iter().any(|words| same_words(words, it.words))
             }
         };
-        self.is_about(deed.function, Side::Allow) && here && states && pillar && environment && command
+        self.is_about(deed.function, Side::Allow) && states && pillar && environment && command
     }
 }
 

@@ -18,6 +18,8 @@ pub const FILTERS_MAX: usize = 16;
 pub const HOPS_MAX: u32 = 8;
 /// Lists of actions in one `else_after`.
 const LATER_MAX: usize = 8;
+/// `debounce` without `at_most` acts at the latest after so many times its wait.
+pub const DEBOUNCE_TIMES: u64 = 10;
 /// Paths in one `group_by`.
 const PATHS_MAX: usize = 8;
 /// Priorities go from minus this to this.
@@ -32,8 +34,8 @@ pub struct Clauses {
     pub for_ms: Option<u64>,
     /// At most so often.
     pub throttle: Option<Throttle>,
-    /// Acts when nothing more has come for so long.
-    pub debounce_ms: Option<u64>,
+    /// Acts when nothing more has come for a time.
+    pub debounce: Option<Debounce>,
     /// So many events.
     pub count: Option<Count>,
     /// Acts when the event did not come.
@@ -60,7 +62,7 @@ impl Default for Clauses {
             all_within_ms: None,
             for_ms: None,
             throttle: None,
-            debounce_ms: None,
+            debounce: None,
             count: None,
             absent: None,
             once_per: None,
@@ -94,6 +96,15 @@ pub enum Per {
     Key,
     /// All of the rule together.
     Rule,
+}
+
+/// `debounce: 2s`, or `debounce: { wait: 2s, at_most: 30s }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Debounce {
+    /// Acts when nothing more has come for so many milliseconds,
+    pub wait_ms: u64,
+    /// or when so many have passed since the first event that it waited with.
+    pub at_most_ms: u64,
 }
 
 /// `count: 3 within 10m`.
@@ -180,7 +191,7 @@ impl Reader {
     fn clause(&mut self, draft: &mut Draft, clauses: &mut Clauses, key: &Key, node: &Node) {
         match key.text.as_str() {
             "for" => clauses.for_ms = self.span_of(draft, key, node),
-            "debounce" => clauses.debounce_ms = self.span_of(draft, key, node),
+            "debounce" => clauses.debounce = self.debounce(draft, key, node),
             "throttle" => clauses.throttle = self.throttle(draft, node),
             "count" => clauses.count = self.count(draft, node),
             "absent" => clauses.absent = self.absent(draft, key, node),
@@ -306,6 +317,33 @@ impl Reader {
         let times = self.times(draft, node, times, COUNT_MAX);
         let within_ms = self.span_word(draft, node, span);
         Some(Count { times: times?, within_ms: within_ms? })
+    }
+
+    fn debounce(&mut self, draft: &Draft, key: &Key, node: &Node) -> Option<Debounce> {
+        let whole = |wait_ms: u64| wait_ms.saturating_mul(DEBOUNCE_TIMES);
+        let Yaml::Map(pairs) = &node.value else {
+            let wait_ms = self.span_of(draft, key, node)?;
+            return Some(Debounce { wait_ms, at_most_ms: whole(wait_ms) });
+        };
+        let file = draft.file.clone();
+        for (key, _) in pairs.iter().filter(|it| !["wait", "at_most"].contains(&it.0.text.as_str())) {
+            self.unknown(&file, key, &["wait", "at_most"]);
+        }
+        let Some((wait, span)) = get(pairs, "wait") else {
+            let help = Some("write `debounce: { wait: 2s, at_most: 30s }`".to_owned());
+            self.wrong(draft, node.at, "`debounce` needs `wait`", help);
+            return None;
+        };
+        let wait_ms = self.span_of(draft, wait, span)?;
+        let at_most_ms = match get(pairs, "at_most") {
+            None => whole(wait_ms),
+            Some((most, span)) => self.span_of(draft, most, span)?,
+        };
+        if at_most_ms < wait_ms {
+            self.wrong(draft, node.at, "`at_most` is shorter than `wait`", None);
+            return None;
+        }
+        Some(Debounce { wait_ms, at_most_ms })
     }
 
     fn once_per(&mut self, draft: &Draft, node: &Node) -> Option<OncePer> {

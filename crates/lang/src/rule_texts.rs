@@ -1,7 +1,9 @@
 //! Templates inside rules: checked and compiled at load, filled in when an event comes.
 
 use crate::{
-    Tree,
+    Roster, Tree,
+    reactor::World,
+    roster::with_roster,
     say::{Complaints, Text},
     templates::{Ready, Scope, compile},
 };
@@ -15,7 +17,14 @@ const FILLED_BYTES: usize = 16 * 1024;
 /// Compiled templates of a rule by their text.
 #[derive(Clone, Default)]
 pub(crate) struct Texts {
-    ready: HashMap<String, Arc<Ready>>,
+    ready: HashMap<String, Compiled>,
+}
+
+#[derive(Clone)]
+struct Compiled {
+    template: Arc<Ready>,
+    /// It names `roster`: only for such a one the members are gone through.
+    asks_roster: bool,
 }
 
 impl fmt::Debug for Texts {
@@ -53,28 +62,47 @@ impl Texts {
         if complaints.has_errors() {
             return Err(complaints.finish());
         }
-        self.ready.insert(body.to_owned(), ready);
+        let asks_roster = names_roster(body);
+        self.ready.insert(body.to_owned(), Compiled { template: ready, asks_roster });
         Ok(())
     }
-    /// Ready to fill in templates with what an event brings.
-    pub(crate) fn filler(&self, scope: Map<String, Value>) -> Filler<'_> {
+    /// Ready to fill in templates with what an event brings, and with the members of a world if there is one.
+    pub(crate) fn filler<'a>(
+        &'a self,
+        scope: Map<String, Value>,
+        world: Option<&'a dyn World>,
+    ) -> Filler<'a> {
         let mut scope = Scope::new(scope, false);
         scope.budget = FILLED_BYTES;
-        Filler { texts: self, scope }
+        Filler { texts: self, scope, world, roster: None }
     }
+}
+
+/// Whether a tag of a template has the word.
+fn names_roster(body: &str) -> bool {
+    body.split("{{").skip(1).any(|it| it.split("}}").next().is_some_and(|tag| tag.contains("roster")))
 }
 
 /// Fills in templates for one event.
 pub(crate) struct Filler<'a> {
     texts: &'a Texts,
     scope: Scope,
+    world: Option<&'a dyn World>,
+    /// All members, once a template has asked.
+    roster: Option<Roster>,
 }
 
 impl Filler<'_> {
     pub(crate) fn fill(&mut self, text: &str) -> Result<String, String> {
         let Some(ready) = self.texts.ready.get(text) else { return Ok(text.to_owned()) };
         let mut complaints = Complaints::default();
-        let rendered = ready.render(&mut self.scope, &mut complaints);
+        let rendered = match self.world.filter(|_| ready.asks_roster) {
+            Some(world) => {
+                let roster = self.roster.get_or_insert_with(|| Roster::All(world.roster().into())).clone();
+                with_roster(roster, || ready.template.render(&mut self.scope, &mut complaints))
+            }
+            None => ready.template.render(&mut self.scope, &mut complaints),
+        };
         rendered.map(|it| it.text).ok_or_else(|| {
             let all: Vec<String> = complaints.finish().into_iter().map(|it| it.message).collect();
             all.join("; ")

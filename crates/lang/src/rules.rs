@@ -18,7 +18,8 @@ pub use crate::rule_actions::{
     TargetTemplate, WAIT_MS_MAX, Wait, WaitTemplate, parse_mac,
 };
 pub use crate::rule_clauses::{
-    Absent, After, COUNT_MAX, Clauses, Count, FILTERS_MAX, HOPS_MAX, OncePer, Per, Throttle,
+    Absent, After, COUNT_MAX, Clauses, Count, DEBOUNCE_TIMES, Debounce, FILTERS_MAX, HOPS_MAX, OncePer, Per,
+    Throttle,
 };
 
 /// All rules of a tree, in order of file and place.
@@ -79,13 +80,20 @@ pub struct Context<'a> {
     pub telemetry: Option<&'a Value>,
     /// `time` and `weekday`.
     pub moment: Moment,
-    /// `count("…")`, where members can be counted.
+    /// `count("…")` and `roster "…"`, where members are known.
     pub others: Option<Others<'a>>,
 }
 
 /// Who else there is.
 #[derive(Clone, Copy)]
 pub struct Others<'a>(pub(crate) &'a dyn crate::reactor::World);
+
+impl<'a> Others<'a> {
+    /// All members that a world has.
+    pub fn of(world: &'a dyn crate::reactor::World) -> Self {
+        Self(world)
+    }
+}
 
 impl std::fmt::Debug for Others<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -171,7 +179,8 @@ impl Rule {
         let mut scope = context.scope();
         let job = job.map(|it| it.to_string()).unwrap_or_default();
         scope.insert("failure".to_owned(), json!({"reason": reason, "job": job}));
-        rule_actions::fill(&self.name, &self.on_failure, &mut self.texts.filler(scope))
+        let world = context.others.map(|it| it.0);
+        rule_actions::fill(&self.name, &self.on_failure, &mut self.texts.filler(scope, world))
     }
     /// The reaction file of Salt's that it is, if it is one.
     pub fn reaction(&self) -> Option<&str> {
@@ -240,7 +249,8 @@ impl Rule {
     }
     /// One of the rule's lists of actions with templates filled in.
     pub fn fill(&self, list: &[ActionTemplate], context: Context<'_>) -> Result<Vec<Action>, String> {
-        let mut filler = self.texts.filler(context.scope());
+        let world = context.others.map(|it| it.0);
+        let mut filler = self.texts.filler(context.scope(), world);
         rule_actions::fill(&self.name, list, &mut filler)
     }
 }

@@ -3,7 +3,10 @@
 
 use lang::{
     Paint, Tree,
-    reactor::{KEPT_BYTES_MAX, KEYS_MAX, List, Maintenance, Reactor, Replayed, StillWorld, World, replay},
+    reactor::{
+        KEPT_BYTES_MAX, KEYS_MAX, List, Maintenance, Reactor, Replayed, StillWorld, World, aftermath, replay,
+        waits_for,
+    },
     render_diagnostics,
     rules::{HOPS_MAX, Rules},
     schedule::Zone,
@@ -87,6 +90,7 @@ fn member(value: &Value) -> Replayed {
             _ => Presence::Up,
         },
         boot: value["boot"].as_str().map(str::to_owned),
+        address: value["address"].as_str().map(str::to_owned),
     }
 }
 
@@ -124,7 +128,8 @@ fn case(name: &str, value: &Value) -> Case {
         };
         steps.push(made);
     }
-    Case { rules, shipped: file.is_some(), world, steps }
+    let shipped = file.is_some() || value["actions"] == true;
+    Case { rules, shipped, world, steps }
 }
 
 /// A reactor with the rows that a store would have.
@@ -346,6 +351,62 @@ fn the_same_events_are_decided_the_same_byte_for_byte() {
             assert_eq!(decisions(), decisions(), "{name}");
         }
     }
+}
+
+#[test]
+fn what_became_of_a_wait_is_found_in_later_decisions() {
+    let mut all = String::new();
+    for (path, cases) in cases() {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if !["absent", "count", "debounce", "hold", "later", "maintenance", "several"]
+            .contains(&name.as_str())
+        {
+            continue;
+        }
+        for (title, value) in &cases {
+            let case = case(title, value);
+            let mut rules = case.rules.clone();
+            let mut events = Vec::new();
+            for step in &case.steps {
+                match step {
+                    Step::Event(event) => events.push(event.clone()),
+                    Step::Rules(_, new) => rules = new.clone(),
+                    _ => {}
+                }
+            }
+            let ends = events.last().map_or(Timestamp(START), |it| it.at).plus_ms(86_400_000);
+            let decisions = replay(rules, case.world.clone(), events);
+            let decisions: Vec<_> = decisions.into_iter().filter(|it| it.at <= ends).collect();
+            writeln!(all, "# {name}: {title}").unwrap();
+            for (place, decision) in decisions.iter().enumerate() {
+                for verdict in &decision.verdicts {
+                    let Some(waits) = waits_for(verdict) else { continue };
+                    let time = |at: Timestamp| lang::duration::show(at.0 - START);
+                    let (event, later) = ((decision.event, decision.at), &decisions[place + 1..]);
+                    let found = match aftermath(event, &verdict.rule, Some(verdict), later) {
+                        None => "nothing yet".to_owned(),
+                        Some((then, it)) => {
+                            let acted = if it.fired { "ACTS" } else { "held" };
+                            format!("{} event {} {acted}: {}", time(then.at), then.event, it.reason)
+                        }
+                    };
+                    let (at, number) = (time(decision.at), decision.event);
+                    writeln!(
+                        all,
+                        "{at:>8}  event {number} {} [{}] waits for {waits}",
+                        verdict.rule, verdict.key
+                    )
+                    .unwrap();
+                    writeln!(all, "            -> {found}").unwrap();
+                }
+            }
+        }
+    }
+    let golden = folder().join("why.out");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&golden, &all).unwrap();
+    }
+    assert_eq!(all, std::fs::read_to_string(&golden).unwrap_or_default(), "UPDATE=1 writes it anew");
 }
 
 const ALL_CLAUSES: &str = r##"

@@ -2,8 +2,8 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lang::{
-    Compiler, Paint, Roster, RosterEntry, Subject, Tree, Wanted, render_diagnostics, rules::Rules,
-    with_roster,
+    Compiler, Paint, Roster, RosterEntry, Subject, Tree, Wanted, render_diagnostics, roles::Roles,
+    rules::Rules, with_roster,
 };
 use model::{Answers, Grains, Labels, Presence, Recipe};
 use serde_json::{Map, json};
@@ -95,6 +95,28 @@ fn the_rules_that_are_shipped_load_and_those_that_could_do_harm_are_off() {
 }
 
 #[test]
+fn shipped_rules_may_do_what_they_say_with_the_one_line_that_the_page_names() {
+    let all: Vec<(String, String)> = texts()
+        .into_iter()
+        .map(|(path, text)| (path, text.replace("enabled: false", "enabled: true")))
+        .collect();
+    let tree = Tree::of_texts(all.iter().map(|it| (it.0.as_str(), it.1.as_str())));
+    let rules = Rules::load(&tree).value.unwrap();
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/how-to/shipped-reactors.md");
+    let page = fs::read_to_string(page).unwrap();
+    let line = "rules: { names: { reboot-in-the-window: rebooter } }";
+    assert!(page.contains(&format!("`{line}`")), "the page says so");
+    let lacks = |text: &str| {
+        let who = Roles::parse("roles.yaml", text).value.unwrap();
+        let told = rules.missing_rights(&who, &tree);
+        told.iter().map(|it| it.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(lacks(line), Vec::<String>::new());
+    let told = lacks("");
+    assert!(told.len() == 1 && told[0].contains("reboot-in-the-window"), "{told:?}");
+}
+
+#[test]
 fn scrape_targets_are_those_of_the_roster() {
     let recipe = compiled(tree(), "prometheus.targets", &json!({}), roster()).unwrap();
     let targets: serde_json::Value = serde_json::from_str(&content(&recipe)).unwrap();
@@ -137,4 +159,16 @@ fn a_machine_that_may_not_see_the_others_is_told_how_it_may() {
     let told = |roster| json!(count(roster).unwrap()).to_string();
     assert!(told(roster()).contains("\"n3\""));
     assert!(told(Roster::None).contains("\"n0\""), "the next compile sees nothing of it");
+    // In Jinja it is the same, with the same condition.
+    let jinja = |body: &str, roster| {
+        let source = format!("#!jinja|yaml\na:\n  test.nop:\n    - name: {body}\n");
+        compiled(Tree::of_texts([("states/a.sls", source.as_str())]), "a", &json!({}), roster)
+    };
+    let names =
+        "n{% for it in roster('label:monitored=yes and online') %}-{{ it.id }}={{ it.address }}{% endfor %}";
+    let told = json!(jinja(names, roster()).unwrap()).to_string();
+    assert!(told.contains("n-vm-1=10.0.0.5-vm-6=fd00::6"), "{told}");
+    let refused = Roster::Refused("is for machines with the label roster=yes".to_owned());
+    assert!(jinja(names, refused).unwrap_err().contains("label roster=yes"));
+    assert!(jinja("{{ roster('os=debian') | length }}", roster()).unwrap_err().contains("no grains"));
 }

@@ -387,6 +387,12 @@ pub struct RuleView {
     /// So many keys it remembers something of.
     #[serde(default)]
     pub keys: u64,
+    /// The role that it acts with.
+    #[serde(default)]
+    pub role: String,
+    /// What its actions need and its role does not allow on any machine, one sentence each.
+    #[serde(default)]
+    pub lacks: Vec<String>,
 }
 
 fn yes() -> bool {

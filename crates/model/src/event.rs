@@ -86,6 +86,9 @@ pub struct Decision {
 pub struct Verdict {
     /// The rule's name.
     pub rule: String,
+    /// What told its events apart.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
     /// Whether it acted.
     pub fired: bool,
     /// Which clause said no, with its values: `when: event.percent > 90: 80 > 90 is false`; or why it fired.

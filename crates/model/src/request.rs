@@ -158,6 +158,9 @@ pub enum Request {
         /// Only about the event of this number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         event: Option<u64>,
+        /// Only after the event of this number: the oldest of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
     },
     /// What rules would make of an event now, clause by clause. Nothing is done or remembered. -> [`Reply::Explained`]
     ExplainRules {

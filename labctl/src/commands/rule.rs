@@ -12,12 +12,19 @@ use crate::{
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use lang::{
-    reactor::{StillWorld, replay},
+    reactor::{StillWorld, aftermath, replay, waits_for},
+    roles::Roles,
+    rules::Rules,
     schedule::Zone,
 };
-use model::{Decision, Event, Reply, Request, api::Explained, api::RuleView};
+use model::{Decision, Event, Reply, Request, Verdict, api::Explained, api::RuleView};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Decisions of a rule after an event that are looked at for what became of it.
+const LATER_MAX: u32 = 1_000;
+/// The clause of a rule that other events than its own can begin.
+const EXPECTS: &str = "absent";
 
 #[derive(Debug, Args)]
 pub(crate) struct RuleCommand {
@@ -63,6 +70,9 @@ enum RuleVerb {
         /// Folder with states/, pillar/ and reactors/
         #[arg(value_name = "DIR")]
         tree: Option<PathBuf>,
+        /// The master's roles.yaml, to see whether rules may do what they say; without it the built-in roles count
+        #[arg(long, value_name = "FILE")]
+        roles: Option<PathBuf>,
     },
     /// What a rule would make of an event, clause by clause; nothing happens
     #[command(after_help = TEST_EXAMPLES)]
@@ -145,19 +155,11 @@ impl RuleCommand {
                 desk.screen.thing("Rule", show::json::of(found), &found.name, &text)?;
                 Ok(Exit::Done)
             }
-            RuleVerb::Check { tree } => {
-                let folders = Folders::find(tree.as_deref())?;
-                let rules = lang::rules::Rules::load(&folders.read()?.tree);
-                let said = match &rules.value {
-                    Some(rules) => format!("checked {} rules", rules.iter().count()),
-                    None => "checked the rules".to_owned(),
-                };
-                state::report(desk, &rules.diagnostics, &said)
-            }
+            RuleVerb::Check { tree, roles } => check(desk, tree.as_deref(), roles.as_deref()),
             RuleVerb::Test { rule, event } => test(desk, &rule, &event),
             RuleVerb::Why { event, rule } => why(desk, &event, rule.as_deref()),
             RuleVerb::History { rule, limit } => {
-                let request = Request::Decisions { rule: rule.clone(), limit, event: None };
+                let request = Request::Decisions { rule: rule.clone(), limit, event: None, after: None };
                 let decisions = only(decisions(desk, &request)?, rule.as_deref());
                 if let (Some(rule), true) = (&rule, decisions.is_empty()) {
                     named(&rules(desk)?, rule)?;
@@ -173,7 +175,7 @@ impl RuleCommand {
                     None => Zone::system(),
                 };
                 let folders = Folders::find(tree.as_deref())?;
-                let rules = lang::rules::Rules::load(&folders.read()?.tree);
+                let rules = Rules::load(&folders.read()?.tree);
                 let Some(value) = rules.value else {
                     return state::report(desk, &rules.diagnostics, "checked the rules");
                 };
@@ -192,6 +194,29 @@ impl RuleCommand {
             }
         }
     }
+}
+
+fn check(desk: &mut Desk<'_>, tree: Option<&Path>, roles_file: Option<&Path>) -> Ended {
+    let tree = Folders::find(tree)?.read()?.tree;
+    let rules = Rules::load(&tree);
+    let mut diagnostics = rules.diagnostics;
+    let who = match roles_file {
+        None => Some(Roles::default()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+            let parsed = Roles::parse(&path.display().to_string(), &text);
+            diagnostics.extend(parsed.diagnostics);
+            parsed.value
+        }
+    };
+    let said = match &rules.value {
+        Some(rules) => format!("checked {} rules", rules.iter().count()),
+        None => "checked the rules".to_owned(),
+    };
+    if let (Some(rules), Some(who)) = (&rules.value, &who) {
+        diagnostics.extend(rules.missing_rights(who, &tree));
+    }
+    state::report(desk, &diagnostics, &said)
 }
 
 fn rules(desk: &mut Desk<'_>) -> Outcome<Vec<RuleView>> {
@@ -276,13 +301,59 @@ fn why(desk: &mut Desk<'_>, wanted: &str, rule: Option<&str>) -> Ended {
         "last" => events::newest(desk, &["#".to_owned()], "any rule")?,
         number => events::stored(desk, number)?,
     };
-    let request = Request::Decisions { rule: None, limit: 1, event: Some(event.number) };
+    let request = Request::Decisions { rule: None, limit: 1, event: Some(event.number), after: None };
     let decided = decisions(desk, &request)?.pop();
     let now = explained(desk, rule.map(str::to_owned), &event)?;
-    let text = show::rule::why(&event, decided.as_ref(), &now, rule.is_some(), &desk.screen.style);
+    let verdicts = decided.as_ref().map(|it| it.verdicts.as_slice()).unwrap_or_default();
+    let later = later(desk, &event, verdicts, &now)?;
+    let asked = show::rule::Asked { event: &event, decided: decided.as_ref(), later: &later, now: &now };
+    let text = show::rule::why(&asked, rule.is_some(), &desk.screen.style);
     let value = json!({
-        "event": show::json::of(&event), "decided": show::json::of(&decided), "now": show::json::of(&now),
+        "event": show::json::of(&event), "decided": show::json::of(&decided),
+        "later": show::json::of(&later), "now": show::json::of(&now),
     });
     desk.screen.thing("RuleWhy", value, &event.number.to_string(), &text)?;
     Ok(Exit::Done)
+}
+
+/// What became of it for each rule that waited then, or that it made expect another event.
+fn later(
+    desk: &mut Desk<'_>,
+    event: &Event,
+    verdicts: &[Verdict],
+    now: &[Explained],
+) -> Outcome<Vec<show::rule::Later>> {
+    let mut all = Vec::new();
+    for rule in now.iter().map(|it| &it.verdict) {
+        let then: Vec<&Verdict> = verdicts.iter().filter(|it| it.rule == rule.rule).collect();
+        let waiting = then.iter().filter_map(|it| Some((Some(*it), waits_for(it)?)));
+        let expects = then.is_empty() && rule.clauses.iter().any(|it| it.name == EXPECTS);
+        let waiting: Vec<(Option<&Verdict>, &str)> =
+            waiting.chain(expects.then_some((None, EXPECTS))).collect();
+        if waiting.is_empty() {
+            continue;
+        }
+        let found = decisions(
+            desk,
+            &Request::Decisions {
+                rule: Some(rule.rule.clone()),
+                limit: LATER_MAX,
+                event: None,
+                after: Some(event.number),
+            },
+        )?;
+        for (verdict, waits) in waiting {
+            let came = aftermath((event.number, event.at), &rule.rule, verdict, &found);
+            let decision = came.map(|(decision, verdict)| Decision {
+                verdicts: vec![verdict.clone()],
+                tag: decision.tag.clone(),
+                ..*decision
+            });
+            if verdict.is_some() || decision.is_some() {
+                let (rule, waited_for) = (rule.rule.clone(), waits.to_owned());
+                all.push(show::rule::Later { rule, waited_for, decision });
+            }
+        }
+    }
+    Ok(all)
 }

@@ -10,6 +10,7 @@ use model::{
     Clause, Decision, DecisionAction, Event, Verdict,
     api::{Explained, RuleOff, RuleView},
 };
+use serde::Serialize;
 use std::fmt::Write;
 
 /// Columns of a clause's name and of its text.
@@ -54,12 +55,17 @@ pub(crate) fn list(rules: &[RuleView], style: &Style) -> List {
             format!("{} is {}: labctl rule enable {}", rule.name, switched(off, style), rule.name)
         })
         .collect();
+    let lacking = rules.iter().filter(|it| !it.lacks.is_empty());
+    let lacking = lacking.map(|it| {
+        format!("{} cannot do what it says: {} (labctl rule show {})", it.name, it.lacks[0], it.name)
+    });
+    let told: Vec<String> = off.into_iter().chain(lacking).collect();
     List {
         kind: "RuleList",
         table,
         items: rules.iter().map(json::of).collect(),
         names: rules.iter().map(|it| it.name.clone()).collect(),
-        footer: (!off.is_empty()).then(|| off.join("\n")),
+        footer: (!told.is_empty()).then(|| told.join("\n")),
     }
 }
 
@@ -91,6 +97,16 @@ pub(crate) fn whole(rule: &RuleView, style: &Style) -> String {
     }
     numbered(&mut text, "does", &rule.does);
     numbered(&mut text, "on_failure", &rule.on_failure);
+    if !rule.role.is_empty() {
+        let _ = writeln!(text, "  {:<NAME$} {}", "role", rule.role);
+    }
+    for lack in &rule.lacks {
+        let _ = writeln!(text, "  {}", style.paint(Tone::Bad, lack));
+    }
+    if !rule.lacks.is_empty() {
+        let line = format!("rules: {{ names: {{ {}: ROLE }} }}", rule.name);
+        let _ = writeln!(text, "    roles.yaml on the master gives it another one: {line}");
+    }
     let _ = writeln!(
         text,
         "  since the master started: fired {}, held {}, refused {}; remembers {} keys",
@@ -196,14 +212,27 @@ fn clauses(text: &mut String, clauses: &[Clause], depth: usize, style: &Style) {
     }
 }
 
+/// What became of an event for a rule that waited then.
+#[derive(Debug, Serialize)]
+pub(crate) struct Later {
+    pub(crate) rule: String,
+    /// The clause that made it wait.
+    pub(crate) waited_for: String,
+    /// What came of it, with nothing of other rules; nothing if it still waits.
+    pub(crate) decision: Option<Decision>,
+}
+
+/// All that is known of an event and rules.
+pub(crate) struct Asked<'a> {
+    pub(crate) event: &'a Event,
+    pub(crate) decided: Option<&'a Decision>,
+    pub(crate) later: &'a [Later],
+    pub(crate) now: &'a [Explained],
+}
+
 /// Why rules did something about an event, or did not.
-pub(crate) fn why(
-    event: &Event,
-    decided: Option<&Decision>,
-    now: &[Explained],
-    one: bool,
-    style: &Style,
-) -> String {
+pub(crate) fn why(asked: &Asked<'_>, one: bool, style: &Style) -> String {
+    let Asked { event, decided, later, now } = *asked;
     let number = style.paint(Tone::Dim, &format!("#{}", event.number));
     let mut text = format!("event {number}  {}\n", super::status::event(event, style));
     if !event.cause.is_empty() {
@@ -217,6 +246,17 @@ pub(crate) fn why(
         let then: Vec<&Verdict> = verdicts.iter().filter(|it| it.rule == *name).collect();
         for verdict in &then {
             rule(&mut text, explained, verdict, "then", style);
+        }
+        let later: Vec<&Later> = later.iter().filter(|it| it.rule == *name).collect();
+        if then.is_empty() && !later.is_empty() {
+            let mark = style.mark("skipped");
+            let _ = writeln!(text, "{mark} {name}  ({})  began to expect its own event", explained.place);
+        }
+        for later in &later {
+            came(&mut text, later, style);
+        }
+        if then.is_empty() && !later.is_empty() {
+            continue;
         }
         if then.is_empty() && (explained.heard || one) {
             rule(&mut text, explained, &explained.verdict, "now", style);
@@ -241,6 +281,22 @@ pub(crate) fn why(
         let _ = writeln!(text, "no rule is for `{}`", event.tag);
     }
     text
+}
+
+/// What came of a wait, and when.
+fn came(text: &mut String, later: &Later, style: &Style) {
+    let waited = &later.waited_for;
+    let found = later.decision.as_ref().and_then(|it| Some((it, it.verdicts.first()?)));
+    let Some((decision, verdict)) = found else {
+        let _ = writeln!(text, "  later: nothing has come of `{waited}` yet");
+        return;
+    };
+    let mark = style.mark(if verdict.fired { "ok" } else { "skipped" });
+    let number = style.paint(Tone::Dim, &format!("#{}", decision.event));
+    let acted = if verdict.fired { "acted" } else { "did not act" };
+    let (at, tag, reason) = (time::absolute(decision.at, style.time), &decision.tag, &verdict.reason);
+    let _ = writeln!(text, "  later, of `{waited}`: {mark} {number} {tag} at {at}  {acted}: {reason}");
+    actions(text, &verdict.actions, "    ");
 }
 
 fn rule(text: &mut String, explained: &Explained, verdict: &Verdict, when: &str, style: &Style) {

@@ -228,7 +228,16 @@ pub enum Query {
     /// -> [`Reply::Events`]
     Events(api::EventFilter),
     /// -> [`Reply::Decisions`]
-    Decisions(Option<String>, Option<u64>, u32),
+    Decisions {
+        /// Only of this rule.
+        rule: Option<String>,
+        /// Only about the event of this number.
+        event: Option<u64>,
+        /// Only after that of this number, the oldest of them.
+        after: Option<u64>,
+        /// At most.
+        limit: u32,
+    },
     /// -> [`Reply::Audit`]
     Audit(model::AuditFilter),
     /// -> [`Reply::AuditChecked`]

@@ -89,6 +89,8 @@ impl Master {
         self.release_rules(id);
         let data = json!({"minion": id, "on": false, "until": null, "reason": reason});
         self.emit_master(format!("minion/{id}/maintenance"), data);
+        // A boot that nobody configured meanwhile is due now.
+        self.due_boots(id);
     }
 
     /// The minion is no member any more.

@@ -8,7 +8,7 @@ use super::{
     reactions::Firing,
     roster::{Live, cut},
     switches::OFF_ROW,
-    target::Seen,
+    target::{Seen, roster_of},
     timers::Timer,
 };
 use lang::{
@@ -57,7 +57,7 @@ pub(crate) struct Reactor {
     pub(crate) queue: VecDeque<Queued>,
     pub(crate) dues: BTreeMap<(MinionId, String), Due>,
     pub(crate) due_jobs: BTreeMap<JobId, (MinionId, String)>,
-    /// Which events led to open jobs of rules; after a restart only how many is known.
+    /// Which events led to open jobs of rules; their reactions keep them over a restart.
     pub(crate) causes: BTreeMap<JobId, Vec<u64>>,
     /// When the rules are woken.
     pub(crate) wakes_at: Option<Timestamp>,
@@ -86,7 +86,7 @@ fn on_disk() -> bool {
 }
 
 /// What rules can see of the master's memory.
-struct Around<'a> {
+pub(crate) struct Around<'a> {
     book: &'a Book,
     live: &'a BTreeMap<MinionId, Live>,
     dues: &'a BTreeMap<(MinionId, String), Due>,
@@ -113,6 +113,9 @@ impl World for Around<'_> {
         let asked_pillar = Cell::new(false);
         let seen = |minion| Seen { minion, live: self.live.get(&minion.id), asked_pillar: &asked_pillar };
         Some(self.book.minions.values().filter(|it| target.matches(&seen(it))).count())
+    }
+    fn roster(&self) -> Vec<lang::RosterEntry> {
+        roster_of(self.book, self.live)
     }
 }
 
@@ -404,7 +407,7 @@ impl Master {
         self.reactor.engine.explain(rule, self.now, event, &self.around())
     }
 
-    fn around(&self) -> Around<'_> {
+    pub(crate) fn around(&self) -> Around<'_> {
         Around { book: &self.book, live: &self.live, dues: &self.reactor.dues, now: self.now }
     }
 }

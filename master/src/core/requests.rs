@@ -185,8 +185,8 @@ impl Master {
                 filter.limit = limit(filter.limit, 100);
                 Query::Events(filter)
             }
-            Request::Decisions { rule, limit: at_most, event } => {
-                Query::Decisions(rule, event, limit(at_most, 100))
+            Request::Decisions { rule, limit: at_most, event, after } => {
+                Query::Decisions { rule, event, after, limit: limit(at_most, 100) }
             }
             Request::Audit { filter } => Query::Audit(filter),
             Request::VerifyAudit => Query::VerifyAudit,
@@ -283,7 +283,7 @@ impl Master {
         remove: &[String],
     ) -> Result<Reply, ErrorView> {
         let minions = self.expand(target)?;
-        self.relabel(caller, &minions, target, set, remove)?;
+        self.relabel(caller, &minions, target, (set, remove), None)?;
         Ok(Reply::Minions(minions.iter().filter_map(|id| self.minion_view(id, None)).collect()))
     }
 

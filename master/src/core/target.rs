@@ -1,13 +1,13 @@
 //! Expands target expressions over accepted minions. Keys in quarantine are in no target, `*` included.
 
-use super::{Master, roster::Live, submit::TARGET_CHARS_MAX};
+use super::{Master, memory::Book, roster::Live, submit::TARGET_CHARS_MAX};
 use lang::target::{Candidate, Target};
 use model::{
     Diagnostic, Grains, Labels, Minion, MinionId, Presence,
     api::{ErrorKind, ErrorView},
     broken,
 };
-use std::{cell::Cell, net::IpAddr};
+use std::{cell::Cell, collections::BTreeMap, net::IpAddr};
 
 /// Grains that hold addresses.
 const ADDRESS_GRAINS: &[&str] = &["ipv4", "ipv6", "ip4", "ip6", "addresses"];
@@ -96,15 +96,7 @@ impl Master {
 
     /// All members as templates of others see them, by name.
     pub(crate) fn roster_of_all(&self) -> Vec<lang::RosterEntry> {
-        let entry = |it: &Minion| lang::RosterEntry {
-            id: it.id.clone(),
-            address: it.address.clone(),
-            labels: it.labels.clone(),
-            presence: self.presence(&it.id),
-            maintenance: self.live.get(&it.id).is_some_and(|it| it.maintenance),
-            grains: Grains::new(),
-        };
-        self.book.minions.values().map(entry).collect()
+        roster_of(&self.book, &self.live)
     }
 
     /// Expands what was parsed before, such as a rule's target.
@@ -140,4 +132,20 @@ impl Master {
         }
         Ok(matched)
     }
+}
+
+/// All members as templates of others and of rules see them, by name.
+pub(crate) fn roster_of(book: &Book, live: &BTreeMap<MinionId, Live>) -> Vec<lang::RosterEntry> {
+    let entry = |it: &Minion| {
+        let live = live.get(&it.id);
+        lang::RosterEntry {
+            id: it.id.clone(),
+            address: it.address.clone(),
+            labels: it.labels.clone(),
+            presence: live.map_or(Presence::Lost, |it| it.presence),
+            maintenance: live.is_some_and(|it| it.maintenance),
+            grains: Grains::new(),
+        }
+    };
+    book.minions.values().map(entry).collect()
 }

@@ -31,10 +31,10 @@ pub(crate) enum Timer {
     Due(MinionId, String),
     /// Look how far a run in waves has come.
     Roll(JobId),
+    /// A machine has been left alone for as long as it was to be; before what rules held back until then.
+    Maintenance(MinionId),
     /// A deadline of a rule, or events that wait for their reaction.
     Rules,
-    /// A machine has been left alone for as long as it was to be.
-    Maintenance(MinionId),
     /// The limit of a reaction's wait.
     Reaction(String),
     /// A call may go out.

@@ -107,6 +107,8 @@ impl Master {
                 enabled: rule.clauses.enabled && !self.reactor.off.contains_key(&rule.name),
                 off: self.reactor.off.get(&rule.name).cloned(),
                 keys: keys.get(&rule.name).map_or(0, |it| *it as u64),
+                role: self.roles.of_rule(&rule.name).to_owned(),
+                lacks: rule.lacks(&self.roles),
             }
         };
         self.reactor.rules.iter().map(view).collect()

@@ -26,8 +26,8 @@ impl Reader {
             Query::Job(name, caller) => job(db, name, caller),
             Query::Report(job, minion) => entries::report(db, *job, minion).map(Reply::Report),
             Query::Events(filter) => events(db, filter).map(Reply::Events),
-            Query::Decisions(rule, event, limit) => {
-                decisions(db, rule.as_deref(), *event, *limit).map(Reply::Decisions)
+            Query::Decisions { rule, event, after, limit } => {
+                decisions(db, rule.as_deref(), (*event, *after), *limit).map(Reply::Decisions)
             }
             Query::Audit(filter) => audit::lines(db, filter).map(Reply::Audit),
             Query::VerifyAudit => audit::verify(db).map(Reply::AuditChecked),
@@ -147,13 +147,16 @@ fn events(db: &Connection, filter: &EventFilter) -> rusqlite::Result<Vec<Event>>
 fn decisions(
     db: &Connection,
     rule: Option<&str>,
-    event: Option<u64>,
+    (event, after): (Option<u64>, Option<u64>),
     most: u32,
 ) -> rusqlite::Result<Vec<Decision>> {
     let wanted = limit(most, 100, EVENTS_MAX) as usize;
-    let sql = "SELECT data FROM decisions WHERE event BETWEEN ?1 AND ?2 ORDER BY event DESC";
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query(numbers(event))?;
+    let newest = "SELECT data FROM decisions WHERE event BETWEEN ?1 AND ?2 ORDER BY event DESC";
+    let oldest = "SELECT data FROM decisions WHERE event BETWEEN ?1 AND ?2 ORDER BY event";
+    let mut statement = db.prepare_cached(if after.is_some() { oldest } else { newest })?;
+    let [from, to] = numbers(event);
+    let first = after.map_or(0, |it| i64::try_from(it).unwrap_or(i64::MAX).saturating_add(1));
+    let mut rows = statement.query([from.max(first), to])?;
     let mut found: Vec<Decision> = Vec::new();
     let mut looked = 0;
     while let Some(row) = rows.next()? {
@@ -166,7 +169,9 @@ fn decisions(
             break;
         }
     }
-    found.reverse();
+    if after.is_none() {
+        found.reverse();
+    }
     Ok(found)
 }
 

@@ -123,6 +123,7 @@ pub(crate) const PAGES: &[Page] = &[
     page("get", "/api/v1/decisions", "What the reactor decided", Answer::Reply("decisions")).query(&[
         ("rule", "only of this rule"),
         ("event", "only about this event"),
+        ("after", "only after the event of this number: the oldest of them"),
         ("limit", "at most"),
     ]),
     page("get", "/api/v1/observers", "Observers and API tokens, without secrets", Answer::Reply("observers")),
@@ -433,7 +434,7 @@ pub(super) fn requests() -> Vec<Request> {
         },
         Request::SendEvent { tag: "deploy".to_owned(), data: Map::new() },
         Request::Rules,
-        Request::Decisions { rule: None, limit: 50, event: None },
+        Request::Decisions { rule: None, limit: 50, event: None, after: None },
         Request::ExplainRules { rule: Some("disk-full".to_owned()), event: event_example() },
         Request::SwitchRule { rule: "disk-full".to_owned(), on: false, for_ms: Some(3_600_000) },
         Request::CreateObserver { name: "grafana".to_owned(), role: ObserverRole::Viewer, for_ms: None },

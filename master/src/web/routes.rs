@@ -365,8 +365,10 @@ struct DecisionQuery {
     #[serde(default)]
     limit: u32,
     event: Option<u64>,
+    after: Option<u64>,
 }
 
 async fn decisions(who: Operator, Query(query): Query<DecisionQuery>) -> Response {
-    who.ask(Request::Decisions { rule: query.rule, limit: query.limit, event: query.event }).await
+    let DecisionQuery { rule, limit, event, after } = query;
+    who.ask(Request::Decisions { rule, limit, event, after }).await
 }

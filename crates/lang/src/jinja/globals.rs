@@ -7,7 +7,7 @@ use super::{
     failure::{Failure, Outcome},
     object::Object,
     run::{Place, Run},
-    value::{Dict, Key, Value},
+    value::{Dict, Key, Value, of_json},
 };
 use std::{cell::Cell, cell::RefCell, rc::Rc, sync::Arc};
 
@@ -38,6 +38,11 @@ pub(super) const GLOBALS: &[Global] = &[
     Global { name: "odict", doc: "A mapping, as `dict`.", call: dict },
     Global { name: "raise", doc: "Ends the compile with a message.", call: raise },
     Global { name: "range", doc: "Whole numbers: `range(stop)`, `range(start, stop, step)`.", call: range },
+    Global {
+        name: "roster",
+        doc: "Other machines, as `roster` in [Handlebars](template-helpers.md): `roster('label:role=web')`.",
+        call: roster,
+    },
     Global {
         name: "show_full_context",
         doc: "Refused: it would print every secret of the pillar. Name what you want to see.",
@@ -140,6 +145,14 @@ fn raise(run: &Run<'_>, args: &Called, _: &Place) -> Outcome<Value> {
     let [message] = args.need("raise", 1, ["msg"])?;
     let message = message.map_or(Ok(String::new()), |it| super::text::str_of(&it, run.heap))?;
     Err(Failure::new("E0212", message))
+}
+
+fn roster(run: &Run<'_>, args: &Called, _: &Place) -> Outcome<Value> {
+    let [expression] = args.need("roster", 1, ["expression"])?;
+    let expression = super::call::text("roster", expression.as_ref())?;
+    let found = crate::roster::matching(expression)
+        .map_err(|cause| Failure::new("E0212", format!("`roster` {cause}")))?;
+    Ok(of_json(&found, run.heap))
 }
 
 fn ifelse(run: &Run<'_>, args: &Called, _: &Place) -> Outcome<Value> {

@@ -44,7 +44,7 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("event", "a template has no effect"),
     ("http", "it asks the network"),
     ("log", "a template has no effect"),
-    ("publish", "it asks other minions; use `roster` in a Handlebars file"),
+    ("publish", "it asks other minions; use `roster('label:role=web')`"),
     ("random", "it throws dice"),
     ("saltutil", "it alters the minion"),
     ("sdb", "there is no sdb; put secrets into the pillar with !secret"),

@@ -62,7 +62,7 @@ impl Notifier {
         scope["priority"] = self.priority(notice.priority, scope["priority"].clone());
         match &self.template {
             None => Ok(Value::Object(scope)),
-            Some(template) => self.texts.filler(scope).fill_value(template),
+            Some(template) => self.texts.filler(scope, None).fill_value(template),
         }
     }
 

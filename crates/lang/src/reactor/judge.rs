@@ -2,6 +2,7 @@
 
 use super::{
     Judged, List, Reactor, View,
+    aftermath::{EXPECTS_AGAIN, FELL_AWAY, LOOKS_AGAIN},
     index::Found,
     key::{OF_ALL, slot_of, slot_of_machine},
     memory::{Holding, Kept, Later, Slot, Waiting, What, of},
@@ -196,10 +197,10 @@ impl<'a> Case<'a, '_> {
         let since = self.slot().and_then(|it| Some(it.holding.as_ref()?.since));
         if let (Some(since), Some(whole)) = (since, clauses.for_ms) {
             let part = self.view.now.since_ms(since);
-            self.trail.note("for", format!("fell away after {}", of(part, whole)));
+            self.trail.note("for", format!("{FELL_AWAY} after {}", of(part, whole)));
         }
         if self.slot().is_some_and(|it| it.later.is_some()) {
-            self.trail.note("else_after", "fell away".to_owned());
+            self.trail.note("else_after", FELL_AWAY.to_owned());
         }
         self.alter(|slot| {
             let was = slot.holding.is_some() || slot.later.is_some();
@@ -240,7 +241,7 @@ impl<'a> Case<'a, '_> {
         if !self.rule.clauses.enabled || self.reactor.disabled.contains(&self.rule.name) {
             return;
         }
-        let waiting = Waiting { at: self.view.now.plus_ms(absent.within_ms), kept: self.kept() };
+        let waiting = Waiting::new(self.view.now.plus_ms(absent.within_ms), self.kept());
         let first_only = absent.after == After::Up;
         self.alter(|slot| {
             if found.disarms {
@@ -272,13 +273,13 @@ impl<'a> Case<'a, '_> {
             };
             return self.trail.say("absent", false, seen);
         }
-        let waiting = Waiting { at: self.view.now.plus_ms(absent.within_ms), kept: self.kept() };
+        let waiting = Waiting::new(self.view.now.plus_ms(absent.within_ms), self.kept());
         self.alter(|slot| {
             slot.let_go(What::Expect);
             slot.expecting = Some(waiting);
             true
         });
-        self.trail.say("absent", false, format!("it came; acts if none comes for {span}"))
+        self.trail.say("absent", false, format!("{EXPECTS_AGAIN} {span}"))
     }
 
     fn holds_long_enough(&mut self) -> bool {
@@ -315,14 +316,26 @@ impl<'a> Case<'a, '_> {
     }
 
     fn settles(&mut self) -> bool {
-        let Some(span) = self.rule.clauses.debounce_ms else { return true };
-        let waiting = Waiting { at: self.view.now.plus_ms(span), kept: self.kept() };
+        let Some(debounce) = self.rule.clauses.debounce else { return true };
+        let (now, kept) = (self.view.now, self.kept());
+        let span = debounce.wait_ms;
+        let mut rest = span;
         self.alter(|slot| {
             slot.let_go(What::Settle);
-            slot.settling = Some(waiting);
+            let before = slot.settling.as_ref().and_then(|it| it.since);
+            let since = before.unwrap_or(now);
+            let last = since.plus_ms(debounce.at_most_ms);
+            rest = span.min(last.since_ms(now));
+            slot.settling = Some(Waiting { at: now.plus_ms(rest), since: Some(since), kept });
             true
         });
-        self.trail.say("debounce", false, format!("acts if no more comes for {}", duration::show(span)))
+        let seen = if rest < span {
+            let most = duration::show(debounce.at_most_ms);
+            format!("acts in {}: {most} after the first at the latest", duration::roughly(rest))
+        } else {
+            format!("acts if no more comes for {}", duration::show(span))
+        };
+        self.trail.say("debounce", false, seen)
     }
 
     /// The last clauses: those that keep a rule from acting although all is as it wants.
@@ -463,6 +476,8 @@ impl<'a> Case<'a, '_> {
             }
             free
         });
+        let spans: Vec<String> = lists.iter().map(|it| duration::show(it.0)).collect();
+        self.trail.note("else_after", format!("{LOOKS_AGAIN} {} after the first time", spans.join(", ")));
     }
 
     /// What came of it, with the actions that follow.

@@ -90,7 +90,16 @@ pub(crate) struct Holding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub(crate) at: Timestamp,
+    /// `debounce`: when the first event came that it waits with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Timestamp>,
     pub(crate) kept: Kept,
+}
+
+impl Waiting {
+    pub(crate) fn new(at: Timestamp, kept: Kept) -> Self {
+        Self { at, since: None, kept }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::{Judged, Maintenance, Member, Reactor, World, minion_of};
 use crate::{
+    RosterEntry,
     rules::{Action, Rules},
     schedule::Zone,
     target::{Candidate, Target},
@@ -24,9 +25,12 @@ pub struct Replayed {
     pub presence: Presence,
     /// Which boot it said last.
     pub boot: Option<String>,
+    /// Where it last connected from.
+    pub address: Option<String>,
 }
 
-/// A world in which nothing happens but what events say: who comes, goes and boots.
+/// A world in which nothing happens but what events say: who comes, goes and boots, which labels it gets, and who is left
+/// alone. Its members are the roster of its templates.
 #[derive(Clone, Debug, Default)]
 pub struct StillWorld {
     /// Members.
@@ -61,6 +65,17 @@ impl World for StillWorld {
             target.matches(&Remembered { id, it, maintenance: self.maintenance.contains_key(*id) })
         };
         Some(self.members.iter().filter(matches).count())
+    }
+    fn roster(&self) -> Vec<RosterEntry> {
+        let entry = |(id, it): (&MinionId, &Replayed)| RosterEntry {
+            id: id.clone(),
+            address: it.address.clone(),
+            labels: it.labels.clone(),
+            presence: it.presence,
+            maintenance: self.maintenance.contains_key(id),
+            grains: Grains::new(),
+        };
+        self.members.iter().map(entry).collect()
     }
 }
 
@@ -122,17 +137,19 @@ impl StillWorld {
             labels: Labels::new(),
             presence: Presence::Up,
             boot: None,
+            address: None,
         });
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
         match what {
             "start" => {
                 member.presence = Presence::Up;
-                if let Some(boot) = event.data.get("boot_id").and_then(Value::as_str) {
-                    member.boot = Some(boot.to_owned());
-                }
+                member.boot = text("boot_id").or_else(|| member.boot.take());
+                member.address = text("address").or_else(|| member.address.take());
             }
             "online" => member.presence = Presence::Up,
             "lost" => member.presence = Presence::Lost,
             "down" => member.presence = Presence::Down,
+            "labels" => relabel(member, event),
             _ => {}
         }
         None
@@ -147,6 +164,17 @@ impl StillWorld {
         let reason = data["reason"].as_str().unwrap_or_default().to_owned();
         self.maintenance.insert(id, Maintenance { until, reason });
         None
+    }
+}
+
+fn relabel(member: &mut Replayed, event: &Event) {
+    for name in event.data.get("removed").and_then(Value::as_array).into_iter().flatten() {
+        member.labels.retain(|it, _| Some(it.as_str()) != name.as_str());
+    }
+    for (name, value) in event.data.get("set").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(value) = value.as_str() {
+            member.labels.insert(name.clone(), value.to_owned());
+        }
     }
 }
 

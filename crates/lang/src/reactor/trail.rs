@@ -40,7 +40,8 @@ impl<'a> Trail<'a> {
         let why = if let Some(clause) = failed {
             reason(clause)
         } else {
-            let telling = self.clauses.iter().filter(|it| TELLING.contains(&it.name.as_str()));
+            let telling = |it: &&Clause| it.held.is_some() && TELLING.contains(&it.name.as_str());
+            let telling = self.clauses.iter().filter(telling);
             telling.map(reason).collect::<Vec<_>>().join("; ")
         };
         let salt = self.rule.salt.is_some().then(|| self.clauses.first().map(reason)).flatten();

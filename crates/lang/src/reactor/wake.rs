@@ -11,7 +11,7 @@ use crate::{
     duration,
     rules::{After, Moment},
 };
-use model::{Clause, Presence};
+use model::{Clause, Presence, Timestamp};
 use std::sync::Arc;
 
 /// Deals with the deadlines that have passed.
@@ -99,11 +99,8 @@ impl Case<'_, '_> {
     fn settled(&mut self) -> bool {
         let waiting = self.reactor.memory.get(self.place, &self.slot).and_then(|it| it.settling.clone());
         self.alter(|slot| slot.settling.take().is_some());
-        let span = duration::show(self.rule.clauses.debounce_ms.unwrap_or_default());
-        let acts = self.may_act()
-            && self.when()
-            && self.trail.say("debounce", true, format!("no more came for {span}"))
-            && self.acts();
+        let seen = self.settled_how(waiting.as_ref().and_then(|it| it.since));
+        let acts = self.may_act() && self.when() && self.trail.say("debounce", true, seen) && self.acts();
         if let Some(Until(until)) = self.held {
             self.alter(|slot| {
                 slot.settling = waiting;
@@ -112,6 +109,18 @@ impl Case<'_, '_> {
             self.hold(What::Settle, until);
         }
         acts
+    }
+
+    /// Nothing more came, or what came has waited long enough.
+    fn settled_how(&self, since: Option<Timestamp>) -> String {
+        let Some(debounce) = self.rule.clauses.debounce else { return String::new() };
+        let (last, now) = (self.view.event.at, self.view.now);
+        match since {
+            Some(since) if now.since_ms(last) < debounce.wait_ms => {
+                format!("more came for {}, which is the longest", duration::show(now.since_ms(since)))
+            }
+            _ => format!("no more came for {}", duration::show(debounce.wait_ms)),
+        }
     }
 
     /// `absent`: the event did not come. Nothing is said when it is not expected any more.

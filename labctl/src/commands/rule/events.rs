@@ -162,6 +162,7 @@ fn member(value: &Value) -> Option<(MinionId, Replayed)> {
         labels: serde_json::from_value(labels).ok()?,
         presence: presence.unwrap_or(Presence::Up),
         boot: None,
+        address: value.get("address").and_then(Value::as_str).map(str::to_owned),
     };
     Some((id, member))
 }

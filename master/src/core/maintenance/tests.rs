@@ -1,7 +1,9 @@
 //! Who is left alone, by whom, and for how long.
 
 use crate::core::{test_kit::*, *};
+use bus::message::FromMinion;
 use model::{MaintenanceAct, Reply, Request};
+use serde_json::json;
 
 const RULES: &str = "all:\n  on: user/+/go\n  do:\n    - run: { target: '*', command: [\"true\"] }\none:\n  on: user/+/one\n  do:\n    - run: { target: vm-1, command: [\"true\"] }\n";
 
@@ -74,4 +76,51 @@ fn a_removed_machine_takes_its_maintenance_along() {
     bench.ask(on("vm-1", None));
     bench.ask(Request::RemoveMinion { minion: id("vm-1") });
     assert!(bench.master.book.kept_of(Part::Maintenance).next().is_none());
+}
+
+#[test]
+fn what_rules_held_back_is_done_at_once_when_it_ends() {
+    let rules = "\
+configure: { on: minion/+/start, once_per: boot, do: [ { run: { target: '{{minion}}', command: [setup] } } ] }
+held: { on: minion/+/event/x, for: 1m, do: [ { run: { target: '{{minion}}', command: [repair] } } ] }
+settled: { on: minion/+/event/x, debounce: 10s, do: [ { run: { target: '{{minion}}', command: [tidy] } } ] }
+";
+    let words = |effects: &[Effect]| -> Vec<String> {
+        let job = |it: &&Entry| match it {
+            Entry::Job(job) if job.ended.is_none() => match &job.kind {
+                model::JobKind::Run { command, .. } => Some(command[0].clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        records(effects).iter().filter_map(job).collect()
+    };
+    let event = || FromMinion::Event { number: 1, tag: "event/x".to_owned(), data: json!({}), gap: 0 };
+    let early = |bench: &mut Bench| {
+        bench.ask(Request::Maintain { target: "vm-1".to_owned(), act: MaintenanceAct::Off })
+    };
+    for (for_ms, ends_early) in [(None, true), (Some(3_600_000), true), (Some(3_600_000), false)] {
+        let mut bench = Bench::with(&["vm-1"]);
+        bench.rules(rules);
+        // The boot that it has begun with.
+        let job = bench.master.book.open.keys().next().copied().unwrap();
+        bench.compiled(job.0, "vm-1");
+        bench.say("vm-1", result(job, model::Terminal::Ok));
+        bench.ask(on("vm-1", for_ms));
+        bench.back("vm-1", bus::message::Hello { boot: "boot-2".to_owned(), ..hello() });
+        let mut done = words(&bench.say("vm-1", event()));
+        for _ in 0..10 {
+            done.extend(words(&bench.pass(60_000)));
+            bench.say("vm-1", FromMinion::Heartbeat { running: None });
+        }
+        assert!(done.is_empty(), "{done:?}");
+        let effects = if ends_early { early(&mut bench) } else { bench.pass(3_000_000) };
+        let mut done = words(&effects);
+        for _ in 0..3 {
+            done.extend(words(&bench.pass(1)));
+        }
+        done.sort();
+        assert_eq!(done, ["repair", "setup", "tidy"], "{for_ms:?} {ends_early}");
+        assert!(words(&bench.pass(30_000)).is_empty(), "once");
+    }
 }

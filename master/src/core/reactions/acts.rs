@@ -14,9 +14,10 @@ use lang::{
     rules::{Action, PowerSet, ResolvedTarget},
 };
 use model::{
-    Ask, DecisionAction, JobKind, Labels, Minion, MinionId, Mode, Rolling,
+    Ask, DecisionAction, Event, JobKind, Labels, Minion, MinionId, Mode, Rolling, Source,
     api::{ErrorKind, ErrorView},
 };
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a machine stays off when its power is cycled.
@@ -25,6 +26,8 @@ const CYCLE_MS: u64 = 5_000;
 const SWITCH_MS: u64 = 2 * 60_000;
 /// Addresses in one packet run.
 const MACS_MAX: usize = 256;
+/// Bytes of labels that an event about them names.
+const LABEL_BYTES_MAX: usize = 8 << 10;
 
 impl Master {
     /// Does one action of a reaction and notes it.
@@ -185,19 +188,21 @@ impl Master {
         let (permitted, left_out) = self.permitted(&reaction.rule, "target.label", minions);
         let what = format!("label {} on {}{left_out}", words.join(" "), cut(&text, 128));
         let caller = self.rule_caller(&reaction.rule);
-        let done = permitted
-            .and_then(|minions| self.relabel(caller, &minions, &text, set, remove).map_err(|it| it.message));
+        let done = permitted.and_then(|minions| {
+            let event = reaction.event.clone();
+            self.relabel(caller, &minions, &text, (set, remove), Some(&event)).map_err(|it| it.message)
+        });
         self.conclude(reaction, what, done);
     }
 
-    /// Labels of members, all or none. Who has them already keeps them, without a line.
+    /// Labels of members, all or none. Who has them already keeps them, without a word. `cause` is the event of a rule.
     pub(crate) fn relabel(
         &mut self,
         caller: model::Caller,
         minions: &[MinionId],
         target: &str,
-        set: &Labels,
-        remove: &[String],
+        (set, remove): (&Labels, &[String]),
+        cause: Option<&Event>,
     ) -> Result<(), ErrorView> {
         check_labels(set)?;
         let relabel = |minion: &Minion| {
@@ -214,12 +219,19 @@ impl Master {
             .collect();
         changed.iter().try_for_each(|it| check_labels(&it.labels))?;
         let what = format!("label `{}` set {set:?} remove {remove:?}", cut(target, 256));
+        let by = caller.name.clone();
         self.audit(caller, what, ACCEPTED.to_owned());
         for minion in changed {
             if self.revision.is_some() {
                 self.out.push(Effect::Assign { minion: minion.id.clone() });
             }
+            let before = self.book.minions.get(&minion.id).map(|it| it.labels.clone()).unwrap_or_default();
+            let (tag, data) = (format!("minion/{}/labels", minion.id), told(&minion, &before, &by));
             self.record(Entry::Minion(minion));
+            match cause {
+                Some(event) => drop(self.emit_after(event, tag, Source::Master, data)),
+                None => self.emit_master(tag, data),
+            }
         }
         Ok(())
     }
@@ -431,6 +443,23 @@ impl Master {
             reaction.left.push_front((index, step));
         }
     }
+}
+
+/// What of a machine's labels is other than before, as far as there is room for it in an event.
+fn told(minion: &Minion, before: &Labels, by: &str) -> serde_json::Value {
+    let mut bytes = 0;
+    let mut room = |it: usize| {
+        bytes += it;
+        bytes <= LABEL_BYTES_MAX
+    };
+    let altered = minion.labels.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let altered: Vec<(&String, &String)> = altered.collect();
+    let gone: Vec<&String> = before.keys().filter(|it| !minion.labels.contains_key(*it)).collect();
+    let set: BTreeMap<&String, &String> =
+        altered.iter().copied().take_while(|it| room(it.0.len() + it.1.len())).collect();
+    let removed: Vec<&&String> = gone.iter().take_while(|it| room(it.len())).collect();
+    let more = set.len() < altered.len() || removed.len() < gone.len();
+    json!({"minion": minion.id, "set": set, "removed": removed, "more": more, "by": by})
 }
 
 /// Puts what was done on record; what was refused is a failure.

@@ -2,7 +2,7 @@
 //! records of decisions.
 
 use super::reaction::{Reaction, TEXT_MAX};
-use crate::core::{Entry, Master, Part, roster::cut, timers::Timer};
+use crate::core::{Entry, Master, Part, reactor::chain, roster::cut, timers::Timer};
 use model::{DecisionAction, Event, MinionId};
 use serde_json::{Value, json};
 
@@ -64,6 +64,9 @@ impl Master {
             if reaction.queued {
                 let queue = self.reactions.queued.entry(reaction.rule.clone()).or_default();
                 queue.insert(reaction.number, id.clone());
+            }
+            for (job, _) in &reaction.jobs {
+                self.reactor.causes.insert(*job, chain(&reaction.event));
             }
             if let Some(wait) = &reaction.waits {
                 let until = wait.until;

@@ -3,7 +3,7 @@
 
 use super::index::{Index, Place};
 use crate::core::{Master, roster::cut, timers::Timer};
-use lang::rules::{Action, Rule};
+use lang::rules::{Action, Context, Others, Rule, Wait};
 use model::{ActionEnd, DecisionAction, Event, JobId, MinionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,6 +64,9 @@ pub(crate) struct Reaction {
     failure: Option<(String, Option<JobId>)>,
     /// `on_failure` has been done.
     told: bool,
+    /// What its next wait waits for has come already, while the action before it went on.
+    #[serde(default)]
+    pub(super) heard: Option<(u64, String)>,
 }
 
 /// Something that is left to be done.
@@ -165,6 +168,17 @@ impl Reaction {
             waits: None,
             failure: None,
             told: false,
+            heard: None,
+        }
+    }
+    /// The event that the next action waits for, while the one before it goes on: what comes meanwhile counts.
+    pub(super) fn next_event(&self) -> Option<(&str, Option<&String>)> {
+        let next = self.left.iter().find_map(|it| if let Step::Do(it) = &it.1 { Some(it) } else { None });
+        match next.map(|it| &**it) {
+            Some(Action::Wait { what: Wait::Event(filter, when), .. }) if !self.queued => {
+                Some((filter, when.as_ref()))
+            }
+            _ => None,
         }
     }
     pub(super) fn place(&self, id: &str) -> Place {
@@ -305,7 +319,10 @@ impl Master {
         let Some(rule) = rule.filter(|it| !it.on_failure.is_empty()) else { return };
         let minion = reaction.minion.clone();
         let event = reaction.event.clone();
-        let filled = rule.failure_actions(self.seen_by_rules(&event, minion.as_ref()), &reason, job);
+        let around = self.around();
+        let context =
+            Context { others: Some(Others::of(&around)), ..self.seen_by_rules(&event, minion.as_ref()) };
+        let filled = rule.failure_actions(context, &reason, job);
         match filled {
             Ok(actions) => {
                 for (index, action) in actions.into_iter().enumerate() {

@@ -517,3 +517,4 @@ fn people_see_who_can_be_told_and_try_it() {
 
 mod order;
 mod reach;
+mod rights;

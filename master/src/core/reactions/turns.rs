@@ -38,7 +38,8 @@ impl Master {
             Some(Await::Presence { minions, .. }) => (None, minions.clone()),
             _ => (None, Vec::new()),
         };
-        reactions.listening.set(&place, filter);
+        let next = reaction.next_event().map(|it| fixed(it.0));
+        reactions.listening.set(&place, filter.into_iter().chain(next));
         reactions.watching.set(&place, watched);
         reactions.in_decision.set(&place, [reaction.decision]);
         for (job, _) in &reaction.jobs {

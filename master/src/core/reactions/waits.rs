@@ -1,13 +1,13 @@
 //! What reactions wait for: jobs, events, presence, calls, time. A wait that is not met ends what is left.
 
 use super::{
-    index::beginnings,
+    index::{Place, beginnings},
     reaction::{Await, Reaction, Waiting},
 };
 use crate::core::{Master, roster::cut};
-use lang::rules::{Context, Wait, filter_matches};
+use lang::rules::{Context, Others, Wait, filter_matches};
 use model::{ActionEnd, DecisionAction, Event, Job, JobId, MinionId, Presence};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened meanwhile.
 impl Master {
@@ -40,24 +40,43 @@ impl Master {
 
     /// An event that somebody may wait for.
     pub(crate) fn reaction_event(&mut self, event: &Event) {
-        let mut heard: Vec<String> = Vec::new();
+        let mut heard: BTreeSet<Place> = BTreeSet::new();
         for beginning in beginnings(&event.tag) {
-            heard.extend(self.reactions.listening.of(&beginning.to_owned()).map(|it| it.1.clone()));
+            heard.extend(self.reactions.listening.of(&beginning.to_owned()).cloned());
         }
-        for id in heard {
+        for (_, id) in heard {
             let Some(reaction) = self.reactions.open.get(&id) else { continue };
-            let Some(Waiting { what: Await::Event(filter, when), .. }) = &reaction.waits else { continue };
             // What it was made from cannot be what it waits for.
-            if event.number <= reaction.event.number || !filter_matches(filter, &event.tag) {
+            if event.number <= reaction.event.number {
                 continue;
             }
-            let minion = lang::reactor::minion_of(&event.tag);
-            let context = self.seen_by_rules(event, minion.as_ref());
-            if when.as_ref().is_none_or(|it| context.meets(it)) {
-                let answer = format!("event {} {}", event.number, cut(&event.tag, 256));
-                self.end_wait_of(&id, true, &answer);
+            if let Some(Waiting { what: Await::Event(filter, when), .. }) = &reaction.waits
+                && self.lets_through(event, filter, when.as_ref())
+            {
+                // One event ends one wait.
+                self.end_wait_of(&id, true, &told_of(event.number, &event.tag));
+                continue;
+            }
+            let Some((filter, when)) = reaction.next_event().filter(|_| reaction.heard.is_none()) else {
+                continue;
+            };
+            if self.lets_through(event, filter, when)
+                && let Some(mut reaction) = self.reactions.open.get(&id).cloned()
+            {
+                reaction.heard = Some((event.number, cut(&event.tag, 256)));
+                self.put(&id, reaction);
             }
         }
+    }
+
+    fn lets_through(&self, event: &Event, filter: &str, when: Option<&String>) -> bool {
+        let minion = lang::reactor::minion_of(&event.tag);
+        filter_matches(filter, &event.tag)
+            && when.is_none_or(|it| {
+                let around = self.around();
+                let seen = self.seen_by_rules(event, minion.as_ref());
+                Context { others: Some(Others::of(&around)), ..seen }.meets(it)
+            })
     }
 
     /// The presence of a minion has changed.
@@ -180,8 +199,12 @@ impl Master {
         reaction.done.push(DecisionAction::new(cut(text, 160), None, super::ACCEPTED));
         let action = reaction.done.len() - 1;
         let job = if let Await::Job(job) = &what { Some(*job) } else { None };
+        let heard = reaction.heard.take().filter(|_| matches!(what, Await::Event(..)));
         let presence = matches!(what, Await::Presence { .. });
         reaction.waits = Some(Waiting { action, until: now.plus_ms(timeout_ms), what });
+        if let Some((number, tag)) = heard {
+            return reaction.end_wait(now, true, &told_of(number, &tag));
+        }
         match job {
             None if presence && self.is_there(reaction) => {
                 reaction.end_wait(now, true, "presence is as wanted");
@@ -193,4 +216,8 @@ impl Master {
             _ => {}
         }
     }
+}
+
+fn told_of(number: u64, tag: &str) -> String {
+    format!("event {number} {}", cut(tag, 256))
 }

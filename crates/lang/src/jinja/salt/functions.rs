@@ -135,7 +135,7 @@ pub(in crate::jinja) const FUNCTIONS: &[Function] = &[
     function(
         "mine.get",
         "tgt, fun, tgt_type='glob'",
-        "Nothing: there is no mine; `roster` in a Handlebars file knows the other minions.",
+        "Nothing: there is no mine; `roster` knows the other minions.",
         mine_get,
     ),
     function("network.get_hostname", "", "The grain `host`.", |run, _| {
