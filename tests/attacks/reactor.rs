@@ -332,11 +332,11 @@ fn slow_bodies(arena: &mut Arena) -> Verdict {
     let from = [127, 0, 2, 1].into();
     let head = generic("a guess", now_s(), BODY, HEADER);
     let head = &head[..head.len() - BODY.len()];
-    let mut held = Vec::new();
+    let mut silent = Vec::new();
     for _ in 0..8 {
         let mut line = hook_line(arena, from);
         line.send(head);
-        held.push(line);
+        silent.push(line);
     }
     // One of them is judged when its head is read; a moment later all are.
     let limit = Duration::from_millis(1_500);

@@ -58,7 +58,7 @@ impl Service {
         self.heard.lock().unwrap().push(request);
         let _ = stream.write_all(answer.as_bytes());
         if path.contains("/endless") {
-            let piece = [b'x'; 64 << 10];
+            let piece = [b'x'; 8 << 10];
             while *self.taken.lock().unwrap() < ENDLESS && stream.write_all(&piece).is_ok() {
                 *self.taken.lock().unwrap() += piece.len();
             }

@@ -156,12 +156,12 @@ fn a_minion_with_another_list_of_the_same_version_does_not_count_and_is_got_back
     let shown = labmaster(&lab, &["masters", "show"], "").expect(0).stdout;
     let first: Masters = serde_json::from_str(&shown).unwrap();
     // The master is restored from a backup: of the edition that the minion has it knows nothing, and makes another.
-    let mut lost = Masters { version: first.version + 1, ..first.clone() };
-    lost.masters[0].name = "before the restore".to_owned();
-    let lost = sign(&lab, &org_key, &serde_json::to_string(&lost).unwrap());
+    let mut forgotten = Masters { version: first.version + 1, ..first.clone() };
+    forgotten.masters[0].name = "before the restore".to_owned();
+    let forgotten = sign(&lab, &org_key, &serde_json::to_string(&forgotten).unwrap());
     lab.agent(0).signal("TERM");
     wait::until("the agent to end", LIMIT, || lab.agent(0).ended().then_some(()));
-    fs::copy(&lost, lab.agent(0).folder.join("state/masters.json")).unwrap();
+    fs::copy(&forgotten, lab.agent(0).folder.join("state/masters.json")).unwrap();
     lab.restart(0);
     let list = labmaster(&lab, &["masters", "next"], "").expect(0).stdout;
     install(&lab, &sign(&lab, &org_key, &list)).expect(0);
