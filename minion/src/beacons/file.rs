@@ -2,19 +2,21 @@
 //! file that is replaced, or made later, is watched too; a folder that is not there yet is waited for above it.
 
 mod changes;
+mod wanted;
 
 use super::{Beacon, Signal, Source};
-use crate::senses::{Mount, Senses, mount_of, resolve};
+use crate::senses::Senses;
 use changes::{Change, Changes};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use resources::beacons::{Settings, matches};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use wanted::{Interest, Wanted, is_folder, mounts};
 
 /// Bytes of the kernel's events that are read at once, and how often in one go.
 const BUFFER: usize = 16 << 10;
@@ -32,19 +34,6 @@ const MASK: [&str; 4] = ["create", "modify", "delete", "move"];
 /// What editors and package managers leave for a moment.
 const LITTER: [&str; 7] = ["*.swp", "*.swpx", "*.swx", "*~", ".#*", "4913", "*.dpkg-new"];
 
-/// What is wanted of a folder.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Interest {
-    /// As people name it.
-    shown: String,
-    /// Everything in it.
-    whole: bool,
-    /// These names in it, which people named.
-    names: BTreeSet<OsString>,
-    /// When something of these names appears, there is more to watch.
-    steps: BTreeSet<OsString>,
-}
-
 /// A folder that is watched.
 struct Watched {
     watch: WatchDescriptor,
@@ -52,8 +41,6 @@ struct Watched {
     interest: Interest,
 }
 
-/// Folders, and what is wanted of each.
-type Wanted = BTreeMap<PathBuf, Interest>;
 /// A folder that was not watched so before, what is wanted of it, and what was.
 type Fresh = (PathBuf, Interest, Option<Interest>);
 
@@ -109,26 +96,6 @@ pub(super) fn make(settings: &Settings<'_>, senses: &dyn Senses) -> Result<Box<d
         limit_told: false,
         read_at: SystemTime::now(),
     }))
-}
-
-impl Interest {
-    /// Whether something there leads on to what is watched.
-    fn is_way(&self) -> bool {
-        !self.names.is_empty() || !self.steps.is_empty()
-    }
-
-    /// Whether nothing in it is told.
-    fn is_idle(&self) -> bool {
-        !self.whole && self.names.is_empty()
-    }
-}
-
-fn is_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|it| it.is_dir())
-}
-
-fn mounts(senses: &dyn Senses) -> Result<Vec<Mount>, String> {
-    senses.mounts().map_err(|error| format!("cannot read what is mounted: {error}"))
 }
 
 /// Without doubled and final slashes.
@@ -413,77 +380,6 @@ impl Files {
         }
         let mask = way | WatchMask::CLOSE_WRITE | WatchMask::MODIFY;
         if self.mask.iter().any(|it| it == "attributes") { mask | WatchMask::ATTRIB } else { mask }
-    }
-
-    /// Where a path of the machine is.
-    fn place(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
-    }
-
-    /// Whether a place could wait for another machine: it is not even looked at.
-    fn is_remote(&self, mounts: &[Mount], place: &Path) -> bool {
-        let path = Path::new("/").join(place.strip_prefix(&self.root).unwrap_or(place));
-        mount_of(mounts, &path.to_string_lossy()).is_some_and(Mount::is_remote)
-    }
-
-    /// Folders, and what is wanted of each; whether there are more than may be.
-    fn wanted(&self, mounts: &[Mount]) -> Result<(Wanted, bool), String> {
-        let (mut wanted, mut full) = (Wanted::new(), false);
-        for shown in &self.paths {
-            let (above, name) = shown.rsplit_once('/').unwrap_or_default();
-            // Each folder on the way is watched: another one may take the place of the next, or a link lead elsewhere.
-            let lead = resolve(mounts, &self.root, above, &mut |folder, part| {
-                wanted.entry(self.place(folder)).or_default().steps.insert(part.into());
-            });
-            let folder = match lead {
-                Ok(folder) => self.place(&folder),
-                Err(error) if error.kind() == io::ErrorKind::Other => return Err(error.to_string()),
-                Err(_) => continue,
-            };
-            let real = folder.join(name);
-            if self.is_remote(mounts, &real) {
-                return Err(format!("`{shown}` is on the network, which is never asked"));
-            }
-            if !name.is_empty() {
-                let interest = wanted.entry(folder).or_default();
-                above.clone_into(&mut interest.shown);
-                interest.names.insert(name.into());
-            }
-            if is_folder(&real) {
-                full |= self.take_folder(mounts, &mut wanted, real, shown, self.watches_max);
-            }
-        }
-        Ok((wanted, full))
-    }
-
-    /// A folder with all that is in it, and those below it. Links to folders are not followed, and what is on the
-    /// network is left out. True if there are more than there is room for.
-    fn take_folder(
-        &self,
-        mounts: &[Mount],
-        wanted: &mut Wanted,
-        real: PathBuf,
-        shown: &str,
-        room: usize,
-    ) -> bool {
-        let mut left = vec![(real, shown.to_owned())];
-        while let Some((folder, shown)) = left.pop() {
-            if wanted.len() >= room {
-                return true;
-            }
-            if self.recursive {
-                let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-                let ours = entries
-                    .filter(|it| self.counts(&it.file_name(), true) && !self.is_remote(mounts, &it.path()));
-                let folders = ours.filter(|it| it.file_type().is_ok_and(|it| it.is_dir()));
-                let mut folders: Vec<OsString> = folders.map(|it| it.file_name()).collect();
-                folders.sort();
-                left.extend(folders.into_iter().rev().map(|it| (folder.join(&it), below(&shown, &it))));
-            }
-            let interest = wanted.entry(folder).or_default();
-            (interest.shown, interest.whole) = (shown, true);
-        }
-        false
     }
 
     /// Another folder is in the place of one: what is only in the old one is gone.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::linux::ready;
-use crate::senses::fake::Fake;
+use crate::senses::{Mount, fake::Fake};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Instant;
