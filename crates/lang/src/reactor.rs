@@ -7,6 +7,7 @@ mod judge;
 mod key;
 mod memory;
 mod replay;
+mod slot;
 mod trail;
 mod wake;
 

@@ -541,8 +541,15 @@ fn a_maintenance_that_ends_before_there_are_rules_is_not_forgotten() {
     let mut later = Reactor::default();
     later.restore(rows);
     later.maintenance_ended(due, &"vm-1".parse().unwrap());
-    later.replace_rules(due, Arc::new(rules));
-    assert!(later.wake(due, &StillWorld::default())[0].fired);
+    // Rules with a mistake in them rest, also over one more start.
+    let rows: Vec<_> = later.take_changes().into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
+    assert_eq!(rows.len(), 1, "it is on disk that it ended");
+    let mut once_more = Reactor::default();
+    once_more.restore(rows);
+    for mut reactor in [later, once_more] {
+        reactor.replace_rules(due, Arc::new(rules.clone()));
+        assert!(reactor.wake(due, &StillWorld::default())[0].fired);
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use super::{
     aftermath::{EXPECTS_AGAIN, FELL_AWAY, LOOKS_AGAIN},
     index::Found,
     key::{OF_ALL, slot_of, slot_of_machine},
-    memory::{Holding, Kept, Later, Slot, Waiting, What, of},
+    memory::of,
+    slot::{Holding, Kept, Later, Slot, Waiting, What},
     trail::Trail,
 };
 use crate::{

@@ -1,11 +1,11 @@
 //! What rules remember, by rule and key: bounded, with its deadlines in order, and with a list of what changed.
 
+use super::slot::{Slot, Spans, What};
 use crate::{
     duration,
-    rules::{Clauses, Rule, Rules},
+    rules::{Rule, Rules},
 };
-use model::{Event, MinionId, Timestamp};
-use serde::{Deserialize, Serialize};
+use model::{MinionId, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,194 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const KEYS_MAX: usize = 4_096;
 /// Keys that all rules remember something of; beyond it, the rule that wants one more forgets its own oldest.
 pub const KEYS_IN_ALL_MAX: usize = 50_000;
-
 /// Bytes of events that all rules remember; beyond it, the rule with the most of them forgets its oldest.
 pub const KEPT_BYTES_MAX: usize = 64 << 20;
 /// How often slots are looked through for those in which nothing counts any more, at most.
 const SWEEP_MS: u64 = 60_000;
-
-/// What a rule remembers of one key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Slot {
-    /// When it was altered last.
-    pub(crate) altered: Timestamp,
-    /// `for`: the condition has been holding.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) holding: Option<Holding>,
-    /// `debounce`: it acts then if nothing more comes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) settling: Option<Waiting>,
-    /// `absent`: it acts then if the event does not come.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) expecting: Option<Waiting>,
-    /// `else_after`: it looks again then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) later: Option<Later>,
-    /// `count`: when events came.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) came: Vec<Timestamp>,
-    /// `throttle`: when it acted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) acted: Vec<Timestamp>,
-    /// `all`: when an event of each filter came.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) seen: BTreeMap<usize, Timestamp>,
-    /// Maintenance keeps what is due from being done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) held: Vec<Held>,
-    /// `once_per`: of which day, job or boot it was last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) done: Option<String>,
-}
-
-/// An event and what tells it apart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    pub(crate) event: Event,
-    pub(crate) identity: String,
-}
-
-impl Kept {
-    fn bytes(&self) -> usize {
-        self.event.tag.len() + self.identity.len() + bytes_of(&self.event.data)
-    }
-}
-
-/// About as much as a value takes; as deep as JSON that was read.
-fn bytes_of(value: &Value) -> usize {
-    let inside = match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(bytes_of).sum(),
-        Value::Object(map) => map.iter().map(|(key, it)| key.len() + bytes_of(it)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    };
-    size_of::<Value>() + inside
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Holding {
-    pub(crate) since: Timestamp,
-    /// When to look; nothing if it has been told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) at: Option<Timestamp>,
-    pub(crate) kept: Kept,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Waiting {
-    pub(crate) at: Timestamp,
-    /// `debounce`: when the first event came that it waits with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) kept: Kept,
-}
-
-impl Waiting {
-    pub(crate) fn new(at: Timestamp, kept: Kept) -> Self {
-        Self { at, since: None, kept }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Later {
-    pub(crate) since: Timestamp,
-    /// When, and which list.
-    pub(crate) due: Vec<(Timestamp, usize)>,
-    pub(crate) kept: Kept,
-}
-
-/// What would have been done if a machine were not in maintenance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Held {
-    pub(crate) what: What,
-    /// Whose maintenance it is.
-    pub(crate) minion: MinionId,
-    /// When to look again unless the maintenance ends before; never if that has no end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) at: Option<Timestamp>,
-}
-
-/// What a deadline is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum What {
-    Hold,
-    Settle,
-    Expect,
-    Later(usize),
-}
-
-impl Slot {
-    fn deadlines(&self) -> impl Iterator<Item = (Timestamp, What)> + '_ {
-        let holding = self.holding.as_ref().and_then(|it| Some((it.at?, What::Hold)));
-        let settling = self.settling.as_ref().map(|it| (it.at, What::Settle));
-        let expecting = self.expecting.as_ref().map(|it| (it.at, What::Expect));
-        let later = self.later.iter().flat_map(|it| it.due.iter().map(|due| (due.0, What::Later(due.1))));
-        let own = holding.into_iter().chain(settling).chain(expecting).chain(later);
-        let held = self.held.iter().filter_map(|it| Some((it.at?, it.what)));
-        own.filter(|own| self.held.iter().all(|it| it.what != own.1)).chain(held)
-    }
-    /// Maintenance of a machine keeps it from being done.
-    pub(crate) fn hold(&mut self, what: What, minion: &MinionId, at: Option<Timestamp>) {
-        self.let_go(what);
-        self.held.push(Held { what, minion: minion.clone(), at });
-    }
-    /// It is not held any more: it was done, or begins anew.
-    pub(crate) fn let_go(&mut self, what: What) {
-        self.held.retain(|it| it.what != what);
-    }
-    /// Nothing is held that is not there any more.
-    fn tidy(&mut self) {
-        let Self { held, holding, settling, expecting, later, .. } = self;
-        held.retain(|it| match it.what {
-            What::Hold => holding.is_some(),
-            What::Settle => settling.is_some(),
-            What::Expect => expecting.is_some(),
-            What::Later(place) => later.iter().flat_map(|it| &it.due).any(|it| it.1 == place),
-        });
-    }
-    /// The maintenance of a machine is over: what that held is due now, and an event that was expected gets its time
-    /// again.
-    fn release(&mut self, now: Timestamp, minion: &MinionId, expected_within_ms: u64) {
-        for what in self.held.extract_if(.., |it| it.minion == *minion).map(|it| it.what) {
-            match what {
-                What::Hold => self.holding.iter_mut().for_each(|it| it.at = Some(now)),
-                What::Settle => self.settling.iter_mut().for_each(|it| it.at = now),
-                What::Expect => {
-                    self.expecting.iter_mut().for_each(|it| it.at = now.plus_ms(expected_within_ms));
-                }
-                What::Later(place) => {
-                    let due = self.later.iter_mut().flat_map(|it| &mut it.due);
-                    due.filter(|it| it.1 == place).for_each(|it| it.0 = now);
-                }
-            }
-        }
-    }
-    /// Of the events in it.
-    fn bytes(&self) -> usize {
-        let kept = [
-            self.holding.as_ref().map(|it| &it.kept),
-            self.settling.as_ref().map(|it| &it.kept),
-            self.expecting.as_ref().map(|it| &it.kept),
-            self.later.as_ref().map(|it| &it.kept),
-        ];
-        kept.into_iter().flatten().map(Kept::bytes).sum()
-    }
-    /// Nothing in it counts any more.
-    fn has_run_out(&self, now: Timestamp, spans: Spans) -> bool {
-        let old = |at: &Timestamp, span: u64| now.since_ms(*at) >= span;
-        self.deadlines().next().is_none()
-            && self.held.is_empty()
-            && (&self.holding, &self.later, &self.done) == (&None, &None, &None)
-            && self.acted.iter().all(|it| old(it, spans.acted))
-            && self.came.iter().all(|it| old(it, spans.came))
-            && self.seen.values().all(|it| old(it, spans.seen))
-    }
-    fn is_empty(&self) -> bool {
-        *self == Self { altered: self.altered, ..Self::default() }
-    }
-}
 
 #[derive(Clone, Debug, Default)]
 struct Slots {
@@ -217,24 +33,6 @@ impl Slots {
     fn first(&self, altered: &str, gives: impl Fn(&Slot) -> bool) -> Option<String> {
         let mut keys = self.oldest.iter().map(|it| &it.2).filter(|it| *it != altered);
         keys.find(|it| self.by_key.get(*it).is_some_and(&gives)).cloned()
-    }
-}
-
-/// How long the stamps of a rule count, in milliseconds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spans {
-    acted: u64,
-    came: u64,
-    seen: u64,
-}
-
-impl Spans {
-    fn of(clauses: &Clauses) -> Self {
-        Self {
-            acted: clauses.throttle.map_or(0, |it| it.within_ms),
-            came: clauses.count.map_or(0, |it| it.within_ms),
-            seen: clauses.all_within_ms.unwrap_or(0),
-        }
     }
 }
 
@@ -256,8 +54,6 @@ pub(crate) struct Memory {
     before: Vec<(String, Option<Value>)>,
     /// What was restored and has no rules yet.
     asleep: Vec<(String, Value)>,
-    /// Whose maintenance ended before there were rules.
-    released: BTreeSet<MinionId>,
     keys: usize,
     /// Of the events in all slots.
     bytes: usize,
@@ -389,8 +185,14 @@ impl Memory {
 
     /// The maintenance of a machine is over.
     pub(crate) fn release(&mut self, now: Timestamp, minion: &MinionId, rules: &Rules) {
-        if !self.asleep.is_empty() {
-            self.released.insert(minion.clone());
+        for (row, data) in self.asleep.iter_mut().filter(|it| it.1["slot"]["held"].is_array()) {
+            let Ok(mut slot) = serde_json::from_value::<Slot>(data["slot"].clone()) else { continue };
+            if slot.held.iter().any(|it| it.minion == *minion) {
+                // What was expected gets its time when there are rules.
+                slot.release(now, minion, 0);
+                data["slot"] = serde_json::json!(slot);
+                self.before.push((row.clone(), Some(data.clone())));
+            }
         }
         for (rule, of) in rules.rules.iter().enumerate() {
             let held = |it: &(&String, &Slot)| it.1.held.iter().any(|it| it.minion == *minion);
@@ -460,11 +262,7 @@ impl Memory {
                 memory.before.push((row, None));
             }
         }
-        let released = std::mem::take(&mut self.released);
         *self = memory;
-        for minion in released {
-            self.release(now, &minion, rules);
-        }
         lost.into_iter().collect()
     }
 
@@ -492,17 +290,6 @@ impl Memory {
 
 fn data(fingerprint: &str, slot: &Slot) -> Value {
     serde_json::json!({ "rule": fingerprint, "slot": slot })
-}
-
-impl Slot {
-    /// After a time in which nobody listened: an event that was expected then may have come and not been heard.
-    fn wait_again(&mut self, now: Timestamp, clauses: &Clauses) {
-        if let (Some(waiting), Some(absent)) = (&mut self.expecting, &clauses.absent)
-            && waiting.at < now
-        {
-            waiting.at = now.plus_ms(absent.within_ms);
-        }
-    }
 }
 
 /// `3m of 5m`.

@@ -3,8 +3,8 @@
 use super::{
     Judged, List, Reactor, View, WAKES_MAX, World,
     judge::{Case, Until},
-    memory::{Kept, What},
     minion_of,
+    slot::{Kept, What},
     trail::Trail,
 };
 use crate::{
