@@ -9,6 +9,7 @@ mod memory;
 mod replay;
 mod slot;
 mod trail;
+mod unheard;
 mod wake;
 
 pub use aftermath::{aftermath, waits_for};
@@ -277,7 +278,7 @@ impl Reactor {
             now,
         };
         let judged = alone.react(alone.now, event, &identity, world).pop();
-        judged.or_else(|| Some(judge::unheard(&alone.rules.rules[0], event, &identity)))
+        judged.or_else(|| Some(unheard::unheard(&alone.rules.rules[0], event, &identity)))
     }
 
     /// The same for all rules, in their order.
