@@ -361,12 +361,11 @@ impl<O: Outside> Daemon<O> {
             info!(revision = %generation.revision, files = generation.files.len(), "trees in use");
             self.adopt(&generation);
             let revision = generation.revision;
-            match generation.rules.clone() {
-                Some(rules) => self.step(Input::Sources { revision, rules }, None),
-                None => {
-                    warn!("no rule and no schedule acts until reactors/ is right: events wait for them");
-                    self.step(Input::SourcesWithoutRules { revision }, None);
-                }
+            if let Some(rules) = generation.rules.clone() {
+                self.step(Input::Sources { revision, rules }, None);
+            } else {
+                warn!("no rule and no schedule acts until reactors/ is right: events wait for them");
+                self.step(Input::SourcesWithoutRules { revision }, None);
             }
         }
         if !errors.is_empty() {

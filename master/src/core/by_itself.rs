@@ -54,7 +54,7 @@ impl Master {
         if self.book.jobs_of(minion).iter().filter(|it| own(it)).count() >= OWN_JOBS_MAX {
             return self.count("schedule of a minion while too many of its jobs are open");
         }
-        self.put_on_record(minion, job, begun);
+        self.put_on_record(minion, job, &begun);
     }
 
     /// A result of a job that is not known: of one that the minion began by itself, it says what that was. Whether the job
@@ -66,7 +66,7 @@ impl Master {
         {
             return false;
         }
-        self.put_on_record(minion, result.job, (**begun).clone());
+        self.put_on_record(minion, result.job, begun);
         true
     }
 
@@ -84,7 +84,7 @@ impl Master {
         true
     }
 
-    fn put_on_record(&mut self, minion: &MinionId, job: JobId, begun: Begun) {
+    fn put_on_record(&mut self, minion: &MinionId, job: JobId, begun: &Begun) {
         let states: Vec<String> =
             begun.states.iter().take(STATES_MAX).map(|it| cut(it, STATE_CHARS_MAX)).collect();
         let kind =

@@ -144,7 +144,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         tell_systemd(&[NotifyState::Stopping]);
         tokio::spawn(last_resort());
     };
-    let ended = daemon.run(inputs, from_gate, stopping).await;
+    let ended = Box::pin(daemon.run(inputs, from_gate, stopping)).await;
     // Until here whoever asked was told that the master is stopping.
     drop(web);
     drop(lookers);

@@ -95,7 +95,7 @@ fn sync_all(paths: &[PathBuf]) -> io::Result<()> {
         let parts = paths.chunks(paths.len().div_ceil(SYNCS_MAX).max(1));
         let threads: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().try_for_each(one))).collect();
         let bug = |_| Err(io::Error::other("a sync ended in a bug"));
-        threads.into_iter().map(|it| it.join().unwrap_or_else(bug)).collect()
+        threads.into_iter().try_for_each(|it| it.join().unwrap_or_else(bug))
     })
 }
 

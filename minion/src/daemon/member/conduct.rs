@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::message::{Offer, SealedRecipe};
 use bus::{Identity, seal};
 use model::conduct::CONDUCT_BYTES_MAX;
-use model::{Conduct, ContentHash, MinionId, ScheduleOrder, SecretBytes};
+use model::{BeaconOrder, Conduct, ContentHash, MinionId, ScheduleOrder, SecretBytes};
 use serde_json::Value;
 use tracing::{info, warn};
 
@@ -54,6 +54,16 @@ pub(super) fn kept(
             warn!(reason, "what this minion did by itself cannot be read: the master says it again");
             None
         }
+    }
+}
+
+/// Beacons, what is done by the clock unless that is not known, and the hash.
+pub(super) fn parts(
+    kept: Option<(Conduct, Option<ContentHash>)>,
+) -> (Vec<BeaconOrder>, Option<Vec<ScheduleOrder>>, Option<ContentHash>) {
+    match kept {
+        Some((conduct, hash)) => (conduct.beacons, Some(conduct.schedule), hash),
+        None => (Vec::new(), None, None),
     }
 }
 

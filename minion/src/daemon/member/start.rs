@@ -68,11 +68,9 @@ impl<'a> Agent<'a> {
             bytes_max: setup.config.cache_bytes,
         };
         let boot = home.boot_id(&setup.boot, setup.config.sandbox.is_some())?;
-        let conduct = conduct::kept(home, &member.id, &identity);
-        let conduct_hash = conduct.as_ref().and_then(|it| it.1);
+        let (wanted, orders, conduct_hash) = conduct::parts(conduct::kept(home, &member.id, &identity));
         let (core, journal) = remember(setup, &member, &trust, boot, opened, clock, conduct_hash);
-        let conduct = conduct.map(|it| it.0);
-        beacons.want(conduct.as_ref().map(|it| it.beacons.clone()).unwrap_or_default());
+        beacons.want(wanted);
         beacons.run(core.running().is_some());
         workers.clear(core.running());
         let now = Instant::now();
@@ -111,7 +109,7 @@ impl<'a> Agent<'a> {
             collect_at: now + COLLECT_EVERY,
             watchdog,
             beacons,
-            orders: conduct.map(|it| it.schedule),
+            orders,
             end: None,
         })
     }
