@@ -460,26 +460,26 @@ async fn tests_of_notifiers_hold_two_threads_at_most() {
         lang::notifiers::Notifiers::parse("notify.yaml", &text, &|_| Err("no such file".to_owned()));
     let notifiers = notifiers.value.unwrap_or_else(|| panic!("{:?}", notifiers.diagnostics));
     loopback.send(Incoming::Notifiers(Ok(Arc::new(notifiers)))).await.unwrap();
-    let test = || {
+    let ask = || {
         let handle = rig.handle.clone();
         tokio::spawn(
             async move { handle.request(caller(), Request::TestNotifier { name: "slow".into() }).await },
         )
     };
-    let held = [test(), test()];
+    let held = [ask(), ask()];
     let (slow, connections) = tokio::task::spawn_blocking(move || {
         let connections = [slow.accept().unwrap(), slow.accept().unwrap()];
         (slow, connections)
     })
     .await
     .unwrap();
-    let Reply::Error(error) = timeout(LIMIT, test()).await.unwrap().unwrap() else { panic!("a third one") };
+    let Reply::Error(error) = timeout(LIMIT, ask()).await.unwrap().unwrap() else { panic!("a third one") };
     assert!(error.message.contains("try again"), "{}", error.message);
     drop((slow, connections));
     for held in held {
         assert!(matches!(timeout(LIMIT, held).await.unwrap().unwrap(), Reply::Error(_)));
     }
-    let Reply::Error(error) = timeout(LIMIT, test()).await.unwrap().unwrap() else { panic!() };
+    let Reply::Error(error) = timeout(LIMIT, ask()).await.unwrap().unwrap() else { panic!() };
     assert!(!error.message.contains("try again"), "there is room again: {}", error.message);
     rig.stop().await;
 }
