@@ -13,6 +13,12 @@ use tests::{
     program, project, roots_missing, wait,
 };
 
+const USAGE: &str = "usage: ./dev demo [--real]
+
+  a master and five sandbox minions on this machine: enrol, apply, watch, dashboard
+  on a terminal it stays until Ctrl-C, in a pipe it ends by itself; it cleans up after itself
+
+  --real   three booted Debian hosts instead of sandboxes; needs root";
 const SANDBOXES: usize = 5;
 const REAL_HOSTS: u8 = 3;
 const REAL_LIMIT: std::time::Duration = std::time::Duration::from_mins(5);
@@ -21,8 +27,12 @@ fn main() -> ExitCode {
     let real = match std::env::args().nth(1).as_deref() {
         None => false,
         Some("--real") => true,
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Some(other) => {
-            eprintln!("error: `{other}` is no option of the demo\n  help: ./dev demo [--real]");
+            eprintln!("error: `{other}` is no option of the demo\n  help: ./dev demo --help");
             return ExitCode::from(2);
         }
     };

@@ -187,6 +187,9 @@ fn drift(desk: &mut Desk<'_>, target: Option<&str>) -> Ended {
     } else {
         let list = show::drift::list(&views, target.is_some(), &desk.screen.style);
         desk.screen.list(list)?;
+        if views.is_empty() {
+            desk.screen.note("the last looks found nothing; `labctl target '*' plan` looks again")?;
+        }
     }
     Ok(Exit::Done)
 }
