@@ -121,7 +121,7 @@ pub(crate) struct Reactions {
     pub(super) holding: Index<(String, String)>,
     /// Those that are under way.
     pub(super) working: Index<Scope>,
-    /// Those that wait for an event, by what its tag begins with.
+    /// Those that wait for an event, by their filters.
     pub(super) listening: Index<String>,
     /// Those that wait for presence.
     pub(super) watching: Index<MinionId>,

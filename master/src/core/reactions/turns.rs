@@ -1,9 +1,6 @@
 //! Whose turn it is: reactions of one key in order, as many of a rule at once as it says, and not too many that wait.
 
-use super::{
-    index::fixed,
-    reaction::{Await, QUEUED_MAX, Reaction, Scope},
-};
+use super::reaction::{Await, QUEUED_MAX, Reaction, Scope};
 use crate::core::Master;
 use model::MinionId;
 
@@ -34,11 +31,11 @@ impl Master {
         let scopes = [Scope::Rule(rule.clone()), Scope::Minion(rule, minion)];
         reactions.working.set(&place, scopes.into_iter().filter(|_| !reaction.queued));
         let (filter, watched) = match reaction.waits.as_ref().map(|it| &it.what) {
-            Some(Await::Event(filter, _)) => (Some(fixed(filter)), Vec::new()),
+            Some(Await::Event(filter, _)) => (Some(filter.clone()), Vec::new()),
             Some(Await::Presence { minions, .. }) => (None, minions.clone()),
             _ => (None, Vec::new()),
         };
-        let next = reaction.next_event().map(|it| fixed(it.0));
+        let next = reaction.next_event().map(|it| it.0.to_owned());
         reactions.listening.set(&place, filter.into_iter().chain(next));
         reactions.watching.set(&place, watched);
         reactions.in_decision.set(&place, [reaction.decision]);

@@ -1,13 +1,10 @@
 //! What reactions wait for: jobs, events, presence, calls, time. A wait that is not met ends what is left.
 
-use super::{
-    index::{Place, beginnings},
-    reaction::{Await, Reaction, Waiting},
-};
+use super::reaction::{Await, Reaction, Waiting};
 use crate::core::{Master, roster::cut};
 use lang::rules::{Context, Others, Wait, filter_matches};
 use model::{ActionEnd, DecisionAction, Event, Job, JobId, MinionId, Presence};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What happened meanwhile.
 impl Master {
@@ -40,11 +37,7 @@ impl Master {
 
     /// An event that somebody may wait for.
     pub(crate) fn reaction_event(&mut self, event: &Event) {
-        let mut heard: BTreeSet<Place> = BTreeSet::new();
-        for beginning in beginnings(&event.tag) {
-            heard.extend(self.reactions.listening.of(&beginning.to_owned()).cloned());
-        }
-        for (_, id) in heard {
+        for (_, id) in self.reactions.listening.heard(&event.tag) {
             let Some(reaction) = self.reactions.open.get(&id) else { continue };
             // What it was made from cannot be what it waits for.
             if event.number <= reaction.event.number {

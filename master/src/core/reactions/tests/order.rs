@@ -248,3 +248,27 @@ fn an_attempt_at_an_earlier_boot_does_not_configure_this_one() {
     end_job(&mut bench, job, "vm-1", Terminal::Ok);
     assert_eq!(boots(&bench).get("r").map(String::as_str), Some("boot-2"));
 }
+
+#[test]
+fn what_happens_costs_the_same_however_many_reactions_wait_for_something_else() {
+    let rules = "r:\n  on: user/+/go\n  group_by: event.n\n  do:\n    - wait_for: { event: 'minion/m-{{event.n}}/start', timeout: 5m }\n    - wait_for: { event: minion/+/start, timeout: 5m }\n";
+    let cost = |waiting: usize| {
+        let mut bench = lab(rules);
+        for n in 0..waiting {
+            go(&mut bench, json!({ "n": n }));
+        }
+        assert_eq!(bench.master.reactions.open.len(), waiting);
+        let mut round = || {
+            let began = std::time::Instant::now();
+            for number in 0..50 {
+                let data = json!({ "number": number });
+                bench.master.emit_as("minion/vm-1/event/x".to_owned(), model::Source::Master, data, 0, None);
+                bench.step(Input::Tick);
+            }
+            began.elapsed()
+        };
+        (0..5).map(|_| round()).min().unwrap()
+    };
+    let (few, many) = (cost(10), cost(3_000));
+    assert!(many < few * 6, "{many:?} is much more than {few:?}");
+}
