@@ -173,21 +173,24 @@ impl Memory {
             }
             Entry::Event { number, tag, data, gap } => self.outbox.push(*number, tag, data, *gap),
             Entry::EventsTaken(number) => self.outbox.take(*number),
-            // Of no schedule: it is forgotten.
-            Entry::Slot { name, of, .. } if of.is_empty() => {
-                self.slots.remove(name);
-            }
-            Entry::Slot { name, of, at } => {
-                self.clock = self.clock.max(*at);
-                self.slots.insert(name.clone(), (of.clone(), *at));
-                let oldest = self.slots.iter().min_by_key(|it| it.1.1).map(|it| it.0.clone());
-                if let Some(oldest) = oldest.filter(|_| self.slots.len() > SLOTS_MAX) {
-                    self.slots.remove(&oldest);
-                }
-            }
+            Entry::Slot { name, of, at } => self.remember_slot(name, of, *at),
             Entry::Boot(boot) => self.boot = Some(boot.clone()),
             Entry::Welcomed { boot, grains } => self.welcomed = Some((boot.clone(), *grains)),
             Entry::Clock(at) => self.clock = self.clock.max(*at),
+        }
+    }
+
+    fn remember_slot(&mut self, name: &str, of: &str, at: Timestamp) {
+        if of.is_empty() {
+            // Of no schedule: it is forgotten.
+            self.slots.remove(name);
+            return;
+        }
+        self.clock = self.clock.max(at);
+        self.slots.insert(name.to_owned(), (of.to_owned(), at));
+        let oldest = self.slots.iter().min_by_key(|it| it.1.1).map(|it| it.0.clone());
+        if let Some(oldest) = oldest.filter(|_| self.slots.len() > SLOTS_MAX) {
+            self.slots.remove(&oldest);
         }
     }
 
