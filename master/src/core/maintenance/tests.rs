@@ -82,7 +82,7 @@ fn a_removed_machine_takes_its_maintenance_along() {
 fn what_rules_held_back_is_done_at_once_when_it_ends() {
     let rules = "\
 configure: { on: minion/+/start, once_per: boot, do: [ { run: { target: '{{minion}}', command: [setup] } } ] }
-held: { on: minion/+/event/x, for: 1m, do: [ { run: { target: '{{minion}}', command: [repair] } } ] }
+held: { on: minion/+/event/x, when: 'minion = \"vm-1\"', for: 1m, do: [ { run: { target: '{{minion}}', command: [repair] } } ] }
 settled: { on: minion/+/event/x, debounce: 10s, do: [ { run: { target: '{{minion}}', command: [tidy] } } ] }
 ";
     let words = |effects: &[Effect]| -> Vec<String> {
