@@ -44,7 +44,6 @@ impl<'a> Agent<'a> {
     ) -> Result<Self, DaemonError> {
         warn_of_another_name(setup, &member.id);
         let identity = Arc::new(home.identity()?);
-        let tls = tls::client_config(&trust.masters.pins(), Some(&identity));
         let link = connection(&member.id, &trust, &identity);
         let (client, events) = watchdog.connect(link);
         let opened = Journal::open(&home.journal_dir())?;
@@ -59,14 +58,7 @@ impl<'a> Agent<'a> {
             hang_limit: HANG_LIMIT,
             told: tell,
         };
-        let larder = Larder {
-            id: member.id.clone(),
-            identity: identity.clone(),
-            tls,
-            https: trust.https(),
-            dir: setup.config.cache_dir.clone(),
-            bytes_max: setup.config.cache_bytes,
-        };
+        let larder = larder(setup, &member, &trust, &identity);
         let boot = home.boot_id(&setup.boot, setup.config.sandbox.is_some())?;
         let (wanted, orders, conduct_hash) = conduct::parts(conduct::kept(home, &member.id, &identity));
         let (core, journal) = remember(setup, &member, &trust, boot, opened, clock, conduct_hash);
@@ -112,6 +104,17 @@ impl<'a> Agent<'a> {
             orders,
             end: None,
         })
+    }
+}
+
+fn larder(setup: &Setup, member: &Membership, trust: &Trust, identity: &Arc<Identity>) -> Larder {
+    Larder {
+        id: member.id.clone(),
+        identity: Arc::clone(identity),
+        tls: tls::client_config(&trust.masters.pins(), Some(identity)),
+        https: trust.https(),
+        dir: setup.config.cache_dir.clone(),
+        bytes_max: setup.config.cache_bytes,
     }
 }
 
