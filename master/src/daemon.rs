@@ -3,15 +3,14 @@
 mod clock;
 mod compile;
 mod drain;
+mod edits;
 mod effects;
 mod handle;
 mod held;
 mod hooks;
 mod login;
-mod notify;
 mod outgoing;
 mod register;
-mod roles;
 mod start;
 mod tickets;
 mod trees;
@@ -19,12 +18,13 @@ mod watch;
 
 use crate::core::{Called, Delivery, Effect, Entry, Input, Master, Refused, Ticket};
 use crate::gate::FromGate;
-use crate::hooks::Files;
+use crate::hooks::{Files, Keyring};
 use crate::sources::{Commit, Generation, Reading};
 use crate::store::{Health, Keep, Row, Store};
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Beat;
 use compile::{Done, Pool};
+use lang::{notifiers::Notifiers, roles::Roles};
 use model::{
     Caller, Diagnostic, Event, Fingerprint, JobId, JobKind, MinionId, Reply, Request, Timestamp, api,
 };
@@ -92,13 +92,13 @@ pub(crate) enum Incoming {
     /// A list of masters is on disk, or cannot be.
     MastersKept(Ticket, String, Option<String>),
     /// The roles were read.
-    Roles(roles::Reading),
+    Roles(edits::Reading<Roles>),
     /// The hooks were read.
-    Hooks(hooks::Reading),
+    Hooks(edits::Reading<Keyring>),
     /// A sender of a hook sent something.
     Hook(Box<Delivery>, Waiter),
     /// `notify.yaml` was read.
-    Notifiers(notify::Reading),
+    Notifiers(edits::Reading<Notifiers>),
     /// A call to another service is over.
     Called(String, Called),
     /// Somebody was not let in.

@@ -6,18 +6,17 @@ pub(crate) mod signature;
 
 pub use signature::Mark;
 
+use crate::written::{self, FILE_BYTES_MAX, read_text};
 use lang::hooks::{Hooks, Place};
-use model::{Diagnostic, Secret, Severity};
+use model::{Diagnostic, Secret};
 use std::{
     collections::BTreeMap,
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-/// Bytes of `hooks.yaml`.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a file with secrets: one a line.
 const SECRET_BYTES_MAX: u64 = 4 << 10;
 /// Secrets of one hook that the master keeps: the newest, and the one before.
@@ -117,25 +116,6 @@ impl Files {
     }
 }
 
-/// A file and its permission bits; none if there is no file.
-fn read_text(path: &Path, max: u64) -> io::Result<Option<(String, u32)>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut text = String::new();
-    file.take(max + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > max {
-        return Err(io::Error::other(format!("it is longer than {max} bytes")));
-    }
-    Ok(Some((text, meta.mode())))
-}
-
 /// One secret a line.
 fn secrets_in(path: &Path, must_be: bool) -> io::Result<Vec<Secret>> {
     let Some((text, mode)) = read_text(path, SECRET_BYTES_MAX)? else {
@@ -154,20 +134,13 @@ fn secrets_in(path: &Path, must_be: bool) -> io::Result<Vec<Secret>> {
 }
 
 fn complaint(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        code: "E0703".into(),
-        message: format!("cannot use `{}`: {error}", path.display()),
-        spans: Vec::new(),
-        notes: Vec::new(),
-        help: Some("until then the hooks stay as they were".into()),
-    }
+    written::complaint("use", path, error, "until then the hooks stay as they were")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     struct Ground {
         _folder: tempfile::TempDir,

@@ -1,88 +1,57 @@
 //! `notify.yaml` as a file: who can be told, and other services that rules call. It holds secrets, so it is for the master
 //! alone, and files that it names are read beside it.
 
+use crate::written::{Written, read_text};
 use lang::notifiers::Notifiers;
-use model::{Diagnostic, Severity};
+use model::Diagnostic;
 use std::{
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
 };
 
-/// Bytes of the file, and of one that a secret stands in.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of a file that a secret stands in.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Permission bits that a file with secrets does not have: 0600 and 0640 are good.
 const TOO_OPEN: u32 = 0o037;
 
-/// The text of the file; none if there is no file.
-pub fn read_text(path: &Path) -> io::Result<Option<String>> {
-    match read_private(path, FILE_BYTES_MAX) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
+impl Written for Notifiers {
+    const NAME: &'static str = "notify.yaml";
+    const WITHOUT: &'static str = "without the file nobody is told anything";
+    const NAMES_OTHERS: bool = true;
 
-fn read_private(path: &Path, most: u64) -> io::Result<String> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no file"));
+    fn guard(mode: u32) -> Result<(), &'static str> {
+        let fault = "others may read it, and it holds secrets: chmod 0600 or 0640 it";
+        if mode & TOO_OPEN == 0 { Ok(()) } else { Err(fault) }
     }
-    if metadata.mode() & TOO_OPEN != 0 {
-        return Err(io::Error::other("others may read it, and it holds secrets: chmod 0600 or 0640 it"));
-    }
-    let mut text = String::new();
-    file.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most {
-        return Err(io::Error::other(format!("it has more than {most} bytes")));
-    }
-    Ok(text)
-}
 
-/// What a text that was read says.
-pub fn parse(path: &Path, text: Option<&str>) -> Result<Notifiers, Vec<Diagnostic>> {
-    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let read = |name: &str| -> Result<String, String> {
-        let whole: PathBuf = folder.join(name);
-        let certificates = whole.extension().is_some_and(|it| it == "pem" || it == "crt");
-        let read = if certificates {
-            std::fs::read_to_string(&whole)
-        } else {
-            read_private(&whole, SECRET_BYTES_MAX)
+    fn parse(path: &Path, text: Option<&str>) -> Result<Self, Vec<Diagnostic>> {
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let read = |name: &str| -> Result<String, String> {
+            let whole: PathBuf = folder.join(name);
+            let certificates = whole.extension().is_some_and(|it| it == "pem" || it == "crt");
+            let read = if certificates { std::fs::read_to_string(&whole) } else { read_secret(&whole) };
+            read.map_err(|error| format!("cannot read `{}`: {error}", whole.display()))
         };
-        read.map_err(|error| format!("cannot read `{}`: {error}", whole.display()))
-    };
-    let parsed = Notifiers::parse(&path.display().to_string(), text.unwrap_or_default(), &read);
-    parsed.value.ok_or(parsed.diagnostics)
-}
-
-/// Reads the file.
-pub fn read(path: &Path) -> Result<Notifiers, Vec<Diagnostic>> {
-    match read_text(path) {
-        Ok(text) => parse(path, text.as_deref()),
-        Err(error) => Err(vec![unreadable(path, &error)]),
+        let parsed = Self::parse(&path.display().to_string(), text.unwrap_or_default(), &read);
+        parsed.value.ok_or(parsed.diagnostics)
     }
 }
 
-/// The complaint about a file that cannot be read.
-pub fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        code: "E0703".into(),
-        message: format!("cannot read `{}`: {error}", path.display()),
-        spans: Vec::new(),
-        notes: Vec::new(),
-        help: Some("without the file nobody is told anything".into()),
-    }
+fn read_secret(path: &Path) -> io::Result<String> {
+    let (text, mode) = read_text(path, SECRET_BYTES_MAX)?.ok_or(io::ErrorKind::NotFound)?;
+    Notifiers::guard(mode).map_err(io::Error::other)?;
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::written;
     use std::os::unix::fs::PermissionsExt;
+
+    fn read(path: &Path) -> Result<Notifiers, Vec<Diagnostic>> {
+        written::read(path)
+    }
 
     #[test]
     fn a_file_that_others_may_read_is_not_read_and_mistakes_show_no_secret() {

@@ -284,7 +284,8 @@ impl Minion {
                     effects.push(Effect::Incompatible { message });
                     return;
                 }
-                self.link.clock.answered(now, master_now);
+                // An answer that waited for the master's disk was signed later than it was given.
+                self.link.clock.answered(now, master_now.max(sent));
                 self.link.heartbeat_ms = u64::from(heartbeat_s.clamp(1, 3600)) * 1000;
                 effects.push(Effect::Pace { sample_s, spread_s });
                 self.on_welcome(now, want_grains, effects);

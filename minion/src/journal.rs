@@ -133,8 +133,9 @@ impl<M: Medium> Journal<M> {
             Self { medium, length: scan.good, compacted: scan.good, compact_at: 0, lazy: Vec::new() };
         if scan.good == 0 {
             journal.write(HEADER.as_bytes())?;
-            journal.sync()?;
         }
+        // What a process wrote that died before its sync is believed from now on.
+        journal.sync()?;
         journal.medium.keep_ballast(BALLAST);
         Ok(Opened { journal, entries: scan.entries, complaints })
     }

@@ -1,11 +1,28 @@
 //! The promise of `jobs.md` as code: what may never be seen, and what must have come of everything at the end.
 
+pub(crate) mod boots;
+pub(crate) mod calls;
+mod ends;
+pub(crate) mod memory;
+pub(crate) mod rolling;
+pub(crate) mod slots;
+
+use boots::Boots;
 use bus::FromMinion;
-use master::{core::Entry, store::AuditLine};
+use calls::{Calls, Services};
+use master::{
+    core::{Entry, Part},
+    store::AuditLine,
+};
+use memory::RuleMemory;
 use minion::core as nc;
 use model::{
-    Event, Job, JobId, JobKind, JobTarget, MinionId, Outcome as StepOutcome, RunReport, TargetState, Terminal,
+    Event, Job, JobId, JobKind, JobTarget, MinionId, Outcome as StepOutcome, Phase, Roll, RunReport,
+    TargetState, Terminal,
 };
+pub(crate) use rolling::Contact;
+use serde_json::Value;
+use slots::{Idle, OwnSlots, Slots};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A minion's idea of the master's clock is that of the last message.
@@ -28,6 +45,10 @@ pub(crate) struct Start {
     pub(crate) master_time: Option<u64>,
     /// When the hello was taken in that led to the last welcome.
     pub(crate) welcomed_at: u64,
+    /// The step that booted the machine anew, if it goes on behind one.
+    pub(crate) behind: Option<u32>,
+    /// The minion began it by itself.
+    pub(crate) own: bool,
 }
 
 /// One transaction of the store, and the lines of the audit log in it.
@@ -35,6 +56,7 @@ pub(crate) struct Start {
 pub(crate) struct Batch<'a> {
     pub(crate) entries: &'a [Entry],
     pub(crate) audit: Vec<AuditLine>,
+    pub(crate) contact: Contact,
 }
 
 /// What is on the master's disk, as the checker saw it get there.
@@ -47,6 +69,11 @@ pub(crate) struct View {
     events: BTreeSet<(MinionId, u32, u64)>,
     /// Events that minions said they dropped.
     gaps: BTreeMap<MinionId, u64>,
+    rolls: BTreeMap<JobId, Roll>,
+    pub(crate) slots: Slots,
+    pub(crate) memory: RuleMemory,
+    pub(crate) calls: Calls,
+    boots: Boots,
     chain: [u8; 32],
 }
 
@@ -71,6 +98,20 @@ pub(crate) struct Checker {
     restored: bool,
     /// There are rules: a deployment leads to a job.
     pub(crate) rules: bool,
+    /// There are rules whose memory is counted after.
+    pub(crate) memory: bool,
+    /// Somebody else has their key, says other things and takes what was meant for them.
+    pub(crate) copied: BTreeSet<MinionId>,
+    /// Waves that began.
+    pub(crate) waves: u64,
+    pub(crate) idle: Idle,
+    pub(crate) own: OwnSlots,
+    pub(crate) services: Services,
+    /// Steps that are to boot a machine anew, as its disk has it, and how often that was done.
+    to_boot: BTreeMap<MinionId, JobId>,
+    boots_of: BTreeMap<(JobId, MinionId), u32>,
+    /// Runs that go on behind such a step.
+    resumed: BTreeMap<(JobId, MinionId), u32>,
     pub(crate) history: Option<Vec<String>>,
 }
 
@@ -91,12 +132,28 @@ impl Checker {
             self.view.chain = line.hash;
         }
         for entry in batch.entries {
-            if let Entry::Job(job) = entry {
-                self.took_job(job, batch)?;
+            match entry {
+                Entry::Job(job) => self.took_job(job, batch)?,
+                Entry::Minion(it) => self.view.boots.took(it),
+                Entry::MinionGone(it) => self.view.boots.gone(it),
+                // Time passes for rules before they hear what happens.
+                Entry::Event(it) if self.memory => {
+                    let rule = it.tag.strip_prefix("rule/").and_then(|it| it.strip_suffix("/time"));
+                    rule.map_or(Ok(()), |rule| self.view.memory.woke(rule, it))?;
+                }
+                _ => {}
             }
         }
         for entry in batch.entries {
             match entry {
+                Entry::Kept { part, key, data } => {
+                    self.took_kept(*part, key, data.as_ref(), &batch.contact)?;
+                }
+                Entry::Job(it) => self.configures(it)?,
+                Entry::Decision(it) => {
+                    self.view.calls.decided(it);
+                    self.view.memory.decided(it)?;
+                }
                 Entry::Target(target) => self.took_target(target, now)?,
                 Entry::Report(job, minion, _) if !self.view.targets.contains(&(*job, minion.clone())) => {
                     return Err(format!("a report of job {job} on {minion}, which nobody asked for"));
@@ -105,18 +162,42 @@ impl Checker {
                 _ => {}
             }
         }
-        Ok(())
+        self.view.memory.check()
+    }
+
+    fn took_kept(
+        &mut self,
+        part: Part,
+        key: &str,
+        data: Option<&Value>,
+        contact: &Contact,
+    ) -> Result<(), String> {
+        match part {
+            Part::Rolling => self.took_roll(key, data, contact),
+            Part::Schedule => self.view.slots.moved(key, data),
+            Part::Outgoing => {
+                self.view.calls.kept(key, data);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn took_job(&mut self, job: &Job, batch: &Batch<'_>) -> Result<(), String> {
         if self.view.jobs.insert(job.id, job.clone()).is_none() {
             let wanted = format!("accepted as {}", job.id);
             let line = |it: &Entry| matches!(it, Entry::Audit(audit) if audit.result == wanted);
-            if !batch.entries.iter().any(line) {
+            // What a minion does by itself was asked for in its pillar.
+            let own = job.caller.name.starts_with("schedule:");
+            if !own && !batch.entries.iter().any(line) {
                 return Err(format!("job {} is on disk without its line in the audit log", job.id));
             }
         }
         self.jobs.insert(job.id, job.clone());
+        let ended_early = job.roll.as_ref().is_some_and(|it| it.phase != Phase::Over);
+        if job.ended.is_some() && ended_early {
+            return Err(format!("job {} ended before its last wave", job.id));
+        }
         Ok(())
     }
 
@@ -138,6 +219,9 @@ impl Checker {
     }
 
     fn took_event(&mut self, event: &Event, batch: &Batch<'_>) -> Result<(), String> {
+        if let Some(name) = event.tag.strip_prefix("schedule/") {
+            return self.view.slots.ran(name, &event.data);
+        }
         let Some((id, what)) = event.tag.strip_prefix("minion/").and_then(|it| it.split_once('/')) else {
             return Ok(());
         };
@@ -152,6 +236,9 @@ impl Checker {
         let life = u32::try_from(life).map_err(|it| it.to_string())?;
         if !self.view.events.insert((id.clone(), life, number)) {
             return Err(format!("event {number} of {id} was taken twice"));
+        }
+        if what == "event/made" && self.memory {
+            self.view.memory.heard(id.as_str(), event);
         }
         if what == "event/deploy" && self.has_rules(batch, event.number) == Some(false) {
             return Err(format!("event {number} of {id} is on disk without what it led to"));
@@ -230,8 +317,14 @@ impl Checker {
     }
 
     /// Entries are on a minion's disk.
-    pub(crate) fn journalled(&mut self, minion: &MinionId, life: u32, entries: &[nc::Entry]) {
+    pub(crate) fn journalled(
+        &mut self,
+        minion: &MinionId,
+        life: u32,
+        entries: &[nc::Entry],
+    ) -> Result<(), String> {
         for entry in entries {
+            self.saw_on_disk(minion, entry);
             if let nc::Entry::Event { tag, data, .. } = entry
                 && tag.starts_with("event/")
             {
@@ -239,6 +332,7 @@ impl Checker {
                 self.made.insert((minion.clone(), life, number));
             }
         }
+        self.own.journalled(minion, life, entries)
     }
 
     /// A worker is done.
@@ -256,32 +350,44 @@ impl Checker {
     /// A run began.
     pub(crate) fn started(&mut self, job: JobId, minion: &MinionId, start: Start) -> Result<(), String> {
         let place = format!("job {job} on {minion} at {}", start.at);
-        let Some(known) = self.jobs.get(&job) else {
+        let own = start.own;
+        let known = self.jobs.get(&job);
+        if known.is_none() && !own {
             return Err(format!("{place} runs and is not on the master's disk"));
-        };
+        }
         if let Some(other) = start.busy {
             return Err(format!("{place}: job {other} is still at work"));
         }
-        let late = start.master_time.is_some_and(|it| it > known.expires.0 + LAG_MS);
+        let expires = known.filter(|_| !own).map_or(u64::MAX, |it| self.expiry(it, minion));
+        let late = start.master_time.is_some_and(|it| it > expires.saturating_add(LAG_MS));
         if start.attempt == 1 && late {
-            return Err(format!("{place} began after its expiry {}: {start:?}", known.expires.0));
+            return Err(format!("{place} began after its expiry {expires}: {start:?}"));
         }
+        if known.is_some_and(|it| !self.has_its_turn(it, minion)) {
+            return Err(format!("{place} began before its wave was on disk"));
+        }
+        let step = self.resumed.get(&(job, minion.clone())).copied();
+        if start.behind < step {
+            return Err(format!("{place} began behind step {:?}, and was at {step:?}", start.behind));
+        }
+        let boots = step.map_or(0, |it| it + 1);
+        let command = known.is_some_and(|it| matches!(it.kind, JobKind::Run { .. }));
         if self.cancelled.get(&job).is_some_and(|it| start.attempt == 1 && start.welcomed_at > *it) {
             return Err(format!("{place} began although the master knew that it was cancelled: {start:?}"));
         }
         let before = self.starts.entry((job, minion.clone())).or_default();
-        if self.restored && before.last().is_some_and(|it| it.life != start.life) {
+        if (self.restored || own) && before.last().is_some_and(|it| it.life != start.life) {
             // Neither the restored master nor the minion that was removed can know of it.
             before.clear();
         }
         if let Some(last) = before.last() {
-            if matches!(known.kind, JobKind::Run { .. }) {
+            if command {
                 return Err(format!("{place}: a command ran twice, before at {}", last.at));
             }
-            if start.attempt <= last.attempt || start.attempt > ATTEMPTS_MAX {
+            if start.attempt <= last.attempt || start.attempt > ATTEMPTS_MAX + boots {
                 return Err(format!("{place}: attempt {} again, before at {}", start.attempt, last.at));
             }
-            if start.worker_life == last.worker_life {
+            if start.worker_life == last.worker_life && start.behind == last.behind {
                 return Err(format!("{place}: ran twice, and its worker was not lost between"));
             }
         }
@@ -293,6 +399,8 @@ impl Checker {
     pub(crate) fn go_back_to(&mut self, view: View) {
         self.view = view;
         self.restored = true;
+        self.idle.odd_clock = true;
+        self.services.go_back();
         self.cancelled.clear();
         self.received.clear();
         self.submitted.retain(|it| self.view.jobs.contains_key(it));
@@ -306,72 +414,6 @@ impl Checker {
     /// When the offers of a job expire.
     pub(crate) fn expires(&self, job: JobId) -> u64 {
         self.view.jobs.get(&job).map_or(0, |it| it.expires.0)
-    }
-
-    /// Events that did not arrive, beyond what minions said they dropped; none are expected after a restore.
-    pub(crate) fn missing_events(&self, dead: &BTreeSet<MinionId>) -> Option<String> {
-        let mut missing: BTreeMap<&MinionId, Vec<u64>> = BTreeMap::new();
-        for event in &self.made {
-            let excused = dead.contains(&event.0) || self.gone.contains(&(event.0.clone(), event.1));
-            if !excused && !self.restored && !self.view.events.contains(event) {
-                missing.entry(&event.0).or_default().push(event.2);
-            }
-        }
-        let said = |id: &MinionId| self.view.gaps.get(id).copied().unwrap_or_default();
-        let lost = missing.iter().find(|(id, numbers)| numbers.len() as u64 > said(id));
-        lost.map(|(id, numbers)| format!("events {numbers:?} of {id} were lost"))
-    }
-
-    /// At the end, when all is well again: everything has ended, and the words are true. `dead` never came back.
-    pub(crate) fn finish(&self, dead: &BTreeSet<MinionId>) -> Result<(), String> {
-        for job in &self.submitted {
-            if !self.view.jobs.contains_key(job) {
-                return Err(format!("job {job} was lost"));
-            }
-        }
-        for key in &self.view.targets {
-            match self.view.ended.get(key) {
-                Some(end) => self.judge(key, end)?,
-                None if dead.contains(&key.1) => {}
-                None => {
-                    return Err(format!(
-                        "job {} on {} has no end: {:?}",
-                        key.0,
-                        key.1,
-                        self.view.jobs.get(&key.0)
-                    ));
-                }
-            }
-        }
-        self.missing_events(dead).map_or(Ok(()), Err)
-    }
-
-    /// Whether the word of an end is what happened.
-    fn judge(&self, key: &(JobId, MinionId), end: &JobTarget) -> Result<(), String> {
-        let TargetState::Ended { word, reason, .. } = &end.state else { return Ok(()) };
-        let place = format!("job {} on {} ended {word:?} ({reason})", key.0, key.1);
-        if self.restored {
-            return Ok(());
-        }
-        let ran = self.starts.contains_key(key);
-        let never = matches!(
-            word,
-            Terminal::Unreachable | Terminal::Expired | Terminal::Superseded | Terminal::Refused
-        );
-        if never && ran {
-            return Err(format!("{place} and ran"));
-        }
-        let told = matches!(word, Terminal::Ok | Terminal::Changed);
-        if told && self.ledger.get(key) != Some(word) {
-            return Err(format!("{place}, and its run says {:?}", self.ledger.get(key)));
-        }
-        if *word == Terminal::Interrupted && reason.contains("does not know it any more") {
-            return Err(format!("{place}: the minion forgot it"));
-        }
-        if *word == Terminal::Interrupted && reason.contains("connection") {
-            return Err(format!("{place}: lost contact is no end"));
-        }
-        Ok(())
     }
 }
 

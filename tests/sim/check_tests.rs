@@ -64,7 +64,7 @@ fn audit() -> master::core::Audit {
 }
 
 fn committed(checker: &mut Checker, entries: &[Entry]) -> Result<(), String> {
-    checker.committed(&Batch { entries, audit: Vec::new() }, 1)
+    checker.committed(&Batch { entries, ..Batch::default() }, 1)
 }
 
 /// A checker that saw a command for one minion, accepted.
@@ -78,7 +78,17 @@ fn checker() -> Checker {
 }
 
 fn start(attempt: u32, worker_life: u64) -> Start {
-    Start { at: 2, attempt, life: 0, worker_life, busy: None, master_time: Some(2), welcomed_at: 1 }
+    Start {
+        at: 2,
+        attempt,
+        life: 0,
+        worker_life,
+        busy: None,
+        master_time: Some(2),
+        welcomed_at: 1,
+        behind: None,
+        own: false,
+    }
 }
 
 fn finish(checker: &Checker) -> Result<(), String> {
@@ -129,7 +139,8 @@ fn a_line_outside_the_chain_is_found() {
     let mut chain = [0; 32];
     let first = AuditLine::append(&audit(), &mut chain);
     let second = AuditLine::append(&audit(), &mut chain);
-    let read = |lines: Vec<AuditLine>| Checker::default().committed(&Batch { entries: &[], audit: lines }, 1);
+    let read =
+        |lines: Vec<AuditLine>| Checker::default().committed(&Batch { audit: lines, ..Batch::default() }, 1);
     assert_eq!(read(vec![first.clone(), second.clone()]), Ok(()));
     assert!(read(vec![second.clone()]).is_err() && read(vec![first.clone(), first.clone()]).is_err());
     let altered = AuditLine { text: second.text.replace("admin", "nobody"), ..second };
@@ -205,7 +216,7 @@ fn events_that_are_lost_or_taken_twice_are_found() {
     let mut checker = checker();
     let data = serde_json::json!({"number": 1, "life": 0});
     let entry = nc::Entry::Event { number: 4, tag: "event/made".to_owned(), data: data.clone(), gap: 0 };
-    checker.journalled(&minion(), 0, &[entry]);
+    checker.journalled(&minion(), 0, &[entry]).unwrap();
     assert!(checker.missing_events(&BTreeSet::new()).unwrap().contains("were lost"));
     let source = model::Source::Minion(minion());
     let (tag, at) = ("minion/vm-1/event/made".to_owned(), Timestamp(3));
@@ -224,4 +235,91 @@ fn words_that_are_not_true_are_found() {
     ran.started(JOB, &minion(), start(1, 0)).unwrap();
     committed(&mut ran, &[end(Terminal::Unreachable)]).unwrap();
     assert!(finish(&ran).unwrap_err().contains("and ran"));
+}
+
+#[test]
+fn waves_that_may_not_begin_are_found() {
+    let rolling = |text: &str| serde_json::from_str(text).map(Box::new).unwrap();
+    let at_work = Contact { lately: [minion()].into(), here: [minion()].into() };
+    let began = |many: usize, more: &str| {
+        let begun = vec!["1"; many].join(",");
+        let data =
+            serde_json::from_str(&format!("{{\"begun\":[{begun}],\"phase\":{{\"at\":\"running\"}}{more}}}"));
+        Entry::Kept { part: Part::Rolling, key: JOB.to_string(), data: Some(data.unwrap()) }
+    };
+    let run = |text: &str, contact: &Contact, entries: &[Entry]| {
+        let mut checker = Checker::default();
+        let minions = vec![minion(), "vm-2".parse().unwrap()];
+        let job = Job { minions, rolling: Some(rolling(text)), ..job() };
+        let first = [Entry::Audit(audit()), Entry::Job(job), target(TargetState::Accepted), began(1, "")];
+        committed(&mut checker, &first).unwrap();
+        let batch = |entries| Batch { entries, contact: contact.clone(), ..Batch::default() };
+        entries.iter().try_for_each(|it| checker.committed(&batch(std::slice::from_ref(it)), 2))
+    };
+    let away = Contact::default();
+    let one = r#"{"batch": 1, "max_fail": 2}"#;
+    assert_eq!(run(one, &at_work, &[end(Terminal::Failed), began(2, "")]), Ok(()));
+    assert_eq!(run(one, &away, &[began(2, "")]), Ok(()), "it counts as failed");
+    let stop = r#","stopped":"two failed""#;
+    let cases = [
+        (one, &at_work, vec![began(2, "")], "while vm-1 was at its part"),
+        (one, &at_work, vec![began(1, stop), began(2, stop)], "although the run had stopped"),
+        (r#"{"batch": 1}"#, &at_work, vec![end(Terminal::Failed), began(2, "")], "machines had failed"),
+        (
+            r#"{"batch": 1, "batch_wait_ms": 9}"#,
+            &at_work,
+            vec![end(Terminal::Ok), began(2, "")],
+            "was to wait",
+        ),
+        (one, &away, vec![began(0, "")], "went from wave"),
+    ];
+    for (text, contact, entries, wanted) in cases {
+        let complaint = run(text, contact, &entries);
+        assert!(complaint.as_ref().is_err_and(|it| it.contains(wanted)), "{wanted}: {complaint:?}");
+    }
+}
+
+#[test]
+fn slots_and_calls_that_may_not_be_are_found() {
+    let data = |slot: u64| serde_json::json!({ "slot": slot, "slot_ms": slot, "missed": 0 });
+    let mut slots = Slots::default();
+    assert!(slots.ran("s", &data(5)).unwrap_err().contains("is not on disk"));
+    slots.moved("s", Some(&data(1))).unwrap();
+    assert!(slots.ran("s", &data(5)).unwrap_err().contains("without its turn"));
+    slots.moved("s", Some(&data(5))).unwrap();
+    assert!(slots.ran("s", &data(5)).unwrap_err().contains("ran twice"));
+    assert!(slots.moved("s", Some(&data(4))).unwrap_err().contains("went back"));
+
+    let (mut calls, mut services) = (Calls::default(), Services::default());
+    assert!(services.called(&calls, "a", 0).unwrap_err().contains("is not on disk"));
+    calls.kept("a", Some(&serde_json::json!({})));
+    services.called(&calls, "a", 0).unwrap();
+    assert!(services.finish(&calls).unwrap_err().contains("waits for ever"));
+    services.answered("a", true, 7);
+    services.called(&calls, "a", 6).unwrap();
+    assert!(services.called(&calls, "a", 7).unwrap_err().contains("its answer is on disk"));
+    calls.kept("a", Some(&serde_json::json!({"delivered": 1})));
+    assert!(services.called(&calls, "a", 0).unwrap_err().contains("its answer is on disk"));
+}
+
+#[test]
+fn a_rule_that_forgets_is_found() {
+    let event = |number: u64, at: u64, tag: &str, data: serde_json::Value| Event {
+        number,
+        tag: tag.to_owned(),
+        source: model::Source::Minion(minion()),
+        at: Timestamp(at),
+        data,
+        hops: 0,
+        cause: Vec::new(),
+    };
+    let made = |number, at| event(number, at, "minion/vm-1/event/made", serde_json::json!({}));
+    let woke = |at| event(9, at, "rule/mem-settle/time", serde_json::json!({"key": "vm-1", "fired": true}));
+    let mut memory = RuleMemory::default();
+    memory.heard("vm-1", &made(1, 1_000));
+    assert!(memory.check().unwrap_err().contains("without what"));
+    assert!(memory.clone().woke("mem-settle", &woke(15_999)).is_err(), "too early");
+    assert!(memory.overdue(76_001).unwrap().contains("mem-settle"));
+    memory.woke("mem-settle", &woke(16_000)).unwrap();
+    assert!(memory.woke("mem-settle", &woke(17_000)).is_err(), "twice");
 }

@@ -7,10 +7,11 @@ use crate::{
 use bus::{
     FromMinion, Identity, ToMinion, Topic,
     envelope::{self, Sequence},
+    message::{CAN_CONDUCT, CAN_CONFIRM, CAN_REBOOT, CAN_WAKE, Hello, Speaker},
 };
 use master::core as mc;
 use minion::core as nc;
-use model::{KeyStatus, MinionId, Timestamp};
+use model::{KeyStatus, MinionId, Surroundings, Timestamp};
 
 /// Without a word for so long, an end takes a connection for dead.
 const SILENCE_MS: u64 = 45_000;
@@ -52,6 +53,8 @@ pub(crate) struct Parcel {
 /// The master's end: its numbers are lost with it, as the connection is.
 pub(crate) struct GateEnd {
     pub(crate) epoch: u64,
+    /// The hello was taken in.
+    pub(crate) welcomed: bool,
     out: Sequence,
 }
 
@@ -116,8 +119,25 @@ impl World {
         let node = &mut self.minions[index];
         let time = node.time(now);
         let Some(link) = node.link.and_then(|it| self.links.get_mut(&it)) else { return };
-        let (_, bytes) = link.minion_end.seal(time, message, &node.identity);
+        let told = match message {
+            // The shell knows which machine this is.
+            FromMinion::Hello(hello) => {
+                let instance = format!("{} {} {}", node.id, node.life, node.generation);
+                let speaker = speaker(&instance, node.id.as_str());
+                &FromMinion::Hello(Box::new(Hello { speaker, ..(**hello).clone() }))
+            }
+            other => other,
+        };
+        let (_, bytes) = link.minion_end.seal(time, told, &node.identity);
         let epoch = link.epoch;
+        self.post(epoch, bytes, true);
+    }
+
+    /// The same from another process that has the key.
+    pub(crate) fn send_on(&mut self, index: usize, epoch: u64, message: &FromMinion) {
+        let (now, node) = (self.now, &self.minions[index]);
+        let Some(link) = self.links.get_mut(&epoch) else { return };
+        let (_, bytes) = link.minion_end.seal(Timestamp(now), message, &node.identity);
         self.post(epoch, bytes, true);
     }
 
@@ -136,11 +156,39 @@ impl World {
             return Err("the gate refused an honest message".to_owned());
         };
         link.to_master.take(parcel.serial)?;
-        if matches!(message, FromMinion::Hello(_)) {
+        let index = link.minion;
+        let hello = if let FromMinion::Hello(it) = &message {
             link.hello_at = Some(now);
-        }
+            Some(it.speaker.instance.clone())
+        } else {
+            None
+        };
         self.overhear(&parcel.bytes);
-        self.master_step(mc::Input::Message { minion, epoch, message: Box::new(message) })
+        let time = self.master.time(now);
+        if self.master.core.is_some() {
+            self.master.heard.insert(index, time);
+        }
+        let end = self.master.links.get_mut(&index).filter(|it| it.epoch == epoch);
+        let first = match (end, &hello) {
+            (Some(end), Some(_)) => !std::mem::replace(&mut end.welcomed, true),
+            _ => false,
+        };
+        if matches!(message, FromMinion::Goodbye { .. })
+            && let Some(end) = self.master.links.get_mut(&index)
+        {
+            end.welcomed = false;
+        }
+        let served = self.master.core.is_some() && !self.is_suspended(&minion);
+        let two = hello.is_some_and(|it| first && served && self.proves_two(index, &it));
+        self.master_step(mc::Input::Message { minion: minion.clone(), epoch, message: Box::new(message) })?;
+        if two && self.master.core.is_some() {
+            self.summary.suspended += 1;
+            self.master.talkers.remove(&index);
+            if !self.is_suspended(&minion) {
+                return Err(format!("two machines have the key of {minion}, and both are served"));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn reach_minion(&mut self, parcel: &Parcel) -> Outcome {
@@ -211,11 +259,20 @@ impl World {
     }
 
     fn join(&mut self, index: usize) -> Outcome {
+        self.minions[index].link = Some(self.epochs + 1);
+        let epoch = self.open_link(index)?;
+        if self.minions[index].link == Some(epoch) {
+            self.minion_step(index, nc::Input::Connected)?;
+        }
+        Ok(())
+    }
+
+    /// A connection with the key of a minion.
+    pub(crate) fn open_link(&mut self, index: usize) -> Result<u64, String> {
         self.epochs += 1;
         let epoch = self.epochs;
         let session = format!("session-{epoch}");
         let node = &mut self.minions[index];
-        node.link = Some(epoch);
         let link = Link {
             epoch,
             minion: index,
@@ -229,15 +286,16 @@ impl World {
         };
         let minion = node.id.clone();
         self.links.insert(epoch, link);
-        if let Some(old) = self.master.links.insert(index, GateEnd { epoch, out: Sequence::of(session) }) {
+        if let Some(old) =
+            self.master.links.insert(index, GateEnd { epoch, welcomed: false, out: Sequence::of(session) })
+        {
             self.cut(old.epoch);
         }
         let address = format!("10.0.0.{index}");
+        let time = self.master.time(self.now);
+        self.master.heard.insert(index, time);
         self.master_step(mc::Input::Connected { minion, epoch, address })?;
-        if self.minions[index].link == Some(epoch) {
-            self.minion_step(index, nc::Input::Connected)?;
-        }
-        Ok(())
+        Ok(epoch)
     }
 
     /// Nothing passes any more; each end hears of it at its own time.
@@ -314,6 +372,38 @@ impl World {
         self.summary.refused += 1;
         Ok(())
     }
+}
+
+fn speaker(instance: &str, machine: &str) -> Speaker {
+    let surroundings = Surroundings {
+        machine_id: format!("id of {machine}"),
+        hardware: format!("hardware of {machine}"),
+        macs: Vec::new(),
+        is_virtual: true,
+    };
+    Speaker { instance: instance.to_owned(), surroundings }
+}
+
+/// What a copy of a machine says first.
+pub(crate) fn hello_of(instance: &str, machine: &str) -> FromMinion {
+    let grains = model::Grains::new();
+    FromMinion::Hello(Box::new(Hello {
+        version: "0.1.0".to_owned(),
+        boot: format!("boot of {machine}"),
+        first_of_boot: true,
+        sandbox: false,
+        grains_hash: minion::grains::hash(&grains),
+        grains: Some(grains),
+        running: None,
+        waiting: Vec::new(),
+        unacknowledged: Vec::new(),
+        next_event: 1,
+        masters: 1,
+        masters_hash: None,
+        speaker: speaker(instance, machine),
+        can: [CAN_CONFIRM, CAN_REBOOT, CAN_CONDUCT, CAN_WAKE].map(str::to_owned).to_vec(),
+        conduct: None,
+    }))
 }
 
 /// What the gate lets through.

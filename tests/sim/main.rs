@@ -9,6 +9,7 @@ mod master_shell;
 mod minion_shell;
 mod nodes;
 mod operators;
+mod outside;
 mod plan;
 mod runs;
 mod tables;
@@ -19,24 +20,24 @@ mod tests;
 
 use runs::{Runs, Until};
 use std::process::ExitCode;
-use world::World;
+use world::{PLAN, Seed, World};
 
 /// Seeds unless somebody says otherwise.
 const SEEDS: u64 = 1_000;
 
 const USAGE: &str = "\
-usage: sim [--from SEED] [--seeds N]   runs seeds; ends with `N passed, N failed`
-       sim --seed SEED                 runs one, and prints its history";
+usage: sim [--from SEED] [--seeds N]    runs seeds; ends with `N passed, N failed`
+       sim --seed SEED [--plan PLAN]    runs one, and prints its history; an older plan has less in it";
 
 /// What to run.
 #[derive(Debug, PartialEq, Eq)]
 enum Order {
-    One(u64),
+    One(Seed),
     Many { from: u64, seeds: u64 },
 }
 
 fn order(arguments: &[String]) -> Result<Order, String> {
-    let (mut one, mut from, mut seeds) = (None, 0, SEEDS);
+    let (mut one, mut plan, mut from, mut seeds) = (None, PLAN, 0, SEEDS);
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
         let number = || -> Result<u64, String> {
@@ -45,13 +46,14 @@ fn order(arguments: &[String]) -> Result<Order, String> {
         };
         match name.as_str() {
             "--seed" => one = Some(number()?),
+            "--plan" => plan = number()?,
             "--from" => from = number()?,
             "--seeds" => seeds = number()?,
             _ => return Err(format!("`{name}` is not known\n{USAGE}")),
         }
         rest.next();
     }
-    Ok(one.map_or(Order::Many { from, seeds }, Order::One))
+    Ok(one.map_or(Order::Many { from, seeds }, |number| Order::One(Seed { number, plan })))
 }
 
 fn main() -> ExitCode {
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
     let runs = match order(&arguments) {
         Ok(Order::One(seed)) => tell(seed),
         Ok(Order::Many { from, seeds }) => {
-            let seeds: Vec<u64> = (from..from.saturating_add(seeds)).collect();
+            let seeds: Vec<Seed> = (from..from.saturating_add(seeds)).map(Seed::new).collect();
             let runs = runs::all(&seeds, None, Until::TheEnd);
             for it in &runs.failures {
                 println!("seed {}: {}\n  again: ./dev sim --seed {}", it.seed, it.complaint, it.seed);
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs one seed and prints what happened in it.
-fn tell(seed: u64) -> Runs {
+fn tell(seed: Seed) -> Runs {
     let mut world = World::with_history(seed);
     let result = world.run();
     for line in world.check.history.iter().flatten() {

@@ -1,9 +1,10 @@
 //! The master's process: steps, transactions in groups, what waits for them, and its death between any two effects.
 
 use crate::{
-    check::Batch,
+    check::{Batch, Contact},
     links::signed_request,
-    nodes::Room,
+    nodes::{Room, Transaction},
+    plan::more::{Feature, notifiers},
     tables::lazy_key,
     world::{Asking, Happening, Outcome, World},
 };
@@ -21,6 +22,10 @@ impl World {
             return Ok(());
         }
         self.master.start(self.now);
+        self.check.idle.end("it was dead", self.now);
+        if let Some(core) = self.master.core.as_mut().filter(|_| self.features.contains(&Feature::Calls)) {
+            core.use_notifiers(notifiers());
+        }
         let revision = Revision(ContentHash([7; 32]));
         let rules = self.rules.clone();
         self.master_step(mc::Input::Sources { revision, rules })
@@ -58,8 +63,14 @@ impl World {
                 self.master.lazy.remove(&lazy_key(row));
             }
             self.master.submitted += 1;
-            self.master.queue.push((self.master.submitted, rows));
-            self.master.held.behind(Some(self.master.submitted));
+            let number = self.master.submitted;
+            let rolls = |it: &mc::Entry| matches!(it, mc::Entry::Kept { part: mc::Part::Rolling, .. });
+            let contact = match rows.iter().any(rolls) {
+                true => self.master.contact(time, &self.minions),
+                false => Contact::default(),
+            };
+            self.master.queue.push(Transaction { number, rows, contact });
+            self.master.held.behind(Some(number));
             self.plan_commit();
         }
         self.master.held.extend(acts);
@@ -90,6 +101,7 @@ impl World {
         }
         if let Room::Full(left) = self.master.room {
             if !std::mem::replace(&mut self.master.told_full, true) {
+                self.check.idle.begin("its disk was full", self.now);
                 self.master_step(mc::Input::StoreHealth(Some("no space".to_owned())))?;
             }
             if left == 0 {
@@ -100,13 +112,13 @@ impl World {
             }
             self.master.room = Room::Full(left - 1);
         }
-        for (number, rows) in std::mem::take(&mut self.master.queue) {
-            self.write(&rows)?;
-            self.master.committed = number;
+        for it in std::mem::take(&mut self.master.queue) {
+            self.write(&it.rows, it.contact)?;
+            self.master.committed = it.number;
         }
         if self.dice.one_in(20) {
             for row in std::mem::take(&mut self.master.lazy).into_values() {
-                self.write(&[row])?;
+                self.write(&[row], Contact::default())?;
             }
         }
         if self.dies() {
@@ -116,8 +128,8 @@ impl World {
         self.release()
     }
 
-    fn write(&mut self, rows: &[mc::Entry]) -> Outcome {
-        let mut batch = Batch::default();
+    fn write(&mut self, rows: &[mc::Entry], contact: Contact) -> Outcome {
+        let mut batch = Batch { contact, ..Batch::default() };
         for row in rows {
             self.check.note(|| format!("on disk {row:?}"));
             batch.audit.extend(self.master.tables.write(row));
@@ -130,6 +142,7 @@ impl World {
     pub(crate) fn fill_master(&mut self, room: Room) -> Outcome {
         self.master.room = room;
         if room == Room::Plenty && std::mem::take(&mut self.master.told_full) {
+            self.check.idle.end("its disk was full", self.now);
             self.master_step(mc::Input::StoreHealth(None))?;
         }
         Ok(())
@@ -153,6 +166,9 @@ impl World {
         }
         self.check.note(|| "master dies".to_owned());
         self.summary.master_crashes += 1;
+        self.check.idle.end("its disk was full", self.now);
+        self.check.idle.begin("it was dead", self.now);
+        self.check.services.master_died(self.master.committed);
         self.master.die();
         let open: Vec<u64> = self.links.values().filter(|it| !it.cut).map(|it| it.epoch).collect();
         for it in open {
@@ -161,6 +177,7 @@ impl World {
         if self.trouble() && self.dice.one_in(6) {
             self.master.machine.booted_at = self.now;
             self.master.machine.forget(self.now);
+            self.check.idle.odd_clock = true;
         }
         for (_, asking) in std::mem::take(&mut self.asked) {
             self.at(3_000, Happening::Ask(asking));
@@ -211,6 +228,7 @@ impl World {
                     self.close(epoch);
                 }
             }
+            mc::Effect::Call { id, call } => self.call_service(id, &call)?,
             mc::Effect::Reply { ticket, reply } => self.replied(ticket, &reply)?,
             mc::Effect::Read { ticket, query } => {
                 if let mc::Query::Job(text, _) = query

@@ -4,6 +4,7 @@
 use crate::{
     check::Start,
     nodes::{Worker, report},
+    plan::more::{Feature, own_schedules},
     world::{Happening, Outcome, World},
 };
 use minion::{core as nc, daemon::give_up, journal::JournalError};
@@ -34,7 +35,10 @@ impl World {
             return self.enroll(index);
         }
         match node.start(self.now) {
-            Ok(()) => {}
+            Ok(entries) => {
+                let (id, life) = (node.id.clone(), node.life);
+                self.check.read_again(&id, life, &entries);
+            }
             Err(failure) if failure.is_full() => {
                 // The service manager starts it again.
                 self.at(3_000, Happening::MinionStart(index));
@@ -44,7 +48,12 @@ impl World {
         }
         let wait = self.dice.below(2_000);
         self.at(wait, Happening::Connect(index));
-        self.minion_step(index, nc::Input::Started)
+        self.minion_step(index, nc::Input::Started)?;
+        if !self.has(Feature::Schedules) {
+            return Ok(());
+        }
+        let (id, list) = (self.minions[index].id.clone(), own_schedules());
+        self.minion_step(index, nc::Input::Schedules { id, list })
     }
 
     pub(crate) fn minion_step(&mut self, index: usize, input: nc::Input) -> Outcome {
@@ -113,7 +122,7 @@ impl World {
         let Some(journal) = &mut node.journal else { return Ok(Written::Dead) };
         match journal.append(&entries) {
             Ok(()) => {
-                self.check.journalled(&node.id, node.life, &entries);
+                self.check.journalled(&node.id, node.life, &entries)?;
                 if node.disk.platter().fuse.take().is_some_and(|left| left == 0) {
                     return Ok(Written::Dead);
                 }
@@ -126,6 +135,7 @@ impl World {
             }
             Err(failure) if failure.is_full() => {
                 node.disk_full = true;
+                self.check.own.had_no_room(&node.id);
                 self.summary.full += 1;
                 give_up(effects, &mut entries);
                 let reason = failure.to_string();
@@ -162,13 +172,24 @@ impl World {
         self.check.note(|| format!("minion {index} dies"));
         self.summary.minion_crashes += 1;
         let power = self.dice.one_in(3);
-        let no_clock = self.dice.one_in(3);
+        self.end_process(index, power);
+    }
+
+    /// The machine boots anew, as a run wants it.
+    pub(crate) fn boot_anew(&mut self, index: usize) {
+        self.check.note(|| format!("minion {index} boots anew"));
+        self.check.booted(&self.minions[index].id.clone());
+        self.end_process(index, true);
+    }
+
+    fn end_process(&mut self, index: usize, power: bool) {
+        let (no_clock, trouble) = (self.dice.one_in(3), self.trouble());
         let node = &mut self.minions[index];
         node.die();
         if power || node.dead {
             node.boot += 1;
             node.machine.booted_at = self.now;
-            if no_clock && self.now < crate::world::BEGIN + crate::world::TROUBLE_MS {
+            if no_clock && trouble {
                 node.machine.forget(self.now);
             }
             let ended = node.worker.as_ref().is_some_and(|it| it.ends_at <= self.now);
@@ -199,6 +220,7 @@ impl World {
         self.check.note(|| format!("minion {index} forgets who it was"));
         let node = &mut self.minions[index];
         self.check.gone.insert((node.id.clone(), node.life));
+        self.master.talkers.remove(&index);
         node.forget(index);
         if let Some(epoch) = node.link.take() {
             self.cut(epoch);
@@ -222,7 +244,29 @@ impl World {
                 }
                 self.send_to_master(index, &message);
             }
-            nc::Effect::Start { offer, attempt, .. } => self.begin(index, &offer, attempt)?,
+            nc::Effect::Start { offer, attempt, resume } => {
+                self.begin(index, &offer, attempt, resume.as_ref().map(|it| it.step))?;
+            }
+            nc::Effect::Reboot { job, .. } => {
+                self.check.reboots(job, &node.id)?;
+                let generation = node.generation;
+                let wait = 500 + self.dice.below(3_000);
+                self.at(wait, Happening::Reboot { minion: index, generation });
+            }
+            nc::Effect::Due { job, name, slot, late_ms, missed } => {
+                self.due(
+                    index,
+                    nc::Scheduled {
+                        job,
+                        name,
+                        slot,
+                        late_ms,
+                        missed,
+                        states: vec!["web".to_owned()],
+                        offer: Err("its states do not compile".to_owned()),
+                    },
+                );
+            }
             nc::Effect::Recover { job, .. } => {
                 let ends_at = node.worker.as_ref().filter(|it| it.job == job).map_or(now, |it| it.ends_at);
                 let generation = node.generation;
@@ -254,11 +298,40 @@ impl World {
         Ok(())
     }
 
-    fn begin(&mut self, index: usize, offer: &bus::message::Offer, attempt: u32) -> Outcome {
+    /// The shell gets the recipe of a slot, or says why there is none.
+    fn due(&mut self, index: usize, mut due: nc::Scheduled) {
+        // In the end it must come to rest.
+        if !self.dice.one_in(15) && self.trouble() {
+            due.offer = Ok(Box::new(bus::message::Offer {
+                job: due.job,
+                mode: model::Mode::Apply,
+                command: false,
+                full: false,
+                expires: nc::NEVER,
+                what: nc::what(&due.name),
+                recipe: bus::message::SealedRecipe::Here { sealed: String::new() },
+                confirm_ms: None,
+                begun: None,
+            }));
+        }
+        let (wait, generation) = (1 + self.dice.below(500), self.minions[index].generation);
+        self.at(wait, Happening::Scheduled { minion: index, generation, scheduled: Box::new(due) });
+    }
+
+    fn begin(
+        &mut self,
+        index: usize,
+        offer: &bus::message::Offer,
+        attempt: u32,
+        resume: Option<u32>,
+    ) -> Outcome {
         let (now, job) = (self.now, offer.job);
         let (wait, lasts) = (1 + self.dice.below(100), self.dice.pick(&[20, 500, 30_000]));
         let lasts = 1 + self.dice.below(lasts);
         let (begins, talks) = (!self.dice.one_in(20), self.dice.one_in(2));
+        let may_boot = self.has(Feature::Reboots) && !offer.command && offer.mode == model::Mode::Apply;
+        let boots_at = (may_boot && self.dice.one_in(if resume.is_some() { 3 } else { 4 }))
+            .then(|| resume.map_or(0, |it| it + 1));
         let node = &mut self.minions[index];
         let generation = node.generation;
         if !begins {
@@ -276,9 +349,12 @@ impl World {
             busy,
             master_time: node.heard.map(|(time, at)| time + (now - at)),
             welcomed_at: node.welcomed_at,
+            behind: resume,
+            own: offer.expires == nc::NEVER,
         };
         let ends_at = now + lasts;
-        node.worker = Some(Worker { job, ends_at, cancelled: false, mode: offer.mode, undoes: false });
+        node.worker =
+            Some(Worker { job, ends_at, cancelled: false, mode: offer.mode, undoes: false, boots_at });
         let id = node.id.clone();
         self.check.started(job, &id, start)?;
         if talks {
@@ -300,6 +376,9 @@ impl World {
         }
         let end = match &node.worker {
             Some(worker) if worker.job == job && worker.ends_at > self.now => return Ok(()),
+            Some(Worker { boots_at: Some(step), cancelled: false, job: of, .. }) if *of == job => {
+                nc::RunEnd::Reboot { step: *step, message: String::new() }
+            }
             Some(worker) if worker.job == job => {
                 let draw = u64::try_from(job.0 & 0xffff).expect("small") + index as u64;
                 let report = Box::new(report(worker, draw));
@@ -318,7 +397,8 @@ impl World {
         let lasts = 1 + self.dice.below(500);
         let node = &mut self.minions[index];
         let (generation, ends_at) = (node.generation, self.now + lasts);
-        node.worker = Some(Worker { job, ends_at, cancelled: false, mode: model::Mode::Apply, undoes: true });
+        let (mode, cancelled, undoes) = (model::Mode::Apply, false, true);
+        node.worker = Some(Worker { job, ends_at, cancelled, mode, undoes, boots_at: None });
         self.at(lasts, Happening::RunDone { minion: index, generation, job });
     }
 
@@ -340,7 +420,10 @@ impl World {
             return Ok(());
         }
         node.events_made += 1;
-        let data = serde_json::json!({"number": node.events_made, "life": node.life});
+        let mut data = serde_json::json!({"number": node.events_made, "life": node.life});
+        if self.check.memory {
+            data["on"] = (!self.dice.one_in(3)).into();
+        }
         let tag = if self.dice.one_in(3) { "event/deploy" } else { "event/made" }.to_owned();
         self.minion_step(index, nc::Input::Event { tag, data })
     }

@@ -1,6 +1,6 @@
 //! A master and minions as machines: clocks that jump, disks that outlive processes, a worker beside the agent.
 
-use crate::{disk::Disk, links::GateEnd, tables::Tables};
+use crate::{check::Contact, disk::Disk, links::GateEnd, tables::Tables};
 use bus::Identity;
 use master::{core as mc, daemon as md};
 use minion::{
@@ -55,12 +55,23 @@ impl MachineClock {
     }
 }
 
+/// Who is out of reach for so long counts as gone.
+const CONTACT_MS: u64 = 60_000;
+
 /// Whether the master's disk takes anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     Plenty,
     /// Full: so many transactions fit into what was set aside.
     Full(u32),
+}
+
+/// Rows of one step.
+pub(crate) struct Transaction {
+    pub(crate) number: u64,
+    pub(crate) rows: Vec<mc::Entry>,
+    /// Whom the master could reach then.
+    pub(crate) contact: Contact,
 }
 
 /// The master, its disk, its gate.
@@ -71,7 +82,7 @@ pub(crate) struct MasterNode {
     /// The core knows that the disk is full.
     pub(crate) told_full: bool,
     /// Transactions that wait for the disk.
-    pub(crate) queue: Vec<(u64, Vec<mc::Entry>)>,
+    pub(crate) queue: Vec<Transaction>,
     pub(crate) submitted: u64,
     pub(crate) committed: u64,
     pub(crate) writing: bool,
@@ -82,6 +93,10 @@ pub(crate) struct MasterNode {
     pub(crate) links: BTreeMap<usize, GateEnd>,
     pub(crate) tick_at: Option<u64>,
     pub(crate) machine: MachineClock,
+    /// When the master heard of each minion last, by its time.
+    pub(crate) heard: BTreeMap<usize, Timestamp>,
+    /// Processes that said hello, by minion, and when.
+    pub(crate) talkers: BTreeMap<usize, Vec<(String, u64)>>,
     clock: md::Clock,
     started_at: u64,
     believed: bool,
@@ -104,6 +119,8 @@ impl MasterNode {
             links: BTreeMap::new(),
             tick_at: None,
             machine: MachineClock { off: 0, booted_at: now },
+            heard: BTreeMap::new(),
+            talkers: BTreeMap::new(),
             clock: md::Clock::new(Timestamp(0)),
             started_at: now,
             believed: true,
@@ -119,6 +136,7 @@ impl MasterNode {
         self.held = md::Held::default();
         self.generation += 1;
         (self.submitted, self.committed, self.writing, self.tick_at) = (0, 0, false, None);
+        self.talkers.clear();
         (self.told_full, self.believed) = (false, true);
     }
 
@@ -127,7 +145,18 @@ impl MasterNode {
         let stored = entries.iter().filter_map(mc::Entry::time).max().unwrap_or_default();
         (self.clock, self.started_at) = (md::Clock::new(stored), now);
         let time = self.time(now);
+        self.heard.values_mut().for_each(|it| *it = time);
         self.core = Some(mc::Master::restore(master_settings(), time, entries));
+    }
+
+    /// Whom it could reach at this time.
+    pub(crate) fn contact(&self, time: Timestamp, of: &[MinionNode]) -> Contact {
+        let lately = |it: &&(usize, Timestamp)| time.since_ms(it.1) < CONTACT_MS;
+        let heard: Vec<(usize, Timestamp)> = self.heard.iter().map(|it| (*it.0, *it.1)).collect();
+        Contact {
+            lately: heard.iter().filter(lately).map(|it| of[it.0].id.clone()).collect(),
+            here: self.links.iter().filter(|it| it.1.welcomed).map(|it| of[*it.0].id.clone()).collect(),
+        }
     }
 
     /// Its time.
@@ -151,6 +180,8 @@ pub(crate) struct Worker {
     pub(crate) mode: Mode,
     /// It puts back what another one altered.
     pub(crate) undoes: bool,
+    /// The step at which it wants the machine to boot anew, if it comes to one.
+    pub(crate) boots_at: Option<u32>,
 }
 
 /// A minion, its disk and its worker.
@@ -229,7 +260,7 @@ impl MinionNode {
     }
 
     /// The process begins with what is on the disk.
-    pub(crate) fn start(&mut self, now: u64) -> Result<(), JournalError> {
+    pub(crate) fn start(&mut self, now: u64) -> Result<Vec<nc::Entry>, JournalError> {
         self.generation += 1;
         self.tick_at = None;
         self.disk_full = false;
@@ -248,11 +279,11 @@ impl MinionNode {
         };
         self.clock = nd::Clock::new(self.machine.up(now));
         let time = self.time(now);
-        let core = nc::Minion::restore(settings, time, opened.entries);
+        let core = nc::Minion::restore(settings, time, opened.entries.iter().cloned());
         self.clock.not_before(core.clock());
         self.core = Some(core);
         self.journal = Some(opened.journal);
-        Ok(())
+        Ok(opened.entries)
     }
 
     /// The process is gone.

@@ -35,7 +35,9 @@ impl World {
     pub(crate) fn look_at_keys(&mut self) -> Outcome {
         self.at(LOOK_MS, Happening::LookAtKeys);
         let Some(core) = &self.master.core else { return Ok(()) };
-        let waits = |it: &&model::Key| matches!(it.status, KeyStatus::Pending | KeyStatus::Conflict);
+        let waits = |it: &&model::Key| {
+            matches!(it.status, KeyStatus::Pending | KeyStatus::Conflict | KeyStatus::Suspended)
+        };
         let waiting: Vec<_> = core.keys().filter(waits).map(|it| it.fingerprint.clone()).collect();
         for fingerprint in waiting {
             if self.trouble() && self.dice.one_in(2) {

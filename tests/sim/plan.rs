@@ -1,14 +1,17 @@
 //! What is to happen in a world, drawn from its seed before it begins: jobs, events, cuts, deaths, full disks, clocks.
 
+pub(crate) mod more;
+
 use crate::{
+    dice::Dice,
     nodes::Room,
     world::{Asking, Happening, TROUBLE_MS, World},
 };
-use lang::rules::Rules;
 use model::{JobId, JobKind, KeyDecision, MinionId, Mode, Request};
 use serde_json::Map;
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::collections::BTreeMap;
 
+/// Reactions to what minions say, and to their boots.
 const RULES: &str = r#"deploy:
   on: minion/+/event/deploy
   do:
@@ -38,30 +41,15 @@ configure:
     - apply: { target: "{{minion}}", states: [] }
 "#;
 
-/// A reaction to what minions say, and one to their boots.
-fn rules() -> Rules {
-    static RULES_READ: OnceLock<Rules> = OnceLock::new();
-    let read = || {
-        let tree = lang::Tree::of_texts([
-            ("reactors/rules.yaml", RULES),
-            ("states/web.sls", "web:\n  test.nop: []\n"),
-        ]);
-        let rules = Rules::load(&tree);
-        rules.value.unwrap_or_else(|| panic!("{:?}", rules.diagnostics))
-    };
-    RULES_READ.get_or_init(read).clone()
-}
-
 impl World {
     /// Everything that is known beforehand.
-    pub(crate) fn plan(&mut self) {
+    pub(crate) fn plan(&mut self, dice: &mut Dice) {
         self.at(0, Happening::MasterStart);
         self.at(10_000, Happening::LookAtKeys);
         self.at(TROUBLE_MS + 20_000, Happening::Look);
-        if self.dice.one_in(2) {
-            self.rules = rules();
-            self.check.rules = true;
-        }
+        self.check.rules = self.dice.one_in(2);
+        self.check.memory = self.has(more::Feature::Memory);
+        self.rules = more::rules(self.check.rules, &self.features);
         for index in 0..self.minions.len() {
             let wait = self.dice.below(20_000);
             self.at(wait, Happening::Enroll(index));
@@ -84,6 +72,7 @@ impl World {
         self.plan_faults();
         self.plan_clocks();
         self.plan_members();
+        self.plan_more(dice);
     }
 
     fn time(&mut self) -> u64 {

@@ -1,6 +1,6 @@
 //! Many seeds on two threads, and what is said about them.
 
-use crate::world::{Summary, World};
+use crate::world::{Seed, Summary, World};
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -15,7 +15,7 @@ const THREADS: usize = 2;
 /// A seed in which the promise did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Failure {
-    pub(crate) seed: u64,
+    pub(crate) seed: Seed,
     pub(crate) complaint: String,
 }
 
@@ -36,12 +36,12 @@ pub(crate) enum Until {
 }
 
 /// Runs one seed to its end.
-pub(crate) fn one(seed: u64) -> Result<Summary, Failure> {
+pub(crate) fn one(seed: Seed) -> Result<Summary, Failure> {
     World::new(seed).run().map_err(|complaint| Failure { seed, complaint })
 }
 
 /// Runs these seeds. `leave_out` is the part that is left out in them.
-pub(crate) fn all(seeds: &[u64], leave_out: Option<&'static str>, until: Until) -> Runs {
+pub(crate) fn all(seeds: &[Seed], leave_out: Option<&'static str>, until: Until) -> Runs {
     let next = AtomicU64::new(0);
     let over = AtomicBool::new(false);
     let runs = Mutex::new(Runs::default());

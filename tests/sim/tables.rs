@@ -1,10 +1,14 @@
 //! The master's store as tables: what a transaction alters, and what a restart reads.
 
-use master::{core::Entry, store::AuditLine};
-use model::{
-    Event, Fingerprint, Job, JobId, JobTarget, Key, Minion, MinionId, TargetState, Timestamp, Token,
+use master::{
+    core::{Entry, Part},
+    store::AuditLine,
 };
-use std::collections::BTreeMap;
+use model::{
+    Decision, Event, Fingerprint, Job, JobId, JobTarget, Key, Minion, MinionId, TargetState, Timestamp, Token,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is on the master's disk.
 #[derive(Clone, Default)]
@@ -17,6 +21,8 @@ pub(crate) struct Tables {
     recipes: BTreeMap<(JobId, MinionId), Entry>,
     taken: BTreeMap<MinionId, u64>,
     last_event: Option<Event>,
+    decisions: BTreeMap<u64, Decision>,
+    kept: BTreeMap<(Part, String), Value>,
     clock: Timestamp,
     chain: [u8; 32],
 }
@@ -46,6 +52,11 @@ impl Tables {
             }
             Entry::Event(it) => self.last_event = Some(it.clone()),
             Entry::EventsTaken(minion, upto) => drop(self.taken.insert(minion.clone(), *upto)),
+            Entry::Decision(it) => drop(self.decisions.insert(it.event, it.clone())),
+            Entry::Kept { part, key, data: Some(data) } => {
+                self.kept.insert((*part, key.clone()), data.clone());
+            }
+            Entry::Kept { part, key, data: None } => drop(self.kept.remove(&(*part, key.clone()))),
             Entry::Clock(it) => self.clock = *it,
             Entry::Audit(it) => return Some(AuditLine::append(it, &mut self.chain)),
             _ => {}
@@ -63,6 +74,15 @@ impl Tables {
         all.extend(self.targets.values().cloned().map(Entry::Target));
         all.extend(self.recipes.values().cloned());
         all.extend(self.taken.iter().map(|(id, upto)| Entry::EventsTaken(id.clone(), *upto)));
+        let reactions = self.kept.iter().filter(|it| it.0.0 == Part::Reaction);
+        let wanted: BTreeSet<u64> = reactions.filter_map(|it| it.1["decision"].as_u64()).collect();
+        all.extend(wanted.iter().filter_map(|it| self.decisions.get(it)).cloned().map(Entry::Decision));
+        let kept = |((part, key), data): (&(Part, String), &Value)| Entry::Kept {
+            part: *part,
+            key: key.clone(),
+            data: Some(data.clone()),
+        };
+        all.extend(self.kept.iter().map(kept));
         all.extend(self.last_event.iter().cloned().map(Entry::Event));
         all
     }
@@ -77,6 +97,7 @@ pub(crate) fn lazy_key(entry: &Entry) -> String {
         Entry::Target(it) => format!("target {} {}", it.job, it.minion),
         Entry::Clock(_) => "clock".to_owned(),
         Entry::EventsTaken(it, _) => format!("taken {it}"),
+        Entry::Kept { part, key, .. } => format!("{part:?} {key}"),
         other => format!("{other:?}"),
     }
 }

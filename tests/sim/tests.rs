@@ -32,11 +32,25 @@ const PARTS: &[&str] = &[
     "say-results-again",
     "wait-for-the-store",
     "sync-journal",
+    "one-wave-at-a-time",
+    "stop-at-max-fail",
+    "waves-on-disk",
+    "slots-on-disk",
+    "slot-with-its-job",
+    "rule-memory-on-disk",
+    "calls-on-disk",
+    "delivered-on-disk",
+    "reboot-on-record",
+    "suspend-clones",
 ];
 
-fn regressions() -> Vec<u64> {
-    let seeds = REGRESSIONS.lines().filter(|it| !it.starts_with('#'));
-    seeds.filter_map(|it| it.split_whitespace().next()?.parse().ok()).collect()
+fn regressions() -> Vec<Seed> {
+    let seed = |line: &str| {
+        let mut words = line.split_whitespace().map(|it| it.parse().unwrap());
+        Seed { number: words.next().unwrap(), plan: words.next().unwrap() }
+    };
+    let lines = REGRESSIONS.lines().filter(|it| !it.starts_with('#'));
+    lines.map(|it| seed(it.split_once(" -").unwrap().0)).collect()
 }
 
 fn complaints(runs: &Runs) -> String {
@@ -48,7 +62,7 @@ fn complaints(runs: &Runs) -> String {
 
 #[test]
 fn every_accepted_job_ends_once_whatever_breaks() {
-    let seeds: Vec<u64> = (0..SEEDS).collect();
+    let seeds: Vec<Seed> = (0..SEEDS).map(Seed::new).collect();
     let runs = runs::all(&seeds, None, Until::TheEnd);
     assert!(runs.failures.is_empty(), "{}", complaints(&runs));
     println!("{} passed: {:?}", runs.passed, runs.summary);
@@ -58,6 +72,9 @@ fn every_accepted_job_ends_once_whatever_breaks() {
         [it.jobs, it.starts, it.cuts, it.partitions, it.refused, it.master_crashes, it.minion_crashes];
     assert!(often.iter().all(|it| *it > SEEDS), "{it:?}");
     assert!(it.tampered > SEEDS / 10 && it.full > SEEDS / 10 && it.restores > SEEDS / 50, "{it:?}");
+    let beside = [it.waves, it.slots, it.own_slots, it.remembered, it.calls, it.reboots];
+    assert!(beside.iter().all(|it| *it > SEEDS / 4), "{it:?}");
+    assert!(it.calls_again > SEEDS / 20 && it.suspended > SEEDS / 20, "{it:?}");
     assert_eq!(it.words.len(), 9, "each end happens: {it:?}");
 }
 
@@ -74,7 +91,7 @@ fn one_seed_gives_one_history() {
         world.run().unwrap();
         world.check.history.unwrap()
     };
-    for seed in [3, 17] {
+    for seed in [3, 17].map(Seed::new) {
         assert!(history(seed) == history(seed), "seed {seed}");
     }
 }
@@ -82,7 +99,7 @@ fn one_seed_gives_one_history() {
 #[cfg(debug_assertions)]
 #[test]
 fn each_part_that_is_left_out_is_missed_within_a_thousand_seeds() {
-    let seeds: Vec<u64> = (0..1_000).collect();
+    let seeds: Vec<Seed> = (0..1_000).map(Seed::new).collect();
     let mut unnoticed = BTreeSet::new();
     println!("| left out | seed | complaint |\n|---|---|---|");
     for part in PARTS {
@@ -100,7 +117,7 @@ fn an_order_is_read() {
     let read = |text: &str| order(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(read(""), Ok(Order::Many { from: 0, seeds: SEEDS }));
     assert_eq!(read("--from 7 --seeds 3"), Ok(Order::Many { from: 7, seeds: 3 }));
-    assert_eq!(read("--seed 12"), Ok(Order::One(12)));
+    assert_eq!(read("--seed 12"), Ok(Order::One(Seed::new(12))));
     for bad in ["--seed", "--seed x", "12", "--form 7"] {
         assert!(read(bad).unwrap_err().contains("usage"), "{bad}");
     }

@@ -5,15 +5,24 @@ use crate::{
     dice::Dice,
     links::{Link, Parcel},
     nodes::{MasterNode, MinionNode, Room},
+    plan::more::{Feature, features},
     tables::Tables,
 };
 use bus::{Identity, message::EnrollAnswer};
 use minion::core as nc;
 use model::{JobId, Request, TargetState};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// A time that machines can have.
-pub(crate) const BEGIN: u64 = 1_800_000_000_000;
+const BEGIN: u64 = 1_800_000_000_000;
+/// Two minutes before clocks in Berlin go forward, and back.
+const SPRING: u64 = 1_806_195_600_000 - 120_000;
+const AUTUMN: u64 = 1_824_944_400_000 - 120_000;
+/// What worlds are made of now; those of plan 1 have jobs, enrolment and a few rules only.
+pub(crate) const PLAN: u64 = 2;
 /// Faults happen so long.
 pub(crate) const TROUBLE_MS: u64 = 300_000;
 /// Then all is well so long, at most.
@@ -61,6 +70,33 @@ pub(crate) enum Happening {
     Restore,
     Replay,
     Look,
+    Scheduled { minion: usize, generation: u64, scheduled: Box<nc::Scheduled> },
+    Reboot { minion: usize, generation: u64 },
+    Called { generation: u64, id: String, called: master::core::Called },
+    Ghost(usize),
+}
+
+/// Which history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seed {
+    pub(crate) number: u64,
+    pub(crate) plan: u64,
+}
+
+impl Seed {
+    pub(crate) fn new(number: u64) -> Self {
+        Self { number, plan: PLAN }
+    }
+}
+
+/// As one writes it behind `--seed`.
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.plan {
+            PLAN => write!(f, "{}", self.number),
+            plan => write!(f, "{} --plan {plan}", self.number),
+        }
+    }
 }
 
 /// Somebody asks, and asks again if nothing is heard.
@@ -89,6 +125,15 @@ pub(crate) struct Summary {
     pub(crate) minion_crashes: u64,
     pub(crate) full: u64,
     pub(crate) restores: u64,
+    pub(crate) waves: u64,
+    pub(crate) slots: u64,
+    pub(crate) own_slots: u64,
+    pub(crate) remembered: u64,
+    pub(crate) calls: u64,
+    pub(crate) calls_again: u64,
+    pub(crate) reboots: u64,
+    pub(crate) ghosts: u64,
+    pub(crate) suspended: u64,
     pub(crate) words: BTreeMap<String, u64>,
 }
 
@@ -104,6 +149,15 @@ impl Summary {
         self.minion_crashes += other.minion_crashes;
         self.full += other.full;
         self.restores += other.restores;
+        self.waves += other.waves;
+        self.slots += other.slots;
+        self.own_slots += other.own_slots;
+        self.remembered += other.remembered;
+        self.calls += other.calls;
+        self.calls_again += other.calls_again;
+        self.reboots += other.reboots;
+        self.ghosts += other.ghosts;
+        self.suspended += other.suspended;
         for (word, count) in &other.words {
             *self.words.entry(word.clone()).or_default() += count;
         }
@@ -113,6 +167,8 @@ impl Summary {
 /// One master, some minions, one seed.
 pub(crate) struct World {
     pub(crate) dice: Dice,
+    pub(crate) features: BTreeSet<Feature>,
+    begin: u64,
     pub(crate) now: u64,
     pub(crate) number: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -133,19 +189,25 @@ pub(crate) struct World {
 pub(crate) type Outcome = Result<(), String>;
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let count = 1 + usize::try_from(dice.below(4)).expect("small");
+    pub(crate) fn new(seed: Seed) -> Self {
+        let (mut dice, mut more) = (Dice::new(seed.number), Dice::new(seed.number ^ 0x5bd1_e995));
+        let features = if seed.plan == 1 { BTreeSet::new() } else { features(&mut more) };
+        let others = if features.contains(&Feature::Waves) { more.below(3) } else { 0 };
+        let begins = [BEGIN, SPRING, AUTUMN];
+        let begin = if features.contains(&Feature::Schedules) { more.pick(&begins) } else { BEGIN };
+        let count = 1 + usize::try_from(dice.below(4) + others).expect("small");
         let off = |dice: &mut Dice| i64::try_from(dice.below(7_200_000)).expect("small") - 3_600_000;
-        let minions = (0..count).map(|index| MinionNode::new(index, off(&mut dice), BEGIN)).collect();
+        let minions = (0..count).map(|index| MinionNode::new(index, off(&mut dice), begin)).collect();
         let mut world = Self {
             dice,
-            now: BEGIN,
+            features,
+            begin,
+            now: begin,
             number: 0,
             queue: BTreeMap::new(),
             identity: Identity::from_secrets([200; 32], [201; 32]),
             rules: lang::rules::Rules::default(),
-            master: MasterNode::new(BEGIN),
+            master: MasterNode::new(begin),
             minions,
             links: BTreeMap::new(),
             epochs: 0,
@@ -155,12 +217,12 @@ impl World {
             check: Checker::default(),
             summary: Summary::default(),
         };
-        world.plan();
+        world.plan(&mut more);
         world
     }
 
     /// One that writes down what happens.
-    pub(crate) fn with_history(seed: u64) -> Self {
+    pub(crate) fn with_history(seed: Seed) -> Self {
         let mut world = Self::new(seed);
         world.check.history = Some(Vec::new());
         world
@@ -172,7 +234,11 @@ impl World {
     }
 
     pub(crate) fn trouble(&self) -> bool {
-        self.now < BEGIN + TROUBLE_MS
+        self.now < self.begin + TROUBLE_MS
+    }
+
+    pub(crate) fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
     }
 
     /// Whether a process dies right here.
@@ -183,7 +249,7 @@ impl World {
     /// Lives through it all, then judges.
     pub(crate) fn run(&mut self) -> Result<Summary, String> {
         while let Some(((at, number), it)) = self.queue.pop_first() {
-            if at > BEGIN + TROUBLE_MS + CALM_MS {
+            if at > self.begin + TROUBLE_MS + CALM_MS {
                 break;
             }
             if number > HAPPENINGS_MAX {
@@ -191,8 +257,9 @@ impl World {
             }
             let over = matches!(it, Happening::Look) && self.has_settled();
             self.now = at;
-            self.check.note(|| format!("--- {} ms", at - BEGIN));
-            self.happen(it).map_err(|it| format!("at {} ms: {it}", at - BEGIN))?;
+            let passed = at - self.begin;
+            self.check.note(|| format!("--- {passed} ms"));
+            self.happen(it).map_err(|it| format!("at {passed} ms: {it}"))?;
             if over {
                 break;
             }
@@ -205,6 +272,12 @@ impl World {
                 *self.summary.words.entry(word.word().to_owned()).or_default() += 1;
             }
         }
+        self.summary.waves = self.check.waves;
+        self.summary.slots = self.check.view.slots.count();
+        self.summary.own_slots = self.check.own.jobs.len() as u64;
+        self.summary.remembered = self.check.view.memory.decisions;
+        (self.summary.calls, self.summary.calls_again) =
+            (self.check.services.made, self.check.services.again);
         Ok(self.summary.clone())
     }
 
@@ -215,17 +288,20 @@ impl World {
     /// Nothing is left that could still come to an end. Who is dead is missed only after a while.
     fn has_settled(&self) -> bool {
         let dead = self.dead();
-        let over = |expires: u64| self.now > expires.max(BEGIN + TROUBLE_MS) + RETURN_MS;
+        let over = |expires: u64| self.now > expires.max(self.begin + TROUBLE_MS) + RETURN_MS;
         let ended = self.check.open().all(|it| dead.contains(&it.1) && over(self.check.expires(it.0)));
-        ended && self.check.missing_events(&dead).is_none()
+        ended && self.check.missing_events(&dead).is_none() && self.check.has_settled(&dead)
     }
 
     fn judge(&mut self) -> Outcome {
+        let time = self.master.time(self.now).0;
         self.check.finish(&self.dead())?;
+        self.check.finish_more(&self.dead(), &self.rules, time)?;
         // What has no end because its minion is away shows that.
         let open: Vec<_> = self.check.open().cloned().collect();
         for (job, minion) in open {
-            if !self.shows_lost_contact(job, &minion)? {
+            // Of a machine that was booting anew it is shown later than worlds last.
+            if !self.has(Feature::Reboots) && !self.shows_lost_contact(job, &minion)? {
                 return Err(format!("job {job} on {minion}: neither an end nor lost contact"));
             }
         }
@@ -271,6 +347,15 @@ impl World {
             Happening::MakeEvent(index) => self.make_event(index),
             Happening::FillMaster(room) => self.fill_master(room),
             Happening::Replay => self.replay(),
+            Happening::Ghost(index) => self.ghost(index),
+            Happening::Scheduled { minion, generation, scheduled }
+                if generation == self.minions[minion].generation =>
+            {
+                self.minion_step(minion, nc::Input::Scheduled(scheduled))
+            }
+            Happening::Called { generation, id, called } if generation == self.master.generation => {
+                self.called(id, called)
+            }
             fault => {
                 self.befall(&fault);
                 Ok(())
@@ -304,7 +389,14 @@ impl World {
                     None => platter.free(),
                 }
             }
-            Happening::SetMasterClock(off) => self.master.machine.off = off,
+            Happening::Reboot { minion, generation } if generation == self.minions[minion].generation => {
+                self.summary.reboots += 1;
+                self.boot_anew(minion);
+            }
+            Happening::SetMasterClock(off) => {
+                self.check.idle.odd_clock |= off != self.master.machine.off;
+                self.master.machine.off = off;
+            }
             Happening::SetMinionClock(index, off) => self.minions[index].machine.off = off,
             Happening::Backup => self.backup = Some((self.master.tables.clone(), self.check.view.clone())),
             Happening::Restore => self.restore(),

@@ -244,11 +244,15 @@ impl Master {
     fn due_boot(&mut self, id: &MinionId, rule: &Rule) {
         let Some(minion) = self.book.minions.get(id) else { return };
         let Some(boot) = minion.boot.clone() else { return };
-        let done = minion.configured_boots.get(&rule.name) == Some(&boot);
-        if done || !self.is_ready(id) || self.degraded.is_some() {
+        if !self.is_ready(id) {
             return;
         }
+        // Also when nothing can begin now: what has begun may end meanwhile.
         self.recall_due(&rule.name, id, &boot);
+        let configured = self.book.minions.get(id).and_then(|it| it.configured_boots.get(&rule.name));
+        if configured == Some(&boot) || self.degraded.is_some() {
+            return;
+        }
         let key = (id.clone(), rule.name.clone());
         let (now, attempt) = (self.now, self.reactor.dues.get(&key).map_or(0, |it| it.attempt));
         let may = may_begin(&self.book, &self.reactor.dues, now, (&rule.name, id, &boot)).is_ok();

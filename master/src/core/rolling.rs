@@ -4,7 +4,7 @@
 mod gate;
 
 use super::{
-    Effect, Master,
+    Effect, Entry, Master,
     entry::Part,
     jobs::End,
     memory::OpenJob,
@@ -18,6 +18,7 @@ use model::{
     Caller, JobId, JobKind, JobTarget, MinionId, Mode, OnStop, Phase, Roll, Rolling, TargetState, Terminal,
     Timestamp,
     api::{self, ErrorKind, ErrorView},
+    broken,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -120,17 +121,21 @@ fn next(rolling: &Rolling, roll: &Roll, it: &Standing, now: Timestamp) -> Next {
     if it.canary_bad {
         return Next::Stop(format!("the first wave failed on {}", names()));
     }
-    if it.begun > 0 && it.bad.len() >= rolling.max_fail.of(it.machines) {
+    if it.begun > 0
+        && !broken::leaves_out("stop-at-max-fail")
+        && it.bad.len() >= rolling.max_fail.of(it.machines)
+    {
         let count =
             if it.bad.len() == 1 { "1 machine".to_owned() } else { format!("{} machines", it.bad.len()) };
         return Next::Stop(format!("{count} failed ({}), and --max-fail is {}", names(), rolling.max_fail));
     }
     match roll.phase {
-        Phase::Running if it.left > 0 => Next::Nothing,
+        Phase::Running if it.left > 0 && !broken::leaves_out("one-wave-at-a-time") => Next::Nothing,
         Phase::Running if it.begun == 0 => Next::Begin,
         Phase::Running if rolling.gate.is_some() => Next::Gate,
         Phase::Running => behind_gate(rolling, it, now),
-        Phase::Waiting { until } if until <= now => Next::Begin,
+        // Who was taken for lost may be back, and at its part again.
+        Phase::Waiting { until } if until <= now && it.left == 0 => Next::Begin,
         Phase::Waiting { .. } | Phase::Gate { .. } | Phase::Over => Next::Nothing,
     }
 }
@@ -247,7 +252,9 @@ impl Master {
         match next(&rolling, &roll, &standing, self.now) {
             Next::Nothing if matches!(roll.phase, Phase::Gate { .. }) => self.look_at_gate(id),
             Next::Nothing => {
-                if let Phase::Waiting { until } = roll.phase {
+                if let Phase::Waiting { until } = roll.phase
+                    && until > self.now
+                {
                     self.look_again(id, until);
                 }
             }
@@ -315,11 +322,16 @@ impl Master {
             let failed = match &target.target.state {
                 TargetState::Ended { word, .. } => is_failure(*word, open.job.wait),
                 // It has its turn when it comes.
-                TargetState::Accepted if !self.is_reachable(minion) => {
+                TargetState::Accepted if open.job.wait && !self.is_reachable(minion) => {
                     absent += 1;
                     continue;
                 }
-                _ if self.target_view(open, target).lost.is_some() => {
+                // Contact was lost while its part was put together for it.
+                TargetState::Accepted if self.is_reachable(minion) => {
+                    standing.left += 1;
+                    false
+                }
+                state if *state == TargetState::Accepted || self.target_view(open, target).lost.is_some() => {
                     let since = before.and_then(|it| it.get(minion)).copied().unwrap_or(now);
                     away.insert(minion.clone(), since);
                     let gone = now.since_ms(since) >= LOST_MS;
@@ -357,7 +369,12 @@ impl Master {
 
     /// On disk with this step, and shown to who watches.
     fn save_roll(&mut self, id: JobId, roll: &Roll) {
-        self.keep(Part::Rolling, &id.to_string(), Some(json!(roll)));
+        let entry = Entry::Kept { part: Part::Rolling, key: id.to_string(), data: Some(json!(roll)) };
+        if broken::leaves_out("waves-on-disk") {
+            self.later(entry);
+        } else {
+            self.record(entry);
+        }
         self.show_roll(id);
     }
 

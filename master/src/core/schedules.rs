@@ -1,7 +1,7 @@
 //! Schedules: rules whose events come by the clock. The last slot is kept with the event that it made, so that each slot
 //! is run once whatever breaks, and what passed while nobody was there is made up for as the schedule says.
 
-use super::{Master, Part, requests::not_found, roster::cut, target::refuse};
+use super::{Entry, Master, Part, requests::not_found, roster::cut, target::refuse};
 use lang::{
     rules::{ActionTemplate, Rules},
     schedule::Schedule,
@@ -9,6 +9,7 @@ use lang::{
 use model::{
     Caller, Missed, Reply, ScheduleAct, Source, Timestamp,
     api::{ErrorKind, ErrorView, Pause, ScheduleView, SlotView},
+    broken,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -144,7 +145,11 @@ impl Master {
     }
 
     fn keep_schedule(&mut self, name: &str, kept: &Kept) {
-        self.keep(Part::Schedule, name, serde_json::to_value(kept).ok());
+        let data = serde_json::to_value(kept).ok();
+        if broken::leaves_out("slots-on-disk") {
+            return self.later(Entry::Kept { part: Part::Schedule, key: name.to_owned(), data });
+        }
+        self.keep(Part::Schedule, name, data);
     }
 
     /// A schedule that is new, or says something else, counts from now on. What is no longer there is forgotten.

@@ -24,7 +24,7 @@ const TOPICS_MAX: usize = 200_000;
 pub(crate) struct Register {
     tables: RwLock<Tables>,
     /// Somebody wants the hooks to be read anew.
-    pub(crate) look_at_hooks: Notify,
+    pub(crate) look_at_hooks: Arc<Notify>,
     /// To the loop, for the audit log.
     audit: OnceLock<mpsc::Sender<Incoming>>,
 }

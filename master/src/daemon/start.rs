@@ -1,23 +1,28 @@
 //! Puts a master together from its configuration, and takes it apart again.
 
 use super::{
-    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock, drain::STOP_MAX, hooks, notify,
-    register::Register, roles, trees, watch::Watchdog,
+    Daemon, EVENTS_MAX, Handle, INPUTS_MAX, Incoming, Outside, Parts, clock,
+    drain::STOP_MAX,
+    edits::{Edited, OneFile, keep_looking},
+    register::Register,
+    trees,
+    watch::Watchdog,
 };
 use crate::backup::Maker;
 use crate::config::{Address, Config};
 use crate::core::{Entry, Listing, Master, Settings};
 use crate::fanout::Fanout;
 use crate::gate::{FromGate, Gate, GateConfig, GateError};
-use crate::hooks::Files;
+use crate::hooks::{Files, Keyring};
 use crate::init::{KeyRing, SetUpError};
 use crate::sources::{Trees, git::Follower};
 use crate::store::{Keep, Store, StoreConfig, StoreError};
 use crate::web::{Web, WebConfig};
+use crate::written::Text;
 use bus::message::{EnrollAnswer, ToMinion};
 use bus::pulse::Pulse;
 use bus::seed::{Seed, SeedToken};
-use lang::roles::Roles;
+use lang::{notifiers::Notifiers, roles::Roles};
 use model::{Fingerprint, MinionId, TokenTerms, api};
 use sd_notify::NotifyState;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -98,7 +103,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         register.learn(entry);
     }
     register.restore(store.retained()?);
-    let (text, roles) = read_roles(&config.roles)?;
+    let role_file = OneFile::new(config.roles.clone());
+    let (known_roles, roles) = read_roles(&role_file)?;
     register.set_roles(Arc::clone(&roles));
     let doors = Doors::open(&config, &ring, &register, &store, &watchdog.pulse).await?;
 
@@ -111,8 +117,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     master.use_masters(Listing { org: ring.org, sign, tls, text: masters });
     master.set_roles(roles);
     let hook_files = Files { file: config.hooks.clone(), kept: config.state_dir.join("hooks") };
-    let hook_register = Arc::clone(&register);
-    let told = use_notifiers(&mut master, &config.notify);
+    let hooks_again = Arc::clone(&register.look_at_hooks);
+    let notify_file: OneFile<Notifiers> = OneFile::new(config.notify.clone());
+    let known_notifiers = use_notifiers(&mut master, &notify_file);
     let Doors { gate, from_gate, web, fanout, handle, inputs } = doors;
     let daemon = Daemon::new(Parts {
         master,
@@ -133,9 +140,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     announce(&config, &mqtt, &https);
     let follower = config.tree.clone().map(|it| Follower::new(it, &config.checkouts()));
     let mut lookers = JoinSet::new();
-    lookers.spawn(roles::keep_looking(config.roles, text, again.roles, handle.inputs.clone()));
-    lookers.spawn(hooks::keep_looking(hook_files, hook_register, handle.inputs.clone()));
-    lookers.spawn(notify::keep_looking(config.notify, told, again.notify, handle.inputs.clone()));
+    let told = || handle.inputs.clone();
+    lookers.spawn(keep_looking(role_file, known_roles, again.roles, told(), Incoming::Roles));
+    lookers.spawn(keep_looking(notify_file, known_notifiers, again.notify, told(), Incoming::Notifiers));
+    lookers.spawn(keep_looking(hook_files, Ok(Keyring::default()), hooks_again, told(), Incoming::Hooks));
     lookers.spawn(trees::keep_reading(Trees::new(config.layout, follower), again.trees, handle.inputs));
     watchdog.start();
     tell_systemd(&[NotifyState::Ready]);
@@ -268,27 +276,25 @@ struct Again {
     notify: Arc<Notify>,
 }
 
-/// What `roles.yaml` says, as text and as roles.
-fn read_roles(path: &Path) -> Result<(Option<String>, Arc<Roles>), StartError> {
-    let broken = |it| StartError::SetUp(SetUpError::Config(it));
-    let text =
-        crate::roles::read_text(path).map_err(|it| broken(vec![crate::roles::unreadable(path, &it)]))?;
-    let roles = crate::roles::parse(path, text.as_deref()).map_err(broken)?;
-    Ok((text, Arc::new(roles)))
+/// What `roles.yaml` says, as it is found and as roles.
+fn read_roles(file: &OneFile<Roles>) -> Result<(Text, Arc<Roles>), StartError> {
+    let found = file.find();
+    let roles = file.read(&found).map_err(|it| StartError::SetUp(SetUpError::Config(it)))?;
+    Ok((found, roles))
 }
 
 /// What `notify.yaml` says; one that is broken is told, and keeps no master from starting.
-fn use_notifiers(master: &mut Master, path: &Path) -> notify::Text {
-    let Some((text, reading)) = notify::look(path, None) else { return Ok(None) };
-    match reading {
+fn use_notifiers(master: &mut Master, file: &OneFile<Notifiers>) -> Text {
+    let found = file.find();
+    match file.read(&found) {
         Ok(notifiers) => master.use_notifiers(notifiers),
         Err(errors) => {
             let first = errors.first().map(|it| it.message.as_str()).unwrap_or_default();
-            warn!(path = %path.display(), first, "notify.yaml is broken: nobody is told anything");
+            warn!(path = %file.path.display(), first, "notify.yaml is broken: nobody is told anything");
             master.set_notifier_errors(errors);
         }
     }
-    text
+    found
 }
 
 /// Ends when the process is asked to; `SIGHUP` reads the trees and the roles again.

@@ -2,7 +2,7 @@
 
 use super::{
     ATTEMPTS_MAX, CANCEL_MS, DISK_RETRY_MS, Effect, Entry, Minion, RunEnd, WAITING_MAX, memory::Held,
-    outbox::fit,
+    outbox::fit, schedules::is_own,
 };
 use bus::message::{FromMinion, JobResult, Offer};
 use model::{JobId, Outcome, RunReport, Terminal, Timestamp, broken};
@@ -276,6 +276,8 @@ impl Minion {
         self.disk_retry = now.plus_ms(DISK_RETRY_MS);
         for entry in entries {
             match entry {
+                // Nobody can be told to ask again for what it does by itself: it waits for room.
+                Entry::Received(offer) if is_own(&offer) => self.unwritten.push(Entry::Received(offer)),
                 Entry::Received(offer) => {
                     self.memory.leave(offer.job);
                     self.memory.jobs.remove(&offer.job);

@@ -522,6 +522,26 @@ fn a_full_disk_refuses_new_jobs_and_still_tells_ends_once_they_are_written() {
 }
 
 #[test]
+fn an_answer_that_was_signed_long_after_it_was_given_sets_the_clock_not_back() {
+    let mut bench = Bench::member();
+    bench.step(Input::Disconnected);
+    bench.step(Input::Connected);
+    let given = bench.now.plus_ms(3_600_000);
+    let welcome = ToMinion::Welcome {
+        version: "0.1.3".to_owned(),
+        now: given,
+        want_grains: false,
+        heartbeat_s: 30,
+        sample_s: 10,
+        spread_s: 0,
+    };
+    // It waited for the master's disk.
+    let sent = given.plus_ms(60_000);
+    bench.step(Input::Message { message: Box::new(welcome), sent });
+    assert!(bench.minion.master_now(bench.now).is_some_and(|it| it >= sent));
+}
+
+#[test]
 fn an_offer_that_could_not_be_written_was_never_received() {
     let mut bench = Bench::member();
     let message = Box::new(ToMinion::Offer(Box::new(offer(1))));

@@ -2,12 +2,12 @@
 //! number and age. What was delivered is remembered for a while, so that the same call again is none.
 
 use super::reaction::TEXT_MAX;
-use crate::core::{Effect, Master, Part, Ticket, roster::cut, timers::Timer};
+use crate::core::{Effect, Entry, Master, Part, Ticket, roster::cut, timers::Timer};
 use lang::{
     notifiers::{About, Held, Notifiers, Passage, Rate},
     rules::{HttpWish, Notice, Priority},
 };
-use model::{ActionEnd, Diagnostic, Event, Reply, Timestamp, api};
+use model::{ActionEnd, Diagnostic, Event, Reply, Timestamp, api, broken};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -207,6 +207,9 @@ impl Master {
 
     fn keep_outgoing(&mut self, id: &str, outgoing: &Outgoing) {
         let data = serde_json::to_value(outgoing).unwrap_or(Value::Null);
+        if broken::leaves_out("calls-on-disk") {
+            return self.later(Entry::Kept { part: Part::Outgoing, key: id.to_owned(), data: Some(data) });
+        }
         self.keep(Part::Outgoing, id, Some(data));
     }
 
@@ -389,7 +392,12 @@ impl Master {
             tally.failed += 1;
             self.count("calls to other services that were given up");
         }
-        self.keep(Part::Outgoing, id, Some(json!({ "delivered": outgoing.number })));
+        let data = Some(json!({ "delivered": outgoing.number }));
+        if broken::leaves_out("delivered-on-disk") {
+            self.later(Entry::Kept { part: Part::Outgoing, key: id.to_owned(), data });
+        } else {
+            self.keep(Part::Outgoing, id, data);
+        }
         self.outbox.delivered.insert(outgoing.number, id.to_owned());
         if self.outbox.delivered.len() > DELIVERED_MAX
             && let Some((_, oldest)) = self.outbox.delivered.pop_first()

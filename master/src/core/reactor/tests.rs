@@ -179,6 +179,33 @@ fn a_loop_of_events_is_cut() {
 }
 
 #[test]
+fn a_boot_whose_job_ends_behind_a_restart_is_configured_once() {
+    for full in [false, true] {
+        let mut bench = configured(CONFIGURE);
+        let job = job_of(&bench.back("vm-1", hello()));
+        bench.compiled(job.0, "vm-1");
+        bench.say("vm-1", FromMinion::Received { job });
+        let here = Hello { unacknowledged: vec![job], first_of_boot: false, ..hello() };
+        bench.crash();
+        sources(&mut bench, CONFIGURE);
+        if full {
+            bench.step(Input::StoreHealth(Some("no space left".to_owned())));
+        }
+        let effects = bench.back("vm-1", here.clone());
+        assert!(decisions(&effects).is_empty(), "{effects:?}");
+        bench.say("vm-1", result(job, Terminal::Changed));
+        bench.step(Input::StoreHealth(None));
+        bench.say("vm-1", result(job, Terminal::Changed));
+        for _ in 0..2 {
+            bench.crash();
+            sources(&mut bench, CONFIGURE);
+            let effects = bench.back("vm-1", Hello { unacknowledged: Vec::new(), ..here.clone() });
+            assert!(compiles(&effects).is_empty(), "full: {full}: {:?}", decisions(&effects));
+        }
+    }
+}
+
+#[test]
 fn broken_trees_keep_the_old_rules_and_are_told() {
     let mut bench = configured(CONFIGURE);
     let complaint = Diagnostic {

@@ -192,6 +192,11 @@ impl Fleet {
     fn roll(&self) -> Roll {
         *self.bench.job(1).roll.unwrap()
     }
+
+    /// While it is on its way.
+    fn way(&self) -> Roll {
+        self.bench.master.book.open[&JOB].roll.clone().unwrap()
+    }
 }
 
 /// How it is to go; what comes of whom (else `changed`); the waves; who is cancelled; why it stopped; who is undone.
@@ -466,6 +471,48 @@ fn who_is_lost_at_its_part_counts_as_failed_after_a_minute() {
     fleet.bench.back("vm-1", Hello { unacknowledged: vec![JOB], first_of_boot: false, ..hello() });
     fleet.bench.say("vm-1", result(JOB, Terminal::Ok));
     assert!(fleet.bench.job(1).ended.is_some());
+}
+
+#[test]
+fn a_wave_waits_for_who_lost_contact_before_its_part_reached_it() {
+    let mut fleet = Fleet::new(&FLEET, &[]);
+    fleet.submit(command(), rolling(r#"{"batch": 1, "max_fail": 2}"#));
+    fleet.bench.disconnect("vm-1");
+    fleet.names.remove(0);
+    fleet.acts.clear();
+    for _ in 0..55 {
+        fleet.quiet_second();
+    }
+    assert_eq!(fleet.way().begun.len(), 1, "it may come back");
+    for _ in 0..10 {
+        fleet.quiet_second();
+    }
+    assert_eq!(fleet.way().begun.len(), 2);
+}
+
+#[test]
+fn who_is_back_from_being_lost_has_its_part_before_the_next_wave() {
+    let mut fleet = Fleet::new(&FLEET, &[]);
+    fleet.submit(command(), rolling(r#"{"batch": 1, "max_fail": 2, "batch_wait_ms": 10000}"#));
+    fleet.bench.compiled(JOB.0, "vm-1");
+    fleet.bench.say("vm-1", FromMinion::Received { job: JOB });
+    fleet.bench.disconnect("vm-1");
+    fleet.names.remove(0);
+    fleet.acts.clear();
+    for _ in 0..63 {
+        fleet.quiet_second();
+    }
+    assert!(matches!(fleet.way().phase, Phase::Waiting { .. }), "it counts as failed: {:?}", fleet.way());
+    fleet.bench.back("vm-1", Hello { running: Some(JOB), first_of_boot: false, ..hello() });
+    fleet.names.insert(0, "vm-1".to_owned());
+    for _ in 0..20 {
+        fleet.quiet_second();
+    }
+    assert_eq!(fleet.way().begun.len(), 1, "it is at its part");
+    let wake = fleet.bench.master.next_wake();
+    assert!(wake.is_none_or(|it| it > fleet.bench.now), "nothing turns in circles: {wake:?}");
+    fleet.bench.say("vm-1", result(JOB, Terminal::Ok));
+    assert_eq!(fleet.way().begun.len(), 2);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn begin(bench: &mut Bench, due: &Scheduled) -> Vec<String> {
 }
 
 #[test]
-fn a_slot_begins_a_run_without_any_master_once_and_the_event_of_it_comes_first() {
+fn a_slot_begins_a_run_without_any_master_once_and_nobody_hears_of_it_before_it_is_on_disk() {
     let mut bench = alone(DAY);
     assert!(pass(&mut bench, EVERY_MS - 20).is_empty());
     let due = pass(&mut bench, 20);
@@ -71,7 +71,7 @@ fn a_slot_begins_a_run_without_any_master_once_and_the_event_of_it_comes_first()
     let of = |word: &str| {
         said.iter().position(|it| it.contains(word)).unwrap_or_else(|| panic!("{word}: {said:?}"))
     };
-    assert!(of("event") < of("received") && of("received") < of("start"), "{said:?}");
+    assert!(of("received") < of("event") && of("event") < of("start"), "{said:?}");
     // Killed before the run has ended: the same job goes on, and the slot is not run again.
     bench.crash();
     bench.step(told(Missed::Once));
@@ -82,6 +82,19 @@ fn a_slot_begins_a_run_without_any_master_once_and_the_event_of_it_comes_first()
     assert!(pass(&mut bench, 1).is_empty(), "its slot has passed");
     bench.ended(due[0].job.0, Outcome::Changed);
     assert_eq!(pass(&mut bench, EVERY_MS).len(), 1);
+}
+
+#[test]
+fn a_run_that_finds_no_room_waits_for_it() {
+    let mut bench = alone(DAY);
+    let due = pass(&mut bench, EVERY_MS);
+    let effects = bench.minion.step(bench.now, Input::Scheduled(Box::new(due[0].clone())));
+    let input = Input::NotRecorded { entries: entries(&effects), reason: "no space".to_owned() };
+    let said: Vec<String> = bench.minion.step(bench.now, input).iter().map(gist).collect();
+    assert!(said.iter().all(|it| !it.contains("refused")), "{said:?}");
+    bench.now = bench.now.plus_ms(DISK_RETRY_MS);
+    let again = bench.minion.step(bench.now, Input::Tick);
+    assert!(entries(&again).iter().any(|it| matches!(it, Entry::Received(it) if it.job == due[0].job)));
 }
 
 #[test]
