@@ -65,9 +65,10 @@ impl World {
             self.master.submitted += 1;
             let number = self.master.submitted;
             let rolls = |it: &mc::Entry| matches!(it, mc::Entry::Kept { part: mc::Part::Rolling, .. });
-            let contact = match rows.iter().any(rolls) {
-                true => self.master.contact(time, &self.minions),
-                false => Contact::default(),
+            let contact = if rows.iter().any(rolls) {
+                self.master.contact(time, &self.minions)
+            } else {
+                Contact::default()
             };
             self.master.queue.push(Transaction { number, rows, contact });
             self.master.held.behind(Some(number));

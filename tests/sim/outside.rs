@@ -28,11 +28,11 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn called(&mut self, id: String, called: mc::Called) -> Outcome {
+    pub(crate) fn called(&mut self, id: &str, called: mc::Called) -> Outcome {
         let good = called.good;
-        self.master_step(mc::Input::Called { id: id.clone(), called })?;
+        self.master_step(mc::Input::Called { id: id.to_owned(), called })?;
         let transaction = self.master.submitted;
-        self.check.services.answered(&id, good, transaction);
+        self.check.services.answered(id, good, transaction);
         Ok(())
     }
 

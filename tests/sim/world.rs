@@ -354,7 +354,7 @@ impl World {
                 self.minion_step(minion, nc::Input::Scheduled(scheduled))
             }
             Happening::Called { generation, id, called } if generation == self.master.generation => {
-                self.called(id, called)
+                self.called(&id, called)
             }
             fault => {
                 self.befall(&fault);

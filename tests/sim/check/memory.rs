@@ -4,7 +4,7 @@ use model::{Decision, Event};
 use std::collections::BTreeMap;
 
 /// The rules that are counted after. Their clauses stand here as numbers once more.
-pub(crate) const RULES: &str = r#"mem-count:
+pub(crate) const RULES: &str = r"mem-count:
   on: minion/+/event/made
   count: 3 within 1m
   do:
@@ -30,7 +30,7 @@ mem-day:
   once_per: day
   do:
     - event: { tag: first }
-"#;
+";
 const COUNT: (usize, u64) = (3, 60_000);
 const SETTLE_MS: u64 = 15_000;
 const ABSENT_MS: u64 = 40_000;
