@@ -141,7 +141,7 @@ fn judge(status: &MasterStatus, findings: &mut Vec<Finding>) {
     } else if !status.tree_errors.is_empty() {
         let count = status.tree_errors.len();
         findings.push(Finding::bad(
-            format!("the newest edit of the trees has {count} errors; the one before is in use"),
+            format!("the newest edit has {count} errors; what was there before is in use"),
             "labctl state check",
         ));
     }

@@ -121,7 +121,7 @@ fn troubles(status: &MasterStatus, style: &Style) -> String {
         let what = if status.rules_asleep {
             "no rule and no schedule acts until reactors/ is right: events wait for them"
         } else {
-            "the newest edit of the trees is broken, the one before is in use"
+            "the newest edit is broken, what was there before is in use"
         };
         say(format!("{what}\n      {place}{}{more}", first.message));
     }
