@@ -9,9 +9,14 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Format of `member.json`.
 const VERSION: u32 = 1;
+/// An agent that was killed may have been starting a program, which holds the folder until it is that program: so long it
+/// is waited for, and looked at so often.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// A file that is there from a removal until somebody lets the machine in again.
 const SENT_AWAY: &str = "sent-away";
 /// What was seen around the machine when its key was accepted.
@@ -94,10 +99,14 @@ impl Home {
             .mode(0o600)
             .open(&path)
             .map_err(io_error("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(HomeError::InUse(dir.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
+        let until = Instant::now() + LOCK_LIMIT;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(HomeError::InUse(dir.to_owned())),
+                Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
+            }
         }
         for folder in ["journal", "work"] {
             make_private_dir(&dir.join(folder))?;
@@ -351,6 +360,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _home = Home::open(dir.path()).unwrap();
         assert!(matches!(Home::open(dir.path()), Err(HomeError::InUse(_))));
+    }
+
+    #[test]
+    fn a_folder_that_another_one_is_just_leaving_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Home::open(dir.path()).unwrap();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let path = dir.path().to_owned();
+        let second = std::thread::spawn(move || {
+            begin.send(()).unwrap();
+            Home::open(&path).is_ok()
+        });
+        begun.recv().unwrap();
+        drop(first);
+        assert!(second.join().unwrap());
     }
 
     #[test]

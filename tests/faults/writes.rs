@@ -109,6 +109,12 @@ fn a_store_without_room_at_any_write_recovers_by_itself() {
     promise.hold(&lab);
 }
 
+/// As the minion's own log says.
+fn is_full(lab: &Lab) -> bool {
+    let logs = lab.logs();
+    logs.matches("the disk is full").count() > logs.matches("the disk takes records again").count()
+}
+
 #[test]
 fn a_journal_without_room_at_any_write_recovers_by_itself() {
     if strace_missing("a_journal_without_room_at_any_write_recovers_by_itself") {
@@ -122,6 +128,10 @@ fn a_journal_without_room_at_any_write_recovers_by_itself() {
         promise.word(&lab, job);
         drop(strace);
         wait::until("new jobs to be taken again", LIMIT, || {
+            // It would refuse them for ten seconds: so many jobs are more than one caller may ask for.
+            if is_full(&lab) {
+                return None;
+            }
             let job = promise.command(&lab, "vm-1", "true");
             wait::until("it to end", LIMIT, || has_ended(&lab, job).then_some(()));
             (promise.word(&lab, job) == Terminal::Changed).then_some(())
