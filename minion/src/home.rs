@@ -366,13 +366,13 @@ mod tests {
     fn a_folder_that_another_one_is_just_leaving_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let first = Home::open(dir.path()).unwrap();
-        let (begin, begun) = std::sync::mpsc::channel();
+        let (say, said) = std::sync::mpsc::channel();
         let path = dir.path().to_owned();
         let second = std::thread::spawn(move || {
-            begin.send(()).unwrap();
+            say.send(()).unwrap();
             Home::open(&path).is_ok()
         });
-        begun.recv().unwrap();
+        said.recv().unwrap();
         drop(first);
         assert!(second.join().unwrap());
     }
